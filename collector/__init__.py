@@ -1,0 +1,1 @@
+"""NVML and psutil readings of one host, pushed to the broker."""

@@ -1,0 +1,23 @@
+"""What a collector needs to know; read from config.yml at the door."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Commands = Literal["name", "scrubbed", "full", "off"]
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """`name` is what the host calls itself; the broker decides what it is shown as.
+
+    `interval` and `rpc_timeout` are seconds. `state_folder` is where idle times are kept over a
+    restart (systemd's RuntimeDirectory), None to keep them in memory only.
+    """
+
+    name: str
+    endpoint: str = "tcp://127.0.0.1:8043"
+    interval: float = 1.0
+    rpc_timeout: float = 2.0
+    commands: Commands = "name"
+    state_folder: Path | None = None

@@ -1,0 +1,1 @@
+"""Listens to the broker; serves the page, the websocket and the HTTP API."""

@@ -1,0 +1,246 @@
+"""A foreign message becomes a snapshot, or a WireError that names what is wrong with it."""
+
+import math
+import re
+from typing import Any, cast
+
+from wire.document import (
+    COLLECTOR_FIELDS,
+    GPU_STATES,
+    PROCESS_TYPES,
+    REQUIRED_COLUMNS,
+    SYSTEM_FIELDS,
+    TABLES,
+    VERSION,
+    Column,
+    Kind,
+    Scalars,
+    Snapshot,
+    Table,
+)
+
+MAX_MESSAGE_BYTES = 1 << 20
+MAX_ROWS = {"gpus": 64, "processes": 512, "disks": 32}
+MAX_MEMBERS = 128
+"""Members of one object: columns of a table, fields of `system`, unknown members."""
+MAX_TEXT = 4096
+MAX_KEY = 128
+MAX_WORDS = 32
+MAX_DEPTH = 8
+MAX_COUNT = 2**53
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_ALLOWED = {
+    Kind.COUNT: frozenset({int}),
+    Kind.NUMBER: frozenset({int, float}),
+    Kind.TEXT: frozenset({str}),
+    Kind.WORDS: frozenset({list}),
+    Kind.ROW: frozenset({int}),
+}
+_ENUMS = {("gpus", "state"): GPU_STATES, ("processes", "type"): PROCESS_TYPES}
+_NONE = type(None)
+
+
+class WireError(ValueError):
+    """A message that is refused: `reason` is one of few short words, to count by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def is_host_name(name: object) -> bool:
+    """Whether `name` may stand as a key of `hosts`."""
+    return isinstance(name, str) and _HOST_NAME.fullmatch(name) is not None
+
+
+def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapshot:
+    """`message` as a Snapshot, or WireError.
+
+    What equals `previous` (an earlier result of this function for the same host) is taken over
+    from it: the same objects, so that unchanged parts can be told by identity. Members that a
+    newer collector adds pass through; its null scalars are left out, for in a merge patch null
+    deletes. Never raises anything but WireError, whatever `message` holds.
+    """
+    snapshot = _object(message, "the message")
+    if type(snapshot.get("version")) is not int or snapshot["version"] != VERSION:
+        shown = repr(snapshot.get("version"))[:20]
+        raise WireError("version", f"version {shown} is not {VERSION}: other major version")
+    if not is_host_name(snapshot.get("name")):
+        raise WireError("name", "name is not 1 to 253 of A-Z a-z 0-9 . _ : -")
+    for key in ("boot_id", "run_id"):
+        _text(snapshot.get(key), key, 64)
+    _count(snapshot.get("sequence"), "sequence")
+    for key in ("interval_seconds", "sampled_boottime", "sampled_at"):
+        _number(snapshot.get(key), key)
+    old: dict[str, Any] = cast(dict[str, Any], previous) if previous is not None else {}
+    result = dict(snapshot)
+    result["problems"] = _words(snapshot.get("problems", []), "problems")
+    if result["problems"] == old.get("problems"):
+        result["problems"] = old["problems"]
+    for key, fields in (("system", SYSTEM_FIELDS), ("collector", COLLECTOR_FIELDS)):
+        result[key] = _scalars(snapshot.get(key, {}), key, fields, old.get(key))
+    for key in TABLES:
+        result[key] = _table(snapshot.get(key, {}), key, old.get(key))
+    _check_rows(result, old)
+    for key in result.keys() - Snapshot.__annotations__.keys():
+        if result[key] is None:
+            del result[key]
+        else:
+            result[key] = _unknown(result[key], key, MAX_DEPTH)
+    return cast(Snapshot, result)
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise WireError("type", f"{what} is not an object")
+    if len(value) > MAX_MEMBERS:
+        raise WireError("limit", f"{what} has over {MAX_MEMBERS} members")
+    for key in value:
+        if type(key) is not str or len(key) > MAX_KEY:
+            raise WireError("type", f"{what} has a key that is no short text")
+    return cast(dict[str, Any], value)
+
+
+def _text(value: object, what: str, limit: int = MAX_TEXT) -> None:
+    if type(value) is not str:
+        raise WireError("type", f"{what} is not text")
+    if len(value) > limit:
+        raise WireError("limit", f"{what} is longer than {limit} characters")
+
+
+def _count(value: object, what: str) -> None:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise WireError("value", f"{what} is not {Kind.COUNT.value}")
+
+
+def _number(value: object, what: str) -> None:
+    if type(value) is int:
+        if abs(value) > MAX_COUNT:
+            raise WireError("value", f"{what} is beyond 2^53")
+    elif type(value) is not float or not math.isfinite(value):
+        raise WireError("value", f"{what} is not {Kind.NUMBER.value}")
+
+
+def _words(value: object, what: str) -> list[str]:
+    if type(value) is not list:
+        raise WireError("type", f"{what} is not {Kind.WORDS.value}")
+    if len(value) > MAX_WORDS:
+        raise WireError("limit", f"{what} has over {MAX_WORDS} texts")
+    for word in value:
+        _text(word, what)
+    return value
+
+
+def _scalars(
+    value: object, what: str, fields: dict[str, Kind], previous: Scalars | None
+) -> Scalars:
+    if value == previous and type(value) is dict and previous is not None:
+        return previous
+    checked: Scalars = {}
+    for key, field in _object(value, what).items():
+        if field is None:
+            continue
+        kind = fields.get(key)
+        if kind is None:
+            field = _unknown(field, f"{what}.{key}", MAX_DEPTH)
+        else:
+            _check_values([field], kind, f"{what}.{key}")
+        checked[key] = field
+    return checked
+
+
+def _table(value: object, what: str, previous: Table | None) -> Table:
+    kinds = TABLES[what]
+    table = _object(value, what)
+    rows = -1
+    same = previous is not None and len(table) == len(previous)
+    for key, column in table.items():
+        if type(column) is not list:
+            raise WireError("type", f"{what}.{key} is not a list")
+        if len(column) != rows:
+            if rows >= 0:
+                raise WireError("length", f"the columns of {what} differ in length at {key}")
+            rows = len(column)
+            if rows > MAX_ROWS[what]:
+                raise WireError("limit", f"{what} has over {MAX_ROWS[what]} rows")
+        if previous is not None and (old := previous.get(key)) == column and old is not None:
+            table[key] = old
+            continue
+        same = False
+        _check_column(column, kinds.get(key), what, key)
+    if same and previous is not None:
+        return previous
+    for key in REQUIRED_COLUMNS[what] if rows > 0 else ():
+        if None in table.get(key, (None,)):
+            raise WireError("missing", f"{what}.{key} must have a value in every row")
+    return table
+
+
+def _check_column(column: Column, kind: Kind | None, what: str, key: str) -> None:
+    name = f"{what}.{key}"
+    if kind is None:
+        for value in column:
+            _unknown(value, name, MAX_DEPTH)
+        return
+    _check_values(column, kind, name)
+    allowed = _ENUMS.get((what, key))
+    if allowed is not None and not allowed.issuperset(v for v in column if v is not None):
+        raise WireError("value", f"{name} holds another word than {', '.join(sorted(allowed))}")
+
+
+def _check_values(values: Column, kind: Kind, what: str) -> None:
+    types = set(map(type, values))
+    if _NONE in types:
+        types.remove(_NONE)
+        values = [value for value in values if value is not None]
+    if not types <= _ALLOWED[kind]:
+        raise WireError("type", f"{what} is not {kind.value}")
+    if not values:
+        return
+    if kind is Kind.TEXT:
+        if max(map(len, values)) > MAX_TEXT:
+            raise WireError("limit", f"{what} is longer than {MAX_TEXT} characters")
+    elif kind is Kind.WORDS:
+        for words in values:
+            _words(words, what)
+    else:
+        if not all(map(math.isfinite, values)) if float in types else False:
+            raise WireError("value", f"{what} is not {kind.value}")
+        lowest = -MAX_COUNT if kind is Kind.NUMBER else 0
+        if min(values) < lowest or max(values) > MAX_COUNT:
+            raise WireError("value", f"{what} is not {kind.value}")
+
+
+def _check_rows(result: dict[str, Any], old: dict[str, Any]) -> None:
+    """Every `parent` and every process's `gpu` names a row of `gpus`."""
+    gpus, processes = result["gpus"], result["processes"]
+    if gpus is old.get("gpus") and processes is old.get("processes"):
+        return
+    rows = len(gpus.get("index", ()))
+    for column, what in (
+        (gpus.get("parent", ()), "gpus.parent"),
+        (processes.get("gpu", ()), "processes.gpu"),
+    ):
+        if any(row is not None and row >= rows for row in column):
+            raise WireError("value", f"{what} names a row that gpus does not have")
+
+
+def _unknown(value: object, what: str, depth: int) -> object:
+    """A value of a newer collector: any JSON within the limits, members that are null left out."""
+    if value is None or type(value) is bool:
+        return value
+    if type(value) is str:
+        _text(value, what)
+    elif type(value) is int or type(value) is float:
+        _number(value, what)
+    elif depth == 0:
+        raise WireError("limit", f"{what} is nested deeper than {MAX_DEPTH}")
+    elif type(value) is list:
+        if len(value) > MAX_ROWS["processes"]:
+            raise WireError("limit", f"{what} is longer than {MAX_ROWS['processes']}")
+        return [_unknown(member, what, depth - 1) for member in value]
+    else:
+        members = _object(value, what).items()
+        return {k: _unknown(v, what, depth - 1) for k, v in members if v is not None}
+    return value

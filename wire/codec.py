@@ -1,0 +1,37 @@
+"""Documents to msgpack bytes and back; the only import of msgpack."""
+
+from typing import cast
+
+import msgpack
+
+from wire.check import MAX_MESSAGE_BYTES, WireError
+
+
+def pack(document: object) -> bytes:
+    """`document` (JSON-shaped: no NaN, keys are text) as msgpack bytes."""
+    return cast(bytes, msgpack.packb(document))
+
+
+def unpack(data: bytes | memoryview) -> object:
+    """A foreign message of at most 1 MiB; WireError for whatever is no msgpack document.
+
+    Never raises anything else and never builds an object from an extension type, whatever the
+    bytes hold: their content still has to be checked.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError("size", f"{len(data)} bytes are over the limit of {MAX_MESSAGE_BYTES}")
+    try:
+        return cast(object, msgpack.unpackb(data, strict_map_key=True, ext_hook=_no_extension))
+    except WireError:
+        raise
+    except Exception as error:  # msgpack raises five unrelated classes, and lets others through
+        raise WireError("msgpack", f"not a msgpack document: {error!r:.100}") from None
+
+
+def unpack_trusted(data: bytes | memoryview) -> object:
+    """A message of our own broker, of any size (a picture of a large fleet is over 1 MiB)."""
+    return cast(object, msgpack.unpackb(data, strict_map_key=True))
+
+
+def _no_extension(code: int, _data: bytes) -> object:
+    raise WireError("msgpack", f"extension type {code} is not part of the document")

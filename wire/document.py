@@ -1,0 +1,184 @@
+"""The document's names and units: what a fleet, a host and a snapshot consist of."""
+
+from enum import Enum
+from typing import Any, TypeAlias, TypedDict
+
+VERSION = 1
+"""Major version of the document and of every message; another one is refused by name."""
+
+Column: TypeAlias = list[Any]
+"""One value per row. Any: columns of a newer collector pass through untouched."""
+Table: TypeAlias = dict[str, Column]
+Scalars: TypeAlias = dict[str, Any]
+
+
+class Kind(Enum):
+    """What the values of a column are; None (not known) is allowed in all of them."""
+
+    COUNT = "a whole number from 0 to 2^53"
+    NUMBER = "a finite number"
+    TEXT = "text"
+    WORDS = "a list of texts"
+    ROW = "the number of a row of gpus"
+
+
+GPU_COLUMNS = {
+    "index": Kind.COUNT,
+    "uuid": Kind.TEXT,
+    "name": Kind.TEXT,
+    "pci_bus_id": Kind.TEXT,
+    "state": Kind.TEXT,
+    "reason": Kind.TEXT,
+    "state_since": Kind.NUMBER,
+    "parent": Kind.ROW,
+    "mig_profile": Kind.TEXT,
+    "memory_kind": Kind.TEXT,
+    "memory_total_mib": Kind.COUNT,
+    "memory_used_mib": Kind.COUNT,
+    "utilization_percent": Kind.COUNT,
+    "memory_utilization_percent": Kind.COUNT,
+    "temperature_celsius": Kind.NUMBER,
+    "slowdown_celsius": Kind.NUMBER,
+    "power_watts": Kind.COUNT,
+    "power_limit_watts": Kind.COUNT,
+    "fan_percent": Kind.COUNT,
+    "sm_clock_mhz": Kind.COUNT,
+    "memory_clock_mhz": Kind.COUNT,
+    "throttle": Kind.WORDS,
+    "idle_since": Kind.NUMBER,
+}
+"""Columns of `gpus` as a collector sends them; the broker adds `use`."""
+
+PROCESS_COLUMNS = {
+    "gpu": Kind.ROW,
+    "pid": Kind.COUNT,
+    "user": Kind.TEXT,
+    "uid": Kind.COUNT,
+    "command": Kind.TEXT,
+    "container": Kind.TEXT,
+    "job": Kind.TEXT,
+    "started_at": Kind.NUMBER,
+    "idle_since": Kind.NUMBER,
+    "gpu_memory_mib": Kind.COUNT,
+    "sm_percent": Kind.COUNT,
+    "type": Kind.TEXT,
+}
+
+DISK_COLUMNS = {"mount": Kind.TEXT, "total_mib": Kind.COUNT, "used_mib": Kind.COUNT}
+
+TABLES = {"gpus": GPU_COLUMNS, "processes": PROCESS_COLUMNS, "disks": DISK_COLUMNS}
+
+SYSTEM_FIELDS = {
+    "hostname": Kind.TEXT,
+    "os": Kind.TEXT,
+    "kernel": Kind.TEXT,
+    "driver_version": Kind.TEXT,
+    "cuda_version": Kind.TEXT,
+    "booted_at": Kind.NUMBER,
+    "cpu_count": Kind.COUNT,
+    "cpu_percent": Kind.COUNT,
+    "load_1m": Kind.NUMBER,
+    "memory_total_mib": Kind.COUNT,
+    "memory_used_mib": Kind.COUNT,
+    "swap_total_mib": Kind.COUNT,
+    "swap_used_mib": Kind.COUNT,
+    "network_receive_kib_per_second": Kind.COUNT,
+    "network_send_kib_per_second": Kind.COUNT,
+}
+
+COLLECTOR_FIELDS = {
+    "version": Kind.TEXT,
+    "cpu_percent": Kind.NUMBER,
+    "memory_mib": Kind.COUNT,
+    "sample_seconds": Kind.NUMBER,
+}
+
+REQUIRED_COLUMNS = {"gpus": ("index", "state"), "processes": ("gpu", "pid"), "disks": ("mount",)}
+"""Columns that must be there, with a value in every row."""
+
+GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})
+PROCESS_TYPES = frozenset({"C", "G", "C+G"})
+
+IDENTITY_COLUMNS = {
+    "gpus": frozenset({"uuid", "parent"}),
+    "processes": frozenset({"pid", "started_at", "gpu"}),
+    "disks": frozenset({"mount"}),
+}
+"""When one of these changes, every changed column of that table travels in the same patch."""
+
+SLOW_COLUMNS = {
+    "gpus": frozenset(
+        {"memory_utilization_percent", "sm_clock_mhz", "memory_clock_mhz", "fan_percent"}
+    ),
+    "processes": frozenset({"sm_percent", "gpu_memory_mib"}),
+    "disks": frozenset({"total_mib", "used_mib"}),
+}
+SLOW_SYSTEM = frozenset(
+    {
+        "load_1m",
+        "swap_used_mib",
+        "network_receive_kib_per_second",
+        "network_send_kib_per_second",
+    }
+)
+SLOW_SECONDS = 5.0
+"""Slow values of a host travel at most this often; every other value whenever it changes."""
+BOOKKEEPING = ("heard_at", "sequence", "clock_offset_seconds", "collector")
+BOOKKEEPING_SECONDS = 10.0
+
+
+class Snapshot(TypedDict):
+    """One host as its collector sees it; the only message from collector to broker.
+
+    `sampled_boottime` is the collector's CLOCK_BOOTTIME in seconds, taken before the sample;
+    `sampled_at` its wall clock (unix seconds) at the same moment. `run_id` is new at each start
+    of the collector, `boot_id` at each boot; `sequence` counts up within a run.
+    """
+
+    version: int
+    name: str
+    boot_id: str
+    run_id: str
+    sequence: int
+    interval_seconds: float
+    sampled_boottime: float
+    sampled_at: float
+    problems: list[str]
+    system: Scalars
+    gpus: Table
+    processes: Table
+    disks: Table
+    collector: Scalars
+
+
+class Host(TypedDict, total=False):
+    """One host as the broker publishes it; a configured host never heard has only `state`.
+
+    `state` is live, stale, missing or conflict. `heard_at` is unix seconds by the broker's clock.
+    """
+
+    state: str
+    heard_at: float
+    sequence: int
+    clock_offset_seconds: float
+    problems: list[str]
+    system: Scalars
+    gpus: Table
+    processes: Table
+    disks: Table
+    collector: Scalars
+
+
+class Fleet(TypedDict):
+    """The whole document; the web server adds the member `web`."""
+
+    version: int
+    now: float
+    interval_seconds: float
+    tick_seconds: float
+    stale_after_seconds: float
+    simulated: bool
+    broker: dict[str, Any]
+    totals: dict[str, int | float]
+    users: dict[str, dict[str, Any]]
+    hosts: dict[str, Host]
