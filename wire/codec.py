@@ -15,8 +15,8 @@ def pack(document: object) -> bytes:
 def unpack(data: bytes | memoryview) -> object:
     """A foreign message of at most 1 MiB; WireError for whatever is no msgpack document.
 
-    Never raises anything else and never builds an object from an extension type, whatever the
-    bytes hold: their content still has to be checked.
+    Never raises anything else, whatever the bytes hold. What they hold still has to be checked:
+    bytes and msgpack's own Timestamp come through, which no document has.
     """
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError("size", f"{len(data)} bytes are over the limit of {MAX_MESSAGE_BYTES}")

@@ -1,0 +1,75 @@
+"""Snapshots for tests: a small host that is right in every column."""
+
+from typing import Any
+
+
+def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dict[str, Any]:
+    """A snapshot of two GPUs and one process as it arrives, unpacked; `members` replace its own."""
+    snapshot: dict[str, Any] = {
+        "version": 1,
+        "name": name,
+        "boot_id": "boot",
+        "run_id": "run",
+        "sequence": sequence,
+        "interval_seconds": 1.0,
+        "sampled_boottime": 1000.0 + sequence,
+        "sampled_at": 1_700_000_000.0 + sequence,
+        "problems": [],
+        "system": {"hostname": name, "cpu_percent": 12, "memory_total_mib": 64000},
+        "gpus": make_gpus(2),
+        "processes": make_processes(),
+        "disks": {"mount": ["/"], "total_mib": [100_000], "used_mib": [40_000]},
+        "collector": {"version": "0.1.0", "cpu_percent": 0.2, "memory_mib": 25},
+    }
+    return snapshot | members
+
+
+def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
+    """A table of `count` idle 80 GiB GPUs; `columns` replace or add."""
+    every: dict[str, Any] = {
+        "name": "NVIDIA H100 80GB HBM3",
+        "state": "ok",
+        "reason": None,
+        "state_since": None,
+        "parent": None,
+        "mig_profile": None,
+        "memory_kind": "device",
+        "memory_total_mib": 81559,
+        "memory_used_mib": 4,
+        "utilization_percent": 0,
+        "memory_utilization_percent": 0,
+        "temperature_celsius": 31,
+        "slowdown_celsius": 87,
+        "power_watts": 71,
+        "power_limit_watts": 700,
+        "fan_percent": None,
+        "sm_clock_mhz": 345,
+        "memory_clock_mhz": 2619,
+        "idle_since": 1_700_000_000,
+    }
+    table: dict[str, list[Any]] = {
+        "index": list(range(count)),
+        "uuid": [f"GPU-{row:08d}-1111-2222-3333-444444444444" for row in range(count)],
+        "pci_bus_id": [f"00000000:{row:02X}:00.0" for row in range(count)],
+        "throttle": [[] for _ in range(count)],
+    }
+    return table | {key: [value] * count for key, value in every.items()} | columns
+
+
+def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
+    """A table of one compute process of alice's on the first GPU; `columns` replace or add."""
+    table: dict[str, list[Any]] = {
+        "gpu": [0],
+        "pid": [4242],
+        "user": ["alice"],
+        "uid": [1000],
+        "command": ["python train.py"],
+        "container": [None],
+        "job": [None],
+        "started_at": [1_699_990_000],
+        "idle_since": [None],
+        "gpu_memory_mib": [2000],
+        "sm_percent": [80],
+        "type": ["C"],
+    }
+    return table | columns
