@@ -1,0 +1,187 @@
+"""The HTTP paths below api/v1, and what tells whether this server is well."""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from .following import Document, Following
+from .framing import encode_json
+from .free import Offer, Wanted, find
+
+_COMPRESS_FROM_BYTES = 1024
+_MAX_GPUS = 64
+_MAX_MEMORY_GIB = 1_000_000.0
+_MAX_MODEL = 200
+
+
+class Wrong(Exception):
+    """A request that cannot be answered: what is wrong, and what to do about it."""
+
+    def __init__(self, status: int, error: str, hint: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.hint = hint
+
+
+class Api:
+    """Handlers over the document that `following` holds; `clock` is the clock it is told by."""
+
+    def __init__(self, following: Following, clock: Callable[[], float]) -> None:
+        self._following = following
+        self._clock = clock
+        self._encoded: tuple[Document, asyncio.Task[bytes]] | None = None
+
+    def routes(self) -> dict[str, Callable[[web.Request], Any]]:
+        """Path, relative to where the server is mounted, -> handler of GET."""
+        return {
+            "healthz": self.healthz,
+            "readyz": self.readyz,
+            "api/v1/fleet": self.fleet,
+            "api/v1/hosts/{name}": self.host,
+            "api/v1/users": self.users,
+            "api/v1/free": self.free,
+        }
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """This process serves; the broker may be lost."""
+        return respond(request, {"status": "ok"})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """What is shown is live."""
+        self._must_be_heard()
+        return respond(request, {"status": "ready"})
+
+    async def fleet(self, request: web.Request) -> web.Response:
+        """The document, encoded once however many ask for the same."""
+        document = self._following.document
+        if self._encoded is None or self._encoded[0] is not document:
+            work = asyncio.to_thread(encode_json, document)
+            self._encoded = (document, asyncio.get_running_loop().create_task(work))
+        return respond_bytes(request, await asyncio.shield(self._encoded[1]))
+
+    async def host(self, request: web.Request) -> web.Response:
+        """One host; while the broker is lost, no host is live."""
+        name = request.match_info["name"]
+        host = self._following.document["hosts"].get(name)
+        if host is None:
+            if not self._following.ever_heard:
+                self._must_be_heard()
+            raise Wrong(404, f"there is no host {name!r}", "see api/v1/fleet for the hosts")
+        if self._following.lost and host["state"] == "live":
+            host = {**host, "state": "stale"}
+        return respond(request, host)
+
+    async def users(self, request: web.Request) -> web.Response:
+        """Who uses how much of the live hosts."""
+        self._must_be_heard()
+        return respond(request, self._following.document["users"])
+
+    async def free(self, request: web.Request) -> web.Response:
+        """Hosts that have the wanted GPUs now."""
+        wanted = read_wanted(request.query)
+        self._must_be_heard()
+        document = self._following.document
+        offers = find(document["hosts"], wanted)
+        if _prefers_text(request):
+            lines = "".join(f"{offer.host} {offer.devices}\n" for offer in offers)
+            return web.Response(text=lines, headers={"Cache-Control": "no-store"})
+        answer = {
+            "now": document["now"],
+            "gpus": wanted.gpus,
+            "memory_gib": wanted.memory_gib,
+            "model": wanted.model,
+            "hosts": [describe(offer) for offer in offers],
+        }
+        return respond(request, answer)
+
+    def _must_be_heard(self) -> None:
+        following = self._following
+        if not following.lost:
+            return
+        reason = following.refusal
+        if not reason:
+            seconds = following.silent_seconds(self._clock())
+            reason = f"the broker has not been heard for {seconds:.0f} s"
+            if not following.ever_heard:
+                reason = f"the broker has not been heard since the start {seconds:.0f} s ago"
+        raise Wrong(503, reason, "see that the broker runs and that updates_port can be reached")
+
+
+def read_wanted(query: Mapping[str, str]) -> Wanted:
+    """The parameters of api/v1/free; Wrong names the one that is not right."""
+    for key in query:
+        if key not in ("gpus", "memory_gib", "model"):
+            raise Wrong(400, f"unknown parameter {key!r}", "use gpus, memory_gib, model")
+    gpus = query.get("gpus", "1")
+    if not (gpus.isascii() and gpus.isdigit() and len(gpus) < 4 and 1 <= int(gpus) <= _MAX_GPUS):
+        raise Wrong(400, f"gpus={gpus[:20]!r} is no such number", f"1 to {_MAX_GPUS}, as gpus=2")
+    memory = _read_number(query.get("memory_gib", "0"))
+    if not 0 <= memory <= _MAX_MEMORY_GIB:
+        shown = query["memory_gib"][:20]
+        hint = "GiB that must be free on each GPU, as memory_gib=40"
+        raise Wrong(400, f"memory_gib={shown!r} is no such number", hint)
+    model = query.get("model", "").strip()
+    if len(model) > _MAX_MODEL:
+        raise Wrong(400, "model is too long", "a part of the GPU's name, as model=H100")
+    return Wanted(int(gpus), memory, model)
+
+
+def describe(offer: Offer) -> dict[str, Any]:
+    """An offer as JSON; what is not known is null."""
+    gpus = [
+        {"index": g.index, "uuid": g.uuid, "name": g.name, "memory_free_mib": g.memory_free_mib}
+        for g in offer.gpus
+    ]
+    return {
+        "host": offer.host,
+        "cuda_visible_devices": offer.devices,
+        "left_over": offer.left_over,
+        "gpus": gpus,
+    }
+
+
+def respond(
+    request: web.Request,
+    answer: object,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """`answer` as JSON that no cache keeps."""
+    return respond_bytes(request, encode_json(answer), status, headers)
+
+
+def respond_bytes(
+    request: web.Request,
+    body: bytes,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """JSON bytes, compressed as the client accepts where that pays."""
+    response = web.Response(
+        body=body,
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        zlib_executor_size=64 * 1024,
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if len(body) >= _COMPRESS_FROM_BYTES:
+        response.enable_compression()
+    return response
+
+
+def _read_number(text: str) -> float:
+    """A decimal number, or NaN."""
+    try:
+        return float(text) if text.isascii() else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _prefers_text(request: web.Request) -> bool:
+    accept = request.headers.get("Accept", "")
+    return "text/plain" in accept and "json" not in accept

@@ -1,0 +1,105 @@
+"""The web server's life: follow the broker, serve, look at both a few times a second."""
+
+import asyncio
+import logging
+import resource
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from aiohttp import web
+
+from wire import __version__
+
+from .api import Api
+from .assets import Assets
+from .following import Following
+from .hub import MAX_VIEWERS, Hub
+from .live import Live
+from .server import make_app
+from .settings import WebSettings
+from .subscriber import Subscriber
+
+LOG = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.1
+SHUTDOWN_SECONDS = 1.0
+KEEPALIVE_SECONDS = 75.0
+
+
+def clock() -> float:
+    """Seconds that also count while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def run(
+    settings: WebSettings,
+    ready: Callable[[str], None] | None = None,
+    context: zmq.Context[Any] | None = None,
+) -> None:
+    """Serve until cancelled; `ready` is told the page's URL once it can be opened.
+
+    OSError when the port cannot be bound. The context is needed for an inproc endpoint.
+    """
+    allow_many_connections()
+    assets = Assets()
+    about = {"version": __version__, "assets": assets.hash}
+    following = Following(about, settings.rpc_timeout, clock())
+    hub = Hub(following.document, clock)
+    app = make_app(assets, Api(following, clock), Live(hub, clock), settings.base_path)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    own_context = zmq.Context() if context is None else None
+    subscriber = None
+    await runner.setup()
+    try:
+        url = await _listen(runner, settings)
+        subscriber = Subscriber(
+            settings.updates_endpoint,
+            context or own_context or zmq.Context.instance(),
+            following,
+            lambda patch: hub.publish(following.document, patch),
+            clock,
+        )
+        if ready is not None:
+            ready(url)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            subscriber.look()
+            hub.look()
+    finally:
+        if subscriber is not None:
+            subscriber.close()
+        await hub.close()
+        await runner.cleanup()
+        if own_context is not None:
+            own_context.term()
+
+
+def allow_many_connections() -> None:
+    """Raise the soft limit of open files, often 1,024, to what all viewers need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MAX_VIEWERS + 1000) if hard != resource.RLIM_INFINITY else MAX_VIEWERS + 1000
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _listen(runner: web.AppRunner, settings: WebSettings) -> str:
+    """Bind, and return the page's URL as this machine would open it."""
+    site = web.TCPSite(
+        runner, settings.web_bind or None, settings.web_port, backlog=1024, reuse_address=True
+    )
+    await site.start()
+    port = runner.addresses[0][1]
+    host = settings.web_bind
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{port}{settings.base_path}/"

@@ -1,0 +1,112 @@
+"""The aiohttp application: page, files, websocket and API, under `/` and under base_path."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from .api import Api, Wrong, respond
+from .assets import Asset, Assets
+from .live import Live
+
+LOG = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HEADERS = {
+    "Server": "gpu-monitor",
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'self'; frame-ancestors 'self'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""On every response. No Cross-Origin-Opener-Policy: over plain http browsers ignore it with an
+error in their console, and the page opens no windows."""
+
+MAX_BODY_BYTES = 1024
+_HINTS = {
+    404: "the paths are: ., ws, healthz, readyz, api/v1/fleet, hosts/NAME, users, free",
+    405: "only GET and HEAD are answered here",
+}
+
+
+def make_app(assets: Assets, api: Api, live: Live, base_path: str) -> web.Application:
+    """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not."""
+    page = Page(assets)
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
+    for base in dict.fromkeys(("", base_path)):
+        app.router.add_get(f"{base}/", page.index)
+        app.router.add_get(f"{base}/ws", live.handle, allow_head=False)
+        app.router.add_get(f"{base}/a/{{hash}}/{{name:.+}}", page.file)
+        for path, handler in api.routes().items():
+            app.router.add_get(f"{base}/{path}", handler)
+    if base_path:
+        app.router.add_get(base_path, add_slash)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+class Page:
+    """index.html and the files it names."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._assets = assets
+
+    async def index(self, request: web.Request) -> web.Response:
+        """The page, always asked for anew: it names the current files."""
+        self._assets.refresh()
+        asset = self._assets.get("index.html")
+        if asset is None:
+            raise Wrong(404, "the page is not installed", "the API answers at api/v1/fleet")
+        return _respond(request, asset, "no-cache")
+
+    async def file(self, request: web.Request) -> web.Response:
+        """The current file, also for an old hash: a page opened before an upgrade still works."""
+        asset = self._assets.get(request.match_info["name"])
+        if asset is None:
+            raise web.HTTPNotFound
+        current = request.match_info["hash"] == self._assets.hash
+        return _respond(
+            request, asset, "public, max-age=31536000, immutable" if current else "no-cache"
+        )
+
+
+async def add_slash(request: web.Request) -> web.Response:
+    """`/gpus` -> `/gpus/`, relatively: right behind every proxy, whatever its name or prefix."""
+    last = request.rel_url.raw_path.rsplit("/", 1)[1]
+    query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+    location = f"./{last}/{query}"
+    return web.Response(status=302, headers={"Location": location, "Cache-Control": "no-cache"})
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong is told as {"error", "hint"}."""
+    try:
+        return await handler(request)
+    except Wrong as wrong:
+        return respond(request, {"error": wrong.error, "hint": wrong.hint}, wrong.status)
+    except web.HTTPException as error:
+        hint = _HINTS.get(error.status, "see the path and the headers of the request")
+        text = error.reason
+        if error.status == 400 and error.text:
+            text = " ".join(error.text.split())
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return respond(request, {"error": text, "hint": hint}, error.status, allow)
+
+
+def _respond(request: web.Request, asset: Asset, cache_control: str) -> web.Response:
+    headers = {"Cache-Control": cache_control, "ETag": asset.tag, "Vary": "Accept-Encoding"}
+    if asset.tag in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers=headers)
+    headers["Content-Type"] = asset.content_type
+    if asset.gzipped is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return web.Response(body=asset.gzipped, headers=headers)
+    return web.Response(body=asset.body, headers=headers)
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)

@@ -1,0 +1,131 @@
+"""SUB: the broker's pictures and patches are heard; a gap or a silence asks for a new picture."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any, cast
+
+import zmq
+
+from wire.codec import unpack_trusted
+
+from .following import Following, Patch
+
+LOG = logging.getLogger(__name__)
+
+REBUILD_SECONDS = 5.0
+"""A broker lost for so long gets a new socket: it heals half-open connections, which TCP itself
+notices only after many minutes, and an address that has moved."""
+_RECEIVE_HIGH_WATER = 64
+"""Updates waiting while this process is busy; what is dropped beyond it is seen as a gap."""
+
+
+class Subscriber:
+    """Feeds `following` from the broker at `endpoint` and hands each patch to `publish`.
+
+    `look` must be called a few times a second; `clock` gives seconds and runs on in suspend.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        context: zmq.Context[Any],
+        following: Following,
+        publish: Callable[[Patch], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._endpoint = endpoint
+        self._context = context
+        self._following = following
+        self._publish = publish
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._picture = b""
+        self._said_lost = False
+        self._open()
+
+    def look(self) -> None:
+        """Hear what has come, then judge: lost, ask again, or start over with a new socket."""
+        self._drain()
+        now = self._clock()
+        patch = self._following.look(now)
+        if patch is not None:
+            self._publish(patch)
+        self._say()
+        if not self._following.wants_picture(now):
+            return
+        silent = self._following.lost and now - self._opened_at >= REBUILD_SECONDS
+        if silent and self._following.silent_seconds(now) >= REBUILD_SECONDS:
+            self.close()
+            self._open()
+        else:
+            self._ask()
+
+    def close(self) -> None:
+        """Leave the broker; nothing is sent or awaited."""
+        self._loop.remove_reader(self._fd)
+        self._socket.close(linger=0)
+
+    def _open(self) -> None:
+        socket = self._context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        socket.setsockopt(zmq.IPV6, 1)
+        self._socket = socket
+        self._fd = cast(int, socket.getsockopt(zmq.FD))
+        self._opened_at = self._clock()
+        self._loop.add_reader(self._fd, self._drain)
+        socket.connect(self._endpoint)
+        socket.setsockopt(zmq.SUBSCRIBE, b"patch")
+        self._picture = b""
+        self._ask()
+
+    def _ask(self) -> None:
+        """A subscription under a new name is a question; `patch` before it keeps the order."""
+        if self._picture:
+            self._socket.setsockopt(zmq.UNSUBSCRIBE, self._picture)
+        self._picture = b"picture/" + secrets.token_hex(16).encode()
+        self._socket.setsockopt(zmq.SUBSCRIBE, self._picture)
+        self._following.asked(self._clock())
+        # The descriptor tells of news only once: a call on the socket may have swallowed it.
+        self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        if self._socket.closed:
+            return
+        while True:
+            try:
+                topic, data = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            self._hear(topic, cast(dict[str, Any], unpack_trusted(data)))
+        if self._following.wants_picture(self._clock()):
+            self._ask()
+
+    def _hear(self, topic: bytes, update: dict[str, Any]) -> None:
+        now = self._clock()
+        if topic == b"patch":
+            patch = self._following.hear_patch(update, now)
+        elif topic == self._picture:
+            patch = self._following.hear_picture(update, now)
+            self._say()
+        else:
+            return
+        if patch is not None:
+            self._publish(patch)
+
+    def _say(self) -> None:
+        """One line when the broker is lost or heard again; at the start it may take its time."""
+        lost = self._following.lost
+        if lost == self._said_lost or (lost and not self._following.is_silent(self._clock())):
+            return
+        self._said_lost = lost
+        if not self._said_lost:
+            LOG.info("the broker at %s is heard", self._endpoint)
+        elif self._following.refusal:
+            LOG.error("%s", self._following.refusal)
+        else:
+            LOG.warning("the broker at %s is not heard", self._endpoint)
