@@ -1,8 +1,21 @@
 """Fixtures that several test modules share."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_nvml import FakeNvml
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
 settings.load_profile("house")
+
+
+@pytest.fixture
+def fake_nvml(tmp_path: Path) -> Iterator[FakeNvml]:
+    """The fake NVML in this process, with no GPU yet: `fake_nvml.write(Scenario(gpus=[Gpu()]))`."""
+    fake = FakeNvml(tmp_path / "gpus.scenario")
+    yield fake
+    fake.close()

@@ -1,0 +1,204 @@
+/* What the parts of the fake NVML share: a scenario in memory, and the frame every call runs in. */
+#ifndef FAKE_NVML_H
+#define FAKE_NVML_H
+
+#include <stdatomic.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum {
+    MAX_GPUS = 64,
+    MAX_MIGS = 8,
+    MAX_FIELDS = 32,
+    TEXT_SIZE = 96,
+    ANY = -1,  /* a rule that names no GPU or no slice */
+    NONE = -2, /* a rule for physical GPUs only; a process in no slice */
+};
+
+/* Return codes as NVML numbers them. */
+enum {
+    OK = 0,
+    UNINITIALIZED = 1,
+    INVALID_ARGUMENT = 2,
+    NOT_SUPPORTED = 3,
+    NOT_FOUND = 6,
+    INSUFFICIENT_SIZE = 7,
+    LIBRARY_NOT_FOUND = 12,
+    GPU_IS_LOST = 15,
+    ARGUMENT_VERSION_MISMATCH = 25,
+};
+
+/* The numeric keys of a [gpu] section and their defaults; AUTO follows another value (see scenario.c). */
+#define AUTO (-1e300)
+#define UNSUPPORTED (-2e300)
+#define GPU_KEYS(KEY)                     \
+    KEY(memory_total_mib, 81559)          \
+    KEY(memory_used_mib, AUTO)            \
+    KEY(memory_reserved_mib, 512)         \
+    KEY(utilization_percent, 0)           \
+    KEY(memory_utilization_percent, 0)    \
+    KEY(encoder_percent, 0)               \
+    KEY(decoder_percent, 0)               \
+    KEY(temperature_celsius, 40)          \
+    KEY(memory_temperature_celsius, UNSUPPORTED) \
+    KEY(margin_celsius, UNSUPPORTED)      \
+    KEY(shutdown_celsius, 92)             \
+    KEY(slowdown_celsius, 89)             \
+    KEY(memory_max_celsius, 95)           \
+    KEY(gpu_max_celsius, 87)              \
+    KEY(power_watts, 70)                  \
+    KEY(power_limit_watts, 700)           \
+    KEY(power_management_limit_watts, AUTO) \
+    KEY(power_default_limit_watts, 700)   \
+    KEY(power_min_limit_watts, 200)       \
+    KEY(power_max_limit_watts, 700)       \
+    KEY(energy_joules, 1000)              \
+    KEY(fan_percent, 30)                  \
+    KEY(fans, 1)                          \
+    KEY(sm_clock_mhz, 1980)               \
+    KEY(graphics_clock_mhz, AUTO)         \
+    KEY(memory_clock_mhz, 2619)           \
+    KEY(video_clock_mhz, 1545)            \
+    KEY(max_sm_clock_mhz, 1980)           \
+    KEY(max_memory_clock_mhz, 2619)       \
+    KEY(throttle_reasons, 0)              \
+    KEY(performance_state, 0)             \
+    KEY(persistence, 1)                   \
+    KEY(compute_mode, 0)                  \
+    KEY(display_active, 0)                \
+    KEY(ecc, 1)                           \
+    KEY(ecc_corrected, 0)                 \
+    KEY(ecc_uncorrected, 0)               \
+    KEY(remapped_corrected, 0)            \
+    KEY(remapped_uncorrected, 0)          \
+    KEY(remapped_pending, 0)              \
+    KEY(remapped_failed, 0)               \
+    KEY(retired_pending, UNSUPPORTED)     \
+    KEY(mig_mode, AUTO)                   \
+    KEY(minor, AUTO)                      \
+    KEY(compute_capability, 9)            \
+    KEY(architecture, 9)                  \
+    KEY(brand, 14)                        \
+    KEY(cores, 16896)                     \
+    KEY(bus_width, 5120)                  \
+    KEY(pcie_generation, 5)               \
+    KEY(pcie_width, 16)                   \
+    KEY(pcie_max_generation, 5)           \
+    KEY(pcie_max_width, 16)               \
+    KEY(pcie_tx_kib, 0)                   \
+    KEY(pcie_rx_kib, 0)
+
+#define GPU_TEXTS(KEY) KEY(name) KEY(uuid) KEY(pci_bus_id) KEY(serial) KEY(vbios) KEY(part_number)
+
+#define AS_ENUM(name, ...) KEY_##name,
+#define AS_TEXT_ENUM(name) TEXT_##name,
+enum gpu_key { GPU_KEYS(AS_ENUM) KEY_COUNT };
+enum gpu_text { GPU_TEXTS(AS_TEXT_ENUM) TEXT_COUNT };
+
+/* A number that stands still (low == high), swings between two, or is an error instead. */
+struct value {
+    int error;
+    double low, high, period_seconds;
+};
+
+struct text {
+    int error;
+    char text[TEXT_SIZE];
+};
+
+struct process {
+    int gpu, mig; /* mig: NONE, or the number of the slice's section */
+    int pid;      /* 0: the process that loaded the library */
+    int compute, graphics, mps;
+    struct value memory_mib, sm_percent; /* error != 0: not available */
+    int gpu_instance, compute_instance;  /* NONE: no slice */
+};
+
+struct mig {
+    int present;
+    struct text uuid, profile;
+    struct value memory_total_mib, memory_used_mib;
+    unsigned gpu_instance, compute_instance, slices, compute_slices, multiprocessors;
+};
+
+struct field {
+    unsigned id;
+    struct value value;
+};
+
+struct gpu {
+    int present, number, lost;
+    struct value values[KEY_COUNT];
+    struct text texts[TEXT_COUNT];
+    struct mig migs[MAX_MIGS];
+    struct field fields[MAX_FIELDS];
+    int field_count;
+};
+
+/* One [call NAME] section: which calls it is about, and what happens to them. */
+struct rule {
+    char name[TEXT_SIZE]; /* may end in * */
+    int gpu, mig, error, hang, delay_ms;
+};
+
+struct scenario {
+    int references;
+    char driver_version[TEXT_SIZE], nvml_version[TEXT_SIZE];
+    int cuda_version, init_error, generation;
+    struct gpu gpus[MAX_GPUS];
+    struct process *processes;
+    struct rule *rules;
+    int process_count, rule_count;
+};
+
+/* scenario.c */
+struct scenario *read_scenario(const char *path);
+void free_scenario(struct scenario *scenario);
+_Noreturn void stop_loudly(const char *format, ...) __attribute__((format(printf, 1, 2)));
+double value_now(const struct value *value, int number);
+int error_code(const char *name);
+const char *error_text(int code);
+
+/* calls.c: the frame of a call. */
+struct device {
+    int gpu, mig;
+};
+
+struct call {
+    const char *name;
+    atomic_ullong count;
+    struct call *next;
+    atomic_int known;
+};
+
+struct view {
+    struct scenario *scenario;
+    const struct gpu *gpu;
+    const struct mig *mig; /* NULL for a physical GPU */
+};
+
+/* Counts the call, obeys the scenario's rules for it, finds the device (begin: a call without one).
+   Whatever comes back, end() must follow: view holds the scenario. */
+int begin(struct call *call, struct view *view);
+int begin_device(struct call *call, struct device *handle, struct view *view);
+int end(struct view *view, int result);
+struct device *device_handle(int gpu, int mig); /* mig: NONE for the GPU itself */
+int visible_count(void);
+int visible_gpu(unsigned index);
+int visible_index(int gpu);
+int number(const struct view *view, enum gpu_key key, double scale, double *result);
+int copy_text(const struct text *text, char *buffer, unsigned size);
+
+/* The frame as a macro: what follows HANDLE computes `result` from `view`. */
+#define DEVICE_CALL(HANDLE, ...)                             \
+    do {                                                     \
+        static struct call call = {.name = __func__};        \
+        struct view view;                                    \
+        int result = begin_device(&call, (HANDLE), &view);   \
+        if (result == OK) {                                  \
+            __VA_ARGS__                                      \
+        }                                                    \
+        return end(&view, result);                           \
+    } while (0)
+
+#endif

@@ -1,0 +1,108 @@
+"""The fake NVML as a shared library: built once per version of its source, loaded, counted."""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .scenario import Scenario
+
+SONAME = "libnvidia-ml.so.1"
+SOURCE = Path(__file__).parent
+BUILDS = SOURCE.parent.parent / "build" / "fake_nvml"
+FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"]
+LINKER_FLAGS = [f"-Wl,-soname,{SONAME}"]
+
+
+class BuildError(Exception):
+    """The library cannot be built; the text says what is missing."""
+
+
+def library_folder() -> Path:
+    """The folder with the built library, for LD_LIBRARY_PATH; BuildError without a C compiler."""
+    sources = sorted(SOURCE.glob("*.[ch]"))
+    digest = hashlib.sha256(" ".join(FLAGS + LINKER_FLAGS).encode())
+    for source in sources:
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    folder = BUILDS / digest.hexdigest()[:16]
+    if not (folder / SONAME).exists():
+        _build([source for source in sources if source.suffix == ".c"], folder)
+    return folder
+
+
+def _build(sources: list[Path], folder: Path) -> None:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if not shutil.which(compiler[0]):
+        raise BuildError(
+            f"no C compiler: '{compiler[0]}' is not in PATH."
+            " Install one (Debian, Ubuntu: apt-get install gcc libc6-dev) or set CC."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    # Tests may run side by side: each builds its own, the last one stays.
+    handle, target = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    command = [*compiler, *FLAGS, *LINKER_FLAGS, "-o", target, *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        os.unlink(target)
+        raise BuildError(f"{shlex.join(command)} failed:\n{done.stderr}")
+    os.replace(target, folder / SONAME)
+
+
+class FakeNvml:
+    """The library inside this process, where nvidia-ml-py finds it, and its scenario file.
+
+    Loading it first is enough: the dynamic loader takes a library that is already there by its
+    soname. It stays for the life of the process; after `close` every NVML call says that there is
+    no such library.
+    """
+
+    def __init__(self, scenario_path: Path) -> None:
+        self.path = scenario_path
+        self.folder = library_folder()
+        self._library = ctypes.CDLL(str(self.folder / SONAME), mode=ctypes.RTLD_GLOBAL)
+        self._library.fakeNvmlCalls.restype = ctypes.c_ulonglong
+        self._library.fakeNvmlCalls.argtypes = [ctypes.c_char_p]
+        self._library.fakeNvmlReset.argtypes = [ctypes.c_char_p]
+        if not hasattr(ctypes.CDLL(SONAME), "fakeNvmlCalls"):
+            raise RuntimeError("the driver's own NVML is loaded in this process already")
+        Scenario().write(self.path)
+        self._library.fakeNvmlReset(os.fsencode(self.path))
+
+    def write(self, scenario: Scenario) -> None:
+        """From now on this is the machine; in this process the very next call sees it."""
+        scenario.write(self.path)
+        self._library.fakeNvmlReload()
+
+    def calls(self, name: str | None = None) -> int:
+        """How often a function was called here since this object was made; None: all of them."""
+        if name is None:
+            return int(self._library.fakeNvmlCalls(None))
+        if not hasattr(self._library, name):
+            raise AttributeError(f"the fake NVML has no {name}")
+        return int(self._library.fakeNvmlCalls(name.encode()))
+
+    def hanging(self) -> int:
+        """How many threads of this process hang in a call right now."""
+        return int(self._library.fakeNvmlHanging())
+
+    def environment(self) -> dict[str, str]:
+        """os.environ for a process that shall find the fake with this scenario."""
+        return {**os.environ, **variables(self.folder, self.path)}
+
+    def close(self) -> None:
+        """Lets go of calls that hang; from now on there is no NVML here."""
+        self._library.fakeNvmlReset(b"")
+
+
+def variables(folder: Path, scenario: Path) -> dict[str, str]:
+    """The two environment variables that put the fake into a process."""
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return {
+        "LD_LIBRARY_PATH": f"{folder}:{before}" if before else str(folder),
+        "FAKE_NVML_SCENARIO": str(scenario),
+    }

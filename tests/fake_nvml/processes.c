@@ -1,0 +1,287 @@
+/* Who is on a GPU, and how it is cut into slices. */
+#define _GNU_SOURCE
+#include "fake_nvml.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NOT_AVAILABLE (~0ULL)
+#define NO_INSTANCE (~0u)
+
+enum kind { COMPUTE, GRAPHICS, MPS };
+
+/* Versions 2 and 3 of the list have the same layout. */
+struct process_info {
+    unsigned pid;
+    unsigned long long memory;
+    unsigned gpu_instance, compute_instance;
+};
+
+static int is_here(const struct view *view, const struct process *process)
+{
+    if (process->gpu != view->gpu->number)
+        return 0;
+    return !view->mig || process->mig == view->mig - view->gpu->migs;
+}
+
+static int is_kind(const struct process *process, enum kind kind)
+{
+    return kind == COMPUTE ? process->compute : kind == GRAPHICS ? process->graphics : process->mps;
+}
+
+static unsigned pid_of(const struct process *process)
+{
+    return process->pid ? (unsigned)process->pid : (unsigned)getpid();
+}
+
+static unsigned long long memory_of(const struct process *process)
+{
+    if (process->memory_mib.error)
+        return NOT_AVAILABLE;
+    return (unsigned long long)(value_now(&process->memory_mib, process->gpu) * 1048576.0);
+}
+
+/* As NVML does it: with too small a buffer, or none, the caller learns the size it needs. */
+static int list(const struct view *view, enum kind kind, unsigned *count, struct process_info *infos)
+{
+    const struct scenario *scenario = view->scenario;
+    unsigned needed = 0, room;
+    if (!count || (!infos && *count))
+        return INVALID_ARGUMENT;
+    room = *count;
+    for (int i = 0; i < scenario->process_count; i++) {
+        const struct process *process = &scenario->processes[i];
+        if (!is_here(view, process) || !is_kind(process, kind))
+            continue;
+        if (needed < room)
+            infos[needed] = (struct process_info){
+                .pid = pid_of(process),
+                .memory = memory_of(process),
+                .gpu_instance = process->gpu_instance == NONE ? NO_INSTANCE : (unsigned)process->gpu_instance,
+                .compute_instance = process->compute_instance == NONE ? NO_INSTANCE : (unsigned)process->compute_instance,
+            };
+        needed++;
+    }
+    *count = needed;
+    return needed > room ? INSUFFICIENT_SIZE : OK;
+}
+
+#define LIST(NAME, KIND)                                                                    \
+    EXPORT int NAME(struct device *handle, unsigned *count, struct process_info *infos)     \
+    {                                                                                       \
+        DEVICE_CALL(handle, { result = list(&view, KIND, count, infos); });                 \
+    }
+
+LIST(nvmlDeviceGetComputeRunningProcesses_v2, COMPUTE)
+LIST(nvmlDeviceGetComputeRunningProcesses_v3, COMPUTE)
+LIST(nvmlDeviceGetGraphicsRunningProcesses_v2, GRAPHICS)
+LIST(nvmlDeviceGetGraphicsRunningProcesses_v3, GRAPHICS)
+LIST(nvmlDeviceGetMPSComputeRunningProcesses_v2, MPS)
+LIST(nvmlDeviceGetMPSComputeRunningProcesses_v3, MPS)
+
+/* --- utilization by process ------------------------------------------------------------------------------ */
+
+static unsigned long long now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (unsigned long long)now.tv_sec * 1000000ULL + (unsigned long long)now.tv_nsec / 1000ULL;
+}
+
+/* The number of samples, and the error if one is called for. NVML has none for slices or a GPU cut into them. */
+static int samples(const struct view *view, unsigned *needed)
+{
+    double mig = 0;
+    *needed = 0;
+    if (view->mig || (number(view, KEY_mig_mode, 1, &mig) == OK && mig))
+        return NOT_SUPPORTED;
+    for (int i = 0; i < view->scenario->process_count; i++) {
+        const struct process *process = &view->scenario->processes[i];
+        *needed += is_here(view, process) && !process->sm_percent.error;
+    }
+    return OK;
+}
+
+static unsigned sm_percent(const struct process *process)
+{
+    return (unsigned)(value_now(&process->sm_percent, process->gpu + (int)pid_of(process)) + 0.5);
+}
+
+struct sample {
+    unsigned pid;
+    unsigned long long timestamp;
+    unsigned sm, memory, encoder, decoder;
+};
+
+EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample *answer, unsigned *count,
+                                           unsigned long long last_seen)
+{
+    DEVICE_CALL(handle, {
+        unsigned needed;
+        unsigned long long now = now_us();
+        result = samples(&view, &needed);
+        if (result == OK && !answer) {
+            /* NVML tells the room its buffer may need, also when nothing is in it. */
+            *count = needed + 1;
+            result = INSUFFICIENT_SIZE;
+        } else if (result == OK && (!needed || last_seen >= now))
+            result = NOT_FOUND;
+        else if (result == OK && *count < needed) {
+            *count = needed;
+            result = INSUFFICIENT_SIZE;
+        } else if (result == OK) {
+            unsigned filled = 0;
+            for (int i = 0; i < view.scenario->process_count; i++) {
+                const struct process *process = &view.scenario->processes[i];
+                if (is_here(&view, process) && !process->sm_percent.error)
+                    answer[filled++] = (struct sample){pid_of(process), now, sm_percent(process), 0, 0, 0};
+            }
+            *count = filled;
+        }
+    });
+}
+
+struct sample_info {
+    unsigned long long timestamp;
+    unsigned pid, sm, memory, encoder, decoder, jpeg, optical_flow;
+};
+
+struct samples_v1 {
+    unsigned version, count;
+    unsigned long long last_seen;
+    struct sample_info *array;
+};
+
+EXPORT int nvmlDeviceGetProcessesUtilizationInfo(struct device *handle, struct samples_v1 *answer)
+{
+    DEVICE_CALL(handle, {
+        unsigned needed = 0;
+        unsigned long long now = now_us();
+        if (!answer)
+            result = INVALID_ARGUMENT;
+        else if (answer->version != (0x1000000u | sizeof *answer))
+            result = ARGUMENT_VERSION_MISMATCH;
+        else
+            result = samples(&view, &needed);
+        if (result == OK && !answer->array) {
+            answer->count = needed + 1;
+            result = INSUFFICIENT_SIZE;
+        } else if (result == OK && (!needed || answer->last_seen >= now))
+            result = NOT_FOUND;
+        else if (result == OK && answer->count < needed) {
+            answer->count = needed;
+            result = INSUFFICIENT_SIZE;
+        } else if (result == OK) {
+            unsigned filled = 0;
+            for (int i = 0; i < view.scenario->process_count; i++) {
+                const struct process *process = &view.scenario->processes[i];
+                if (is_here(&view, process) && !process->sm_percent.error)
+                    answer->array[filled++] =
+                        (struct sample_info){.timestamp = now, .pid = pid_of(process), .sm = sm_percent(process)};
+            }
+            answer->count = filled;
+        }
+    });
+}
+
+/* --- slices ---------------------------------------------------------------------------------------------- */
+
+EXPORT int nvmlDeviceGetMigMode(struct device *handle, unsigned *now, unsigned *pending)
+{
+    DEVICE_CALL(handle, {
+        double mode = 0;
+        result = view.mig ? NOT_SUPPORTED : number(&view, KEY_mig_mode, 1, &mode);
+        if (result == OK)
+            *now = *pending = mode != 0;
+    });
+}
+
+EXPORT int nvmlDeviceGetMaxMigDeviceCount(struct device *handle, unsigned *most)
+{
+    DEVICE_CALL(handle, {
+        double mode = 0;
+        *most = number(&view, KEY_mig_mode, 1, &mode) == OK && mode ? MAX_MIGS - 1 : 0;
+    });
+}
+
+EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(struct device *handle, unsigned index, struct device **slice)
+{
+    DEVICE_CALL(handle, {
+        if (view.mig)
+            result = INVALID_ARGUMENT;
+        else if (index >= MAX_MIGS || !view.gpu->migs[index].present)
+            result = NOT_FOUND;
+        else
+            *slice = device_handle(view.gpu->number, (int)index);
+    });
+}
+
+EXPORT int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(struct device *handle, struct device **parent)
+{
+    DEVICE_CALL(handle, {
+        if (!view.mig)
+            result = INVALID_ARGUMENT;
+        else
+            *parent = device_handle(view.gpu->number, NONE);
+    });
+}
+
+EXPORT int nvmlDeviceIsMigDeviceHandle(struct device *handle, unsigned *is_slice)
+{
+    DEVICE_CALL(handle, { *is_slice = view.mig != NULL; });
+}
+
+EXPORT int nvmlDeviceGetGpuInstanceId(struct device *handle, unsigned *id)
+{
+    DEVICE_CALL(handle, {
+        if (!view.mig)
+            result = INVALID_ARGUMENT;
+        else
+            *id = view.mig->gpu_instance;
+    });
+}
+
+EXPORT int nvmlDeviceGetComputeInstanceId(struct device *handle, unsigned *id)
+{
+    DEVICE_CALL(handle, {
+        if (!view.mig)
+            result = INVALID_ARGUMENT;
+        else
+            *id = view.mig->compute_instance;
+    });
+}
+
+struct attributes {
+    unsigned multiprocessors, copy_engines, decoders, encoders, jpegs, optical_flows, gpu_slices, compute_slices;
+    unsigned long long memory_mib;
+};
+
+EXPORT int nvmlDeviceGetAttributes_v2(struct device *handle, struct attributes *answer)
+{
+    DEVICE_CALL(handle, {
+        if (!view.mig)
+            result = NOT_SUPPORTED;
+        else if (view.mig->memory_total_mib.error)
+            result = view.mig->memory_total_mib.error;
+        else
+            *answer = (struct attributes){
+                .multiprocessors = view.mig->multiprocessors,
+                .copy_engines = 1,
+                .gpu_slices = view.mig->slices,
+                .compute_slices = view.mig->compute_slices,
+                .memory_mib = (unsigned long long)view.mig->memory_total_mib.low,
+            };
+    });
+}
+
+/* --- what is asked first and answered no ----------------------------------------------------------------- */
+
+struct gpm_support {
+    unsigned version, supported;
+};
+
+EXPORT int nvmlGpmQueryDeviceSupport(struct device *handle, struct gpm_support *answer)
+{
+    DEVICE_CALL(handle, { answer->supported = 0; });
+}

@@ -1,0 +1,217 @@
+"""A scenario for the fake NVML, as Python values and as the text file the library reads.
+
+A value is a number, N_A (the call answers "not supported"), `wave(low, high)` (it moves by itself)
+or `error("GPU_IS_LOST")` (the call answers with that NVML error). A field left None is not written:
+the library's default holds (README.md lists them). Units stand in the names, as in the file.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Value: TypeAlias = int | float | str
+N_A = "N/A"
+
+
+def wave(low: float, high: float, period_seconds: float = 60) -> str:
+    """A value that swings from low to high and back once in a period; each GPU in its own phase."""
+    return f"{low}..{high}/{period_seconds}"
+
+
+def error(name: str | int) -> str:
+    """In place of a value: the call that would tell it answers with this NVML error."""
+    return f"error:{name}"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process on a GPU.
+
+    pid: "self" is the process that reads NVML. memory_mib: None where the driver does not say.
+    """
+
+    pid: int | str
+    memory_mib: Value | None = 1024
+    type: str = "C"
+    """C, G, C+G, or M for a client of MPS."""
+    sm_percent: Value | None = 0
+    """None: no sample for this process."""
+    gpu_instance: int | None = None
+    compute_instance: int | None = None
+    """Ids of a slice; a process listed in a Mig has that slice's by itself."""
+
+    def line(self) -> str:
+        words = [f"pid={self.pid}", f"type={self.type}"]
+        for name, value in (("memory_mib", self.memory_mib), ("sm_percent", self.sm_percent)):
+            words.append(f"{name}={'none' if value is None else value}")
+        for name, number in (
+            ("gpu_instance", self.gpu_instance),
+            ("compute_instance", self.compute_instance),
+        ):
+            if number is not None:
+                words.append(f"{name}={number}")
+        return "process = " + " ".join(words)
+
+
+@dataclass(frozen=True)
+class Mig:
+    """A slice of a GPU."""
+
+    profile: str | None = None
+    uuid: str | None = None
+    memory_total_mib: Value | None = None
+    memory_used_mib: Value | None = None
+    gpu_instance: int | None = None
+    compute_instance: int | None = None
+    slices: int | None = None
+    compute_slices: int | None = None
+    multiprocessors: int | None = None
+    processes: Sequence[Process] = ()
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU. `fields`: values of nvmlDeviceGetFieldValues by id; `migs`: its slices in order."""
+
+    name: str | None = None
+    uuid: str | None = None
+    pci_bus_id: str | None = None
+    serial: str | None = None
+    vbios: str | None = None
+    part_number: str | None = None
+    lost: bool = False
+    memory_total_mib: Value | None = None
+    memory_used_mib: Value | None = None
+    memory_reserved_mib: Value | None = None
+    utilization_percent: Value | None = None
+    memory_utilization_percent: Value | None = None
+    encoder_percent: Value | None = None
+    decoder_percent: Value | None = None
+    temperature_celsius: Value | None = None
+    memory_temperature_celsius: Value | None = None
+    margin_celsius: Value | None = None
+    shutdown_celsius: Value | None = None
+    slowdown_celsius: Value | None = None
+    memory_max_celsius: Value | None = None
+    gpu_max_celsius: Value | None = None
+    power_watts: Value | None = None
+    power_limit_watts: Value | None = None
+    power_management_limit_watts: Value | None = None
+    power_default_limit_watts: Value | None = None
+    power_min_limit_watts: Value | None = None
+    power_max_limit_watts: Value | None = None
+    energy_joules: Value | None = None
+    fan_percent: Value | None = None
+    fans: Value | None = None
+    sm_clock_mhz: Value | None = None
+    graphics_clock_mhz: Value | None = None
+    memory_clock_mhz: Value | None = None
+    video_clock_mhz: Value | None = None
+    max_sm_clock_mhz: Value | None = None
+    max_memory_clock_mhz: Value | None = None
+    throttle_reasons: Value | None = None
+    performance_state: Value | None = None
+    persistence: Value | None = None
+    compute_mode: Value | None = None
+    display_active: Value | None = None
+    ecc: Value | None = None
+    ecc_corrected: Value | None = None
+    ecc_uncorrected: Value | None = None
+    remapped_corrected: Value | None = None
+    remapped_uncorrected: Value | None = None
+    remapped_pending: Value | None = None
+    remapped_failed: Value | None = None
+    retired_pending: Value | None = None
+    mig_mode: Value | None = None
+    minor: Value | None = None
+    compute_capability: Value | None = None
+    architecture: Value | None = None
+    brand: Value | None = None
+    cores: Value | None = None
+    bus_width: Value | None = None
+    pcie_generation: Value | None = None
+    pcie_width: Value | None = None
+    pcie_max_generation: Value | None = None
+    pcie_max_width: Value | None = None
+    pcie_tx_kib: Value | None = None
+    pcie_rx_kib: Value | None = None
+    fields: Mapping[int, Value] = field(default_factory=dict)
+    processes: Sequence[Process] = ()
+    migs: Sequence[Mig] = ()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The driver. init_error: nvmlInit fails so.
+
+    A new generation makes every call fail with UNINITIALIZED until the next nvmlInit.
+    """
+
+    version: str | None = None
+    nvml_version: str | None = None
+    cuda_version: str | None = None
+    init_error: str | int | None = None
+    generation: int | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """What happens to calls of a name (which may end in *); the first that fits a call counts.
+
+    gpu: only calls for that GPU; mig: only for that slice, or "none" for GPUs themselves.
+    """
+
+    name: str
+    error: str | int | None = None
+    hang: bool = False
+    delay_ms: int | None = None
+    gpu: int | None = None
+    mig: int | str | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A whole machine. A mapping of GPUs by section number may leave gaps."""
+
+    gpus: Sequence[Gpu] | Mapping[int, Gpu] = ()
+    driver: Driver = Driver()
+    calls: Sequence[Call] = ()
+
+    def text(self) -> str:
+        return "\n".join(self._lines()) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Puts the file in place in one step, so that a reader sees the old one or the new one."""
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(self.text())
+        os.replace(name, path)
+
+    def _lines(self) -> Iterator[str]:
+        yield "[driver]"
+        yield from _keys(self.driver)
+        gpus = self.gpus if isinstance(self.gpus, Mapping) else dict(enumerate(self.gpus))
+        for number, gpu in gpus.items():
+            yield f"[gpu {number}]"
+            yield from _keys(gpu)
+            yield from (f"field_{id} = {value}" for id, value in gpu.fields.items())
+            yield from (process.line() for process in gpu.processes)
+            for index, mig in enumerate(gpu.migs):
+                yield f"[gpu {number} mig {index}]"
+                yield from _keys(mig)
+                yield from (process.line() for process in mig.processes)
+        for call in self.calls:
+            yield f"[call {call.name}]"
+            yield from (line for line in _keys(call) if not line.startswith("name "))
+
+
+def _keys(section: Driver | Gpu | Mig | Call) -> Iterator[str]:
+    for each in fields(section):
+        value: Any = getattr(section, each.name)
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        if isinstance(value, str | int | float):
+            yield f"{each.name} = {value}"
