@@ -1,0 +1,128 @@
+"""What config.yml says, as the settings of each role."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from broker.settings import BrokerSettings
+from collector.settings import CollectorSettings
+from gpu_monitor.keys import Config
+from web.settings import WebSettings
+
+RPC_INPROC = "inproc://gpu-monitor-rpc"
+UPDATES_INPROC = "inproc://gpu-monitor-updates"
+
+_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
+
+
+def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
+    """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd gives a list
+    return CollectorSettings(
+        name=config.name or own_name(),
+        endpoint=endpoint or _tcp(config.broker, config.rpc_port),
+        interval=config.interval,
+        rpc_timeout=config.rpc_timeout,
+        commands=config.commands,
+        state_folder=Path(folder) if folder else None,
+    )
+
+
+def broker_settings(config: Config, *, one_process: bool = False) -> BrokerSettings:
+    """With `one_process` the broker also listens inside the process, before all else."""
+    rpc = _tcp(rpc_address(config), config.rpc_port)
+    updates = _tcp(config.updates_bind, config.updates_port)
+    return BrokerSettings(
+        rpc_endpoints=(RPC_INPROC, rpc) if one_process else (rpc,),
+        updates_endpoints=(UPDATES_INPROC, updates) if one_process else (updates,),
+        hosts=config.hosts,
+        own_name=config.name or own_name(),
+        interval=config.interval,
+        rpc_timeout=config.rpc_timeout,
+        tick=config.tick,
+        free_memory_mib=config.free_memory_mib,
+        held_idle_after=config.held_idle_after,
+        forget_after=config.forget_after,
+        warnings=tuple(link_warnings(config)) + tuple(page_warnings(config) if one_process else ()),
+    )
+
+
+def web_settings(config: Config, endpoint: str = "") -> WebSettings:
+    """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
+    return WebSettings(
+        updates_endpoint=endpoint or _tcp(config.broker, config.updates_port),
+        web_bind="" if config.web_bind == "*" else config.web_bind,
+        web_port=config.web_port,
+        base_path=config.base_path,
+        rpc_timeout=config.rpc_timeout,
+    )
+
+
+def rpc_address(config: Config) -> str:
+    """Where collectors are heard: loopback as long as no other machine is expected."""
+    if config.rpc_bind:
+        return config.rpc_bind
+    return "*" if names_another_machine(config.hosts) else "127.0.0.1"
+
+
+def names_another_machine(hosts: Iterable[str]) -> bool:
+    """Whether one of `hosts` is neither this machine's name nor one of its own addresses.
+
+    No name is resolved for it: a dead name server must not hold up the start.
+    """
+    hosts = {host.lower() for host in hosts if not _LOOPBACK.fullmatch(host.lower())}
+    if not hosts:
+        return False
+    import psutil  # only here: a web server alone does not need it
+
+    own = os.uname().nodename.lower()
+    addresses = {
+        address.address.partition("%")[0].lower()
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+    }
+    return not hosts <= {own, own.partition(".")[0]} | addresses
+
+
+def is_loopback(address: str) -> bool:
+    """Whether what listens on `address` is heard by this machine only."""
+    return _LOOPBACK.fullmatch(address) is not None
+
+
+def link_warnings(config: Config) -> Iterable[str]:
+    """Words for log and page while a link of the broker leaves the machine without keys."""
+    rpc = rpc_address(config)
+    if not is_loopback(rpc):
+        yield (
+            f"rpc_port {config.rpc_port} is open on {_where(rpc)} without keys: hosts are told by "
+            "their address only, and what they send can be read on the way"
+        )
+    if not is_loopback(config.updates_bind):
+        yield (
+            f"updates_port {config.updates_port} is open on {_where(config.updates_bind)} without "
+            "keys: everyone who can reach it can read the fleet"
+        )
+
+
+def page_warnings(config: Config) -> Iterable[str]:
+    """Words for log and page while the page can be opened from other machines."""
+    if not is_loopback(config.web_bind):
+        yield (
+            "the page is readable by everyone who can reach "
+            f"port {config.web_port} on {_where(config.web_bind)}"
+        )
+
+
+def own_name() -> str:
+    """This machine's host name, as a name that may stand in the document."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", os.uname().nodename)[:253] or "localhost"
+
+
+def _where(address: str) -> str:
+    return "all interfaces" if address in ("*", "0.0.0.0", "::") else address
+
+
+def _tcp(address: str, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"tcp://{host}:{port or '*'}"

@@ -1,0 +1,205 @@
+"""What is accepted as a value in config.yml, and the words for what is not."""
+
+import re
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from collector.settings import Commands
+from wire.check import is_host_name
+
+MAX_HOSTS = 10_000
+
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
+_DECIMAL = re.compile(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]*)+")
+
+
+class Wrong(ValueError):
+    """A value that is refused; the words say what is wrong, and what to write instead.
+
+    `entries` names the lines of a list's entries instead, where the value is a list.
+    """
+
+    def __init__(self, words: str, entries: Sequence[tuple[int, str]] = ()) -> None:
+        super().__init__(words)
+        self.entries = entries
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A scalar of config.yml as it was written.
+
+    `read_as` is what YAML takes it for, in words ("text", "a number", "true or false", ...);
+    a quoted word is text whatever it holds.
+    """
+
+    text: str
+    read_as: str
+    line: int
+
+    @property
+    def shown(self) -> str:
+        """The word as an error line may show it: short, on one line."""
+        return repr(self.text) if len(self.text) <= 60 else repr(self.text[:57]) + "..."
+
+
+Written: TypeAlias = "Word | Sequence[Word]"
+"""What stands behind a key: one word, or a list of them (only `hosts` has one)."""
+
+
+def whole(lowest: int, highest: int) -> Callable[[Written], int]:
+    """A check for a whole number in that range."""
+
+    def check(written: Written) -> int:
+        word = _one(written, f"a whole number from {lowest} to {highest}")
+        if word.read_as == "text" and _WHOLE.fullmatch(word.text):
+            raise Wrong(f"{word.shown} is text; write {word.text} without quotes")
+        if not _WHOLE.fullmatch(word.text):
+            raise Wrong(
+                f"{word.shown} is no whole number in plain digits; "
+                f"write one from {lowest} to {highest}"
+            )
+        if not lowest <= int(word.text) <= highest:
+            raise Wrong(f"{word.text} is out of range; write a number from {lowest} to {highest}")
+        return int(word.text)
+
+    return check
+
+
+def seconds(lowest: float, highest: float) -> Callable[[Written], float]:
+    """A check for a time in seconds in that range."""
+
+    def check(written: Written) -> float:
+        word = _one(written, f"seconds from {lowest:g} to {highest:.0f}")
+        if word.read_as == "text" and _DECIMAL.fullmatch(word.text):
+            raise Wrong(f"{word.shown} is text; write {word.text} without quotes")
+        if not _DECIMAL.fullmatch(word.text):
+            raise Wrong(
+                f"{word.shown} is no number of seconds; "
+                f"write one from {lowest:g} to {highest:.0f}, such as 2 or 0.5"
+            )
+        if not lowest <= float(word.text) <= highest:
+            raise Wrong(
+                f"{word.text} is out of range; write seconds from {lowest:g} to {highest:.0f}"
+            )
+        return float(word.text)
+
+    return check
+
+
+def address(written: Written) -> str:
+    """An address of this machine to listen on; `*` stands for all of them."""
+    word = _text(written, "an address of this machine, such as 127.0.0.1")
+    text = "127.0.0.1" if word.text == "localhost" else word.text.removeprefix("[").rstrip("]")
+    if text != "*" and not is_address(text):
+        raise Wrong(
+            f"{word.shown} is no address; write 127.0.0.1, 0.0.0.0 (all IPv4), "
+            '"::1", "::" (all IPv6), "*" (all), or one address of this machine'
+        )
+    return text
+
+
+def address_or_nothing(written: Written) -> str:
+    """As `address`; an empty text leaves the choice to the broker."""
+    return "" if isinstance(written, Word) and written.text == "" else address(written)
+
+
+def host(written: Written) -> str:
+    """The name or address of a machine."""
+    word = _text(written, "the name or address of a machine")
+    return _host(word)
+
+
+def host_list(written: Written) -> tuple[str, ...]:
+    """Names or addresses of machines; nothing behind the key is an empty list."""
+    if isinstance(written, Word):
+        if written.read_as == "nothing":
+            return ()
+        raise Wrong(f"{written.shown} is no list; write one host a line, each as '- name'")
+    if len(written) > MAX_HOSTS:
+        raise Wrong(f"{len(written)} hosts are too many; write at most {MAX_HOSTS}")
+    seen: dict[str, int] = {}
+    wrong: list[tuple[int, str]] = []
+    for word in written:
+        try:
+            name = _host(_text(word, "the name or address of a machine"))
+        except Wrong as error:
+            wrong.append((word.line, str(error)))
+            continue
+        if first := seen.get(name.lower()):
+            wrong.append((word.line, f"{name} stands in line {first} already; remove one of them"))
+        seen.setdefault(name.lower(), word.line)
+    if wrong:
+        raise Wrong("wrong entries", wrong)
+    return tuple(word.text for word in written)
+
+
+def own_name(written: Written) -> str:
+    """A name for this machine; empty for the machine's own."""
+    word = _text(written, "a name for this machine")
+    if word.text and not is_host_name(word.text):
+        raise Wrong(f"{word.shown} is no host name; write 1 to 253 of A-Z a-z 0-9 . _ -")
+    return word.text
+
+
+def base_path(written: Written) -> str:
+    """The path in front of the page, without a closing slash; empty for none."""
+    word = _text(written, "a path such as /gpus")
+    path = word.text.rstrip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise Wrong(
+            f"{word.shown} is no plain path; write one such as /gpus (A-Z a-z 0-9 . _ ~ - and /)"
+        )
+    return path
+
+
+def commands(written: Written) -> Commands:
+    """How much of a process's command line leaves its host."""
+    word = _one(written, "name, scrubbed, full or off")
+    for choice in ("name", "scrubbed", "full", "off"):
+        if word.text == choice:  # as written: YAML would take a bare `off` for false
+            return choice
+    raise Wrong(f"{word.shown} is no choice here; write name, scrubbed, full or off")
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an IPv4 or IPv6 address in its usual form."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):  # ValueError: a NUL inside
+            continue
+        return True
+    return False
+
+
+def _one(written: Written, wanted: str) -> Word:
+    if not isinstance(written, Word):
+        raise Wrong(f"a list stands here; write {wanted}")
+    if written.read_as == "nothing":
+        raise Wrong(f"no value stands here; write {wanted}, or leave the key out")
+    return written
+
+
+def _text(written: Written, wanted: str) -> Word:
+    word = _one(written, wanted)
+    if word.read_as != "text":
+        text = word.text[:60]
+        raise Wrong(f'{text} is read as {word.read_as} by YAML; quote it: "{text}"')
+    return word
+
+
+def _host(word: Word) -> str:
+    text = word.text
+    if "/" in text:
+        raise Wrong(f"{word.shown} is no host; write the name alone, without http:// and path")
+    if not is_host_name(text):
+        raise Wrong(f"{word.shown} is no host; write 1 to 253 of A-Z a-z 0-9 . _ - or an address")
+    if ":" in text and not is_address(text):
+        raise Wrong(f"{word.shown} is no IPv6 address; write a host's name without a port")
+    if _DOTTED_NUMBERS.fullmatch(text) and not is_address(text):
+        raise Wrong(f"{word.shown} is no IPv4 address; write four numbers from 0 to 255")
+    return text
