@@ -1,0 +1,147 @@
+// Numbers to words: the only place that rounds for the eye.
+
+export const DASH = "–";
+const MINUTE = 60;
+const HOUR = 3600;
+const DAY = 86400;
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const tenth = new Intl.NumberFormat("en-US", {
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
+
+/** @typedef {number | null | undefined} Maybe */
+
+/** @param {Maybe} n */
+export function count(n) {
+  return n == null ? DASH : whole.format(n);
+}
+
+/** @param {Maybe} n */
+export function percent(n) {
+  return n == null ? DASH : `${Math.round(n)}%`;
+}
+
+/** @param {Maybe} n */
+export function celsius(n) {
+  return n == null ? DASH : `${Math.round(n)}°`;
+}
+
+/** @param {Maybe} n */
+export function watts(n) {
+  return n == null ? DASH : `${whole.format(n)} W`;
+}
+
+/**
+ * GiB of MiB, tenths below 100: "31.8", "512".
+ * @param {Maybe} mib
+ */
+export function gib(mib) {
+  if (mib == null) return DASH;
+  return mib < 99.95 * 1024 ? tenth.format(mib / 1024) : whole.format(mib / 1024);
+}
+
+/**
+ * A size as it is sold, whole GiB: 81559 MiB is "80".
+ * @param {Maybe} mib
+ */
+export function size(mib) {
+  if (mib == null) return DASH;
+  return mib < 1024 ? gib(mib) : whole.format(mib / 1024);
+}
+
+/**
+ * Used of total in one unit: ["758", "/ 2,048 GiB"], ["31", "/ 61 TiB"].
+ * @param {Maybe} used
+ * @param {Maybe} total
+ * @returns {[string, string]}
+ */
+export function memoryOf(used, total) {
+  const tib = (total ?? used ?? 0) >= 10_000 * 1024;
+  const unit = tib ? 1024 * 1024 : 1024;
+  /** @param {Maybe} mib */
+  const text = (mib) => (mib == null ? DASH : (mib < 10 * unit ? tenth : whole).format(mib / unit));
+  return [text(used), `/ ${text(total)} ${tib ? "TiB" : "GiB"}`];
+}
+
+/**
+ * Power of a fleet with its unit: ["850", "W"], ["11.1", "kW"], ["3,955", "kW"].
+ * @param {Maybe} n
+ * @returns {[string, string]}
+ */
+export function power(n) {
+  if (n == null) return [DASH, "W"];
+  if (n < 1000) return [whole.format(n), "W"];
+  return [(n < 99_950 ? tenth : whole).format(n / 1000), "kW"];
+}
+
+/**
+ * A time span to the minute: "<1m", "42m", "16h 17m", "3d 10h".
+ * @param {Maybe} seconds
+ */
+export function span(seconds) {
+  if (seconds == null) return DASH;
+  if (seconds < MINUTE) return "<1m";
+  if (seconds < HOUR) return `${Math.floor(seconds / MINUTE)}m`;
+  if (seconds < DAY) return two(seconds, HOUR, "h", MINUTE, "m");
+  return two(seconds, DAY, "d", HOUR, "h");
+}
+
+/**
+ * A time span in one unit: "<1m", "42m", "16h", "3d".
+ * @param {Maybe} seconds
+ */
+export function shortSpan(seconds) {
+  return span(seconds).split(" ")[0] ?? DASH;
+}
+
+/**
+ * An age to the second: "12s", "4m 12s", then as span().
+ * @param {Maybe} seconds
+ */
+export function age(seconds) {
+  if (seconds == null) return DASH;
+  if (seconds < MINUTE) return `${Math.max(0, Math.floor(seconds))}s`;
+  if (seconds < HOUR) return two(seconds, MINUTE, "m", 1, "s");
+  return span(seconds);
+}
+
+/**
+ * Time of day where the viewer is, of unix seconds: "14:02:31".
+ * @param {Maybe} at
+ */
+export function timeOfDay(at) {
+  if (at == null) return DASH;
+  return new Date(at * 1000).toLocaleTimeString("en-GB");
+}
+
+/**
+ * A model without its maker: "H100 80GB HBM3".
+ * @param {string} name
+ */
+export function model(name) {
+  return name.replace(/^NVIDIA\s+/i, "").replace(/^(GeForce|Tesla)\s+/i, "");
+}
+
+/**
+ * "1 host", "5 hosts", "2 processes".
+ * @param {number} n
+ * @param {string} noun
+ */
+export function many(n, noun) {
+  const ending = n === 1 ? "" : noun.endsWith("s") ? "es" : "s";
+  return `${count(n)} ${noun}${ending}`;
+}
+
+/**
+ * @param {number} seconds
+ * @param {number} large
+ * @param {string} largeName
+ * @param {number} small
+ * @param {string} smallName
+ */
+function two(seconds, large, largeName, small, smallName) {
+  const rest = Math.floor((seconds % large) / small);
+  return `${Math.floor(seconds / large)}${largeName} ${rest}${smallName}`;
+}

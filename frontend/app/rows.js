@@ -1,0 +1,133 @@
+// Columns of one host to rows of GPUs with their processes; pure.
+
+/**
+ * @typedef {import("./types.js").Host} Host
+ * @typedef {import("./types.js").GpuRow} GpuRow
+ * @typedef {import("./types.js").ProcessRow} ProcessRow
+ */
+
+const HOT_MARGIN_CELSIUS = 5;
+/** The column that every table has, and whose length counts. */
+const KEYS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
+
+/**
+ * What keeps a table from being drawn, in words; null when all its columns have one length.
+ * @param {Host} host
+ * @param {keyof typeof KEYS} name
+ * @returns {string | null}
+ */
+export function tableProblem(host, name) {
+  const table = /** @type {Record<string, unknown[]> | undefined} */ (host[name]);
+  if (table === undefined) return null;
+  const columns = Object.keys(table);
+  const key = KEYS[name];
+  const length = table[key]?.length;
+  if (length === undefined) {
+    return columns.length === 0 ? null : `${name} are not shown: no column ${key}`;
+  }
+  const odd = columns.find((column) => table[column]?.length !== length);
+  if (odd === undefined) return null;
+  return `${name} are not shown: ${odd} has ${table[odd]?.length ?? "no"} rows, ${key} ${length}`;
+}
+
+/**
+ * Whether a GPU is about to slow itself down, or does.
+ * @param {number | null | undefined} temperature
+ * @param {number | null | undefined} slowdown
+ * @param {string[] | null | undefined} throttle
+ */
+export function isHot(temperature, slowdown, throttle) {
+  if (throttle?.some((word) => /thermal/i.test(word))) return true;
+  return temperature != null && slowdown != null && temperature >= slowdown - HOT_MARGIN_CELSIUS;
+}
+
+/**
+ * The GPUs of a host in the order of its columns; none when the table is unsound.
+ * @param {Host} host
+ * @returns {GpuRow[]}
+ */
+export function gpuRows(host) {
+  const gpus = host.gpus;
+  if (gpus?.index === undefined || tableProblem(host, "gpus") !== null) return [];
+  const labels = gpuLabels(host);
+  const processes = processesByGpu(host);
+  const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
+  return gpus.index.map((_, row) => ({
+    row,
+    label: labels[row] ?? String(row),
+    uuid: gpus.uuid?.[row] ?? null,
+    name: gpus.name?.[row] ?? null,
+    profile: gpus.mig_profile?.[row] ?? null,
+    state: gpus.state?.[row] ?? "error",
+    reason: gpus.reason?.[row] ?? null,
+    stateSince: gpus.state_since?.[row] ?? null,
+    sliced: parents.has(row),
+    use: gpus.use?.[row] ?? null,
+    memoryKind: gpus.memory_kind?.[row] ?? null,
+    memoryTotalMib: gpus.memory_total_mib?.[row] ?? null,
+    memoryUsedMib: gpus.memory_used_mib?.[row] ?? null,
+    utilization: gpus.utilization_percent?.[row] ?? null,
+    temperature: gpus.temperature_celsius?.[row] ?? null,
+    slowdown: gpus.slowdown_celsius?.[row] ?? null,
+    power: gpus.power_watts?.[row] ?? null,
+    powerLimit: gpus.power_limit_watts?.[row] ?? null,
+    throttle: gpus.throttle?.[row] ?? [],
+    hot: isHot(
+      gpus.temperature_celsius?.[row],
+      gpus.slowdown_celsius?.[row],
+      gpus.throttle?.[row],
+    ),
+    idleSince: gpus.idle_since?.[row] ?? null,
+    processes: processes.get(row) ?? [],
+  }));
+}
+
+/**
+ * What each GPU is called: its index; a MIG slice "0.2" after the GPU it belongs to.
+ * @param {Host} host
+ * @returns {string[]}
+ */
+function gpuLabels(host) {
+  const index = host.gpus?.index ?? [];
+  const parent = host.gpus?.parent;
+  /** @type {Map<number, number>} */
+  const slices = new Map();
+  return index.map((own, row) => {
+    const of = parent?.[row];
+    if (of == null) return String(own ?? row);
+    const number = slices.get(of) ?? 0;
+    slices.set(of, number + 1);
+    return `${index[of] ?? of}.${number}`;
+  });
+}
+
+/**
+ * @param {Host} host
+ * @returns {Map<number, ProcessRow[]>}
+ */
+function processesByGpu(host) {
+  /** @type {Map<number, ProcessRow[]>} */
+  const byGpu = new Map();
+  const table = host.processes;
+  if (table?.gpu === undefined || tableProblem(host, "processes") !== null) return byGpu;
+  table.gpu.forEach((gpu, row) => {
+    if (gpu === null) return;
+    const uid = table.uid?.[row];
+    const process = {
+      pid: table.pid?.[row] ?? null,
+      user: table.user?.[row] ?? (uid == null ? "" : `uid ${uid}`),
+      command: table.command?.[row] ?? null,
+      container: table.container?.[row] ?? null,
+      job: table.job?.[row] ?? null,
+      startedAt: table.started_at?.[row] ?? null,
+      idleSince: table.idle_since?.[row] ?? null,
+      memoryMib: table.gpu_memory_mib?.[row] ?? null,
+      smPercent: table.sm_percent?.[row] ?? null,
+      type: table.type?.[row] ?? null,
+    };
+    const others = byGpu.get(gpu);
+    if (others === undefined) byGpu.set(gpu, [process]);
+    else others.push(process);
+  });
+  return byGpu;
+}

@@ -1,0 +1,256 @@
+// The document as wire/document.py has it: names, units, and what may be absent.
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/** One value per row; null is "not known". */
+type Column<T> = (T | null)[];
+
+export interface Gpus {
+  index: Column<number>;
+  uuid?: Column<string>;
+  name?: Column<string>;
+  pci_bus_id?: Column<string>;
+  state: Column<"ok" | "lost" | "asleep" | "error">;
+  reason?: Column<string>;
+  state_since?: Column<number>;
+  parent?: Column<number>;
+  mig_profile?: Column<string>;
+  memory_kind?: Column<string>;
+  memory_total_mib?: Column<number>;
+  memory_used_mib?: Column<number>;
+  utilization_percent?: Column<number>;
+  memory_utilization_percent?: Column<number>;
+  temperature_celsius?: Column<number>;
+  slowdown_celsius?: Column<number>;
+  power_watts?: Column<number>;
+  power_limit_watts?: Column<number>;
+  fan_percent?: Column<number>;
+  sm_clock_mhz?: Column<number>;
+  memory_clock_mhz?: Column<number>;
+  throttle?: Column<string[]>;
+  idle_since?: Column<number>;
+  /** Added by the broker. */
+  use?: Column<Use>;
+}
+
+export type Use = "busy" | "free" | "held_idle";
+
+export interface Processes {
+  gpu: Column<number>;
+  pid: Column<number>;
+  user?: Column<string>;
+  uid?: Column<number>;
+  command?: Column<string>;
+  container?: Column<string>;
+  job?: Column<string>;
+  started_at?: Column<number>;
+  idle_since?: Column<number>;
+  gpu_memory_mib?: Column<number>;
+  sm_percent?: Column<number>;
+  type?: Column<"C" | "G" | "C+G">;
+}
+
+export interface Disks {
+  mount: Column<string>;
+  total_mib?: Column<number>;
+  used_mib?: Column<number>;
+}
+
+export interface System {
+  hostname?: string;
+  os?: string;
+  kernel?: string;
+  driver_version?: string;
+  cuda_version?: string;
+  booted_at?: number;
+  cpu_count?: number;
+  cpu_percent?: number;
+  load_1m?: number;
+  memory_total_mib?: number;
+  memory_used_mib?: number;
+  swap_total_mib?: number;
+  swap_used_mib?: number;
+  network_receive_kib_per_second?: number;
+  network_send_kib_per_second?: number;
+}
+
+export interface Collector {
+  version?: string;
+  cpu_percent?: number;
+  memory_mib?: number;
+  sample_seconds?: number;
+}
+
+export interface Host {
+  state: "live" | "stale" | "missing" | "conflict";
+  /** Unix seconds by the broker's clock; exact when the state is not live. */
+  heard_at?: number;
+  sequence?: number;
+  clock_offset_seconds?: number;
+  problems?: string[];
+  system?: System;
+  gpus?: Gpus;
+  processes?: Processes;
+  disks?: Disks;
+  collector?: Collector;
+}
+
+export interface Totals {
+  hosts: number;
+  hosts_live: number;
+  hosts_stale: number;
+  hosts_missing: number;
+  gpus: number;
+  gpus_busy: number;
+  gpus_free: number;
+  gpus_held_idle: number;
+  gpus_lost: number;
+  memory_total_mib: number;
+  memory_used_mib: number;
+  power_watts: number;
+  utilization_percent: number;
+  users: number;
+  processes: number;
+}
+
+export interface User {
+  gpus: number;
+  gpu_memory_mib: number;
+  processes: number;
+  utilization_percent?: number;
+  held_idle_gpus: number;
+  hosts: string[];
+  oldest_started_at?: number;
+}
+
+export interface Broker {
+  state: "live" | "lost";
+  heard_at?: number;
+  started_at?: number;
+  version?: string;
+  refused?: Record<string, number>;
+  warnings?: string[];
+}
+
+export interface Fleet {
+  version: number;
+  /** Unix seconds by the broker's clock. */
+  now: number;
+  interval_seconds: number;
+  tick_seconds: number;
+  stale_after_seconds: number;
+  simulated: boolean;
+  broker: Broker;
+  web?: { version: string; assets: string };
+  totals: Partial<Totals>;
+  users: Record<string, User>;
+  hosts: Record<string, Host>;
+}
+
+export type Message =
+  | { type: "fleet"; sequence: number; fleet: Json }
+  | { type: "patch"; sequence: number; patch: Json };
+
+/** One process on one GPU. */
+export interface ProcessRow {
+  pid: number | null;
+  user: string;
+  command: string | null;
+  container: string | null;
+  job: string | null;
+  startedAt: number | null;
+  idleSince: number | null;
+  memoryMib: number | null;
+  smPercent: number | null;
+  type: string | null;
+}
+
+/** One GPU (or MIG slice) of one host with its processes. */
+export interface GpuRow {
+  /** Position in the columns. */
+  row: number;
+  label: string;
+  uuid: string | null;
+  name: string | null;
+  /** MIG profile of a slice, such as 3g.40gb. */
+  profile: string | null;
+  state: string;
+  reason: string | null;
+  stateSince: number | null;
+  /** Whether MIG slices of it follow as rows of their own. */
+  sliced: boolean;
+  use: Use | null;
+  memoryKind: string | null;
+  memoryTotalMib: number | null;
+  memoryUsedMib: number | null;
+  utilization: number | null;
+  temperature: number | null;
+  slowdown: number | null;
+  power: number | null;
+  powerLimit: number | null;
+  throttle: string[];
+  hot: boolean;
+  idleSince: number | null;
+  processes: ProcessRow[];
+}
+
+export type Show = "all" | "free" | "idle" | "hot" | "trouble";
+export type Metric = "util" | "mem" | "temp" | "power";
+export type Sort = "host" | "free" | "util" | "idle";
+
+/** What the viewer chose; kept in the URL. */
+export interface View {
+  q: string;
+  show: Show;
+  metric: Metric;
+  sort: Sort;
+  /** null: by the size of the fleet. */
+  open: Set<string> | null;
+}
+
+/** What a closed row and the summary need of one host. */
+export interface HostSummary {
+  name: string;
+  state: Host["state"];
+  gpus: number;
+  free: number;
+  busy: number;
+  heldIdle: number;
+  lost: number;
+  errors: number;
+  hot: number;
+  /** Mean over the GPUs that report it. */
+  utilization: number | null;
+  hottest: number | null;
+  hottestLabel: string;
+  /** GiB times hours held without use. */
+  heldGibHours: number;
+  models: string;
+  problems: string[];
+  trouble: boolean;
+}
+
+/** What the fleet's totals do not say; counts of live hosts unless named for another state. */
+export interface Overview {
+  hottest: number | null;
+  hottestHost: string;
+  hottestLabel: string;
+  wholeHosts: number;
+  heldIdle: number;
+  hot: number;
+  lost: number;
+  errors: number;
+  stale: number;
+  missing: number;
+  conflict: number;
+  problems: number;
+  /** Of any one host: how many cells a row must hold. */
+  mostGpus: number;
+}
+
+/** State of the link to the web server. */
+export interface LinkState {
+  state: "connecting" | "live" | "reconnecting";
+  /** When the next try starts, in seconds of the page's own clock; null while trying. */
+  retryAt: number | null;
+}

@@ -1,0 +1,53 @@
+// The bar of choices: which GPUs, which number, which order.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { count } from "../format.js";
+
+/**
+ * @typedef {import("../types.js").Metric} Metric
+ * @typedef {import("../types.js").Overview} Overview
+ * @typedef {import("../types.js").Show} Show
+ * @typedef {import("../types.js").Sort} Sort
+ * @typedef {import("../types.js").View} View
+ */
+
+/** @type {[Metric, string][]} */
+const METRICS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
+/** @type {[Sort, string][]} */
+const SORTS = [["host", "host"], ["free", "most free"], ["util", "utilization"], ["idle", "held idle, GiB × hours"]];
+
+/**
+ * @param {View} view
+ * @param {Partial<import("../types.js").Totals>} totals
+ * @param {Overview} overview
+ * @param {(change: Partial<View>) => void} choose
+ * @param {() => void} toggleUsers
+ */
+export function choices(view, totals, overview, choose, toggleUsers) {
+  const trouble = overview.lost + overview.errors + overview.stale + overview.missing
+    + overview.conflict + overview.problems;
+  /** @type {[Show, string, number | undefined][]} */
+  const shows = [
+    ["all", "All", undefined],
+    ["free", "Free", totals.gpus_free],
+    ["idle", "Held idle", totals.gpus_held_idle],
+    ["hot", "Hot", overview.hot],
+    ["trouble", "Trouble", trouble],
+  ];
+  return html`
+    <div class="group" role="group" aria-label="Which GPUs">${shows.map(
+      ([show, words, number]) => html`<button type="button" aria-pressed=${view.show === show}
+        @click=${() => choose({ show })}>${words}${number ? html` <span class="number">${count(number)}</span>` : nothing}</button>`,
+    )}</div>
+    <div class="group" role="group" aria-label="Which number">${METRICS.map(
+      ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
+        @click=${() => choose({ metric })}>${words}</button>`,
+    )}</div>
+    <label class="sort">Sort <select @change=${(/** @type {Event} */ event) => {
+      const select = /** @type {HTMLSelectElement} */ (event.target);
+      choose({ sort: /** @type {Sort} */ (select.value) });
+    }}>${SORTS.map(
+      ([sort, words]) => html`<option value=${sort} .selected=${view.sort === sort}>${words}</option>`,
+    )}</select></label>
+    <button type="button" class="users-toggle" @click=${toggleUsers}>Users</button>`;
+}

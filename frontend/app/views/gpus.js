@@ -1,0 +1,117 @@
+// The table below an open host: every GPU, every process on it.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { DASH, age, celsius, gib, percent, size, span, watts } from "../format.js";
+
+/**
+ * @typedef {import("../types.js").GpuRow} GpuRow
+ * @typedef {import("../types.js").ProcessRow} ProcessRow
+ */
+
+const SHORTEST_IDLE_SECONDS = 60;
+
+/**
+ * @param {GpuRow[]} rows
+ * @param {number} now unix seconds by the host's clock
+ * @param {boolean} live
+ */
+export function gpuTable(rows, now, live) {
+  return html`<div class="scroll"><table class="gpus ${live ? "" : "old"}">
+    <thead><tr>
+      <th scope="col">GPU</th><th scope="col" class="n">util</th><th scope="col" class="n">memory GiB</th>
+      <th scope="col" class="n">temp</th><th scope="col" class="n">power</th><th scope="col">user</th>
+      <th scope="col" class="n">runtime</th><th scope="col" class="n">proc GiB</th>
+      <th scope="col" class="n">SM</th><th scope="col">command</th>
+    </tr></thead>
+    <tbody>${rows.map((gpu) => gpuRows(gpu, now))}</tbody>
+  </table></div>`;
+}
+
+/**
+ * One line per process; one line of state where there is none, or where the state is the news.
+ * @param {GpuRow} gpu
+ * @param {number} now
+ */
+function gpuRows(gpu, now) {
+  const state = gpu.state !== "ok" || gpu.processes.length === 0;
+  const lines = [
+    ...(state ? [stateCells(gpu, now)] : []),
+    ...gpu.processes.map((process) => processCells(gpu, process, now)),
+  ];
+  return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0
+    ? gpuCells(gpu, lines.length)
+    : nothing}${cells}</tr>`);
+}
+
+/**
+ * @param {GpuRow} gpu
+ * @param {number} lines
+ */
+function gpuCells(gpu, lines) {
+  const identity = [gpu.name, gpu.uuid].filter(Boolean).join("\n");
+  return html`
+    <th scope="row" rowspan=${lines} title=${identity}>${gpu.label}${gpu.profile === null
+      ? nothing
+      : html` <small>${gpu.profile}</small>`}</th>
+    <td class="n" rowspan=${lines}>${percent(gpu.utilization)}</td>
+    <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
+    <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲ hot</span> ` : nothing}${celsius(gpu.temperature)}</td>
+    <td class="n" rowspan=${lines}>${watts(gpu.power)}</td>`;
+}
+
+/**
+ * @param {GpuRow} gpu
+ * @param {ProcessRow} process
+ * @param {number} now
+ */
+function processCells(gpu, process, now) {
+  const runtime = process.startedAt === null ? null : now - process.startedAt;
+  const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
+  const idle = idleSince === null ? 0 : now - idleSince;
+  return html`
+    <td>${process.user || DASH}</td>
+    <td class="n">${span(runtime)}</td>
+    <td class="n">${gib(process.memoryMib)}</td>
+    <td class="n">${percent(process.smPercent)}</td>
+    <td class="command">${idle < SHORTEST_IDLE_SECONDS
+      ? nothing
+      : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[process.job === null
+        ? null
+        : process.job.startsWith("pod ") ? process.job : `job ${process.job}`,
+      process.container === null ? null : `container ${process.container}`]
+      .map((words) => words === null ? nothing : html`<span class="chip">${words}</span> `)}${process.command === null
+      ? html`<span title="not sent: see commands: in config.yml">${DASH}</span>`
+      : html`<span title=${`pid ${process.pid ?? DASH}`}>${process.command}</span>`}</td>`;
+}
+
+/**
+ * @param {GpuRow} gpu
+ * @param {number} now
+ */
+function stateCells(gpu, now) {
+  const ago = gpu.stateSince === null ? "" : ` for ${age(now - gpu.stateSince)}`;
+  const reason = gpu.reason === null ? "" : `: ${gpu.reason}`;
+  switch (gpu.state) {
+    case "lost":
+      return stateCell("red", `✕ lost${ago}${reason}`);
+    case "asleep":
+      return stateCell("muted", `☾ asleep${ago}`);
+    case "error":
+      return stateCell("red", `! error${ago}${reason}`);
+  }
+  if (gpu.sliced) return stateCell("muted", "divided into MIG slices");
+  if (gpu.use === "free") return stateCell("free", "free");
+  if (gpu.use === "held_idle") {
+    const idle = gpu.idleSince === null ? "" : ` ${span(now - gpu.idleSince)}`;
+    return stateCell("amber", `idle${idle}, memory held by no visible process`);
+  }
+  return stateCell("muted", gpu.use === "busy" ? "in use by no visible process" : "no process");
+}
+
+/**
+ * @param {string} kind
+ * @param {string} words
+ */
+function stateCell(kind, words) {
+  return html`<td colspan="5" class=${kind}>${words}</td>`;
+}

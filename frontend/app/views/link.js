@@ -1,0 +1,66 @@
+// The state of the link in the header, and the banner that says what is not live.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { timeOfDay } from "../format.js";
+
+/**
+ * @typedef {import("../types.js").Fleet} Fleet
+ * @typedef {import("../types.js").LinkState} LinkState
+ */
+
+/**
+ * The pill. Only its word is announced; the seconds that count beside it would be chatter.
+ * @param {LinkState} link
+ * @param {Fleet | null} fleet
+ * @param {number} clock seconds of the page's own clock
+ * @param {number | null} heardAt of the newest message, on the same clock
+ */
+export function pill(link, fleet, clock, heardAt) {
+  const lost = link.state === "live" && fleet?.broker.state === "lost";
+  const kind = lost ? "lost" : link.state;
+  const words = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", lost: "Broker silent" };
+  return html`<span class="pill ${kind}"><i class="dot"></i
+    ><span role="status">${words[kind]}</span
+    ><span aria-hidden="true">${detail(kind, link, fleet, clock, heardAt)}</span></span>`;
+}
+
+/**
+ * @param {string} kind
+ * @param {LinkState} link
+ * @param {Fleet | null} fleet
+ * @param {number} clock
+ * @param {number | null} heardAt
+ */
+function detail(kind, link, fleet, clock, heardAt) {
+  if (kind === "live") return ` · ${fleet?.interval_seconds ?? 1} s`;
+  const wait = link.retryAt === null ? 0 : Math.ceil(link.retryAt - clock);
+  const soon = wait > 0 ? ` in ${wait} s` : "";
+  if (kind !== "reconnecting" || heardAt === null) return soon;
+  return `${soon}, last data ${minutes(clock - heardAt)} ago`;
+}
+
+/** @param {number} seconds */
+function minutes(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/**
+ * What a viewer must know before reading on.
+ * @param {LinkState} link
+ * @param {Fleet | null} fleet
+ * @param {boolean} outdated whether the server has newer files than this page
+ */
+export function banner(link, fleet, outdated) {
+  const asOf = html`Everything below is as of <b>${timeOfDay(fleet?.now)}</b>`;
+  return html`${fleet !== null && link.state !== "live"
+    ? html`<p class="banner alarm"><b>Connection lost.</b> ${asOf}; it will refresh by itself.</p>`
+    : nothing}${fleet?.broker.state === "lost"
+    ? html`<p class="banner alarm"><b>The broker is silent.</b> ${asOf}; no host is known to be live.</p>`
+    : nothing}${(fleet?.broker.warnings ?? []).map(
+    (warning) => html`<p class="banner note">⚠\uFE0E ${warning}</p>`,
+  )}${outdated
+    ? html`<p class="banner note">The server has a newer version of this page.
+        <button type="button" @click=${() => location.reload()}>Reload</button></p>`
+    : nothing}`;
+}

@@ -1,0 +1,78 @@
+// The tiles at the top: how much is free, how the fleet does, what needs a look.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { count, many, memoryOf, power } from "../format.js";
+
+/**
+ * @typedef {import("../types.js").Overview} Overview
+ * @typedef {import("../types.js").Show} Show
+ * @typedef {import("../types.js").Totals} Totals
+ */
+
+/**
+ * @param {Partial<Totals>} totals
+ * @param {Overview} overview
+ * @param {(show: Show) => void} show
+ * @param {(host: string) => void} goTo
+ */
+export function summaryTiles(totals, overview, show, goTo) {
+  const [used, ofTotal] = memoryOf(totals.memory_used_mib, totals.memory_total_mib);
+  const [drawn, unit] = power(totals.power_watts);
+  return html`
+    <div class="tile">
+      <h2>Free now</h2>
+      <p class="big free">${count(totals.gpus_free)}<small>of ${many(totals.gpus ?? 0, "GPU")}</small></p>
+      <p class="sub">${many(overview.wholeHosts, "whole host")}</p>
+    </div>
+    <div class="tile">
+      <h2>Utilization</h2>
+      <p class="big">${count(totals.utilization_percent)}<small>%</small></p>
+      <p class="sub">mean · ${count(totals.gpus_busy)} busy</p>
+    </div>
+    <div class="tile">
+      <h2>GPU memory</h2>
+      <p class="big">${used}<small>${ofTotal}</small></p>
+      <p class="sub">${many(totals.processes ?? 0, "process")}</p>
+    </div>
+    <div class="tile">
+      <h2>Power</h2>
+      <p class="big">${drawn}<small>${unit}</small></p>
+      <p class="sub">all live GPUs</p>
+    </div>
+    <div class="tile">
+      <h2>Hottest</h2>
+      <p class="big">${count(overview.hottest)}<small>°C</small></p>
+      ${overview.hottest === null
+        ? nothing
+        : html`<p class="sub"><button type="button" class="link" @click=${() => goTo(overview.hottestHost)}
+            >${overview.hottestHost} / GPU ${overview.hottestLabel}</button></p>`}
+    </div>
+    <div class="tile attention">
+      <h2>Needs attention</h2>
+      ${attention(overview, show)}
+    </div>`;
+}
+
+/**
+ * @param {Overview} fleet
+ * @param {(show: Show) => void} show
+ */
+function attention(fleet, show) {
+  /** @type {[number, string, string, string, Show][]} */
+  const all = [
+    [fleet.heldIdle, "amber", "▨", `${count(fleet.heldIdle)} idle, memory held`, "idle"],
+    [fleet.lost, "red", "✕", `${many(fleet.lost, "GPU")} lost`, "trouble"],
+    [fleet.errors, "red", "!", `${many(fleet.errors, "GPU")} with an error`, "trouble"],
+    [fleet.hot, "red", "▲", `${many(fleet.hot, "GPU")} hot`, "hot"],
+    [fleet.stale, "red", "◷", `${many(fleet.stale, "host")} stale`, "trouble"],
+    [fleet.missing, "red", "◌", `${many(fleet.missing, "host")} missing`, "trouble"],
+    [fleet.conflict, "red", "⇄", `${many(fleet.conflict, "name")} in conflict`, "trouble"],
+    [fleet.problems, "amber", "⚠\uFE0E", `${many(fleet.problems, "host")} with problems`, "trouble"],
+  ];
+  const some = all.filter(([number]) => number > 0);
+  if (some.length === 0) return html`<p class="sub">✓ nothing</p>`;
+  return html`<ul>${some.map(
+    ([, hue, glyph, words, filter]) => html`<li><span class=${hue} aria-hidden="true">${glyph}</span>
+      <button type="button" class="link" @click=${() => show(filter)}>${words}</button></li>`,
+  )}</ul>`;
+}
