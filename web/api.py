@@ -20,8 +20,11 @@ _MAX_MODEL = 200
 class Wrong(Exception):
     """A request that cannot be answered: what is wrong, and what to do about it."""
 
-    def __init__(self, status: int, error: str, hint: str) -> None:
+    def __init__(
+        self, status: int, error: str, hint: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(error)
+        self.headers = headers
         self.status = status
         self.error = error
         self.hint = hint

@@ -11,7 +11,14 @@ from wire.codec import pack
 
 Message: TypeAlias = dict[str, Any]
 
-_TEXT, _BINARY = 1, 2
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+"""Opcodes of RFC 6455, section 5.2."""
+_DATA = frozenset({CONTINUATION, TEXT, BINARY})
+_CONTROL = frozenset({CLOSE, PING, PONG})
+_MAX_CONTROL_BYTES = 125
+
+GOING_AWAY, PROTOCOL_ERROR, POLICY_VIOLATION = 1001, 1002, 1008
+"""Reasons to close, RFC 6455, section 7.4.1."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,47 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return header + payload
 
 
-JSON = Encoding("gpu-monitor.v1.json", _TEXT, encode_json)
-MSGPACK = Encoding("gpu-monitor.v1.msgpack", _BINARY, pack)
-DEFLATE = Encoding("gpu-monitor.v1.deflate", _BINARY, lambda m: deflate(encode_json(m)))
+JSON = Encoding("gpu-monitor.v1.json", TEXT, encode_json)
+MSGPACK = Encoding("gpu-monitor.v1.msgpack", BINARY, pack)
+DEFLATE = Encoding("gpu-monitor.v1.deflate", BINARY, lambda m: deflate(encode_json(m)))
 
 ENCODINGS = {encoding.protocol: encoding for encoding in (JSON, MSGPACK, DEFLATE)}
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame; `reason` has at most 123 bytes."""
+    return frame(CLOSE, struct.pack("!H", code) + reason.encode())
+
+
+class BadFrame(Exception):
+    """What a viewer sent is not taken; `code` is the reason to close."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def read_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The control frames in `data`, as opcode and payload, and the bytes that are not yet one.
+
+    BadFrame for a data frame, as soon as its first two bytes are there: a viewer only listens.
+    So the rest is never longer than one control frame, whatever is sent.
+    """
+    frames = []
+    start = 0
+    while len(data) - start >= 2:
+        first, second = data[start], data[start + 1]
+        opcode, size = first & 0x0F, second & 0x7F
+        if opcode in _DATA:
+            raise BadFrame(POLICY_VIOLATION, "this server only tells")
+        final = first & 0xF0 == 0x80
+        if opcode not in _CONTROL or not final or not second & 0x80 or size > _MAX_CONTROL_BYTES:
+            raise BadFrame(PROTOCOL_ERROR, "not a frame of a websocket client")
+        end = start + 6 + size
+        if len(data) < end:
+            break
+        mask = data[start + 2 : start + 6]
+        payload = bytes(c ^ mask[i % 4] for i, c in enumerate(data[start + 6 : end]))
+        frames.append((opcode, payload))
+        start = end
+    return frames, data[start:]

@@ -48,7 +48,7 @@ async def run(
     about = {"version": __version__, "assets": assets.hash}
     following = Following(about, settings.rpc_timeout, clock())
     hub = Hub(following.document, clock)
-    app = make_app(assets, Api(following, clock), Live(hub, clock), settings.base_path)
+    app = make_app(assets, Api(following, clock), Live(hub), settings.base_path)
     runner = web.AppRunner(
         app,
         access_log=None,

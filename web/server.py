@@ -87,7 +87,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except Wrong as wrong:
-        return respond(request, {"error": wrong.error, "hint": wrong.hint}, wrong.status)
+        return respond(
+            request, {"error": wrong.error, "hint": wrong.hint}, wrong.status, wrong.headers
+        )
     except web.HTTPException as error:
         hint = _HINTS.get(error.status, "see the path and the headers of the request")
         text = error.reason
