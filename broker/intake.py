@@ -1,0 +1,148 @@
+"""PULL: bytes of a peer become a snapshot of a host; what is refused is counted by reason."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import zmq
+
+from broker.fleet import Fleet
+from broker.identity import Directory, choose
+from wire.check import MAX_MESSAGE_BYTES, WireError, check_snapshot, is_host_name
+from wire.codec import unpack
+
+_QUEUED_MESSAGES = 8
+"""Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
+_MESSAGES_PER_TURN = 64
+"""Then the event loop has its turn: a backlog must not hold up the tick."""
+_MAX_LOGGED = 256
+_LOG_AGAIN_SECONDS = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Refusals:
+    """Counts what is refused. Each pair of reason and peer is logged once an hour at most."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._logged: dict[tuple[str, str], float] = {}
+
+    def add(self, reason: str, peer: str, detail: str, now: float) -> None:
+        """`now` is any steady clock in seconds."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        key = (reason, peer)
+        logged_at = self._logged.get(key)
+        if logged_at is not None and now - logged_at < _LOG_AGAIN_SECONDS:
+            return
+        if logged_at is None and len(self._logged) >= _MAX_LOGGED:
+            return
+        self._logged[key] = now
+        log.warning("refused a message from %s: %s (%s)", peer, reason, detail)
+        if len(self._logged) == _MAX_LOGGED:
+            log.warning("further refusals are only counted, see broker.refused")
+
+
+class Intake:
+    """The socket that collectors push to, read on the event loop without a task per message."""
+
+    def __init__(
+        self,
+        endpoints: Iterable[str],
+        context: zmq.Context[zmq.Socket[bytes]],
+        fleet: Fleet,
+        directory: Directory,
+        unknown: Callable[[], object],
+    ) -> None:
+        """`unknown` is called when a peer is refused for its address: perhaps a name has moved."""
+        self.refusals = Refusals()
+        self._fleet = fleet
+        self._directory = directory
+        self._unknown = unknown
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._socket = context.socket(zmq.PULL)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.RCVHWM, _QUEUED_MESSAGES),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
+            (zmq.BACKLOG, 4096),
+            (zmq.HANDSHAKE_IVL, 10_000),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, 30),
+            (zmq.TCP_KEEPALIVE_INTVL, 10),
+            (zmq.TCP_KEEPALIVE_CNT, 3),
+        ):
+            self._socket.setsockopt(option, value)
+        try:
+            for endpoint in endpoints:
+                self._socket.setsockopt(zmq.IPV6, int("[" in endpoint or "//*" in endpoint))
+                self._socket.bind(endpoint)
+        except zmq.ZMQError:
+            self._socket.close()
+            raise
+
+    def endpoint(self) -> str:
+        """The last endpoint bound, with the real port where 0 or * was asked for."""
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        loop.add_reader(self._socket.fileno(), self._drain)
+        self._drain()
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _drain(self) -> None:
+        """Takes what is there. The FD tells only of what comes to an empty socket, so this
+        either empties it or comes back, also after an error."""
+        if self._loop is None or self._socket.closed:
+            return
+        receive, emptied = self._socket.recv, False
+        try:
+            for _ in range(_MESSAGES_PER_TURN):
+                self._take(receive(zmq.NOBLOCK, copy=False))
+        except zmq.Again:
+            emptied = True
+        finally:
+            if not emptied:
+                self._loop.call_soon(self._drain)
+
+    def _take(self, frame: zmq.Frame) -> None:
+        try:
+            peer = str(frame.get("Peer-Address"))
+        except zmq.ZMQError:  # inproc has no address: the peer is this process
+            peer = ""
+        received = time.clock_gettime(time.CLOCK_BOOTTIME)
+        try:
+            if frame.more:
+                self._skip_parts()
+                raise WireError("parts", "a message of several parts")
+            reason = self._hear(frame, peer, received)
+            detail = "a sample that is not shown"
+        except WireError as error:
+            reason, detail = error.reason, str(error)
+        if reason is not None:
+            self.refusals.add(reason, peer or "this process", detail, received)
+
+    def _skip_parts(self) -> None:
+        while self._socket.recv(zmq.NOBLOCK, copy=False).more:
+            pass
+
+    def _hear(self, frame: zmq.Frame, peer: str, received: float) -> str | None:
+        entries = self._directory.entries(peer) if peer else ()
+        if peer and not entries:
+            self._unknown()
+            raise WireError("unknown host", "no entry of hosts has this address; behind NAT: keys")
+        message = unpack(frame.buffer)
+        sent = message.get("name") if type(message) is dict else None
+        if not isinstance(sent, str) or not is_host_name(sent):
+            raise WireError("name", "the name is missing or no name of a host")
+        name = choose(entries, sent) if peer else self._directory.own_name(sent)
+        assert name is not None
+        fleet = self._fleet
+        snapshot = check_snapshot(message, fleet.previous(name))
+        return fleet.hear(name, snapshot, received, time.time(), peer or "this process")

@@ -1,0 +1,137 @@
+"""Hear the collectors, tick, greet the subscribers."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+import zmq
+
+from broker.fleet import LIVE, Fleet
+from broker.identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
+from broker.intake import Intake
+from broker.published import HEARTBEAT_SECONDS, Published
+from broker.publisher import Publisher
+from broker.settings import BrokerSettings
+
+_LOOK_SECONDS = 0.25
+"""How often silence is looked for, so that a stale mark comes within 0.5 s at any tick."""
+_RESOLVE_FIRST_SECONDS = 2.0
+_LOGGED_HOSTS = 5
+
+log = logging.getLogger(__name__)
+
+
+async def run(
+    settings: BrokerSettings,
+    ready: Callable[[], None] | None = None,
+    context: zmq.Context[zmq.Socket[bytes]] | None = None,
+) -> None:
+    """Runs until it is cancelled. `ready` is called once the sockets are bound.
+
+    Raises zmq.ZMQError when an endpoint cannot be bound. A `context` that is handed in is
+    left open.
+    """
+    used = zmq.Context[zmq.Socket[bytes]]() if context is None else context
+    try:
+        await _Broker(settings, used).run(ready)
+    finally:
+        if context is None:
+            used.term()
+
+
+class _Broker:
+    """What belongs together in one run: the sockets, the state, the document."""
+
+    def __init__(self, settings: BrokerSettings, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._fleet = Fleet(settings.hosts, settings.rpc_timeout, settings.forget_after)
+        self._directory = Directory(settings.hosts, settings.own_name)
+        self._resolver = Resolver(self._directory.names, self._found)
+        self._published = Published(settings, self._fleet, time.time())
+        self._intake = Intake(
+            settings.rpc_endpoints,
+            context,
+            self._fleet,
+            self._directory,
+            lambda: self._resolver.refresh(boottime(), RETRY_SECONDS),
+        )
+        try:
+            self._publisher = Publisher(
+                settings.updates_endpoints,
+                context,
+                uuid.uuid4().hex,
+                lambda: self._published.document,
+            )
+        except zmq.ZMQError:
+            self._intake.close()
+            raise
+
+    async def run(self, ready: Callable[[], None] | None) -> None:
+        try:
+            self._publisher.start(self._loop)
+            if ready is not None:
+                ready()
+            await self._resolve_first()
+            self._intake.start(self._loop)
+            await self._tick()
+        finally:
+            self._intake.close()
+            self._publisher.close()
+
+    async def _resolve_first(self) -> None:
+        """The first names, before anyone is refused for want of them; not for long, though."""
+        self._resolver.refresh(boottime(), 0.0)
+        deadline = boottime() + _RESOLVE_FIRST_SECONDS
+        while self._resolver.busy() and boottime() < deadline:
+            await asyncio.sleep(0.01)
+
+    def _found(self, name: str, addresses: list[str]) -> None:
+        """Comes from a thread of the resolver."""
+        if name:
+            self._loop.call_soon_threadsafe(self._directory.learn, name, addresses)
+        else:
+            self._loop.call_soon_threadsafe(self._directory.learn_own, addresses)
+
+    async def _tick(self) -> None:
+        """Publishes once per tick; out of turn when a host has fallen silent."""
+        tick = self._settings.tick
+        pause = min(tick, _LOOK_SECONDS)
+        next_tick = next_beat = time.monotonic()
+        while True:
+            turned = self._fleet.look(boottime())
+            now = time.monotonic()
+            if turned or now >= next_tick or now >= next_beat:
+                self._publish()
+                next_beat = now + HEARTBEAT_SECONDS
+                if now >= next_tick:
+                    next_tick += tick
+                    if next_tick <= now:  # fallen behind: what was missed is not made up for
+                        next_tick = now + tick
+            self._resolver.refresh(boottime(), RESOLVE_SECONDS)
+            until = min(next_tick, next_beat, now + pause)
+            await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    def _publish(self) -> None:
+        patch = self._published.advance(boottime(), time.time(), self._intake.refusals.counts)
+        if patch:
+            self._publisher.publish(patch)
+        self._log_changes()
+
+    def _log_changes(self) -> None:
+        """One line for each state that hosts have come into, however many came at once."""
+        changes, self._fleet.changes = self._fleet.changes, []
+        hosts: dict[str, list[str]] = {}
+        for name, state in changes:
+            hosts.setdefault(state, []).append(name)
+        for state, names in hosts.items():
+            more = len(names) - _LOGGED_HOSTS
+            shown = ", ".join(names[:_LOGGED_HOSTS]) + (f" and {more} more" if more > 0 else "")
+            log.log(logging.INFO if state == LIVE else logging.WARNING, "%s: %s", state, shown)
+
+
+def boottime() -> float:
+    """Seconds since boot by a clock that runs on through suspend."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

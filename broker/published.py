@@ -1,0 +1,209 @@
+"""The published document: what all patches so far add up to."""
+
+import zlib
+from typing import Any, cast
+
+from broker.cadence import Turns, advance, bookkeeping
+from broker.fleet import LIVE, Fleet, Record
+from broker.settings import BrokerSettings
+from broker.totals import Count, Totals, count
+from broker.use import NEVER, Seats, UseLimits, seats, use_of
+from wire import __version__
+from wire.document import VERSION, Column, Snapshot, Table
+from wire.patch import compare
+
+HEARTBEAT_SECONDS = 1.0
+
+_SEATING = (("gpus", "parent"), ("processes", "gpu"), ("processes", "type"), ("processes", "user"))
+_USING = ("state", "memory_used_mib", "memory_kind", "idle_since")
+
+
+class _Shown:
+    """One host as published, and what was worked out for it and holds until it changes."""
+
+    __slots__ = ("count", "host", "seats", "snapshot", "state", "turns", "use", "use_changes_at")
+
+    def __init__(self, name: str) -> None:
+        self.host: dict[str, Any] = {}
+        self.state = ""
+        self.turns = Turns(zlib.crc32(name.encode()) / 2**32)
+        self.snapshot: Snapshot | None = None
+        self.seats: Seats | None = None
+        self.use: Column = []
+        self.use_changes_at = NEVER
+        self.count: Count | None = None
+
+
+class Published:
+    """The fleet's document, brought up to date once per tick.
+
+    It is apart from the latest state on purpose: slow values wait for their turn, and a
+    newcomer's picture must be the document that the next patch is made for.
+    """
+
+    def __init__(self, settings: BrokerSettings, fleet: Fleet, now: float) -> None:
+        self._fleet = fleet
+        self._limits = UseLimits(settings.free_memory_mib, settings.held_idle_after)
+        self._totals = Totals()
+        self._shown: dict[str, _Shown] = {}
+        self._states: dict[str, int] = {}
+        self._now = now
+        self._beat_at = float("-inf")
+        self._hosts: dict[str, dict[str, Any]] = {}
+        self._refused: dict[str, int] = {}
+        broker: dict[str, Any] = {
+            "state": "live",
+            "started_at": round(now, 3),
+            "version": __version__,
+            "refused": self._refused,
+        }
+        if settings.warnings:
+            broker["warnings"] = list(settings.warnings)
+        self.document: dict[str, Any] = {
+            "version": VERSION,
+            "now": round(now, 3),
+            "interval_seconds": settings.interval,
+            "tick_seconds": settings.tick,
+            "stale_after_seconds": settings.rpc_timeout,
+            "simulated": settings.simulated,
+            "broker": broker,
+            "totals": {},
+            "users": {},
+            "hosts": self._hosts,
+        }
+        for record in fleet.records.values():
+            self._advance_host(record, 0.0)
+        self._advance_totals()
+
+    def advance(self, received: float, now: float, refused: dict[str, int]) -> dict[str, Any]:
+        """The patch from the document as it was to the fleet as it is; empty when nothing is due.
+
+        `received` is the broker's boot clock, `now` its wall clock, both in seconds; `refused`
+        counts refused messages by reason. At least once a second the patch holds `now`.
+        """
+        patch: dict[str, Any] = {}
+        if hosts := self._advance_hosts(received):
+            patch["hosts"] = hosts
+        if totals := self._advance_totals():
+            patch["totals"] = totals
+        if users := self._advance_users():
+            patch["users"] = users
+        if refused != self._refused:
+            patch["broker"] = {"refused": compare(self._refused, refused)}
+            self._refused.update(refused)
+        # A tick may come a hair early: better a heartbeat too many than one a tick late.
+        if patch or received >= self._beat_at + 0.9 * HEARTBEAT_SECONDS:
+            self._beat_at = received
+            self.document["now"] = patch["now"] = round(now, 3)
+        return patch
+
+    def _advance_hosts(self, received: float) -> dict[str, Any]:
+        fleet = self._fleet
+        hosts: dict[str, Any] = {}
+        changed, fleet.changed = fleet.changed, []
+        for record in changed:
+            record.changed = False
+            if patch := self._advance_host(record, received):
+                hosts[record.name] = patch
+        for name in fleet.forgotten:
+            if name not in fleet.records:  # it may have come back since
+                shown = self._shown.pop(name)
+                self._states[shown.state] -= 1
+                del self._hosts[name]
+                hosts[name] = None
+        fleet.forgotten.clear()
+        return hosts
+
+    def _advance_host(self, record: Record, received: float) -> dict[str, Any]:
+        name, state, snapshot = record.name, record.state, record.snapshot
+        if state is None:
+            return {}
+        shown = self._shown.get(name)
+        if shown is None:
+            shown = self._shown[name] = _Shown(name)
+            self._hosts[name] = shown.host
+        turned = shown.state != state
+        if turned:
+            self._states[shown.state] = self._states.get(shown.state, 0) - 1
+            self._states[state] = self._states.get(state, 0) + 1
+            shown.state = state
+        if snapshot is None:
+            shown.host["state"] = state
+            return {"state": state}
+        self._count(shown, name, snapshot, state == LIVE)
+        slow, book = shown.turns.due(received)
+        exact = turned or state != LIVE
+        own: dict[str, Any] = {"state": state, "problems": _problems(record, snapshot)}
+        if book or exact:
+            age = record.run.link.age if record.run is not None else 0.0
+            own.update(bookkeeping(snapshot, record.heard_at, age))
+        return advance(shown.host, snapshot, shown.use, own, slow or exact)
+
+    def _count(self, shown: _Shown, name: str, snapshot: Snapshot, live: bool) -> None:
+        """Works out use and what the host counts, again only where what they rest on changed."""
+        if not live:
+            self._totals.replace(name, shown.count, None)
+            shown.count = shown.snapshot = None
+            shown.use = [None] * len(snapshot["gpus"].get("state", ()))
+            return
+        gpus, processes, before = snapshot["gpus"], snapshot["processes"], shown.snapshot
+        shown.snapshot = snapshot
+        same_tables = (
+            before is not None and before["gpus"] is gpus and before["processes"] is processes
+        )
+        if same_tables and snapshot["sampled_at"] < shown.use_changes_at:
+            return
+        seated = shown.seats
+        if before is None or seated is None or _seating_changed(before, snapshot):
+            seated = shown.seats = seats(gpus, processes)
+            before = None
+        if (
+            before is None
+            or snapshot["sampled_at"] >= shown.use_changes_at
+            or _using_changed(before["gpus"], gpus)
+        ):
+            use, shown.use_changes_at = use_of(gpus, seated, snapshot["sampled_at"], self._limits)
+            if use != shown.use:
+                shown.use = use
+        counted = count(gpus, processes, shown.use, seated)
+        self._totals.replace(name, shown.count, counted)
+        shown.count = counted
+
+    def _advance_totals(self) -> dict[str, Any]:
+        latest: dict[str, Any] = dict(self._totals.document(self._states))
+        patch = compare(self.document["totals"], latest)
+        self.document["totals"] = latest
+        return patch
+
+    def _advance_users(self) -> dict[str, Any]:
+        users = cast(dict[str, dict[str, Any]], self.document["users"])
+        patch: dict[str, Any] = {}
+        for name in self._totals.changed_users:
+            before, latest = users.get(name), self._totals.user(name)
+            if latest is None:
+                if users.pop(name, None) is not None:
+                    patch[name] = None
+            elif before is None:
+                users[name] = patch[name] = latest
+            elif changed := compare(before, latest):
+                users[name], patch[name] = latest, changed
+        self._totals.changed_users.clear()
+        return patch
+
+
+def _problems(record: Record, snapshot: Snapshot) -> list[str]:
+    if not record.rivals:
+        return snapshot["problems"]
+    conflict = record.conflict()
+    return [*snapshot["problems"], conflict] if conflict is not None else snapshot["problems"]
+
+
+def _seating_changed(before: Snapshot, latest: Snapshot) -> bool:
+    if len(before["gpus"].get("state", ())) != len(latest["gpus"].get("state", ())):
+        return True
+    old, new = cast(dict[str, Table], before), cast(dict[str, Table], latest)
+    return any(old[table].get(key) is not new[table].get(key) for table, key in _SEATING)
+
+
+def _using_changed(before: Table, latest: Table) -> bool:
+    return any(before.get(key) is not latest.get(key) for key in _USING)

@@ -1,0 +1,104 @@
+"""XPUB: every patch to all, the whole picture to a newcomer."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import zmq
+
+from wire.codec import pack
+
+_PATCH = b"patch"
+_PICTURE = re.compile(rb"picture/[0-9a-f]{32}")
+_MAX_ASKING = 1024
+_QUEUED_PATCHES = 32
+"""Per subscriber; to one that falls further behind patches are lost: it sees the gap in
+`sequence` and asks for the picture again. It never blocks the broker or the others."""
+
+
+class Publisher:
+    """Publishes one document. A subscription to `picture/<32 hex>` asks for the whole of it."""
+
+    def __init__(
+        self,
+        endpoints: Iterable[str],
+        context: zmq.Context[zmq.Socket[bytes]],
+        run_id: str,
+        document: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._run_id = run_id
+        self._document = document
+        self._sequence = 0
+        self._picture: bytes | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._socket = context.socket(zmq.XPUB)
+        self._socket.linger = 0
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._socket.setsockopt(zmq.SNDHWM, _QUEUED_PATCHES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, 1024)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
+        try:
+            for endpoint in endpoints:
+                self._socket.bind(endpoint)
+        except zmq.ZMQError:
+            self._socket.close()
+            raise
+
+    def endpoint(self) -> str:
+        """The last endpoint bound, with the real port where 0 or * was asked for."""
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        loop.add_reader(self._socket.fileno(), self._greet)
+        self._greet()
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def publish(self, patch: dict[str, Any]) -> None:
+        """Sends one patch to all; the document must already be what it makes of the last."""
+        self._sequence += 1
+        self._picture = None
+        message = {"run_id": self._run_id, "sequence": self._sequence, "patch": patch}
+        self._send(_PATCH, pack(message))
+        self._greet()  # a send may swallow the readiness that a subscription raised
+
+    def _greet(self) -> None:
+        """Answers everyone who asks for the picture; it is packed once until the next patch."""
+        if self._loop is None or self._socket.closed:
+            return
+        asking: dict[bytes, None] = {}
+        emptied = False
+        try:
+            while len(asking) < _MAX_ASKING:
+                message = self._socket.recv(zmq.NOBLOCK)
+                topic = message[1:]
+                if not _PICTURE.fullmatch(topic):
+                    continue
+                if message[:1] == b"\x01":
+                    asking[topic] = None
+                else:
+                    asking.pop(topic, None)
+        except zmq.Again:
+            emptied = True
+        if asking:
+            self._send_picture(asking)
+        if asking or not emptied:
+            self._loop.call_soon(self._greet)
+
+    def _send_picture(self, topics: Iterable[bytes]) -> None:
+        if self._picture is None:
+            fleet = self._document()
+            picture = {"run_id": self._run_id, "sequence": self._sequence, "fleet": fleet}
+            self._picture = pack(picture)
+        for topic in topics:
+            self._send(topic, self._picture)
+
+    def _send(self, topic: bytes, data: bytes) -> None:
+        self._socket.send(topic, zmq.SNDMORE)
+        self._socket.send(data, copy=False)
