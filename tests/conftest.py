@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pynvml
 import pytest
-from fake_nvml import FakeNvml
+from fake_nvml import FakeNvml, Gpu, Scenario
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -19,3 +21,11 @@ def fake_nvml(tmp_path: Path) -> Iterator[FakeNvml]:
     fake = FakeNvml(tmp_path / "gpus.scenario")
     yield fake
     fake.close()
+
+
+@pytest.fixture
+def one_gpu(fake_nvml: FakeNvml) -> Any:
+    """The handle of the only GPU of the fake NVML, which is initialised."""
+    fake_nvml.write(Scenario([Gpu()]))
+    pynvml.nvmlInit()
+    return pynvml.nvmlDeviceGetHandleByIndex(0)

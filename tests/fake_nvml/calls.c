@@ -23,7 +23,6 @@ static struct {
     long long looked_at;
     int inits, generation;
     int visible[MAX_GPUS], visible_count; /* as NVML counted the GPUs when it was initialised */
-    struct call *calls;
 } state;
 
 static atomic_int hanging;
@@ -110,30 +109,30 @@ static void give_back(struct scenario *scenario)
     pthread_mutex_unlock(&lock);
 }
 
-static void count(struct call *call)
+/* The linker's names for the ends of the section that THIS_CALL fills. */
+extern struct call __start_nvml_calls[], __stop_nvml_calls[];
+
+int rule_names(const char *rule, const char *call)
 {
-    atomic_fetch_add(&call->count, 1);
-    if (atomic_exchange(&call->known, 1))
-        return;
-    pthread_mutex_lock(&lock);
-    call->next = state.calls;
-    state.calls = call;
-    pthread_mutex_unlock(&lock);
+    size_t length = strlen(rule);
+    if (length && rule[length - 1] == '*')
+        return strncmp(rule, call, length - 1) == 0;
+    return strcmp(rule, call) == 0;
 }
 
-static int names(const struct rule *rule, const char *call)
+int rule_names_any(const char *rule)
 {
-    size_t length = strlen(rule->name);
-    if (length && rule->name[length - 1] == '*')
-        return strncmp(rule->name, call, length - 1) == 0;
-    return strcmp(rule->name, call) == 0;
+    for (struct call *call = __start_nvml_calls; call < __stop_nvml_calls; call++)
+        if (rule_names(rule, call->name))
+            return 1;
+    return 0;
 }
 
 static const struct rule *find_rule(const struct scenario *scenario, const char *call, const struct device *device)
 {
     for (int i = 0; i < scenario->rule_count; i++) {
         const struct rule *rule = &scenario->rules[i];
-        if (!names(rule, call))
+        if (!rule_names(rule->name, call))
             continue;
         if (rule->gpu != ANY && (!device || device->gpu != rule->gpu))
             continue;
@@ -149,7 +148,7 @@ static int obey(struct call *call, const struct device *device, struct view *vie
     int waited = 0, error = OK;
     const struct rule *rule;
     *view = (struct view){0};
-    count(call);
+    atomic_fetch_add(&call->count, 1);
     for (;;) {
         view->scenario = take();
         if (!view->scenario) {
@@ -258,26 +257,26 @@ static int initialise(struct call *call)
 
 EXPORT int nvmlInitWithFlags(unsigned flags)
 {
-    static struct call call = {.name = __func__};
+    THIS_CALL;
     (void)flags;
     return initialise(&call);
 }
 
 EXPORT int nvmlInit_v2(void)
 {
-    static struct call call = {.name = __func__};
+    THIS_CALL;
     return initialise(&call);
 }
 
 EXPORT int nvmlInit(void)
 {
-    static struct call call = {.name = __func__};
+    THIS_CALL;
     return initialise(&call);
 }
 
 EXPORT int nvmlShutdown(void)
 {
-    static struct call call = {.name = __func__};
+    THIS_CALL;
     struct view view;
     int result = obey(&call, NULL, &view);
     if (result == OK) {
@@ -332,16 +331,14 @@ int number(const struct view *view, enum gpu_key key, double scale, double *resu
     return value->error;
 }
 
-int copy_text(const struct text *text, char *buffer, unsigned size)
+int physical(const struct view *view, enum gpu_key key, double scale, double *result)
 {
-    if (text->error != OK)
-        return text->error;
-    if (!buffer)
-        return INVALID_ARGUMENT;
-    if (strlen(text->text) >= size)
-        return INSUFFICIENT_SIZE;
-    strcpy(buffer, text->text);
-    return OK;
+    return view->mig ? NOT_SUPPORTED : number(view, key, scale, result);
+}
+
+unsigned long long whole(double number)
+{
+    return number <= 0 ? 0 : (unsigned long long)(number + 0.5);
 }
 
 /* What follows is not NVML: for tests and benchmarks. */
@@ -350,11 +347,9 @@ int copy_text(const struct text *text, char *buffer, unsigned size)
 EXPORT unsigned long long fakeNvmlCalls(const char *name)
 {
     unsigned long long sum = 0;
-    pthread_mutex_lock(&lock);
-    for (const struct call *call = state.calls; call; call = call->next)
+    for (struct call *call = __start_nvml_calls; call < __stop_nvml_calls; call++)
         if (!name || strcmp(name, call->name) == 0)
             sum += atomic_load(&call->count);
-    pthread_mutex_unlock(&lock);
     return sum;
 }
 
@@ -383,7 +378,7 @@ EXPORT void fakeNvmlReset(const char *path)
     drop(state.scenario);
     state.scenario = NULL;
     state.inits = 0;
-    for (struct call *call = state.calls; call; call = call->next)
+    for (struct call *call = __start_nvml_calls; call < __stop_nvml_calls; call++)
         atomic_store(&call->count, 0);
     pthread_mutex_unlock(&lock);
 }

@@ -151,25 +151,31 @@ struct scenario {
     int process_count, rule_count;
 };
 
+/* values.c */
+_Noreturn void stop_loudly(const char *format, ...) __attribute__((format(printf, 1, 2)));
+double value_now(const struct value *value, int number); /* number: shifts the phase of what swings */
+int error_code(const char *name);                        /* by name or number; -1: there is none such */
+const char *error_text(int code);
+
 /* scenario.c */
 struct scenario *read_scenario(const char *path);
 void free_scenario(struct scenario *scenario);
-_Noreturn void stop_loudly(const char *format, ...) __attribute__((format(printf, 1, 2)));
-double value_now(const struct value *value, int number);
-int error_code(const char *name);
-const char *error_text(int code);
 
 /* calls.c: the frame of a call. */
+int rule_names(const char *rule, const char *call);
+int rule_names_any(const char *rule);
+
 struct device {
     int gpu, mig;
 };
 
+/* One for each NVML function; the linker gathers them, so that a rule for no function at all is noticed. */
 struct call {
     const char *name;
     atomic_ullong count;
-    struct call *next;
-    atomic_int known;
 };
+#define THIS_CALL \
+    static struct call call __attribute__((section("nvml_calls"), used, aligned(16))) = {.name = __func__}
 
 struct view {
     struct scenario *scenario;
@@ -187,12 +193,13 @@ int visible_count(void);
 int visible_gpu(unsigned index);
 int visible_index(int gpu);
 int number(const struct view *view, enum gpu_key key, double scale, double *result);
-int copy_text(const struct text *text, char *buffer, unsigned size);
+int physical(const struct view *view, enum gpu_key key, double scale, double *result); /* a slice has none */
+unsigned long long whole(double number);
 
 /* The frame as a macro: what follows HANDLE computes `result` from `view`. */
 #define DEVICE_CALL(HANDLE, ...)                             \
     do {                                                     \
-        static struct call call = {.name = __func__};        \
+        THIS_CALL;                                           \
         struct view view;                                    \
         int result = begin_device(&call, (HANDLE), &view);   \
         if (result == OK) {                                  \
