@@ -1,0 +1,98 @@
+"""Rows of readings become the document's columns, rounded once; pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from collector.readings import GpuReading, ProcessFacts, Use
+from wire.document import Table
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRow:
+    """A GPU or slice in its place: `parent` is a row's number, times are whole unix seconds."""
+
+    gpu: GpuReading
+    parent: int | None = None
+    idle_since: int | None = None
+    state_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """A process on the GPU or slice in row `gpu`; times are whole unix seconds."""
+
+    gpu: int
+    use: Use
+    facts: ProcessFacts
+    started_at: int | None = None
+    idle_since: int | None = None
+
+
+def mib(size: int | None) -> int | None:
+    """Whole MiB, rounded down."""
+    return None if size is None else size // _MIB
+
+
+def whole(value: float | None) -> int | None:
+    """The nearest whole number."""
+    return None if value is None else round(value)
+
+
+def _throttle(gpu: GpuReading) -> list[str] | None:
+    return None if gpu.throttle is None else list(gpu.throttle)
+
+
+_GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
+    "index": lambda row: row.gpu.index,
+    "uuid": lambda row: row.gpu.uuid,
+    "name": lambda row: row.gpu.name,
+    "pci_bus_id": lambda row: row.gpu.pci_bus_id,
+    "state": lambda row: row.gpu.state,
+    "reason": lambda row: row.gpu.reason,
+    "state_since": lambda row: row.state_since,
+    "parent": lambda row: row.parent,
+    "mig_profile": lambda row: row.gpu.mig_profile,
+    "memory_kind": lambda row: row.gpu.memory_kind,
+    "memory_total_mib": lambda row: mib(row.gpu.memory_total_bytes),
+    "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
+    "utilization_percent": lambda row: row.gpu.utilization_percent,
+    "memory_utilization_percent": lambda row: row.gpu.memory_utilization_percent,
+    "temperature_celsius": lambda row: row.gpu.temperature_celsius,
+    "slowdown_celsius": lambda row: row.gpu.slowdown_celsius,
+    "power_watts": lambda row: whole(row.gpu.power_watts),
+    "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
+    "fan_percent": lambda row: row.gpu.fan_percent,
+    "sm_clock_mhz": lambda row: row.gpu.sm_clock_mhz,
+    "memory_clock_mhz": lambda row: row.gpu.memory_clock_mhz,
+    "throttle": lambda row: _throttle(row.gpu),
+    "idle_since": lambda row: row.idle_since,
+}
+
+_PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
+    "gpu": lambda row: row.gpu,
+    "pid": lambda row: row.use.pid,
+    "user": lambda row: row.facts.user,
+    "uid": lambda row: row.facts.uid,
+    "command": lambda row: row.facts.command,
+    "container": lambda row: row.facts.container,
+    "job": lambda row: row.facts.job,
+    "started_at": lambda row: row.started_at,
+    "idle_since": lambda row: row.idle_since,
+    "gpu_memory_mib": lambda row: mib(row.use.memory_bytes),
+    "sm_percent": lambda row: row.use.sm_percent,
+    "type": lambda row: row.use.type,
+}
+
+
+def gpu_columns(rows: Iterable[GpuRow]) -> Table:
+    """The table `gpus`: every column, one value per row."""
+    rows = list(rows)
+    return {name: [cell(row) for row in rows] for name, cell in _GPU_CELLS.items()}
+
+
+def process_columns(rows: Iterable[ProcessRow]) -> Table:
+    """The table `processes`: every column, one value per row."""
+    rows = list(rows)
+    return {name: [cell(row) for row in rows] for name, cell in _PROCESS_CELLS.items()}

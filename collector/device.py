@@ -1,0 +1,189 @@
+"""One GPU: what it is, read once; what it does, read each time, some of it less often."""
+
+from dataclasses import replace
+
+from collector import ranges
+from collector.failures import LOST, NOT_FOUND, NOT_SUPPORTED, UNSUPPORTED, NvmlError
+from collector.mig import Slice
+from collector.nvml import Handle
+from collector.processes import read_file
+from collector.questions import Questions, Trace
+from collector.readings import GpuReading, MemoryKind, State, Use
+from collector.shares import Shares
+from collector.system import memory
+from collector.uses import joined, listed, unread
+
+SLOW_SECONDS = 5.0
+PCI_FOLDER = "/sys/bus/pci/devices"
+_SLOW = ("fan", "power_limit", "sm_clock", "memory_clock")
+
+
+def asleep(pci_bus_id: str | None, folder: str = PCI_FOLDER) -> bool:
+    """Whether the kernel has put the device to sleep; asking NVML would wake it up.
+
+    `pci_bus_id` is NVML's, with eight digits of domain where sysfs has four (sysfs-bus-pci).
+    """
+    if pci_bus_id is None:
+        return False
+    domain, _, rest = pci_bus_id.lower().partition(":")
+    try:
+        path = f"{folder}/{int(domain, 16):04x}:{rest}/power/runtime_status"
+        return read_file(path, 32).strip() == b"suspended"
+    except (OSError, ValueError):
+        return False
+
+
+class Device:
+    """A GPU as this opening of NVML knows it; read by one thread at a time.
+
+    `identity` holds what does not change. Readings come in two tiers: use, memory, temperature,
+    power and processes each time; fan, clocks, power limit and MIG every 5 s, not all GPUs in
+    the same sample. `failure` is the last answer that was about the whole GPU.
+    """
+
+    def __init__(
+        self, index: int, handle: Handle, trace: Trace, pci_folder: str = PCI_FOLDER
+    ) -> None:
+        self.trace = trace
+        self.failure: NvmlError | None = None
+        self._handle = handle
+        self._pci_folder = pci_folder
+        self._questions = Questions(handle, trace)
+        self._shares = Shares()
+        self._slices: list[Slice] | None = None
+        self._slow: dict[str, int | None] = {}
+        self._slow_at: float | None = None
+        ask = self._questions.ask
+        self.identity = GpuReading(
+            index=index,
+            uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
+            pci_bus_id=ask("pci_bus_id", "nvmlDeviceGetPciInfo_v3", handle.pci_bus_id),
+        )
+
+    def read(self, now: float) -> GpuReading:
+        """A reading, whatever NVML answers; blocks as long as the driver does.
+
+        `now` in monotonic seconds.
+        """
+        if asleep(self.identity.pci_bus_id, self._pci_folder):
+            return replace(self.identity, state="asleep", reason="asleep to save power")
+        try:
+            reading = self._read(now)
+            self.failure = None
+            return reading
+        except NvmlError as error:
+            self.failure = error
+            state: State = "lost" if error.code in LOST else "error"
+            return replace(self.identity, state=state, reason=str(error))
+
+    def _read(self, now: float) -> GpuReading:
+        if self._slow_at is None:
+            self._learn()
+        if self._slow_at is None or now - self._slow_at >= SLOW_SECONDS:
+            self._read_slow(now)
+        number = self._questions.number
+        kind, total, used = self._memory()
+        use, memory_use = number("utilization") or (None, None)
+        temperature = number("temperature")
+        power = number("power")
+        if total is use is temperature is power is None and (reason := self._no_answer()):
+            return replace(self.identity, state="error", reason=reason)
+        throttle = number("throttle")
+        uses, slices = self._uses_and_slices(now)
+        return replace(
+            self.identity,
+            memory_kind=kind,
+            memory_total_bytes=total,
+            memory_used_bytes=used,
+            utilization_percent=ranges.percent(use),
+            memory_utilization_percent=ranges.percent(memory_use),
+            temperature_celsius=ranges.celsius(temperature),
+            power_watts=ranges.watts(power),
+            power_limit_watts=ranges.watts(self._slow["power_limit"]),
+            fan_percent=ranges.percent(self._slow["fan"], highest=200),
+            sm_clock_mhz=ranges.mhz(self._slow["sm_clock"]),
+            memory_clock_mhz=ranges.mhz(self._slow["memory_clock"]),
+            throttle=ranges.throttle(throttle),
+            uses=uses,
+            uses_unread=unread(self._questions),
+            slices=slices,
+        )
+
+    def _learn(self) -> None:
+        ask, handle = self._questions.ask, self._handle
+        slowdown = ask("slowdown", "nvmlDeviceGetTemperatureThreshold", handle.slowdown_celsius)
+        self.identity = replace(
+            self.identity,
+            name=ask("name", "nvmlDeviceGetName", handle.name),
+            slowdown_celsius=ranges.celsius(slowdown),
+        )
+
+    def _read_slow(self, now: float) -> None:
+        stagger = self.identity.index % 5 if self._slow_at is None else 0
+        self._slow_at = now - stagger
+        divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self._handle.mig_enabled)
+        if bool(divided) != (self._slices is not None):
+            self._questions = Questions(self._handle, self.trace)  # it answers other questions now
+        self._slices = self._find_slices() if divided else None
+        self._slow = {key: self._questions.number(key) for key in _SLOW}
+
+    def _find_slices(self) -> list[Slice]:
+        name = "nvmlDeviceGetMigDeviceHandleByIndex"
+        found = self._questions.ask("slices", name, self._handle.slices) or ()
+        return [Slice(index, handle, self.trace) for index, handle in found]
+
+    def _memory(self) -> tuple[MemoryKind | None, int | None, int | None]:
+        """Used memory is without the driver's reserve, where the driver is new enough to say.
+
+        A GPU that shares the host's memory has none to tell of (NOT_SUPPORTED): the host's then.
+        """
+        total, used = ranges.memory_bytes(self._questions.number("memory") or self._old_memory())
+        if total is not None or used is not None:
+            return "device", total, used
+        failure = self._questions.failures.get("memory")
+        if failure is None or failure.code != NOT_SUPPORTED:
+            return None, None, None
+        host = memory(read_file("/proc/meminfo"))
+        total, used = host.get("memory_total_mib"), host.get("memory_used_mib")
+        return "unified", total and total << 20, used and used << 20
+
+    def _old_memory(self) -> tuple[int, int] | None:
+        failure = self._questions.failures.get("memory")
+        if failure is None or failure.code not in UNSUPPORTED - {NOT_SUPPORTED}:
+            return None
+        answer: tuple[int, int] | None = self._questions.number("memory_v1")
+        return answer
+
+    def _no_answer(self) -> str | None:
+        """Why not even one reading came, if the driver could have given one."""
+        for key in ("memory", "utilization", "temperature", "power"):
+            failure = self._questions.failures.get(key)
+            if failure is not None and failure.code not in UNSUPPORTED:
+                return f"no reading: {failure}"
+        return None
+
+    def _uses_and_slices(self, now: float) -> tuple[tuple[Use, ...], tuple[GpuReading, ...]]:
+        """The processes of the whole GPU, and its slices with theirs."""
+        found = listed(self._questions)
+        slices = self._slices or []
+        by_instance: dict[int | None, list[Use]] = {piece.instance: [] for piece in slices}
+        own: list[Use] = []
+        for use, instance in found:
+            by_instance.get(instance, own).append(use)
+        uses = self._with_shares(joined(own), now)
+        return uses, tuple(piece.read(by_instance[piece.instance]) for piece in slices)
+
+    def _with_shares(self, uses: tuple[Use, ...], now: float) -> tuple[Use, ...]:
+        samples = self._questions.ask("shares", "nvmlDeviceGetProcessUtilization", self._samples)
+        if samples is None:
+            return uses
+        self._shares.take(samples, now)
+        return tuple(replace(use, sm_percent=self._shares.percent(use.pid)) for use in uses)
+
+    def _samples(self) -> list[tuple[int, int, int]]:
+        try:
+            return self._handle.process_utilization(self._shares.since)
+        except NvmlError as error:
+            if error.code == NOT_FOUND:  # nobody did anything since the last answer
+                return []
+            raise

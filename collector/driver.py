@@ -1,0 +1,234 @@
+"""The driver and its GPUs over the collector's life: opened, lost, opened again."""
+
+import os
+from dataclasses import dataclass, replace
+
+from collector import nvml
+from collector.device import PCI_FOLDER, Device
+from collector.failures import (
+    CLOSED,
+    GPU_NOT_FOUND,
+    LIB_RM_VERSION_MISMATCH,
+    LOST,
+    NvmlError,
+    words,
+)
+from collector.questions import Trace
+from collector.readings import GpuReading, State
+
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 8.0
+"""A driver that is back is seen within ten seconds."""
+QUIET_SECONDS = 30.0
+"""After so long without trouble the next retry is quick again."""
+COUNT_SECONDS = 5.0
+LOST_RETRY_SECONDS = (30.0, 300.0)
+"""A lost GPU that was reset is seen by a new opening only; opening costs, so rarely."""
+GPU_FOLDER = "/proc/driver/nvidia/gpus"
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A reading and when it began, in monotonic seconds."""
+
+    reading: GpuReading
+    at: float
+
+
+class Slot:
+    """A GPU's place in the picture, kept when the GPU is gone.
+
+    `key` is its UUID, or its bus id or index where NVML would not say. `absent` is what to show
+    while there is no `device`.
+    """
+
+    def __init__(self, key: str, identity: GpuReading) -> None:
+        self.key = key
+        self.identity = identity
+        self.device: Device | None = None
+        self.absent: GpuReading | None = None
+        self.latest: Timed | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """Names the call that a reading is in."""
+        return Trace() if self.device is None else self.device.trace
+
+    def read(self, now: float) -> None:
+        """Read the GPU into `latest`; blocks as long as the driver does."""
+        device = self.device
+        if device is None:
+            return
+        reading = device.read(now)
+        if self.device is device:  # else it was opened anew while this call hung
+            self.identity = device.identity
+            self.latest = Timed(reading, now)
+
+    def take(self, device: Device) -> None:
+        """The GPU is there, as `device`."""
+        self.device, self.absent, self.latest = device, None, None
+        self.identity = replace(self.identity, index=device.identity.index)
+
+    def lose(self, state: State, reason: str) -> None:
+        """The GPU is not there; its row stays."""
+        self.device = None
+        self.absent = replace(self.identity, state=state, reason=reason)
+
+
+class Driver:
+    """NVML opened, closed and opened again; all methods but `due` may block as the driver does.
+
+    `slots` are the GPUs in the order of the bus, `problem` says why there is no driver.
+    """
+
+    def __init__(self, pci_folder: str = PCI_FOLDER, gpu_folder: str = GPU_FOLDER) -> None:
+        self.trace = Trace()
+        self.slots: tuple[Slot, ...] = ()
+        self.problem: str | None = None
+        self.driver_version: str | None = None
+        self.cuda_version: str | None = None
+        self._pci_folder = pci_folder
+        self._gpu_folder = gpu_folder
+        self._is_open = False
+        self._mismatch = False
+        self._changed = False
+        self._count = 0
+        self._count_at = 0.0
+        self._unopened = False
+        self._present: list[str] = []
+        self._retry_at = 0.0
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._tried_at: float | None = None
+        self._lost_at: float | None = None
+        self._lost_retry_seconds = LOST_RETRY_SECONDS[0]
+
+    def due(self, now: float) -> bool:
+        """Whether `maintain` would open or close NVML; `now` in monotonic seconds."""
+        if self._tried_at is None:
+            return True
+        if now < self._retry_at:
+            return False
+        return not self._is_open or self._changed or self._is_closed() or self._lost_due(now)
+
+    def maintain(self, now: float, calm: bool) -> None:
+        """Open NVML if it is due; every 5 s count the GPUs.
+
+        `calm` means that no other thread is in a call: only then NVML may be closed, for a
+        call that returns into a closed library would crash the process.
+        """
+        if self.due(now):
+            self._open(now, calm)
+        elif self._is_open and now >= self._count_at:
+            self._count_at = now + COUNT_SECONDS
+            self._changed = self._look_for_change()
+
+    def _is_closed(self) -> bool:
+        failures = (slot.device.failure for slot in self.slots if slot.device is not None)
+        return any(failure is not None and failure.code in CLOSED for failure in failures)
+
+    def _lost_due(self, now: float) -> bool:
+        devices = (slot.device for slot in self.slots)
+        failures = [device.failure for device in devices if device is not None]
+        lost = any(failure is not None and failure.code in LOST for failure in failures)
+        if not (lost or self._unopened):
+            self._lost_at, self._lost_retry_seconds = None, LOST_RETRY_SECONDS[0]
+            return False
+        if self._lost_at is None:
+            self._lost_at = now
+        return now - self._lost_at >= self._lost_retry_seconds
+
+    def _look_for_change(self) -> bool:
+        """NVML counts when it is opened and not again; the kernel module's folder tells sooner."""
+        try:
+            self.trace.calling = "nvmlDeviceGetCount_v2"
+            count = nvml.device_count()
+        except NvmlError as error:
+            return error.code in CLOSED
+        return count != self._count or self._gpus_of_the_kernel() != self._present
+
+    def _gpus_of_the_kernel(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self._gpu_folder))
+        except OSError:
+            return []
+
+    def _open(self, now: float, calm: bool) -> None:
+        self._plan_retry(now)
+        if self._is_open and calm:
+            nvml.close_library()
+        if self._mismatch and calm:
+            nvml.unload_library()
+        self._changed = False
+        self._present = self._gpus_of_the_kernel()
+        self._count_at = now + COUNT_SECONDS
+        try:
+            self.trace.calling = "nvmlInit"
+            nvml.open_library()
+            self.driver_version, self.cuda_version = nvml.versions()
+            self._count = nvml.device_count()
+        except NvmlError as error:
+            self._is_open = False
+            self._mismatch = error.code == LIB_RM_VERSION_MISMATCH
+            self.problem = str(error)
+            for slot in self.slots:
+                slot.lose("error", str(error))
+            return
+        self._is_open, self._mismatch, self.problem = True, False, None
+        found = [self._device(index) for index in range(self._count)]
+        errors = [each[1].code for each in found if not isinstance(each, Device)]
+        self._unopened = bool(errors)
+        self._changed = not CLOSED.isdisjoint(errors)
+        self._place(found)
+
+    def _plan_retry(self, now: float) -> None:
+        if self._tried_at is not None and now - self._tried_at > QUIET_SECONDS:
+            self._retry_seconds = FIRST_RETRY_SECONDS
+        self._tried_at = now
+        self._retry_at = now + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+        if self._lost_at is not None:
+            self._lost_at = now
+            self._lost_retry_seconds = min(2 * self._lost_retry_seconds, LOST_RETRY_SECONDS[1])
+
+    def _device(self, index: int) -> Device | tuple[int, NvmlError]:
+        trace = Trace()
+        try:
+            self.trace.calling = f"nvmlDeviceGetHandleByIndex_v2 of GPU {index}"
+            handle = nvml.Handle.by_index(index)
+            return Device(index, handle, trace, self._pci_folder)
+        except NvmlError as error:
+            return index, error
+
+    def _place(self, found: list[Device | tuple[int, NvmlError]]) -> None:
+        slots = {slot.key: slot for slot in self.slots}
+        missing = dict(slots)
+        for device in found:
+            if isinstance(device, Device):
+                identity = device.identity
+                key = identity.uuid or identity.pci_bus_id or f"index {identity.index}"
+                slot = slots.setdefault(key, Slot(key, identity))
+                slot.take(device)
+            else:
+                index, error = device
+                slot = _slot_at(index, missing) or Slot(f"index {index}", GpuReading(index))
+                slots[slot.key] = slot
+                slot.lose("lost" if error.code in LOST else "error", str(error))
+            missing.pop(slot.key, None)
+        for slot in missing.values():
+            if slot.key.startswith("index "):  # a stand-in for one that has its name by now
+                del slots[slot.key]
+            else:
+                slot.lose("lost", words(GPU_NOT_FOUND))
+        self.slots = tuple(sorted(slots.values(), key=_place_on_bus))
+
+
+def _slot_at(index: int, slots: dict[str, Slot]) -> Slot | None:
+    """The slot that had this index before."""
+    for slot in slots.values():
+        if slot.identity.index == index:
+            return slot
+    return None
+
+
+def _place_on_bus(slot: Slot) -> tuple[str, int]:
+    return (slot.identity.pci_bus_id or "~", slot.identity.index)

@@ -1,0 +1,89 @@
+"""The collector's loop: sample, pack, push, wait."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from collector import keep, processes, system
+from collector.clock import moment
+from collector.cost import Cost
+from collector.driver import Driver
+from collector.idle import IdleTimes
+from collector.limits import packed
+from collector.pusher import Pusher
+from collector.sampler import Origin, Sampler, Sources
+from collector.settings import CollectorSettings
+from collector.users import Users
+from collector.watch import Watch
+
+if TYPE_CHECKING:
+    import zmq
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.25
+"""Share of the interval that a sample waits for the driver."""
+
+
+def run(
+    settings: CollectorSettings,
+    stop: threading.Event,
+    context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
+) -> None:
+    """Push a snapshot every interval until `stop` is set; returns within a second of that.
+
+    No driver, a hung driver and no broker are states of the snapshot or of the log, none ends
+    the loop. `context` is shared where collector and broker live in one process (inproc).
+    """
+    boot_id = system.boot_id()
+    idle = IdleTimes(keep.load(settings.state_folder, boot_id))
+    keeper = keep.Keeper(settings.state_folder, boot_id)
+    watch = Watch(Driver(), PATIENCE * settings.interval, settings.rpc_timeout)
+    sampler = _sampler(settings, boot_id, watch, idle)
+    pusher = Pusher(settings.endpoint, context)
+    said: Sequence[str] = ()
+    next_at = time.monotonic()
+    try:
+        while not stop.is_set():
+            snapshot = sampler.sample()
+            pusher.push(packed(snapshot))
+            said = _say_changes(said, snapshot["problems"])
+            if keeper.due(now := snapshot["sampled_boottime"]):
+                idle.forget(now)
+                keeper.write(idle.known(), now)
+            next_at = next_on_grid(next_at, time.monotonic(), settings.interval)
+            stop.wait(next_at - time.monotonic())
+    finally:
+        keeper.write(idle.known(), moment().boottime)
+        pusher.close()
+        watch.close()
+
+
+def next_on_grid(last: float, now: float, interval: float) -> float:
+    """The next moment of the grid `last` is on: samples that were missed are not made up for."""
+    return last + interval * max(1, int((now - last) / interval) + 1)
+
+
+def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: IdleTimes) -> Sampler:
+    origin = Origin(settings.name, boot_id, uuid.uuid4().hex, settings.interval)
+    facts = processes.Processes(settings.commands, Users()).facts
+    standing: tuple[str, ...] = ()
+    if not processes.sees_host_pids():
+        facts, standing = processes.no_facts, (processes.OTHER_NAMESPACE,)
+    host = system.System(settings.name)
+    sources = Sources(moment, watch.read, facts, host.read, Cost().read)
+    return Sampler(origin, sources, idle, standing)
+
+
+def _say_changes(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
+    """Log the problems that came and those that went; returns `now`."""
+    for problem in now:
+        if problem not in before:
+            log.warning("%s", problem)
+    for problem in before:
+        if problem not in now:
+            log.info("no longer: %s", problem)
+    return now

@@ -1,0 +1,61 @@
+"""MIG slices: rows of their own under the GPU they are cut from."""
+
+import re
+from collections.abc import Iterable
+
+from collector.nvml import Handle
+from collector.questions import Questions, Trace
+from collector.ranges import memory_bytes
+from collector.readings import GpuReading, Use
+from collector.uses import joined, listed, unread
+
+_PROFILE = re.compile(r"MIG (\S+)")
+
+
+class Slice:
+    """One MIG device; what it is was read once, memory and processes are read each time.
+
+    Its utilization is not known: NVML counts none for slices.
+    """
+
+    def __init__(self, index: int, handle: Handle, trace: Trace) -> None:
+        self._questions = Questions(handle, trace)
+        ask = self._questions.ask
+        self._index = index
+        self._uuid: str | None = ask("uuid", "nvmlDeviceGetUUID", handle.uuid)
+        self._name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
+        self.instance: int | None = ask("instance", "nvmlDeviceGetGpuInstanceId", handle.instance)
+        self._profile = _profile(
+            self._name,
+            ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size),
+        )
+
+    def read(self, by_parent: Iterable[Use]) -> GpuReading:
+        """A reading; `by_parent` is what the whole GPU's lists say of this slice's instance.
+
+        The whole GPU tells of its slices' processes to the privileged only, a slice to all.
+        """
+        uses = listed(self._questions)
+        total, used = memory_bytes(self._questions.number("memory"))
+        return GpuReading(
+            index=self._index,
+            uuid=self._uuid,
+            name=self._name,
+            mig_profile=self._profile,
+            memory_kind=None if total is None else "device",
+            memory_total_bytes=total,
+            memory_used_bytes=used,
+            uses=joined([*by_parent, *(use for use, _ in uses)]),
+            uses_unread=unread(self._questions),
+        )
+
+
+def _profile(name: str | None, size: tuple[int, int, int] | None) -> str | None:
+    """Like `1g.10gb`: from the name, which newer drivers end in it, else from the slice's size."""
+    if name is not None and (found := _PROFILE.search(name)):
+        return found[1]
+    if size is None:
+        return None
+    compute, gpu, mib = size
+    profile = f"{gpu}g.{round(mib / 1024)}gb"
+    return profile if compute == gpu else f"{compute}c.{profile}"

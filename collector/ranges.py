@@ -1,0 +1,57 @@
+"""Readings outside what can be are not known: a driver's 2^64-1 percent becomes None; pure."""
+
+_MAX_MEMORY_BYTES = 1 << 50
+_THROTTLE = {
+    0x2: "application clocks",
+    0x4: "power limit",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "temperature (software)",
+    0x40: "temperature (hardware)",
+    0x80: "power brake",
+    0x100: "display clocks",
+    0x200: "board limit",
+    0x400: "reliability",
+}
+"""NVML's bits for what holds the clocks down; 0x1, the GPU is idle, holds down nothing."""
+
+
+def within(value: int | None, highest: int) -> int | None:
+    """`value` when it is from 0 to `highest`, else None."""
+    return value if value is not None and 0 <= value <= highest else None
+
+
+def percent(value: int | None, highest: int = 100) -> int | None:
+    """A share in percent; fans may go beyond 100."""
+    return within(value, highest)
+
+
+def celsius(value: int | None) -> int | None:
+    """A temperature of a chip."""
+    return within(value, 200)
+
+
+def watts(milliwatts: int | None) -> float | None:
+    """Power in watts from NVML's milliwatts; nothing here draws more than 20 kW."""
+    value = within(milliwatts, 20_000_000)
+    return None if value is None else value / 1000
+
+
+def mhz(value: int | None) -> int | None:
+    """A clock's frequency."""
+    return within(value, 100_000)
+
+
+def memory_bytes(info: tuple[int, int] | None) -> tuple[int | None, int | None]:
+    """Total and used bytes; a total of 0 is no memory, and used cannot exceed it."""
+    if info is None:
+        return None, None
+    total = within(info[0], _MAX_MEMORY_BYTES) or None
+    return total, within(info[1], _MAX_MEMORY_BYTES if total is None else total)
+
+
+def throttle(bits: int | None) -> tuple[str, ...] | None:
+    """What holds the clocks down, in words; empty when nothing does, None when not known."""
+    if bits is None or bits >= 1 << 32:
+        return None
+    return tuple(words for bit, words in _THROTTLE.items() if bits & bit)

@@ -1,0 +1,83 @@
+"""What one sample reads from the driver: a row per GPU, MIG slice and use of a GPU."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "lost", "asleep", "error"]
+MemoryKind = Literal["device", "unified"]
+UseType = Literal["C", "G", "C+G"]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One process on one GPU as the driver lists it.
+
+    `pid` is the host's, also for a process in a container. `memory_bytes` is None where the
+    driver does not say. `sm_percent` is the process's share of the GPU's time over the last
+    moments; None where the driver cannot tell.
+    """
+
+    pid: int
+    type: UseType
+    memory_bytes: int | None = None
+    sm_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """One GPU or MIG slice at one moment; None is not known, 0 is zero.
+
+    `reason` says in words why `state` is not ok. `uses_unread` says why the list of processes
+    could not be read; the list is empty then. Memory is in bytes, power in watts, clocks in MHz.
+    """
+
+    index: int
+    state: State = "ok"
+    reason: str | None = None
+    uuid: str | None = None
+    name: str | None = None
+    pci_bus_id: str | None = None
+    mig_profile: str | None = None
+    memory_kind: MemoryKind | None = None
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    utilization_percent: int | None = None
+    memory_utilization_percent: int | None = None
+    temperature_celsius: int | None = None
+    slowdown_celsius: int | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    fan_percent: int | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttle: tuple[str, ...] | None = None
+    uses: tuple[Use, ...] = ()
+    uses_unread: str | None = None
+    slices: tuple["GpuReading", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Every GPU of the host as far as it could be read, and what is wrong in plain words."""
+
+    gpus: tuple[GpuReading, ...] = ()
+    problems: tuple[str, ...] = ()
+    driver_version: str | None = None
+    cuda_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """Who a process is; None is not known (it ended, or the kernel hides it from us).
+
+    `started_ticks` counts the kernel's clock ticks from boot to the process's start; with the
+    pid it tells a process from a later one of the same number.
+    """
+
+    pid: int
+    started_ticks: int | None = None
+    uid: int | None = None
+    user: str | None = None
+    command: str | None = None
+    container: str | None = None
+    job: str | None = None

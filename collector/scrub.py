@@ -1,0 +1,186 @@
+"""A command line becomes what may leave the host, by the configured level of privacy."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from collector.settings import Commands
+
+HIDDEN = "***"
+MAX_CHARACTERS = 200
+MAX_CHARACTERS_FULL = 1000
+_MAX_READ = 16_384
+"""Characters of a command line that are looked at; a hostile one has megabytes."""
+
+_INTERPRETER = re.compile(r"(python|pypy|perl|ruby|node|julia|Rscript|(ba|da|z|k)?sh)[\d.]*w?")
+_OPTIONS_WITH_VALUE = {"-W", "-X", "-r", "--require", "--check-hash-based-pycs"}
+_SAFE_NAME = re.compile(r"[\w.@+:\[\]-]+")
+
+# fmt: off
+_SECRET_WORDS = frozenset(
+    {
+        "pass", "passwd", "password", "passphrase", "pwd", "pw", "pin", "token", "secret",
+        "secrets", "auth", "authorization", "bearer", "credential", "credentials", "creds",
+        "cookie", "apikey", "accesskey", "secretkey", "authkey", "authtoken", "accesstoken",
+        "privatekey", "signature", "sig", "sas", "dsn", "otp", "jwt", "pat", "psk",
+    }
+)
+# fmt: on
+_LAST_WORDS = frozenset({"key", "connection", "connectionstring", "netrc", "login"})
+"""Words that mean a secret only where a name ends in them: api_key, but not key_dim."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PAIR = re.compile(
+    r"""(?P<name>[A-Za-z_][\w.-]*)["']?\s*(?P<sign>=|:(?!//))\s*"""
+    r"""(?P<value>"[^"]*"|'[^']*'|(?:(?:Bearer|Basic|Token)\s+)?[^\s"'&,;}]+)"""
+)
+_SHORT_OPTIONS = {
+    "curl": "-u",
+    "wget": "-u",
+    "sshpass": "-p",
+    "mysql": "-p",
+    "mysqldump": "-p",
+    "mysqladmin": "-p",
+    "mariadb": "-p",
+    "docker": "-p",
+    "podman": "-p",
+    "redis-cli": "-a",
+    "mongo": "-p",
+    "mongosh": "-p",
+    "ldapsearch": "-w",
+    "smbclient": "-U",
+    "7z": "-p",
+    "zip": "-P",
+    "unzip": "-P",
+}
+"""Programs with a one-letter option for a secret, attached or as the next argument."""
+
+_SECRETS = re.compile(
+    r"(?:sk|pk|rk)[-_](?:[A-Za-z]+[-_])*[A-Za-z0-9]{12,}[A-Za-z0-9_-]*"  # OpenAI, Stripe, ...
+    r"|hf_[A-Za-z0-9]{8,}|nvapi-[\w-]{8,}|gsk_\w{8,}|r8_\w{8,}|xai-\w{8,}|co_\w{20,}"
+    r"|gh[opusr]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|gl[a-z]{2,4}-[\w-]{20,}"
+    r"|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|SG\.[\w-]{8,}\.[\w-]{8,}"
+    r"|A(?:KIA|SIA|ROA|IDA)[0-9A-Z]{12,}|AIza[\w-]{20,}|ya29\.[\w.-]{8,}|1//0[\w-]{20,}"
+    r"|npm_\w{8,}|pypi-[\w-]{8,}|dckr_pat_[\w-]{8,}|dop_v1_\w{8,}|hv[sb]\.[\w-]{8,}"
+    r"|lin_api_\w{8,}|secret_\w{20,}|tskey-[\w-]{8,}|dapi[0-9a-f]{16,}|key-[0-9a-f]{16,}"
+    r"|eyJ[\w-]{6,}\.[\w-]{4,}(?:\.[\w-]*)?|AGE-SECRET-KEY-\w+"
+    r"|-----BEGIN[^-]*PRIVATE KEY-----.*"
+    r"|(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])",
+    re.DOTALL,
+)
+_DENSE = re.compile(r"(?<![\w/.])(?=[^\s]*[0-9])(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9+=]{32,}")
+_URL_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s@]*@")
+_BEARER = re.compile(r"\b(?P<kind>Bearer|Basic|Negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+_HOME = re.compile(r"(?:/[\w.-]+)*/home/[^/\s:'\"]+|/Users/[^/\s:'\"]+|(?<![\w.-])/root(?=/|\s|$)")
+
+
+def describe(argv: Sequence[str], level: Commands) -> str | None:
+    """What may be said about the command `argv`; None at level `off` or without a command.
+
+    `name`: the program and the script or module it runs. `scrubbed`: the whole line without what
+    looks like a secret, home folders as `~`. `full`: the whole line. All levels: one line of
+    printable characters, cut in length.
+    """
+    if level == "off" or not argv:
+        return None
+    if level == "full":
+        return clean(" ".join(argv), MAX_CHARACTERS_FULL)
+    words = _within_limit(argv)
+    if len(words) == 1 and " " in words[0]:  # a process that renamed itself holds one long text
+        words = words[0].split()
+    if level == "name":
+        return clean(_scrub_text(" ".join(_program(words))), MAX_CHARACTERS) or None
+    return clean(" ".join(_scrub(words)), MAX_CHARACTERS) or None
+
+
+def clean(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """`text` on one line, without control, bidi and zero-width characters, cut to `limit`."""
+    text = text[: 4 * limit]
+    if not text.isprintable():
+        spaced = (" " if sign.isspace() else sign for sign in text)
+        text = "".join(sign for sign in spaced if sign.isprintable())
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _within_limit(argv: Sequence[str]) -> list[str]:
+    words, left = [], _MAX_READ
+    for word in argv:
+        if left <= 0:
+            break
+        words.append(word[:left])
+        left -= len(word)
+    return words
+
+
+def _program(words: list[str]) -> Iterator[str]:
+    """The program's name and, for an interpreter, the name of what it runs."""
+    program = words[0].lstrip("-").rsplit("/", 1)[-1]
+    yield program
+    if not _INTERPRETER.fullmatch(program):
+        return
+    rest = iter(words[1:])
+    for word in rest:
+        if word in ("-m", "-c", "-e"):
+            module = next(rest, "")
+            yield f"-m {module}" if word == "-m" and _SAFE_NAME.fullmatch(module) else word
+            return
+        if word in _OPTIONS_WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-"):
+            script = word.rsplit("/", 1)[-1]
+            if _SAFE_NAME.fullmatch(script):
+                yield script
+            return
+
+
+def _scrub(words: Sequence[str], depth: int = 3) -> Iterator[str]:
+    short = _SHORT_OPTIONS.get(words[0].rsplit("/", 1)[-1]) if words else None
+    hide_next = False
+    for word in words:
+        if hide_next and not (word.startswith("-") and len(word) > 1 and not word[1].isdigit()):
+            hide_next = False
+            yield HIDDEN
+            continue
+        hide_next = word.lower() in ("bearer", "basic") or word == short
+        name, sign, _ = word.partition("=")
+        if short and word.startswith(short) and len(word) > len(short):
+            yield short + HIDDEN
+        elif sign and _is_secret(name):
+            yield f"{name}={HIDDEN}"
+        elif word.startswith("-") and not sign and _is_secret(word):
+            hide_next = True
+            yield word
+        elif depth and any(sign.isspace() for sign in word):
+            yield _scrub_text(" ".join(_scrub(_split(_scrub_text(word)), depth - 1)))
+        else:
+            yield _scrub_text(word)
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an open quote
+        return text.split()
+
+
+def _is_secret(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words:
+        return False
+    return not _SECRET_WORDS.isdisjoint(words) or words[-1] in _LAST_WORDS
+
+
+def _scrub_text(text: str) -> str:
+    text = _URL_LOGIN.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _PAIR.sub(_hide_pair, text)
+    text = _BEARER.sub(rf"\g<kind> {HIDDEN}", text)
+    text = _SECRETS.sub(HIDDEN, text)
+    text = _DENSE.sub(HIDDEN, text)
+    return _HOME.sub("~", text)
+
+
+def _hide_pair(match: re.Match[str]) -> str:
+    if not _is_secret(match["name"]):
+        return match[0]
+    return match[0][: match.start("value") - match.start()] + HIDDEN

@@ -1,0 +1,182 @@
+"""Host readings: processor, memory, network, disks, and what the host is."""
+
+import os
+import shlex
+from dataclasses import dataclass
+
+import psutil
+
+from collector.processes import read_file
+from wire.document import Column, Scalars, Table
+
+MIB = 1 << 20
+SLOW_SECONDS = 5.0
+_LOCAL_DISKS = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "reiserfs"}
+)
+"""Filesystems whose fill is read: a network mount whose server is gone would hang the read."""
+_NOT_DATA = ("/boot", "/snap/", "/var/lib/docker/", "/var/lib/kubelet/", "/var/lib/containers/")
+_MAX_DISKS = 32
+
+
+def boot_id() -> str:
+    """A text that is new at each boot (random(4))."""
+    return read_file("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def operating_system(release: str = "/etc/os-release") -> str | None:
+    """The distribution's own name for itself (os-release(5)); None where it does not say."""
+    try:
+        lines = read_file(release).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, value = line.partition("=")
+        if name == "PRETTY_NAME":
+            return " ".join(shlex.split(value)) or None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """Counters that only their growth tells something of."""
+
+    at: float
+    busy_ticks: int
+    all_ticks: int
+    received_bytes: int
+    sent_bytes: int
+
+
+class System:
+    """Reads the host; the first reading lacks what needs two (processor, network).
+
+    The processor's, memory's and network's numbers come from /proc in single reads: psutil takes
+    four times as long for them. Disks and the list of interfaces are read every 5 s.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._static: Scalars = {"hostname": name, "kernel": os.uname().release}
+        self._static["cpu_count"] = os.cpu_count() or 1
+        if (system := operating_system()) is not None:
+            self._static["os"] = system
+        self._before: _Counters | None = None
+        self._slow_at: float | None = None
+        self._interfaces: frozenset[bytes] = frozenset()
+        self._disks: Table = disk_columns([])
+
+    def read(self, now: float) -> tuple[Scalars, Table]:
+        """The host's scalars and its table of disks; `now` in monotonic seconds."""
+        if self._slow_at is None or now - self._slow_at >= SLOW_SECONDS:
+            self._slow_at = now
+            self._interfaces = physical_interfaces()
+            self._disks = disk_columns(disks())
+        system = self._static | memory(read_file("/proc/meminfo"))
+        system["load_1m"] = round(os.getloadavg()[0], 2)
+        counters = self._counters(now)
+        if self._before is not None:
+            system |= rates(self._before, counters)
+        self._before = counters
+        return system, self._disks
+
+    def _counters(self, now: float) -> _Counters:
+        busy, total = processor_ticks(read_file("/proc/stat", 4096))
+        received, sent = network_bytes(read_file("/proc/net/dev"), self._interfaces)
+        return _Counters(now, busy, total, received, sent)
+
+
+def memory(meminfo: bytes) -> Scalars:
+    """Memory and swap in MiB; used is what programs could not get (total - available)."""
+    kib = {}
+    for line in meminfo.splitlines():
+        name, _, value = line.partition(b":")
+        if name in _MEMORY_NAMES:
+            kib[name] = int(value.split(None, 1)[0])
+    result: Scalars = {}
+    for key, total, free in (
+        ("memory", b"MemTotal", b"MemAvailable"),
+        ("swap", b"SwapTotal", b"SwapFree"),
+    ):
+        if total in kib:
+            result[f"{key}_total_mib"] = kib[total] >> 10
+            if free in kib:
+                result[f"{key}_used_mib"] = max(0, kib[total] - kib[free]) >> 10
+    return result
+
+
+_MEMORY_NAMES = frozenset({b"MemTotal", b"MemAvailable", b"SwapTotal", b"SwapFree"})
+
+
+def processor_ticks(stat: bytes) -> tuple[int, int]:
+    """Busy and all clock ticks of all processors since boot, from /proc/stat.
+
+    Waiting for a disk is not busy. Time of guests is part of user time already (proc(5)).
+    """
+    ticks = [int(word) for word in stat[: stat.index(b"\n")].split()[1:9]]
+    return sum(ticks) - sum(ticks[3:5]), sum(ticks)
+
+
+def network_bytes(dev: bytes, interfaces: frozenset[bytes]) -> tuple[int, int]:
+    """Bytes received and sent by `interfaces` since boot, from /proc/net/dev."""
+    received = sent = 0
+    for line in dev.splitlines()[2:]:
+        name, _, numbers = line.partition(b":")
+        if name.strip() in interfaces:
+            fields = numbers.split()
+            received += int(fields[0])
+            sent += int(fields[8])
+    return received, sent
+
+
+def rates(before: _Counters, after: _Counters) -> Scalars:
+    """What two readings of the counters say; a counter that went back (a new one) says nothing."""
+    result: Scalars = {}
+    ticks = after.all_ticks - before.all_ticks
+    busy = after.busy_ticks - before.busy_ticks
+    if ticks > 0 and 0 <= busy <= ticks:
+        result["cpu_percent"] = round(100 * busy / ticks)
+    seconds = after.at - before.at
+    for key, count in (
+        ("network_receive_kib_per_second", after.received_bytes - before.received_bytes),
+        ("network_send_kib_per_second", after.sent_bytes - before.sent_bytes),
+    ):
+        if seconds > 0 and count >= 0:
+            result[key] = round(count / seconds / 1024)
+    return result
+
+
+def physical_interfaces(folder: str = "/sys/class/net") -> frozenset[bytes]:
+    """Interfaces with a device behind them; in a container, which has none, all but loopback."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return frozenset()
+    physical = [name for name in names if os.path.exists(f"{folder}/{name}/device")]
+    return frozenset(os.fsencode(name) for name in physical or names if name != "lo")
+
+
+def disks() -> list[tuple[str, int, int]]:
+    """Mount, total and used bytes of the root and of every local data disk, once per device."""
+    mounts: dict[str, str] = {}
+    for partition in psutil.disk_partitions(all=True):
+        mount = partition.mountpoint
+        if mount == "/" or (partition.fstype in _LOCAL_DISKS and not mount.startswith(_NOT_DATA)):
+            device = partition.device
+            mounts[device] = min(mount, mounts.get(device, mount), key=len)
+    found = []
+    for mount in sorted(mounts.values(), key=lambda mount: (mount != "/", mount)):
+        try:
+            usage = psutil.disk_usage(mount)
+        except OSError:  # not ours to look into, or just unmounted
+            continue
+        if usage.total > 0:
+            found.append((mount, usage.total, usage.used))
+    return found[:_MAX_DISKS]
+
+
+def disk_columns(found: list[tuple[str, int, int]]) -> Table:
+    """Disks as columns, sizes in whole MiB."""
+    columns: list[Column] = [[mount for mount, _, _ in found]]
+    columns.append([total // MIB for _, total, _ in found])
+    columns.append([used // MIB for _, _, used in found])
+    return dict(zip(("mount", "total_mib", "used_mib"), columns, strict=True))
