@@ -1,0 +1,122 @@
+"""The whole house for tests: the commands as processes, on free ports of loopback."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (sys.executable, "-m", "gpu_monitor")
+PATIENCE_SECONDS = 30.0
+Found = TypeVar("Found")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
+
+
+def eventually(look: Callable[[], Found | None], what: str) -> Found:
+    """What `look` finds, as soon as it is neither None nor False; fails after 30 s."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}")
+
+
+class House:
+    """Commands started from one config.yml; `close` stops what still runs.
+
+    `environment` is added to the processes', such as where the fake NVML lies.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.environment = environment or {}
+        self.web_port, self.rpc_port, self.updates_port = free_ports(3)
+        self.running: dict[str, subprocess.Popen[str]] = {}
+        self.url = f"http://127.0.0.1:{self.web_port}/"
+
+    def config(self, **keys: object) -> Path:
+        """A config.yml with this house's ports and `keys`, one file per distinct content."""
+        ports = {
+            "web_port": self.web_port,
+            "rpc_port": self.rpc_port,
+            "updates_port": self.updates_port,
+        }
+        lines = [f"{key}: {json.dumps(value)}\n" for key, value in (ports | keys).items()]
+        path = self.folder / f"config-{len(list(self.folder.glob('config-*')))}.yml"
+        path.write_text("".join(lines))
+        return path
+
+    def start(self, command: str, *arguments: str, title: str = "", **keys: object) -> None:
+        """Start `gpu-monitor COMMAND`; its log is `TITLE.log` in the folder."""
+        title = title or command
+        with (self.folder / f"{title}.log").open("a") as log:
+            self.running[title] = subprocess.Popen(
+                [*COMMAND, command, *arguments, "--config", str(self.config(**keys))],
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+
+    def stop(self, title: str, by: signal.Signals = signal.SIGTERM) -> int:
+        """Signal one process and return its exit code."""
+        process = self.running.pop(title)
+        process.send_signal(by)
+        return process.wait(PATIENCE_SECONDS)
+
+    def log(self, title: str) -> str:
+        """What a process has written so far."""
+        return (self.folder / f"{title}.log").read_text()
+
+    def get(self, path: str) -> Any:
+        """The JSON answer of the web server, None while it does not answer with 200."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+
+    def host(self, name: str, state: str = "live") -> dict[str, Any]:
+        """The host as soon as the API shows it in `state`."""
+
+        def look() -> dict[str, Any] | None:
+            host: dict[str, Any] | None = self.get(f"api/v1/hosts/{name}")
+            return host if host is not None and host["state"] == state else None
+
+        try:
+            return eventually(look, f"{name} to be {state}")
+        except AssertionError as error:
+            logs = "\n".join(f"{path.name}:\n{path.read_text()}" for path in self.logs())
+            raise AssertionError(
+                f"{error}; it is {self.get(f'api/v1/hosts/{name}')}\n{logs}"
+            ) from None
+
+    def logs(self) -> list[Path]:
+        """Every log file."""
+        return sorted(self.folder.glob("*.log"))
+
+    def close(self) -> None:
+        """Kill what still runs; an orderly stop is a test of its own."""
+        for process in self.running.values():
+            process.kill()
+            process.wait(PATIENCE_SECONDS)
+        self.running.clear()

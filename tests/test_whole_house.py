@@ -1,0 +1,169 @@
+"""From NVML to a websocket: the commands as an operator starts them, in one process or three."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
+from house import ROOT, House, eventually
+
+WORKING = Gpu(utilization_percent=87, processes=[Process("self", memory_mib=2048, sm_percent=80)])
+
+
+@pytest.fixture
+def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+    fake_nvml.write(Scenario(gpus=[WORKING, Gpu()]))
+    house = House(tmp_path, fake_nvml.environment())
+    yield house
+    house.close()
+
+
+def start_three(house: House, **keys: Any) -> None:
+    house.start("broker", **keys)
+    house.start("web", **keys)
+    house.start("collector", name="node1", **keys)
+
+
+def test_in_one_process_nvml_reaches_the_api(house: House) -> None:
+    house.start("up", name="node1")
+    host = house.host("node1")
+    assert host["gpus"]["utilization_percent"] == [87, 0]
+    assert host["gpus"]["use"] == ["busy", "free"]
+    assert host["processes"]["pid"] == [house.running["up"].pid]
+    assert house.stop("up") == 0
+
+
+def test_in_three_processes_nvml_reaches_the_api(house: House) -> None:
+    start_three(house)
+    host = house.host("node1")
+    assert host["gpus"]["utilization_percent"] == [87, 0]
+    assert [house.stop(role) for role in ("collector", "web", "broker")] == [0, 0, 0]
+
+
+def test_a_change_on_the_gpu_reaches_a_websocket_as_a_patch(
+    house: House, fake_nvml: FakeNvml
+) -> None:
+    async def follow() -> list[int]:
+        async with aiohttp.ClientSession() as http, http.ws_connect(house.url + "ws") as socket:
+            first = await socket.receive_json(timeout=10)
+            assert first["fleet"]["hosts"]["node1"]["gpus"]["utilization_percent"] == [87, 0]
+            fake_nvml.write(Scenario(gpus=[WORKING, Gpu(utilization_percent=55)]))
+            while True:
+                message = await socket.receive_json(timeout=10)
+                gpus = message["patch"].get("hosts", {}).get("node1", {}).get("gpus", {})
+                if "utilization_percent" in gpus:
+                    values: list[int] = gpus["utilization_percent"]
+                    return values
+
+    house.start("up", name="node1")
+    house.host("node1")
+    assert asyncio.run(follow()) == [87, 55]
+
+
+def test_a_killed_collector_leaves_a_stale_host_outside_the_totals(house: House) -> None:
+    start_three(house)
+    house.host("node1")
+    house.stop("collector", by=signal.SIGKILL)
+    host = house.host("node1", "stale")
+    totals = house.get("api/v1/fleet")["totals"]
+    assert host["gpus"]["utilization_percent"] == [87, 0]
+    assert host["gpus"]["use"] == [None, None]
+    assert (totals["hosts_stale"], totals["gpus"], totals["gpus_free"]) == (1, 0, 0)
+
+
+def test_a_killed_broker_is_said_and_a_new_one_heard_without_a_restart(house: House) -> None:
+    start_three(house)
+    house.host("node1")
+    house.stop("broker", by=signal.SIGKILL)
+    eventually(lambda: house.get("api/v1/fleet")["broker"]["state"] == "lost", "broker lost")
+    assert house.get("readyz") is None
+    house.start("broker")
+    house.host("node1")
+    assert house.get("api/v1/fleet")["broker"]["state"] == "live"
+
+
+def test_a_restarted_web_server_shows_the_fleet_again(house: House) -> None:
+    start_three(house)
+    house.host("node1")
+    assert house.stop("web") == 0
+    house.start("web")
+    house.host("node1")
+
+
+def test_a_configured_host_that_was_never_heard_is_missing(house: House) -> None:
+    start_three(house, hosts=["localhost", "203.0.113.7"], rpc_bind="127.0.0.1")
+    house.host("localhost")
+    assert house.host("203.0.113.7", "missing") == {"state": "missing"}
+
+
+def test_two_collectors_under_one_name_are_a_conflict_with_steady_values(house: House) -> None:
+    start_three(house)
+    house.host("node1")
+    house.start("collector", title="second", name="node1")
+    host = house.host("node1", "conflict")
+    assert any("two collectors" in problem for problem in host["problems"])
+    house.stop("second")
+    house.host("node1")
+
+
+def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
+    house: House, fake_nvml: FakeNvml
+) -> None:
+    house.start("up", name="node1")
+    house.host("node1")
+    hang = Call("nvmlDeviceGetTemperature*", hang=True, gpu=1)
+    fake_nvml.write(Scenario(gpus=[WORKING, Gpu(), Gpu(lost=True)][:2], calls=[hang]))
+
+    def stuck() -> dict[str, Any] | None:
+        host: dict[str, Any] = house.get("api/v1/hosts/node1")
+        return host if host["gpus"]["state"] == ["ok", "error"] else None
+
+    host = eventually(stuck, "GPU 1 to be an error")
+    assert host["gpus"]["utilization_percent"] == [87, None]
+    assert "nvmlDeviceGetTemperature" in host["gpus"]["reason"][1]
+    assert any("nvmlDeviceGetTemperature" in problem for problem in host["problems"])
+    fake_nvml.write(Scenario(gpus=[WORKING, Gpu(lost=True)]))
+    eventually(
+        lambda: house.get("api/v1/hosts/node1")["gpus"]["state"] == ["ok", "lost"], "GPU 1 lost"
+    )
+
+
+def test_without_a_driver_the_host_is_live_and_says_so(house: House, fake_nvml: FakeNvml) -> None:
+    house.environment = {}
+    house.start("up", name="node1")
+    host = house.host("node1")
+    assert any("driver" in problem for problem in host["problems"])
+    assert host["system"]["memory_total_mib"] > 0
+
+
+def clients() -> list[Any]:
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    blocks = dict(re.findall(r"```(python|javascript)\n(.*?)```", text, re.DOTALL))
+    node = Path(sys.executable).parent / "node"
+    return [
+        pytest.param([sys.executable], ".py", blocks["python"], id="python"),
+        pytest.param([str(node)], ".mjs", blocks["javascript"], id="javascript"),
+    ]
+
+
+@pytest.mark.parametrize(("interpreter", "ending", "source"), clients())
+def test_the_protocol_page_s_client_follows_the_fleet(
+    house: House, tmp_path: Path, interpreter: list[str], ending: str, source: str
+) -> None:
+    house.start("up", name="node1")
+    house.host("node1")
+    script = tmp_path / f"client{ending}"
+    script.write_text(source)
+    command = [*interpreter, str(script), house.url.replace("http", "ws") + "ws"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        lines = [client.stdout.readline() for _ in range(3)]
+        client.kill()
+    assert lines == ["1 of 2 GPUs are free\n"] * 3
