@@ -10,23 +10,36 @@ from typing import Any
 
 import zmq
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from wire import __version__
 
 from .api import Api
 from .assets import Assets
-from .following import Following
+from .following import Following, Patch
 from .hub import MAX_VIEWERS, Hub
 from .live import Live
-from .server import make_app
+from .server import Page, make_app
 from .settings import WebSettings
 from .subscriber import Subscriber
-
-LOG = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
 SHUTDOWN_SECONDS = 1.0
 KEEPALIVE_SECONDS = 75.0
+
+
+HTTP_LOG = logging.getLogger("web.http")
+HTTP_LOG.addFilter(lambda record: not _is_bad_request(record))
+
+
+def _is_bad_request(record: logging.LogRecord) -> bool:
+    """Anyone can send what is no HTTP: that is answered, and not worth a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, HttpProcessingError)
+
+
+def _about(assets: Assets) -> dict[str, Any]:
+    return {"version": __version__, "assets": assets.hash}
 
 
 def clock() -> float:
@@ -45,13 +58,21 @@ async def run(
     """
     allow_many_connections()
     assets = Assets()
-    about = {"version": __version__, "assets": assets.hash}
-    following = Following(about, settings.rpc_timeout, clock())
+    following = Following(_about(assets), settings.rpc_timeout, clock())
     hub = Hub(following.document, clock)
-    app = make_app(assets, Api(following, clock), Live(hub), settings.base_path)
+
+    def publish(patch: Patch | None) -> None:
+        if patch is not None:
+            hub.publish(following.document, patch)
+
+    def tell_assets() -> None:
+        publish(following.tell_web(_about(assets)))
+
+    app = make_app(Page(assets, tell_assets), Api(following, clock), Live(hub), settings.base_path)
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=HTTP_LOG,
         keepalive_timeout=KEEPALIVE_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
@@ -64,7 +85,7 @@ async def run(
             settings.updates_endpoint,
             context or own_context or zmq.Context.instance(),
             following,
-            lambda patch: hub.publish(following.document, patch),
+            publish,
             clock,
         )
         if ready is not None:
@@ -92,8 +113,9 @@ def allow_many_connections() -> None:
 
 async def _listen(runner: web.AppRunner, settings: WebSettings) -> str:
     """Bind, and return the page's URL as this machine would open it."""
+    # asyncio accepts as many at once as wait: fewer at a time keep the peak of memory low.
     site = web.TCPSite(
-        runner, settings.web_bind or None, settings.web_port, backlog=1024, reuse_address=True
+        runner, settings.web_bind or None, settings.web_port, backlog=256, reuse_address=True
     )
     await site.start()
     port = runner.addresses[0][1]

@@ -32,9 +32,8 @@ _HINTS = {
 }
 
 
-def make_app(assets: Assets, api: Api, live: Live, base_path: str) -> web.Application:
+def make_app(page: "Page", api: Api, live: Live, base_path: str) -> web.Application:
     """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not."""
-    page = Page(assets)
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
     for base in dict.fromkeys(("", base_path)):
         app.router.add_get(f"{base}/", page.index)
@@ -49,14 +48,16 @@ def make_app(assets: Assets, api: Api, live: Live, base_path: str) -> web.Applic
 
 
 class Page:
-    """index.html and the files it names."""
+    """index.html and the files it names; `changed` is called when they are other ones."""
 
-    def __init__(self, assets: Assets) -> None:
+    def __init__(self, assets: Assets, changed: Callable[[], None]) -> None:
         self._assets = assets
+        self._changed = changed
 
     async def index(self, request: web.Request) -> web.Response:
         """The page, always asked for anew: it names the current files."""
-        self._assets.refresh()
+        if self._assets.refresh():
+            self._changed()
         asset = self._assets.get("index.html")
         if asset is None:
             raise Wrong(404, "the page is not installed", "the API answers at api/v1/fleet")
@@ -97,6 +98,12 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             text = " ".join(error.text.split())
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return respond(request, {"error": text, "hint": hint}, error.status, allow)
+    except ConnectionError:
+        raise  # the client has gone: nobody to tell
+    except Exception:
+        LOG.exception("%s could not be answered", request.path)
+        told = {"error": "this server failed", "hint": "its log says more"}
+        return respond(request, told, 500)
 
 
 def _respond(request: web.Request, asset: Asset, cache_control: str) -> web.Response:

@@ -1,0 +1,206 @@
+"""A web server on a free port, and the broker's end of its updates link in the test's hands."""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import zmq
+
+from web.main import run
+from web.settings import WebSettings
+from wire.codec import pack, unpack_trusted
+from wire.patch import merge
+
+RPC_TIMEOUT = 0.6
+
+
+def make_fleet(**hosts: Any) -> dict[str, Any]:
+    """A small document as a broker would publish it."""
+    return {
+        "version": 1,
+        "now": 1000.0,
+        "interval_seconds": 1.0,
+        "tick_seconds": 0.5,
+        "stale_after_seconds": 2.0,
+        "simulated": False,
+        "broker": {"state": "live", "version": "0.1.0", "started_at": 900.0, "refused": {}},
+        "totals": {"hosts": len(hosts)},
+        "users": {"alice": {"gpus": 1}},
+        "hosts": hosts,
+    }
+
+
+def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: Any) -> Any:
+    """A live host whose first GPUs are free, each with 80 GiB."""
+    rows = range(free + busy)
+    gpus = {
+        "index": list(rows),
+        "uuid": [f"GPU-{row}" for row in rows],
+        "name": [model for _ in rows],
+        "use": ["free"] * free + ["busy"] * busy,
+        "memory_total_mib": [81920 for _ in rows],
+        "memory_used_mib": [0] * free + [70000] * busy,
+    }
+    return {"state": "live", "heard_at": 1000.0, "problems": [], "gpus": gpus, **more}
+
+
+class Broker:
+    """The XPUB end: it answers for a picture only when a test says so."""
+
+    def __init__(self, endpoint: str = "tcp://127.0.0.1:*", run_id: str = "run-1") -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._socket.bind(endpoint)
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.run_id = run_id
+        self.sequence = 0
+        self.document = make_fleet()
+
+    async def asked(self) -> bytes:
+        """The topic of the next question for a picture."""
+        while True:
+            message = await self.heard()
+            if message.startswith(b"\x01picture/"):
+                return message[1:]
+
+    async def heard(self) -> bytes:
+        """The next (un)subscription."""
+        await wait_for(lambda: bool(self._socket.poll(0)))
+        return bytes(self._socket.recv())
+
+    def picture(self, topic: bytes) -> None:
+        self._send(topic, fleet=self.document)
+
+    def patch(self, patch: dict[str, Any]) -> None:
+        self.document = merge(self.document, patch)
+        self.sequence += 1
+        self._send(b"patch", patch=patch)
+
+    def lose(self, patch: dict[str, Any]) -> None:
+        """A patch that is lost on its way."""
+        self.document = merge(self.document, patch)
+        self.sequence += 1
+
+    def _send(self, topic: bytes, **content: Any) -> None:
+        update = {"run_id": self.run_id, "sequence": self.sequence, **content}
+        self._socket.send_multipart([topic, pack(update)])
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+        self._context.term()
+
+
+class House:
+    """The server's address, a client for it, and its broker."""
+
+    def __init__(self, url: str, client: aiohttp.ClientSession, broker: Broker) -> None:
+        self.url = url
+        self.root = url[: url.index("/", len("http://")) + 1]
+        self.port = int(self.root.rsplit(":", 1)[1].strip("/"))
+        self.client = client
+        self.broker = broker
+
+    async def get(self, path: str, **options: Any) -> tuple[int, Any]:
+        """Status and JSON of a path below the root."""
+        async with self.client.get(self.root + path, **options) as response:
+            return response.status, await response.json()
+
+    async def show(self, **hosts: Any) -> None:
+        """The broker is heard, with these hosts."""
+        self.broker.document = make_fleet(**hosts)
+        self.broker.picture(await self.broker.asked())
+        await self.until("readyz", lambda status, _: status == 200)
+
+    async def until(self, path: str, holds: Callable[[int, Any], bool]) -> Any:
+        """The JSON of a path once it is as wanted."""
+        answer: Any = None
+
+        async def look() -> bool:
+            nonlocal answer
+            status, answer = await self.get(path)
+            return holds(status, answer)
+
+        await wait_for(look)
+        return answer
+
+    def watch(self, path: str = "ws", protocol: str | None = None) -> Any:
+        """A websocket client, as a context manager."""
+        protocols = () if protocol is None else (protocol,)
+        return self.client.ws_connect(self.root + path, protocols=protocols)
+
+
+@asynccontextmanager
+async def web_house(**settings: Any) -> AsyncIterator[House]:
+    """A running web server whose broker has not spoken yet."""
+    broker = Broker()
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": RPC_TIMEOUT, **settings}
+    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), url.set_result))
+    try:
+        await asyncio.wait({url, server}, return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()
+        async with aiohttp.ClientSession() as client:
+            house = House(url.result(), client, broker)
+            yield house
+    finally:
+        server.cancel()
+        await asyncio.gather(server, return_exceptions=True)
+        house.broker.close()
+
+
+async def wait_for(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Until something holds; TimeoutError when it does not in time."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        held = holds()
+        if held if isinstance(held, bool) else await held:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError("it did not come to hold")
+        await asyncio.sleep(0.01)
+
+
+def decode(message: aiohttp.WSMessage, protocol: str | None = None) -> Any:
+    """What a frame says, by its subprotocol."""
+    if protocol is None or protocol.endswith(".json"):
+        assert message.type is aiohttp.WSMsgType.TEXT
+        return json.loads(message.data)
+    assert message.type is aiohttp.WSMsgType.BINARY
+    if protocol.endswith(".msgpack"):
+        return unpack_trusted(message.data)
+    return json.loads(zlib.decompress(message.data, -15))
+
+
+class Follower:
+    """A client that does as the protocol says: fleet, then patches without a gap."""
+
+    def __init__(self, socket: Any, protocol: str | None = None) -> None:
+        self._socket = socket
+        self._protocol = protocol
+        self.sequence: int | None = None
+        self.document: Any = None
+        self.fleets = 0
+
+    async def hear(self) -> Any:
+        """The next message, taken over."""
+        message = decode(await self._socket.receive(timeout=10), self._protocol)
+        if message["type"] == "fleet":
+            self.document = message["fleet"]
+            self.fleets += 1
+        else:
+            assert self.sequence is not None and message["sequence"] == self.sequence + 1
+            self.document = merge(self.document, message["patch"])
+        self.sequence = message["sequence"]
+        return message
+
+    async def until(self, holds: Callable[[Any], bool]) -> None:
+        """Listen until the document is as wanted."""
+        while self.document is None or not holds(self.document):
+            await self.hear()
