@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import errno
+import logging
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,7 +13,9 @@ from typing import Any, TypeAlias
 
 import zmq
 
-STOP_SECONDS = 1.5
+logger = logging.getLogger(__name__)
+
+OTHERS_SECONDS, LAST_SECONDS = 1.3, 0.4
 """What does not end within this is left behind: an orderly stop takes at most 2 s."""
 
 Ready: TypeAlias = Callable[..., None]
@@ -27,8 +30,8 @@ _CANNOT_BIND = {
     errno.EADDRNOTAVAIL: "is no address of this machine; write another {bind_key}",
     errno.ENODEV: "is no address of this machine; write another {bind_key}",
     errno.EAFNOSUPPORT: "is a kind of address this machine lacks; write another {bind_key}",
-    errno.EACCES: "is not allowed to this user; write a {port_key} over 1023",
-    errno.EPERM: "is not allowed to this user; write a {port_key} over 1023",
+    errno.EACCES: "is not allowed to this user; write for {port_key} one over 1023",
+    errno.EPERM: "is not allowed to this user; write for {port_key} one over 1023",
 }
 
 
@@ -70,20 +73,32 @@ def run_roles(roles: list[Role], worker: Worker | None = None) -> None:
 async def _run(roles: list[Role], worker: Worker | None) -> None:
     with _signals() as stopped:
         running: Running = {"signal": asyncio.ensure_future(stopped.wait())}
-        stop, thread = threading.Event(), None
+        stop = threading.Event()
         try:
             for role in roles:
                 await _start(role, running)
-            if worker is not None:
-                thread, running["collector"] = _start_thread(worker, stop)
+            if worker is not None and not stopped.is_set():
+                running["collector"] = _start_thread(worker, stop)
             await _until_stopped(running)
         finally:
             stop.set()
-            for future in running.values():
+            await _stop(running, last=roles[0].name)
+
+
+async def _stop(running: Running, last: str) -> None:
+    """Ends everything; `last`, which the others are connected to, only after them.
+
+    libzmq aborts the process when it ends a context in which a socket that keeps only the
+    newest message (CONFLATE) is still to be connected to an inproc endpoint.
+    """
+    others = [future for name, future in running.items() if name != last]
+    the_last = [running[last]] if last in running else []
+    for futures, patience in ((others, OTHERS_SECONDS), (the_last, LAST_SECONDS)):
+        for future in futures:
+            if isinstance(future, asyncio.Task):  # the worker has its event instead
                 future.cancel()
-            await asyncio.wait(running.values(), timeout=STOP_SECONDS)
-            if thread is not None:
-                thread.join(STOP_SECONDS)
+        if futures:
+            await asyncio.wait(futures, timeout=patience)
 
 
 @contextlib.contextmanager
@@ -121,6 +136,9 @@ async def _start(role: Role, running: Running) -> None:
         if isinstance(error, OSError | zmq.ZMQError):
             raise CannotBind(words_for(error, role)) from error
     _look_for_ended(running)
+    if ready.is_set():
+        where = ", ".join(f"{listen.address}:{listen.port}" for listen in role.listens)
+        logger.info("%s listens on %s", role.name, where or "nothing outside this process")
 
 
 async def _until_stopped(running: Running) -> None:
@@ -136,10 +154,8 @@ def _look_for_ended(running: Running) -> None:
             raise RoleEnded(f"{name} has ended by itself")
 
 
-def _start_thread(
-    worker: Worker, stop: threading.Event
-) -> tuple[threading.Thread, "asyncio.Future[None]"]:
-    """The worker's thread, and a future that is done when the worker is.
+def _start_thread(worker: Worker, stop: threading.Event) -> "asyncio.Future[None]":
+    """Starts the worker's thread; the future is done when the worker is.
 
     A daemon: a driver call that hangs must not hold up the end of the process.
     """
@@ -154,9 +170,8 @@ def _start_thread(
         else:
             outcome.set_result(None)
 
-    thread = threading.Thread(target=work, name="collector", daemon=True)
-    thread.start()
-    return thread, asyncio.wrap_future(outcome)
+    threading.Thread(target=work, name="collector", daemon=True).start()
+    return asyncio.wrap_future(outcome)
 
 
 def words_for(error: OSError | zmq.ZMQError, role: Role) -> str:

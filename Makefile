@@ -1,0 +1,52 @@
+# Everything runs in .venv, which tools/setup makes and keeps up to date.
+# ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/test_config.py -q"
+.PHONY: help run demo test check bench gpu-check clean
+.DEFAULT_GOAL := help
+
+ARGS =
+BIN = .venv/bin
+
+help:
+	@echo "make run        this machine's live page (set-up included)"
+	@echo "make demo       the page with a simulated fleet"
+	@echo "make test       the tests, with everything they need"
+	@echo "make check      format, lint and types of the code; the page's own tests"
+	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
+	@echo "make gpu-check  every column against nvidia-smi, on a machine with an NVIDIA driver"
+	@echo "make clean      removes everything that make has made, .venv too"
+
+run:
+	@tools/setup run
+	@$(BIN)/gpu-monitor up $(ARGS)
+
+demo:
+	@tools/setup run
+	@$(BIN)/gpu-monitor demo $(ARGS)
+
+test:
+	@tools/setup test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check:
+	@tools/setup test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/node frontend/node_modules/typescript/bin/tsc -p frontend
+	$(BIN)/node --test frontend/tests/*.test.js
+
+bench:
+	@tools/setup test
+	@for file in bench/*.py; do \
+		echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; \
+	done
+
+gpu-check:
+	@tools/setup run
+	@$(BIN)/python -m tests.gpu_check $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf frontend/node_modules tests/screenshots
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,140 @@
+"""The command `gpu-monitor`: arguments, configuration, exit codes."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from gpu_monitor import logs, roles
+from gpu_monitor.config import DEFAULT_PATHS, ConfigError, find_config, load_config
+from gpu_monitor.keys import Config
+from wire import __version__
+
+OK, FAILED, BAD_CONFIG, CANNOT_BIND = 0, 1, 2, 3
+
+DESCRIPTION = """\
+GPU Monitor shows who is on which NVIDIA GPU of your machines, since when, with
+how much memory, and whether the GPU does any work for it: live, on one page.
+
+Without a command it shows this machine: the page is at http://127.0.0.1:8042/
+(web_port in config.yml), and stops with Ctrl-C.
+"""
+
+COMMANDS = {
+    "up": "this machine's live page: collector, broker and web server in one process",
+    "collector": "read this machine's GPUs and push them to the broker (on each GPU host)",
+    "broker": "hear the collectors and keep the state of the fleet (once)",
+    "web": "serve the page and the HTTP API (one or many)",
+    "demo": "the page with a simulated fleet, no GPU needed",
+    "check": "look for what would keep it from working: one line per finding",
+}
+
+EPILOG = f"""\
+configuration:
+  --config names the file; otherwise {DEFAULT_PATHS[0]} of this folder is read, else
+  {DEFAULT_PATHS[1]}, else the defaults apply.
+
+examples:
+  gpu-monitor                              this machine, live
+  gpu-monitor demo --hosts 100 --gpus 8    how a fleet of 100 hosts looks
+  gpu-monitor check --config my.yml        is everything in place?
+
+exit codes:
+  0 stopped in order              2 bad configuration or arguments
+  1 a check failed, a part died   3 a port is taken or cannot be bound
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    asked = _parser().parse_args(arguments)
+    logs.set_up(asked.log_level)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)  # until the command sets its own
+    try:
+        path = find_config(asked.config)
+        return _run(asked, load_config(path), path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return BAD_CONFIG
+
+
+def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
+    if asked.command == "check":
+        from gpu_monitor.check import check
+
+        return OK if check(config, path) else FAILED
+    if asked.command == "collector":
+        roles.collector(config)
+        return OK
+    from gpu_monitor.serve import CannotBind
+
+    try:
+        if asked.command == "demo":
+            roles.demo(config, asked.hosts, asked.gpus)
+        else:
+            {"up": roles.up, "broker": roles.broker, "web": roles.web}[asked.command](config)
+    except CannotBind as error:
+        print(error, file=sys.stderr)
+        return CANNOT_BIND
+    except Exception:
+        logging.getLogger(__name__).exception("%s has failed", asked.command)
+        return FAILED
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gpu-monitor",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=16
+        ),
+    )
+    parser.set_defaults(command="up")
+    _add_options(parser, config=None, level="info")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, words in COMMANDS.items():
+        command = commands.add_parser(name, help=words, description=words[0].upper() + words[1:])
+        command.set_defaults(command=name)
+        # Without a default of its own: it would hide what stands in front of the command.
+        _add_options(command, config=argparse.SUPPRESS, level=argparse.SUPPRESS)
+        if name == "demo":
+            _add_count(command, "--hosts", 20, 1250, "simulated hosts")
+            _add_count(command, "--gpus", 8, 64, "GPUs in each")
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, config: str | None, level: str) -> None:
+    parser.add_argument("--config", metavar="PATH", default=config, help="read this config.yml")
+    parser.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        choices=logs.LEVELS,
+        default=level,
+        help=f"log from this level up: {', '.join(logs.LEVELS)} (default: info)",
+    )
+    parser.add_argument("--version", action="version", version=f"gpu-monitor {__version__}")
+
+
+def _add_count(
+    parser: argparse.ArgumentParser, name: str, default: int, highest: int, words: str
+) -> None:
+    def count(text: str) -> int:
+        if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= highest:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r}; write a number from 1 to {highest}")
+
+    parser.add_argument(
+        name, metavar="N", type=count, default=default, help=f"{words} (default: {default})"
+    )
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

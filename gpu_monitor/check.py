@@ -1,0 +1,121 @@
+"""`gpu-monitor check`: looks for what would keep this machine's part from working."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector import nvml
+from collector.failures import CLOSED, NvmlError
+from gpu_monitor import probe, settings
+from gpu_monitor.keys import Config
+from gpu_monitor.probe import PATIENCE_SECONDS
+
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; a failed one holds what to do about it."""
+
+    good: bool
+    words: str
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.good else 'FAIL'} {self.words}"
+
+
+def check(config: Config, source: str | None) -> bool:
+    """Prints one line per finding; whether all are good. `source` is the file that was read."""
+    good = True
+    for finding in findings(config, source):
+        print(finding, flush=True)
+        good = good and finding.good
+    return good
+
+
+def findings(config: Config, source: str | None) -> Iterator[Finding]:
+    """All findings, in the order in which they are worth reading."""
+    yield Finding(True, f"config: {source or 'no config.yml, so the defaults apply'}")
+    addresses = probe.resolve({config.broker, *config.hosts})
+    yield from _check_names(config, addresses)
+    yield _check_gpus()
+    yield from _check_broker(config, addresses[config.broker])
+    yield _check_page(config)
+
+
+def _check_names(config: Config, addresses: dict[str, list[str]]) -> Iterator[Finding]:
+    remedy = "add it to DNS or /etc/hosts, or write its address"
+    for name in config.hosts:
+        if not addresses[name]:
+            yield Finding(False, f"hosts: {name} has no address here; {remedy}")
+    known = sum(bool(addresses[name]) for name in config.hosts)
+    if config.hosts:
+        yield Finding(True, f"hosts: {known} of {len(config.hosts)} have an address")
+    else:
+        yield Finding(True, "hosts: none named, so only this machine may report")
+    if not addresses[config.broker]:
+        yield Finding(False, f"broker: {config.broker} has no address here; {remedy}")
+
+
+def _check_gpus() -> Finding:
+    """What NVML says; no driver is only wrong where there is a GPU for it."""
+    answers: list[Finding] = []
+    # A daemon: a call that hangs in the driver cannot be interrupted.
+    thread = threading.Thread(target=lambda: answers.append(_ask_nvml()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    if answers:
+        return answers[0]
+    return Finding(False, "gpus: the NVIDIA driver hangs; look at dmesg, a reboot may be needed")
+
+
+def _ask_nvml() -> Finding:
+    try:
+        nvml.open_library()
+        count, (driver, _) = nvml.device_count(), nvml.versions()
+        nvml.close_library()
+    except NvmlError as error:
+        if error.code in CLOSED and not probe.has_nvidia_hardware(PCI_DEVICES):
+            return Finding(True, "gpus: none of NVIDIA in this machine; the page shows the rest")
+        return Finding(False, f"gpus: {error}")
+    return Finding(True, f"gpus: {count} found, driver {driver}")
+
+
+def _check_broker(config: Config, addresses: Sequence[str]) -> Iterator[Finding]:
+    if not addresses:
+        return
+    where = f"{config.broker}:{config.rpc_port}"
+    fleet = None
+    if probe.accepts(addresses, config.updates_port):
+        fleet = probe.hear_broker(settings.web_settings(config).updates_endpoint)
+    if fleet is not None:
+        totals = fleet["totals"]
+        live = f"{totals['hosts_live']} of {totals['hosts']} hosts live"
+        yield Finding(True, f"broker: {config.broker}:{config.updates_port} is heard, {live}")
+    elif probe.is_own(addresses):
+        rpc = settings.rpc_address(config)
+        yield _check_port("broker", rpc, config.rpc_port, "rpc_port")
+        yield _check_port("broker", config.updates_bind, config.updates_port, "updates_port")
+    elif probe.accepts(addresses, config.rpc_port):
+        yield Finding(True, f"broker: {where} takes connections from here")
+    else:
+        remedy = "start gpu-monitor broker there, and look at its rpc_bind and at firewalls"
+        yield Finding(False, f"broker: {where} does not answer; {remedy}")
+
+
+def _check_port(role: str, address: str, port: int, key: str) -> Finding:
+    reason = probe.why_taken(address, port)
+    if reason:
+        return Finding(
+            False, f"{role}: {key} {port} cannot be used ({reason}); write another {key}"
+        )
+    return Finding(True, f"{role}: not running here; {key} {port} is free for it")
+
+
+def _check_page(config: Config) -> Finding:
+    address = "127.0.0.1" if config.web_bind in ("*", "0.0.0.0") else config.web_bind
+    is_taken = probe.why_taken(config.web_bind, config.web_port)
+    if is_taken and probe.is_our_page(address, config.web_port):
+        return Finding(True, f"web: the page is served at port {config.web_port}")
+    return _check_port("web", config.web_bind, config.web_port, "web_port")

@@ -1,0 +1,131 @@
+"""What each command runs; a role is imported only where it runs."""
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from gpu_monitor import settings
+from gpu_monitor.keys import Config
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import zmq
+
+    from broker.settings import BrokerSettings
+    from gpu_monitor.serve import Role
+    from web.settings import WebSettings
+
+    Context: TypeAlias = zmq.Context[zmq.Socket[bytes]]
+
+logger = logging.getLogger(__name__)
+
+
+def up(config: Config) -> None:
+    """Collector, broker and web in one process."""
+    from collector import main as collector_main
+    from gpu_monitor.serve import run_roles
+
+    _warn([*settings.link_warnings(config), *settings.page_warnings(config)])
+    collector_settings = settings.collector_settings(config, settings.RPC_INPROC)
+    with _context() as context:
+        roles = [
+            broker_role(config, settings.broker_settings(config, one_process=True), context),
+            web_role(config, settings.web_settings(config, settings.UPDATES_INPROC), context),
+        ]
+        run_roles(roles, lambda stop: collector_main.run(collector_settings, stop, context))
+
+
+def collector(config: Config) -> None:
+    """A collector alone; imports neither asyncio nor anything of the other roles."""
+    from collector import main as collector_main
+
+    stop = threading.Event()
+
+    def leave(*_: object) -> None:
+        # From a thread: the handler may interrupt stop.wait() while that holds the event's lock.
+        threading.Thread(target=stop.set, daemon=True).start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+    collector_main.run(settings.collector_settings(config), stop)
+
+
+def broker(config: Config) -> None:
+    """A broker alone."""
+    from gpu_monitor.serve import run_roles
+
+    _warn(settings.link_warnings(config))
+    run_roles([broker_role(config, settings.broker_settings(config))])
+
+
+def web(config: Config) -> None:
+    """A web server alone."""
+    from gpu_monitor.serve import run_roles
+
+    _warn(settings.page_warnings(config))
+    run_roles([web_role(config, settings.web_settings(config))])
+
+
+def demo(config: Config, hosts: int, gpus: int) -> None:
+    """A simulated fleet; no port is opened but the page's."""
+    from gpu_monitor.demo import demo_settings, push_fleet
+    from gpu_monitor.serve import run_roles
+
+    _warn(settings.page_warnings(config))
+    with _context() as context:
+        roles = [
+            broker_role(config, demo_settings(config), context),
+            web_role(config, settings.web_settings(config, settings.UPDATES_INPROC), context),
+        ]
+        run_roles(roles, lambda stop: push_fleet(config.interval, hosts, gpus, stop, context))
+
+
+def broker_role(
+    config: Config, broker_settings: "BrokerSettings", context: "Context | None" = None
+) -> "Role":
+    """A broker, and the ports that it listens on."""
+    from broker import main as broker_main
+    from gpu_monitor.serve import Listen, Role
+
+    listens: list[Listen] = []
+    if any(endpoint.startswith("tcp:") for endpoint in broker_settings.rpc_endpoints):
+        rpc = settings.rpc_address(config)
+        listens = [
+            Listen(rpc, config.rpc_port, "rpc_bind", "rpc_port"),
+            Listen(config.updates_bind, config.updates_port, "updates_bind", "updates_port"),
+        ]
+    return Role(
+        "broker", lambda ready: broker_main.run(broker_settings, ready, context), tuple(listens)
+    )
+
+
+def web_role(
+    config: Config, web_settings: "WebSettings", context: "Context | None" = None
+) -> "Role":
+    """A web server, and the port that it listens on."""
+    from gpu_monitor.serve import Listen, Role
+    from web import main as web_main
+
+    listen = Listen(config.web_bind, config.web_port, "web_bind", "web_port")
+    return Role("web", lambda ready: web_main.run(web_settings, ready, context), (listen,))
+
+
+@contextlib.contextmanager
+def _context() -> "Iterator[Context]":
+    """One context for all roles of this process: inproc endpoints live in it."""
+    import zmq
+
+    context = zmq.Context()
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for words in warnings:
+        logger.warning("%s", words)

@@ -1,0 +1,116 @@
+"""What config.yml says, as the roles are told it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gpu_monitor.keys import Config
+from gpu_monitor.settings import (
+    RPC_INPROC,
+    UPDATES_INPROC,
+    broker_settings,
+    collector_settings,
+    link_warnings,
+    own_name,
+    page_warnings,
+    rpc_address,
+    web_settings,
+)
+from wire.check import is_host_name
+
+OTHERS = ("node1", "node2")
+
+
+def test_the_defaults_stay_on_this_machine() -> None:
+    config = Config()
+    assert collector_settings(config).endpoint == "tcp://127.0.0.1:8043"
+    assert broker_settings(config).rpc_endpoints == ("tcp://127.0.0.1:8043",)
+    assert broker_settings(config).updates_endpoints == ("tcp://127.0.0.1:8044",)
+    assert web_settings(config).updates_endpoint == "tcp://127.0.0.1:8044"
+    assert web_settings(config).web_bind == "127.0.0.1"
+    assert broker_settings(config, one_process=True).warnings == ()
+
+
+def test_the_broker_opens_up_when_another_machine_is_expected() -> None:
+    settings = broker_settings(Config(hosts=OTHERS))
+    assert settings.rpc_endpoints == ("tcp://*:8043",)
+    assert settings.hosts == OTHERS
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.0.1.1", "::1", os.uname().nodename, "LocalHost"]
+)
+def test_a_list_of_this_machine_alone_keeps_the_broker_on_loopback(host: str) -> None:
+    assert rpc_address(Config(hosts=(host,))) == "127.0.0.1"
+
+
+def test_rpc_bind_decides_where_it_is_given() -> None:
+    assert rpc_address(Config(hosts=OTHERS, rpc_bind="10.0.0.1")) == "10.0.0.1"
+    assert rpc_address(Config(rpc_bind="*")) == "*"
+
+
+def test_in_one_process_the_inner_endpoints_come_first() -> None:
+    settings = broker_settings(Config(), one_process=True)
+    assert settings.rpc_endpoints[0] == RPC_INPROC
+    assert settings.updates_endpoints[0] == UPDATES_INPROC
+
+
+def test_an_ipv6_address_stands_in_brackets_and_port_0_is_any_port() -> None:
+    config = Config(broker="fd00::1", updates_bind="::1", updates_port=0)
+    assert collector_settings(config).endpoint == "tcp://[fd00::1]:8043"
+    assert broker_settings(config).updates_endpoints == ("tcp://[::1]:*",)
+
+
+def test_every_link_that_leaves_the_machine_is_warned_of() -> None:
+    assert list(link_warnings(Config())) == []
+    warnings = list(link_warnings(Config(hosts=OTHERS, updates_bind="0.0.0.0")))
+    assert len(warnings) == 2
+    assert "rpc_port 8043 is open on all interfaces without keys" in warnings[0]
+    assert "updates_port 8044 is open on all interfaces without keys" in warnings[1]
+
+
+def test_a_page_open_to_others_is_warned_of_in_one_process() -> None:
+    config = Config(web_bind="10.0.0.1")
+    (words,) = page_warnings(config)
+    assert words == "the page is readable by everyone who can reach port 8042 on 10.0.0.1"
+    assert words in broker_settings(config, one_process=True).warnings
+    assert words not in broker_settings(config).warnings
+
+
+def test_idle_times_are_kept_in_the_folder_that_systemd_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    assert collector_settings(Config()).state_folder is None
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/gpu-monitor:/run/other")
+    assert collector_settings(Config()).state_folder == Path("/run/gpu-monitor")
+
+
+def test_every_key_of_a_role_reaches_it() -> None:
+    config = Config(
+        interval=3.0,
+        rpc_timeout=7.0,
+        tick=0.25,
+        commands="off",
+        name="lab",
+        free_memory_mib=100,
+        held_idle_after=60.0,
+        forget_after=120.0,
+        base_path="/gpus",
+        web_bind="*",
+    )
+    collector, broker, web = (
+        collector_settings(config),
+        broker_settings(config),
+        web_settings(config),
+    )
+    assert (collector.name, collector.commands, collector.interval) == ("lab", "off", 3.0)
+    assert (broker.own_name, broker.tick, broker.rpc_timeout) == ("lab", 0.25, 7.0)
+    assert (broker.free_memory_mib, broker.held_idle_after) == (100, 60.0)
+    assert (broker.forget_after, broker.interval) == (120.0, 3.0)
+    assert (web.base_path, web.web_bind, web.rpc_timeout) == ("/gpus", "", 7.0)
+
+
+def test_this_machine_has_a_name_that_may_stand_in_the_document() -> None:
+    assert is_host_name(own_name())
