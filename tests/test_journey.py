@@ -1,0 +1,221 @@
+"""A visit to the page in Chromium: what a person sees when values change and things break."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_nvml import FakeNvml, Gpu, Process, Scenario
+from house import ROOT, House, eventually
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+SCREENSHOTS = ROOT / "tests" / "screenshots"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+RPC_TIMEOUT_SECONDS = 2.0
+STALE_MARK_MS = (RPC_TIMEOUT_SECONDS + 0.5) * 1000
+MACHINE_NOISE_MS = 3000
+"""Beyond what is promised: two busy cores also run the browser."""
+RECOVERY_MS = 20_000
+NEW_PAGE_MARK = "window.sameVisit = true"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = [path for name in names if (path := shutil.which(name))]
+    assert found, "no Chromium here: make test installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found[0], args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console reports: script errors and refusals of the security policy."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page of a desktop, in the light theme; its picture is kept when the test fails."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    page.set_default_timeout(RECOVERY_MS)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    failed_before = request.session.testsfailed
+    yield page
+    if request.session.testsfailed > failed_before:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+    page.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+    fake_nvml.write(
+        Scenario(gpus=[Gpu(utilization_percent=87, processes=[Process("self")]), Gpu()])
+    )
+    house = House(tmp_path, fake_nvml.environment())
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def visit(house: House, page: Page) -> Page:
+    """The page of three processes, opened, with node1 live on it."""
+    house.start("broker")
+    house.start("web")
+    house.start("collector", name="node1")
+    house.host("node1")
+    page.goto(house.url)
+    page.evaluate(NEW_PAGE_MARK)
+    expect(cells(page).first).to_be_visible()
+    return page
+
+
+def host_row(page: Page, name: str = "node1") -> Locator:
+    return page.locator(f"details[data-name='{name}']")
+
+
+def cells(page: Page, name: str = "node1") -> Locator:
+    return host_row(page, name).locator(".cell")
+
+
+def same_visit(page: Page) -> bool:
+    """Whether the page has not been loaded again."""
+    return page.evaluate("window.sameVisit === true") is True
+
+
+def test_a_value_that_changes_on_the_gpu_changes_on_the_page(
+    visit: Page, fake_nvml: FakeNvml, complaints: list[str]
+) -> None:
+    expect(cells(visit).nth(0)).to_contain_text("87%")
+    expect(cells(visit).nth(1)).to_contain_text("free")
+    fake_nvml.write(Scenario(gpus=[Gpu(utilization_percent=42, processes=[Process("self")])]))
+    expect(cells(visit).nth(0)).to_contain_text("42%")
+    expect(cells(visit).nth(1)).to_contain_text("lost")
+    assert complaints == []
+
+
+def test_a_killed_collector_makes_its_host_stale_in_words_and_shape(
+    visit: Page, house: House
+) -> None:
+    house.stop("collector", by=signal.SIGKILL)
+    badge = host_row(visit).locator(".badge.stale")
+    expect(badge).to_contain_text("stale", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(cells(visit).first).to_have_class(re.compile(r"\bold\b"))
+    house.start("collector", name="node1")
+    expect(badge).to_have_count(0)
+    expect(cells(visit).first).not_to_have_class(re.compile(r"\bold\b"))
+
+
+def test_the_page_names_a_silent_broker_and_recovers_without_a_reload(
+    visit: Page, house: House
+) -> None:
+    house.stop("broker", by=signal.SIGKILL)
+    pill = visit.locator("#link")
+    expect(pill).to_contain_text("Broker silent", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(visit.locator("#banner")).to_contain_text("The broker is silent")
+    expect(cells(visit).first).to_have_class(re.compile(r"\bold\b"))
+    house.start("broker")
+    expect(pill).to_contain_text("Live")
+    expect(visit.locator("#banner")).to_be_empty()
+    assert same_visit(visit)
+
+
+def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
+    visit: Page, house: House
+) -> None:
+    house.stop("web", by=signal.SIGKILL)
+    pill = visit.locator("#link")
+    expect(pill).to_contain_text("Reconnecting", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(visit.locator("#banner")).to_contain_text("Everything below is as of")
+    house.start("web")
+    expect(pill).to_contain_text("Live", timeout=2 * RECOVERY_MS)
+    assert same_visit(visit)
+
+
+def test_a_frozen_server_is_told_from_a_quiet_fleet(visit: Page, house: House) -> None:
+    house.running["web"].send_signal(signal.SIGSTOP)
+    pill = visit.locator("#link")
+    expect(pill).to_contain_text("Reconnecting", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    house.running["web"].send_signal(signal.SIGCONT)
+    expect(pill).to_contain_text("Live", timeout=2 * RECOVERY_MS)
+
+
+def test_an_open_host_shows_who_runs_what(visit: Page, house: House) -> None:
+    process = host_row(visit).locator("table.gpus tbody tr").first
+    expect(process).to_contain_text("87%")
+    expect(process).to_contain_text("python")
+    user = house.host("node1")["processes"]["user"][0]
+    expect(process.locator(".user")).to_have_text(user)
+    expect(visit.locator("#users tbody tr")).to_have_count(1)
+
+
+def test_search_hides_what_does_not_match_and_escape_brings_it_back(visit: Page) -> None:
+    visit.keyboard.press("/")
+    visit.keyboard.type("no-such-host")
+    expect(host_row(visit)).to_be_hidden()
+    visit.keyboard.press("Escape")
+    expect(host_row(visit)).to_be_visible()
+
+
+def test_a_hostile_command_is_text_and_nothing_else(
+    house: House, page: Page, fake_nvml: FakeNvml, complaints: list[str]
+) -> None:
+    evil = "<img src=x onerror=document.title='taken'>\u202egnp.exe"
+    with subprocess.Popen(
+        [evil, "-c", "input()", evil], executable=sys.executable, stdin=subprocess.PIPE
+    ) as process:
+        fake_nvml.write(Scenario(gpus=[Gpu(processes=[Process(process.pid)])]))
+        house.start("up", name="node1", commands="full")
+        house.host("node1")
+        page.goto(house.url)
+        expect(host_row(page).locator(".command").first).to_contain_text("<img src=x onerror=")
+        process.communicate(b"\n")
+    assert "\u202e" not in page.content()
+    assert page.locator("img").count() == 0
+    assert "taken" not in page.title()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_never_scrolls_sideways(
+    visit: Page, width: int, theme: str, complaints: list[str]
+) -> None:
+    visit.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    visit.set_viewport_size({"width": width, "height": 844})
+    expect(cells(visit).first).to_be_visible()
+    assert visit.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+
+
+def test_the_demo_says_that_it_is_simulated(house: House, page: Page) -> None:
+    house.start("demo", "--hosts", "5")
+    eventually(lambda: house.get("readyz") is not None, "the demo to serve")
+    page.goto(house.url)
+    expect(page.locator("#simulated")).to_be_visible()
+    expect(page).to_have_title(re.compile("simulated"))
+
+
+def test_nothing_is_loaded_from_another_host(visit: Page, house: House) -> None:
+    asked: list[str] = []
+    visit.on("request", lambda request: asked.append(request.url))
+    visit.reload()
+    expect(cells(visit).first).to_be_visible()
+    assert asked
+    assert [url for url in asked if not url.startswith(house.url)] == []
