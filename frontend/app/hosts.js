@@ -1,9 +1,7 @@
-// The list of hosts in the page: one element each, filled only while it is near the screen.
+// The list of hosts: which are shown, in which order, and which of them are drawn now.
 
-import { nothing, render } from "./vendor/lit-html.js";
 import { match, wordsOf } from "./filter.js";
-import { sentence } from "./summary.js";
-import { closedRow, openRow } from "./views/host.js";
+import { Row } from "./row.js";
 
 /**
  * @typedef {import("./store.js").Store} Store
@@ -14,33 +12,27 @@ const MARGIN = "300px 0px";
 const ORDER_SECONDS = 5;
 /** A fleet up to this size shows its processes without a click. */
 const SMALL_FLEET = 8;
-
-/**
- * @typedef {object} Entry
- * @property {HTMLDetailsElement} element
- * @property {HTMLElement} summary
- * @property {HTMLElement} detail
- * @property {boolean} near
- * @property {boolean} drawn whether summary and detail are filled
- * @property {boolean[] | null} mask which GPUs the filter wants; null: the host is not shown
- */
+/** A fleet up to this size is drawn whole: it costs little, and prints and searches in the page work. */
+const EAGER_FLEET = 24;
+const MIN_CELLS = 4;
+const MAX_CELLS = 8;
 
 export class HostList {
-  /** @type {Map<string, Entry>} */
-  #entries = new Map();
+  /** @type {Map<string, Row>} */
+  #rows = new Map();
   #observer;
   #orderedAt = -Infinity;
-  #filterKey = "";
-  #lines = 0;
+  #filterKey = "all ";
+  #cells = 0;
   /** Hosts that a small fleet opens by itself. @type {Set<string>} */
   #openByDefault = new Set();
-  now = 0;
+  #now = 0;
 
   /**
    * @param {HTMLElement} container
    * @param {Store} store
    * @param {() => View} view
-   * @param {(open: Set<string>) => void} onOpen told the whole new set
+   * @param {(open: Set<string>, opened: boolean) => void} onOpen told the whole new set
    */
   constructor(container, store, view, onOpen) {
     this.container = container;
@@ -59,16 +51,19 @@ export class HostList {
    * @returns {number} how many hosts are shown
    */
   update(dirty, all, now, clock) {
-    this.now = now;
+    this.#now = now;
     const changed = this.#matchNames();
     this.#fitCells();
     this.#filter(dirty);
     if (changed || this.#mayOrder(clock)) this.#order(clock);
-    for (const [name, entry] of this.#entries) {
-      const ticking = this.store.stateOf(name) !== "live";
-      if (entry.near && (all || ticking || dirty.has(name))) this.#draw(name, entry);
+    let shown = 0;
+    for (const [name, row] of this.#rows) {
+      if (row.mask !== null) shown += 1;
+      if (!row.near) continue;
+      // The age of what is not live counts up.
+      if (all || dirty.has(name) || this.store.stateOf(name) !== "live") this.#draw(name, row);
     }
-    return [...this.#entries.values()].filter((entry) => entry.mask !== null).length;
+    return shown;
   }
 
   /** Puts the rows in the order asked for at the next update, whatever was done lately. */
@@ -86,103 +81,75 @@ export class HostList {
    * @param {1 | -1} step
    */
   focusNext(step) {
-    const shown = [...this.container.children].filter((row) => !(/** @type {HTMLElement} */ (row).hidden));
+    const shown = [...this.container.querySelectorAll("details:not([hidden])")];
     const current = shown.findIndex((row) => row.contains(document.activeElement));
-    const next = shown[current === -1 ? 0 : Math.min(shown.length - 1, Math.max(0, current + step))];
-    this.#focus(next);
+    const next = current === -1 ? 0 : Math.min(shown.length - 1, Math.max(0, current + step));
+    const element = /** @type {HTMLElement | undefined} */ (shown[next]);
+    this.focus(element?.dataset.name ?? "");
   }
 
   /** @param {string} name */
-  goTo(name) {
-    const entry = this.#entries.get(name);
-    if (entry === undefined) return;
-    this.#focus(entry.element);
-    this.onOpen(new Set([...this.open(), name]));
-  }
-
-  /** @param {Element | undefined} row */
-  #focus(row) {
-    row?.querySelector("summary")?.focus();
-    row?.scrollIntoView({ block: "nearest" });
+  focus(name) {
+    this.#rows.get(name)?.focus();
   }
 
   /** Elements for the hosts that came, none for those that went; whether there were any. */
   #matchNames() {
     const names = this.store.names();
     let changed = false;
-    const small = names.length <= SMALL_FLEET;
     for (const name of names) {
-      if (this.#entries.has(name)) continue;
-      this.#entries.set(name, this.#create(name));
+      if (this.#rows.has(name)) continue;
+      const row = new Row(name, (open) => this.#toggled(name, open));
+      this.#rows.set(name, row);
+      this.#observer.observe(row.element);
       const { gpus, free } = this.store.summary(name);
-      if (small && free < gpus) this.#openByDefault.add(name);
+      if (names.length <= SMALL_FLEET && free < gpus) this.#openByDefault.add(name);
       changed = true;
     }
-    if (this.#entries.size === names.length) return changed;
+    if (this.#rows.size === names.length) return changed;
     const known = new Set(names);
-    for (const [name, { element }] of this.#entries) {
+    for (const [name, { element }] of this.#rows) {
       if (known.has(name)) continue;
       this.#observer.unobserve(element);
       element.remove();
-      this.#entries.delete(name);
+      this.#rows.delete(name);
     }
     return true;
   }
 
   /**
    * @param {string} name
-   * @returns {Entry}
+   * @param {boolean} wanted
    */
-  #create(name) {
-    const element = document.createElement("details");
-    const summary = document.createElement("summary");
-    const detail = document.createElement("div");
-    element.className = "host";
-    element.dataset.name = name;
-    detail.className = "detail";
-    summary.setAttribute("aria-label", name);
-    element.append(summary, detail);
-    element.addEventListener("toggle", () => this.#toggled(name, element.open));
-    this.#observer.observe(element);
-    return { element, summary, detail, near: false, drawn: false, mask: [] };
-  }
-
-  /**
-   * The browser has opened or closed a row; that it only follows the view is no news.
-   * @param {string} name
-   * @param {boolean} isOpen
-   */
-  #toggled(name, isOpen) {
-    if (this.open().has(name) === isOpen) return;
+  #toggled(name, wanted) {
+    if (this.open().has(name) === wanted) return;
     const open = new Set(this.open());
-    if (isOpen) open.add(name);
+    if (wanted) open.add(name);
     else open.delete(name);
-    this.onOpen(open);
+    this.onOpen(open, wanted);
   }
 
-  /** As many cells in a line as the largest host needs, 4 to 8, so that lines compare. */
+  /** As many cells in a line as the largest host needs, within bounds, so that lines compare. */
   #fitCells() {
-    const most = this.store.overview().mostGpus;
-    const columns = Math.min(8, Math.max(4, most));
-    if (columns === this.#lines) return;
-    this.#lines = columns;
-    this.container.style.setProperty("--columns", String(columns));
+    const cells = Math.min(MAX_CELLS, Math.max(MIN_CELLS, this.store.overview().mostGpus));
+    if (cells === this.#cells) return;
+    this.#cells = cells;
+    this.container.style.setProperty("--columns", String(cells));
   }
 
   /** @param {Set<string>} dirty */
   #filter(dirty) {
     const { q, show } = this.view();
-    const key = `${show} ${q}`;
+    const key = `${show} ${q}${this.store.brokerLost() ? " lost" : ""}`;
     const again = key !== this.#filterKey;
     this.#filterKey = key;
     const wanted = { words: wordsOf(q), show };
     if (!again && wanted.words.length === 0 && show === "all") return;
-    for (const [name, entry] of this.#entries) {
+    for (const [name, row] of this.#rows) {
       if (!again && !dirty.has(name)) continue;
       const hostname = this.store.host(name)?.system?.hostname ?? "";
       const summary = { ...this.store.summary(name), state: this.store.stateOf(name) };
-      entry.mask = match(wanted, summary, hostname, () => this.store.rows(name));
-      entry.element.hidden = entry.mask === null;
+      row.show(match(wanted, summary, hostname, () => this.store.rows(name)));
     }
   }
 
@@ -193,18 +160,18 @@ export class HostList {
   #mayOrder(clock) {
     if (this.#orderedAt === -Infinity) return true;
     if (clock - this.#orderedAt < ORDER_SECONDS || this.view().sort === "host") return false;
-    return !this.container.matches(":hover") && !this.container.contains(document.activeElement);
+    return !this.container.matches(":hover, :focus-within");
   }
 
   /** @param {number} clock */
   #order(clock) {
     this.#orderedAt = clock;
-    let before = /** @type {Element | null} */ (this.container.firstElementChild);
+    let place = this.container.firstElementChild;
     for (const name of this.store.sorted(this.view().sort)) {
-      const element = this.#entries.get(name)?.element;
+      const element = this.#rows.get(name)?.element;
       if (element === undefined) continue;
-      if (element === before) before = element.nextElementSibling;
-      else this.container.insertBefore(element, before);
+      if (element === place) place = element.nextElementSibling;
+      else this.container.insertBefore(element, place);
     }
   }
 
@@ -212,52 +179,31 @@ export class HostList {
   #see(seen) {
     for (const { target, isIntersecting, boundingClientRect } of seen) {
       const name = /** @type {HTMLElement} */ (target).dataset.name ?? "";
-      const entry = this.#entries.get(name);
-      if (entry === undefined) continue;
-      entry.near = isIntersecting;
-      if (isIntersecting && !entry.drawn) this.#draw(name, entry);
-      else if (!isIntersecting && entry.drawn) this.#empty(entry, boundingClientRect.height);
+      const row = this.#rows.get(name);
+      if (row === undefined) continue;
+      row.near = isIntersecting || this.#rows.size <= EAGER_FLEET;
+      if (row.near && !row.drawn) this.#draw(name, row);
+      else if (!row.near && row.drawn) row.empty(boundingClientRect.height);
     }
   }
 
   /**
    * @param {string} name
-   * @param {Entry} entry
+   * @param {Row} row
    */
-  #draw(name, entry) {
+  #draw(name, row) {
     const host = this.store.host(name);
     if (host === undefined) return;
-    const summary = this.store.summary(name);
-    const state = this.store.stateOf(name);
     const drawn = {
       host,
-      summary,
+      summary: this.store.summary(name),
       rows: this.store.rows(name),
-      state,
+      state: this.store.stateOf(name),
       metric: this.view().metric,
-      mask: entry.mask ?? [],
-      now: this.now,
+      mask: row.mask ?? [],
+      now: this.#now,
       brokerLost: this.store.brokerLost(),
     };
-    const isOpen = this.open().has(name);
-    entry.element.classList.toggle("missing", state === "missing");
-    entry.summary.setAttribute("aria-label", sentence(summary, state));
-    if (entry.element.open !== isOpen) entry.element.open = isOpen;
-    if (!entry.drawn) entry.element.style.removeProperty("min-height");
-    entry.drawn = true;
-    render(closedRow(drawn), entry.summary);
-    render(isOpen ? openRow(drawn) : nothing, entry.detail);
-  }
-
-  /**
-   * Takes the content out and keeps the height, so that nothing on the screen moves.
-   * @param {Entry} entry
-   * @param {number} height
-   */
-  #empty(entry, height) {
-    if (height > 0) entry.element.style.setProperty("min-height", `${height}px`);
-    entry.drawn = false;
-    render(nothing, entry.summary);
-    render(nothing, entry.detail);
+    row.draw(drawn, this.open().has(name));
   }
 }

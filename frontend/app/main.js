@@ -6,21 +6,19 @@ import { HostList } from "./hosts.js";
 import { KEYS, actionOf } from "./keys.js";
 import { Link, socketUrl } from "./socket.js";
 import { Store } from "./store.js";
+import { UsersPanel } from "./users.js";
 import { METRICS, SORTS, readView, writeView } from "./url.js";
 import { choices } from "./views/bar.js";
 import { banner, pill } from "./views/link.js";
 import { summaryTiles } from "./views/summary.js";
-import { sortedUsers, usersTable } from "./views/users.js";
 
 /** @typedef {import("./types.js").View} View */
 
-const USERS_ORDER_SECONDS = 5;
 const REDRAW_SECONDS = 15;
 const THEMES = ["auto", "light", "dark"];
 
 const store = new Store();
 let view = readView(location.search);
-let users = { sort: /** @type {import("./views/users.js").UserSort} */ ("gpus"), all: false, order: /** @type {string[]} */ ([]), orderedAt: -Infinity };
 let drawAll = true;
 let drawnAllAt = -Infinity;
 let planned = false;
@@ -46,7 +44,8 @@ const link = new Link(
   },
   () => plan(),
 );
-const list = new HostList(at("hosts"), store, () => view, (open) => choose({ open }, true));
+const list = new HostList(at("hosts"), store, () => view, (open, opened) => choose({ open }, opened));
+const panel = new UsersPanel(at("users"), (name) => choose({ q: view.q === name ? "" : name }), plan);
 
 /** @param {string} id */
 function at(id) {
@@ -84,14 +83,14 @@ function paint() {
   document.body.classList.toggle("not-live", !live);
   document.title = fleet.simulated ? "GPUs (simulated)" : "GPUs";
   at("simulated").hidden = !fleet.simulated;
-  at("size").textContent = `${many(store.names().length, "host")} · ${many(fleet.totals.gpus ?? 0, "GPU")}`;
-  render(summaryTiles(fleet.totals, overview, (show) => choose({ show }), (name) => list.goTo(name)), at("summary"));
+  at("size").textContent = `${many(store.names().length, "host")} · ${many(overview.gpus, "GPU")}`;
+  render(summaryTiles(fleet.totals, overview, (show) => choose({ show }), goTo), at("summary"));
   render(choices(view, fleet.totals, overview, choose, toggleUsers), at("bar"));
   const shown = list.update(store.takeDirty(), drawAll, brokerNow(), clock());
   if (drawAll) drawnAllAt = clock();
   drawAll = false;
   paintFound(shown, store.names().length);
-  paintUsers();
+  panel.paint(fleet.users, view.q, brokerNow(), clock());
   render(about(), at("about"));
 }
 
@@ -111,29 +110,6 @@ function paintFound(shown, hosts) {
     render(html`<p class="card empty">No host matches ${what}.
       <button type="button" @click=${clear}>Clear (Esc)</button></p>`, at("empty"));
   } else render(nothing, at("empty"));
-}
-
-function paintUsers() {
-  const known = store.fleet?.users ?? {};
-  if (clock() - users.orderedAt > USERS_ORDER_SECONDS && !at("users").matches(":hover, :focus-within")) {
-    users.order = sortedUsers(known, users.sort);
-    users.orderedAt = clock();
-  }
-  render(usersTable({
-    users: known,
-    ...users,
-    query: view.q,
-    now: brokerNow(),
-    sortBy: (sort) => {
-      users = { ...users, sort, order: sortedUsers(store.fleet?.users ?? {}, sort) };
-      plan();
-    },
-    choose: (name) => choose({ q: view.q === name ? "" : name }),
-    showAll: () => {
-      users.all = true;
-      plan();
-    },
-  }), at("users"));
 }
 
 function about() {
@@ -174,7 +150,14 @@ function show() {
 }
 
 function clear() {
+  at("search").blur();
   choose({ q: "", show: "all" });
+}
+
+/** Opens a host and goes there, out of whatever filter. @param {string} name */
+function goTo(name) {
+  choose({ q: "", show: "all", open: new Set([...list.open(), name]) }, true);
+  requestAnimationFrame(() => list.focus(name));
 }
 
 function toggleUsers() {
@@ -229,7 +212,7 @@ const actions = {
 document.addEventListener("keydown", (event) => {
   const dialog = /** @type {HTMLDialogElement} */ (at("keys"));
   const action = actionOf(event);
-  if (action === null || (dialog.open && action === "Esc")) return;
+  if (action === null || (dialog.open && action !== "?")) return;
   event.preventDefault();
   actions[action]?.();
 });

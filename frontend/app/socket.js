@@ -63,7 +63,7 @@ export async function inflate(data) {
   const stream = new DecompressionStream("deflate-raw");
   const writer = stream.writable.getWriter();
   // A broken frame fails here and in read(); it is answered where it is read.
-  writer.write(data).catch(() => {});
+  writer.write(new Uint8Array(data)).catch(() => {});
   writer.close().catch(() => {});
   const reader = stream.readable.getReader();
   const decoder = new TextDecoder();

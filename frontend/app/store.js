@@ -1,5 +1,6 @@
 // The document as the page holds it: fed by messages, asked by views; pure, time is handed in.
 
+import { byName, sortedHosts } from "./order.js";
 import { isObject, merge } from "./patch.js";
 import { gpuRows } from "./rows.js";
 import { overview, summarize } from "./summary.js";
@@ -12,8 +13,6 @@ import { overview, summarize } from "./summary.js";
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").Overview} Overview
  */
-
-const natural = new Intl.Collator("en", { numeric: true });
 
 export class Store {
   /** @type {Fleet | null} */
@@ -67,7 +66,7 @@ export class Store {
 
   /** Names of the hosts in natural order: node2 before node10. */
   names() {
-    this.#names ??= Object.keys(this.fleet?.hosts ?? {}).sort(natural.compare);
+    this.#names ??= byName(Object.keys(this.fleet?.hosts ?? {}));
     return this.#names;
   }
 
@@ -132,27 +131,11 @@ export class Store {
   }
 
   /**
-   * Names in the order asked for; what is not known comes last, equals by name.
+   * Names in the order asked for.
    * @param {import("./types.js").Sort} sort
    * @returns {string[]}
    */
   sorted(sort) {
-    const names = this.names();
-    if (sort === "host") return names;
-    /** @type {Map<string, number>} */
-    const keys = new Map(names.map((name) => [name, this.#sortKey(name, sort)]));
-    return [...names].sort((a, b) => (keys.get(b) ?? -1) - (keys.get(a) ?? -1));
-  }
-
-  /**
-   * @param {string} name
-   * @param {"free" | "util" | "idle"} sort
-   */
-  #sortKey(name, sort) {
-    const host = this.summary(name);
-    if (host.state !== "live") return -1;
-    if (sort === "free") return host.free;
-    if (sort === "idle") return host.heldGibHours;
-    return host.utilization ?? -1;
+    return sortedHosts(this.names(), sort, (name) => this.summary(name));
   }
 }

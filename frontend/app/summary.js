@@ -110,6 +110,7 @@ function modelsOf(gpus) {
 export function overview(summaries) {
   /** @type {Overview} */
   const fleet = {
+    gpus: 0,
     hottest: null,
     hottestHost: "",
     hottestLabel: "",
@@ -125,6 +126,7 @@ export function overview(summaries) {
     mostGpus: 0,
   };
   for (const host of summaries) {
+    fleet.gpus += host.gpus;
     fleet.mostGpus = Math.max(fleet.mostGpus, host.gpus);
     if (host.state !== "live") {
       fleet[host.state] += 1;

@@ -115,7 +115,7 @@ export interface Totals {
 
 export interface User {
   gpus: number;
-  gpu_memory_mib: number;
+  gpu_memory_mib?: number;
   processes: number;
   utilization_percent?: number;
   held_idle_gpus: number;
@@ -198,6 +198,8 @@ export type Show = "all" | "free" | "idle" | "hot" | "trouble";
 export type Metric = "util" | "mem" | "temp" | "power";
 export type Sort = "host" | "free" | "util" | "idle";
 
+export type UserSort = "user" | "gpus" | "gib" | "util" | "idle";
+
 /** What the viewer chose; kept in the URL. */
 export interface View {
   q: string;
@@ -232,6 +234,8 @@ export interface HostSummary {
 
 /** What the fleet's totals do not say; counts of live hosts unless named for another state. */
 export interface Overview {
+  /** Of all hosts, whatever their state. */
+  gpus: number;
   hottest: number | null;
   hottestHost: string;
   hottestLabel: string;

@@ -1,70 +1,13 @@
 // One GPU of a closed row: its number, who is on it, how full its memory is; each state by a shape.
 
 import { html, nothing } from "../vendor/lit-html.js";
-import { celsius, gib, percent, shortSpan, size, watts } from "../format.js";
+import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
+import { memoryShare, reading, usersOf } from "../reading.js";
 
 /**
  * @typedef {import("../types.js").GpuRow} GpuRow
  * @typedef {import("../types.js").Metric} Metric
  */
-
-/** Upper bounds of the ramp's first five steps, in percent. */
-const STEPS = [0, 19.999, 44.999, 69.999, 89.999];
-const COOL_CELSIUS = 30;
-const WARM_CELSIUS = 85;
-
-/**
- * Step 0 to 5 of the ramp for a share in percent; null when it is not known.
- * @param {number | null} share
- */
-export function rampStep(share) {
-  if (share === null) return null;
-  const step = STEPS.findIndex((bound) => share <= bound);
-  return step === -1 ? STEPS.length : step;
-}
-
-/**
- * A GPU's number for a metric in words, and its place on the ramp.
- * @param {GpuRow} gpu
- * @param {Metric} metric
- * @returns {{ words: string, step: number | null }}
- */
-export function reading(gpu, metric) {
-  switch (metric) {
-    case "util":
-      return { words: percent(gpu.utilization), step: rampStep(gpu.utilization) };
-    case "mem":
-      return {
-        words: `${gib(gpu.memoryUsedMib)} G`,
-        step: rampStep(share(gpu.memoryUsedMib, gpu.memoryTotalMib)),
-      };
-    case "temp": {
-      const range = WARM_CELSIUS - COOL_CELSIUS;
-      const above = gpu.temperature === null ? null : gpu.temperature - COOL_CELSIUS;
-      return { words: celsius(gpu.temperature), step: rampStep(share(above, range)) };
-    }
-    case "power":
-      return { words: watts(gpu.power), step: rampStep(share(gpu.power, gpu.powerLimit)) };
-  }
-}
-
-/**
- * @param {number | null} part
- * @param {number | null} whole
- */
-function share(part, whole) {
-  return part === null || whole === null || whole <= 0 ? null : (100 * part) / whole;
-}
-
-/**
- * Who is on a GPU: "alice", "alice +1"; "–" when nobody is known.
- * @param {GpuRow} gpu
- */
-export function usersOf(gpu) {
-  const users = [...new Set(gpu.processes.map((process) => process.user).filter(Boolean))];
-  if (users.length === 0) return gpu.processes.length > 0 ? "–" : "";
-  return users.length === 1 ? users[0] : `${users[0]} +${users.length - 1}`;
-}
 
 /**
  * @param {GpuRow} gpu
@@ -77,7 +20,7 @@ export function usersOf(gpu) {
 export function cell(gpu, { metric, live, dim, now }) {
   const { kind, first, second } = content(gpu, metric, now);
   const { step } = reading(gpu, metric);
-  const fill = share(gpu.memoryUsedMib, gpu.memoryTotalMib);
+  const fill = memoryShare(gpu);
   const ramp = kind === "busy" && live ? (step === null ? "unmeasured" : `step${step}`) : "";
   return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}" title=${hover(gpu)}
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
@@ -99,11 +42,11 @@ function content(gpu, metric, now) {
     case "lost":
       return { kind: "lost", first: "✕ lost", second: gpu.reason ?? since(gpu.stateSince, now) };
     case "asleep":
-      return { kind: "asleep", first: "☾ asleep", second: since(gpu.stateSince, now) };
+      return { kind: "asleep", first: html`☾<span class="wide"> asleep</span>`, second: since(gpu.stateSince, now) };
     case "error":
       return { kind: "error", first: "! error", second: gpu.reason ?? since(gpu.stateSince, now) };
   }
-  if (gpu.sliced) return { kind: "sliced", first: "MIG", second: words };
+  if (gpu.sliced) return { kind: "sliced", first: "MIG", second: words === DASH ? "in slices" : words };
   if (gpu.use === "free") {
     return { kind: "free", first: "free", second: html`${size(gpu.memoryTotalMib)}<span class="wide"> GiB</span>` };
   }
@@ -111,7 +54,8 @@ function content(gpu, metric, now) {
     const idle = html`<span class="wide">idle </span>${since(gpu.idleSince, now)}`;
     return { kind: "idle", first: metric === "util" ? idle : words, second: usersOf(gpu) || "no process" };
   }
-  return { kind: "busy", first: words, second: usersOf(gpu) };
+  const first = words === DASH ? (gpu.profile ?? DASH) : words;
+  return { kind: "busy", first, second: usersOf(gpu) };
 }
 
 /**

@@ -69,19 +69,20 @@ function processCells(gpu, process, now) {
   const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
   const idle = idleSince === null ? 0 : now - idleSince;
   return html`
-    <td>${process.user || DASH}</td>
+    <td class="user" title=${process.user}>${process.user || DASH}</td>
     <td class="n">${span(runtime)}</td>
     <td class="n">${gib(process.memoryMib)}</td>
     <td class="n">${percent(process.smPercent)}</td>
-    <td class="command">${idle < SHORTEST_IDLE_SECONDS
+    <td class="command"><div class="clamp" title=${`pid ${process.pid ?? DASH}\n${process.command ?? ""}`}>${idle < SHORTEST_IDLE_SECONDS
       ? nothing
-      : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[process.job === null
-        ? null
-        : process.job.startsWith("pod ") ? process.job : `job ${process.job}`,
-      process.container === null ? null : `container ${process.container}`]
-      .map((words) => words === null ? nothing : html`<span class="chip">${words}</span> `)}${process.command === null
-      ? html`<span title="not sent: see commands: in config.yml">${DASH}</span>`
-      : html`<span title=${`pid ${process.pid ?? DASH}`}>${process.command}</span>`}</td>`;
+      : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
+      .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
+      ?? html`<span title="not sent: see commands: in config.yml">${DASH}</span>`}</div></td>`;
+}
+
+/** @param {ProcessRow} process */
+function job({ job }) {
+  return job === null || job.startsWith("pod ") ? job : `job ${job}`;
 }
 
 /**
@@ -113,5 +114,5 @@ function stateCells(gpu, now) {
  * @param {string} words
  */
 function stateCell(kind, words) {
-  return html`<td colspan="5" class=${kind}>${words}</td>`;
+  return html`<td colspan="5" class=${`state ${kind}`}>${words}</td>`;
 }

@@ -138,8 +138,9 @@ function facts(host, now) {
       const used = disks.used_mib?.[row];
       return total ? `${mount} ${percent((100 * (used ?? 0)) / total)} full` : null;
     }) : []),
-    host.collector?.version && `collector ${host.collector.version}`,
-    host.collector?.cpu_percent !== undefined && `costs ${host.collector.cpu_percent.toFixed(1)}% of a core`,
+    host.collector?.version && `collector ${host.collector.version}${host.collector.cpu_percent === undefined
+      ? ""
+      : ` (${host.collector.cpu_percent.toFixed(1)}% CPU)`}`,
   ].filter(Boolean);
   return lines.length === 0 ? nothing : html`<p class="facts">${lines.map((line) => html`<span>${line}</span>`)}</p>`;
 }

@@ -53,9 +53,10 @@ function minutes(seconds) {
  */
 export function banner(link, fleet, outdated) {
   const asOf = html`Everything below is as of <b>${timeOfDay(fleet?.now)}</b>`;
-  return html`${fleet !== null && link.state !== "live"
+  const lost = fleet !== null && link.state !== "live";
+  return html`${lost
     ? html`<p class="banner alarm"><b>Connection lost.</b> ${asOf}; it will refresh by itself.</p>`
-    : nothing}${fleet?.broker.state === "lost"
+    : nothing}${!lost && fleet?.broker.state === "lost"
     ? html`<p class="banner alarm"><b>The broker is silent.</b> ${asOf}; no host is known to be live.</p>`
     : nothing}${(fleet?.broker.warnings ?? []).map(
     (warning) => html`<p class="banner note">⚠\uFE0E ${warning}</p>`,

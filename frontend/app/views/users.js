@@ -4,32 +4,12 @@ import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
 
 /** @typedef {import("../types.js").User} User */
-/** @typedef {"user" | "gpus" | "gib" | "util" | "idle"} UserSort */
+/** @typedef {import("../types.js").UserSort} UserSort */
 
 const SHORT_LIST = 20;
 
-/** @type {[UserSort, string, (name: string, user: User) => string | number][]} */
-const COLUMNS = [
-  ["user", "user", (name) => name],
-  ["gpus", "GPUs", (_, user) => user.gpus],
-  ["gib", "GiB", (_, user) => user.gpu_memory_mib],
-  ["util", "util", (_, user) => user.utilization_percent ?? -1],
-  ["idle", "idle", (_, user) => user.held_idle_gpus],
-];
-
-/**
- * User names in the order of a column, numbers largest first, equals by name.
- * @param {Record<string, User>} users
- * @param {UserSort} sort
- * @returns {string[]}
- */
-export function sortedUsers(users, sort) {
-  const value = COLUMNS.find(([column]) => column === sort)?.[2] ?? (() => 0);
-  const names = Object.keys(users).sort();
-  if (sort === "user") return names;
-  const keys = new Map(names.map((name) => [name, Number(value(name, /** @type {User} */ (users[name])))]));
-  return names.sort((a, b) => (keys.get(b) ?? 0) - (keys.get(a) ?? 0));
-}
+/** @type {[UserSort, string][]} */
+const COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"]];
 
 /**
  * @param {object} given

@@ -1,0 +1,71 @@
+// A GPU's numbers in words and on the ramp, and who is on it; pure.
+
+import { celsius, gib, percent, watts } from "./format.js";
+
+/**
+ * @typedef {import("./types.js").GpuRow} GpuRow
+ * @typedef {import("./types.js").Metric} Metric
+ */
+
+/** Steps 1 to 4 of the ramp end below these shares; 0 % is step 0, what is above is step 5. */
+const BOUNDS_PERCENT = [20, 45, 70, 90];
+const COOL_CELSIUS = 30;
+const WARM_CELSIUS = 85;
+
+/**
+ * Step 0 to 5 of the ramp for a share in percent; null when it is not known.
+ * @param {number | null} share
+ */
+export function rampStep(share) {
+  if (share === null) return null;
+  if (share <= 0) return 0;
+  const step = BOUNDS_PERCENT.findIndex((bound) => share < bound);
+  return step === -1 ? 5 : step + 1;
+}
+
+/**
+ * A GPU's number for a metric in words, and its place on the ramp.
+ * @param {GpuRow} gpu
+ * @param {Metric} metric
+ * @returns {{ words: string, step: number | null }}
+ */
+export function reading(gpu, metric) {
+  switch (metric) {
+    case "util":
+      return { words: percent(gpu.utilization), step: rampStep(gpu.utilization) };
+    case "mem":
+      return { words: gib(gpu.memoryUsedMib), step: rampStep(memoryShare(gpu)) };
+    case "temp": {
+      const above = gpu.temperature === null ? null : gpu.temperature - COOL_CELSIUS;
+      return { words: celsius(gpu.temperature), step: rampStep(share(above, WARM_CELSIUS - COOL_CELSIUS)) };
+    }
+    case "power":
+      return { words: watts(gpu.power), step: rampStep(share(gpu.power, gpu.powerLimit)) };
+  }
+}
+
+/**
+ * How full a GPU's memory is, in percent; null when that is not known.
+ * @param {GpuRow} gpu
+ */
+export function memoryShare(gpu) {
+  return share(gpu.memoryUsedMib, gpu.memoryTotalMib);
+}
+
+/**
+ * @param {number | null} part
+ * @param {number | null} whole
+ */
+function share(part, whole) {
+  return part === null || whole === null || whole <= 0 ? null : (100 * part) / whole;
+}
+
+/**
+ * Who is on a GPU: "alice", "alice +1"; "–" when somebody is, but it is not known who.
+ * @param {GpuRow} gpu
+ */
+export function usersOf(gpu) {
+  const users = [...new Set(gpu.processes.map((process) => process.user).filter(Boolean))];
+  if (users.length === 0) return gpu.processes.length > 0 ? "–" : "";
+  return users.length === 1 ? users[0] : `${users[0]} +${users.length - 1}`;
+}

@@ -1,0 +1,71 @@
+// The element of one host in the list: made once, filled while it is near the screen.
+
+import { nothing, render } from "./vendor/lit-html.js";
+import { sentence } from "./summary.js";
+import { closedRow, openRow } from "./views/host.js";
+
+export class Row {
+  element = document.createElement("details");
+  #summary = document.createElement("summary");
+  #detail = document.createElement("div");
+  /** Whether the row is on the screen or close to it. */
+  near = false;
+  drawn = false;
+  /** Which GPUs the filter wants; empty: all; null: the host is not shown. */
+  mask = /** @type {boolean[] | null} */ ([]);
+
+  /**
+   * @param {string} name
+   * @param {(open: boolean) => void} onToggle told what the viewer wants
+   */
+  constructor(name, onToggle) {
+    this.element.className = "host";
+    this.element.dataset.name = name;
+    this.#detail.className = "detail";
+    this.#summary.setAttribute("aria-label", name);
+    this.element.append(this.#summary, this.#detail);
+    // Whether a row is open is the view's to say: the browser would be ahead of it by a frame.
+    this.#summary.addEventListener("click", (event) => {
+      event.preventDefault();
+      onToggle(!this.element.open);
+    });
+    // The browser opens a row by itself when a search in the page finds something there.
+    this.element.addEventListener("toggle", () => onToggle(this.element.open));
+  }
+
+  /**
+   * @param {import("./views/host.js").Drawn} drawn
+   * @param {boolean} open
+   */
+  draw(drawn, open) {
+    this.element.classList.toggle("missing", drawn.state === "missing");
+    this.#summary.setAttribute("aria-label", sentence(drawn.summary, drawn.state));
+    if (this.element.open !== open) this.element.open = open;
+    if (!this.drawn) this.element.style.removeProperty("min-height");
+    this.drawn = true;
+    render(closedRow(drawn), this.#summary);
+    render(open ? openRow(drawn) : nothing, this.#detail);
+  }
+
+  /**
+   * Takes the content out and keeps the height, so that nothing on the screen moves.
+   * @param {number} height in pixels
+   */
+  empty(height) {
+    if (height > 0) this.element.style.setProperty("min-height", `${height}px`);
+    this.drawn = false;
+    render(nothing, this.#summary);
+    render(nothing, this.#detail);
+  }
+
+  /** @param {boolean[] | null} mask */
+  show(mask) {
+    this.mask = mask;
+    this.element.hidden = mask === null;
+  }
+
+  focus() {
+    this.#summary.focus();
+    this.element.scrollIntoView({ block: "nearest" });
+  }
+}

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as format from "../app/format.js";
+
+const cases = [
+  ["count", 9832, "9,832"],
+  ["count", 0, "0"],
+  ["percent", 0, "0%"],
+  ["percent", 71.6, "72%"],
+  ["celsius", 64.4, "64°"],
+  ["watts", 562, "562 W"],
+  ["gib", 0, "0.0"],
+  ["gib", 32563, "31.8"],
+  ["gib", 524288, "512"],
+  ["size", 81559, "80"],
+  ["size", 512, "0.5"],
+  ["span", 0, "<1m"],
+  ["span", 59.9, "<1m"],
+  ["span", 60, "1m"],
+  ["span", 58629, "16h 17m"],
+  ["span", 3 * 86400 + 10 * 3600, "3d 10h"],
+  ["shortSpan", 58629, "16h"],
+  ["age", 0.9, "0s"],
+  ["age", -3, "0s"],
+  ["age", 252, "4m 12s"],
+  ["age", 86400, "1d 0h"],
+];
+for (const [name, value, words] of cases) {
+  test(`${name}(${value}) is ${words}`, () => {
+    assert.equal(format[name](value), words);
+  });
+}
+
+test("what is not known is a dash, never a zero", () => {
+  for (const name of ["count", "percent", "celsius", "watts", "gib", "size", "span", "shortSpan", "age", "timeOfDay"]) {
+    assert.equal(format[name](null), format.DASH, name);
+    assert.equal(format[name](undefined), format.DASH, name);
+  }
+  assert.deepEqual(format.memoryOf(undefined, undefined), ["–", "/ – GiB"]);
+  assert.deepEqual(format.power(undefined), ["–", "W"]);
+});
+
+test("a fleet's memory and power have the unit that keeps them short", () => {
+  assert.deepEqual(format.memoryOf(758 * 1024, 2048 * 1024), ["758", "/ 2,048 GiB"]);
+  assert.deepEqual(format.memoryOf(31 * 1024 ** 2, 61 * 1024 ** 2), ["31", "/ 61 TiB"]);
+  assert.deepEqual(format.power(850), ["850", "W"]);
+  assert.deepEqual(format.power(11_100), ["11.1", "kW"]);
+  assert.deepEqual(format.power(3_955_000), ["3,955", "kW"]);
+});
+
+test("words follow the number", () => {
+  assert.equal(format.many(1, "host"), "1 host");
+  assert.equal(format.many(1250, "host"), "1,250 hosts");
+  assert.equal(format.many(2, "process"), "2 processes");
+});

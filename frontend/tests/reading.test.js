@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { rampStep, reading, usersOf } from "../app/reading.js";
+import { gpuRows } from "../app/rows.js";
+import { gpus, host, processes } from "./fleets.js";
+
+test("the ramp has six steps", () => {
+  const shares = [0, 1, 19, 20, 44, 45, 69, 70, 89, 90, 100, 140];
+
+  assert.deepEqual(shares.map(rampStep), [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5]);
+  assert.equal(rampStep(null), null);
+  assert.equal(rampStep(-10), 0);
+});
+
+test("each metric has its words and its step", () => {
+  const [gpu] = gpuRows(host({ gpus: gpus({
+    utilization_percent: 80, memory_used_mib: 40960, memory_total_mib: 81920,
+    temperature_celsius: 30, power_watts: 690, power_limit_watts: 700,
+  }) }));
+
+  assert.deepEqual(reading(gpu, "util"), { words: "80%", step: 4 });
+  assert.deepEqual(reading(gpu, "mem"), { words: "40.0", step: 3 });
+  assert.deepEqual(reading(gpu, "temp"), { words: "30°", step: 0 });
+  assert.deepEqual(reading(gpu, "power"), { words: "690 W", step: 5 });
+});
+
+test("what is not known has no step", () => {
+  const [gpu] = gpuRows(host({ gpus: gpus({ memory_used_mib: 10, power_watts: 60, memory_total_mib: 0 }) }));
+
+  for (const metric of ["util", "mem", "temp", "power"]) assert.equal(reading(gpu, metric).step, null, metric);
+  assert.equal(reading(gpu, "util").words, "–");
+});
+
+test("users of a GPU are named once", () => {
+  const names = (...rows) => usersOf(gpuRows(host({ gpus: gpus({}), processes: processes(...rows) }))[0]);
+
+  assert.equal(names(), "");
+  assert.equal(names({ user: "alice" }, { user: "alice" }), "alice");
+  assert.equal(names({ user: "alice" }, { user: "bob" }), "alice +1");
+  assert.equal(names({ pid: 4 }), "–");
+});

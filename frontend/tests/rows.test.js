@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { gpuRows, isHot, tableProblem } from "../app/rows.js";
+import { gpus, host, processes } from "./fleets.js";
+
+test("every process stands with its GPU", () => {
+  const rows = gpuRows(host({
+    gpus: gpus({}, {}),
+    processes: processes({ gpu: 1, pid: 5, user: "alice" }, { gpu: 0, pid: 6, uid: 1003 }, { gpu: 1, pid: 7 }),
+  }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.pid)), [[6], [5, 7]]);
+  assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.user)), [["uid 1003"], ["alice", ""]]);
+});
+
+test("a column that is missing reads as not known, zero as zero", () => {
+  const [row] = gpuRows(host({ gpus: { index: [3], state: ["ok"], utilization_percent: [0] } }));
+
+  assert.equal(row.label, "3");
+  assert.equal(row.utilization, 0);
+  assert.equal(row.temperature, null);
+  assert.equal(row.use, null);
+});
+
+test("a table whose columns differ in length is named and not drawn", () => {
+  const odd = host({ gpus: { index: [0, 1], state: ["ok", "ok"], uuid: ["GPU-1"] } });
+
+  assert.equal(tableProblem(odd, "gpus"), "gpus are not shown: uuid has 1 rows, index 2");
+  assert.deepEqual(gpuRows(odd), []);
+});
+
+test("unsound processes do not take the GPUs with them", () => {
+  const odd = host({ gpus: gpus({}), processes: { gpu: [0, 0], pid: [1] } });
+
+  assert.match(tableProblem(odd, "processes"), /pid has 1 rows, gpu 2/);
+  assert.deepEqual(gpuRows(odd)[0].processes, []);
+});
+
+test("a host without tables has no rows and no problem", () => {
+  assert.deepEqual(gpuRows({ state: "missing" }), []);
+  assert.equal(tableProblem({ state: "missing" }, "gpus"), null);
+  assert.equal(tableProblem(host({ gpus: {} }), "gpus"), null);
+});
+
+test("MIG slices are named after the GPU they are part of", () => {
+  const rows = gpuRows(host({ gpus: gpus({}, { parent: 0 }, { parent: 0, mig_profile: "3g.40gb" }, {}) }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.label), ["0", "0.0", "0.1", "3"]);
+  assert.deepEqual(rows.map((gpu) => gpu.sliced), [true, false, false, false]);
+  assert.equal(rows[2].profile, "3g.40gb");
+});
+
+test("hot is within 5 degrees of the card's own limit, or slowed down by heat", () => {
+  assert.equal(isHot(84, 90, []), false);
+  assert.equal(isHot(85, 90, null), true);
+  assert.equal(isHot(95, null, []), false);
+  assert.equal(isHot(null, 90, undefined), false);
+  assert.equal(isHot(40, 90, ["software thermal slowdown"]), true);
+  assert.equal(isHot(40, 90, ["power cap"]), false);
+});
