@@ -6,6 +6,8 @@ from enum import Enum
 WINDOW_SECONDS = 60.0
 _BUCKET_SECONDS = 5.0
 """The window keeps at most one minimum per bucket, so that a drifting clock costs no memory."""
+MAX_DRIFT = 500e-6
+"""Seconds per second that two boot clocks may run apart while nothing is heard."""
 STEP_SPREAD_SECONDS = 0.5
 STEP_COUNT = 4
 STEP_SPAN_SECONDS = 1.5
@@ -58,11 +60,11 @@ class Link:
         if not lows:
             return self._confirm(received, sampled, lag)
         age = lag - lows[0][1]
-        if age > limit:
+        last_received, last_lag = lows[-1]
+        if age + MAX_DRIFT * (received - last_received) > limit:
             return self._weigh_step(received, lag)
         self._over = None
         self.age = age if age > 0.0 else 0.0
-        last_received, last_lag = lows[-1]
         if lag < last_lag or received - last_received >= _BUCKET_SECONDS:
             while lows and lows[-1][1] >= lag:
                 lows.pop()

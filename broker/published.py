@@ -7,15 +7,12 @@ from broker.cadence import Turns, advance, bookkeeping
 from broker.fleet import LIVE, Fleet, Record
 from broker.settings import BrokerSettings
 from broker.totals import Count, Totals, count
-from broker.use import NEVER, Seats, UseLimits, seats, use_of
+from broker.use import NEVER, SEATING, Seats, UseLimits, seats, use_of
 from wire import __version__
 from wire.document import VERSION, Column, Snapshot, Table
 from wire.patch import compare
 
 HEARTBEAT_SECONDS = 1.0
-
-_SEATING = (("gpus", "parent"), ("processes", "gpu"), ("processes", "type"), ("processes", "user"))
-_USING = ("state", "memory_used_mib", "memory_kind", "idle_since")
 
 
 class _Shown:
@@ -124,7 +121,8 @@ class Published:
             self._hosts[name] = shown.host
         turned = shown.state != state
         if turned:
-            self._states[shown.state] = self._states.get(shown.state, 0) - 1
+            if shown.state:
+                self._states[shown.state] -= 1
             self._states[state] = self._states.get(state, 0) + 1
             shown.state = state
         if snapshot is None:
@@ -148,23 +146,19 @@ class Published:
             return
         gpus, processes, before = snapshot["gpus"], snapshot["processes"], shown.snapshot
         shown.snapshot = snapshot
-        same_tables = (
-            before is not None and before["gpus"] is gpus and before["processes"] is processes
-        )
-        if same_tables and snapshot["sampled_at"] < shown.use_changes_at:
-            return
+        late = snapshot["sampled_at"] >= shown.use_changes_at
         seated = shown.seats
         if before is None or seated is None or _seating_changed(before, snapshot):
             seated = shown.seats = seats(gpus, processes)
-            before = None
-        if (
-            before is None
-            or snapshot["sampled_at"] >= shown.use_changes_at
-            or _using_changed(before["gpus"], gpus)
-        ):
-            use, shown.use_changes_at = use_of(gpus, seated, snapshot["sampled_at"], self._limits)
-            if use != shown.use:
-                shown.use = use
+            late = True
+        elif not late and before["gpus"] is gpus and before["processes"] is processes:
+            return
+        else:
+            late = late or _using_changed(before["gpus"], gpus, seated)
+        if late:
+            shown.use, shown.use_changes_at = use_of(
+                gpus, seated, snapshot["sampled_at"], self._limits
+            )
         counted = count(gpus, processes, shown.use, seated)
         self._totals.replace(name, shown.count, counted)
         shown.count = counted
@@ -199,11 +193,23 @@ def _problems(record: Record, snapshot: Snapshot) -> list[str]:
 
 
 def _seating_changed(before: Snapshot, latest: Snapshot) -> bool:
-    if len(before["gpus"].get("state", ())) != len(latest["gpus"].get("state", ())):
+    old, new = before["gpus"], latest["gpus"]
+    if old is not new:
+        for key in SEATING["gpus"]:
+            if old.get(key) is not new.get(key):
+                return True
+    old, new = before["processes"], latest["processes"]
+    if old is not new:
+        for key in SEATING["processes"]:
+            if old.get(key) is not new.get(key):
+                return True
+    return False
+
+
+def _using_changed(before: Table, latest: Table, seated: Seats) -> bool:
+    """Whether `use` may differ though the seats do not: memory tells only of vacant GPUs."""
+    if before.get("idle_since") is not latest.get("idle_since"):
         return True
-    old, new = cast(dict[str, Table], before), cast(dict[str, Table], latest)
-    return any(old[table].get(key) is not new[table].get(key) for table, key in _SEATING)
-
-
-def _using_changed(before: Table, latest: Table) -> bool:
-    return any(before.get(key) is not latest.get(key) for key in _USING)
+    return bool(seated.vacant) and before.get("memory_used_mib") is not latest.get(
+        "memory_used_mib"
+    )

@@ -1,5 +1,6 @@
 """The fleet's totals and its users, kept by adding and subtracting what each host counts; pure."""
 
+from collections.abc import Iterable, Sequence
 from operator import add, sub
 from typing import Any, NamedTuple
 
@@ -37,77 +38,47 @@ class Count(NamedTuple):
 def count(gpus: Table, processes: Table, use: Column, seated: Seats) -> Count:
     """Counts a live host. A GPU split into MIG slices is counted as its slices; memory and
     power, which the slices share, are those of the physical GPUs."""
-    units = seated.rows - len(seated.split)
+    physical, split = seated.physical, seated.split
     sums = (
-        units,
+        seated.rows - len(split),
         use.count(BUSY),
         use.count(FREE),
         use.count(HELD_IDLE),
-        _lost(gpus, seated),
-        *_memory(gpus, "memory_total_mib", seated),
-        *_memory(gpus, "memory_used_mib", seated),
-        *_sum(_physical(gpus.get("power_watts", ()), seated)),
-        *_utilization(gpus, seated),
+        seated.lost,
+        *_sum(gpus.get("memory_total_mib", ()), physical),
+        *_sum(gpus.get("memory_used_mib", ()), physical),
+        *_sum(gpus.get("power_watts", ()), physical),
+        *_sum(
+            gpus.get("utilization_percent", ()),
+            [row for row in range(seated.rows) if row not in split] if split else None,
+        ),
         len(processes.get("gpu", ())),
     )
     return Count(sums, _shares(gpus, processes, use, seated) if seated.users else {})
 
 
-def _sum(values: Column | tuple[Any, ...]) -> tuple[int, int]:
-    """Sum and number of the values that are known."""
+def _sum(values: Sequence[Any], rows: Iterable[int] | None = None) -> tuple[int, int]:
+    """Sum and number of the values that are known, of these rows (None: of all)."""
+    if rows is not None and values:
+        values = [values[row] for row in rows]
     if None in values:
         values = [value for value in values if value is not None]
     return sum(values), len(values)
 
 
-def _physical(column: Column | tuple[()], seated: Seats) -> Column | tuple[()]:
-    if len(seated.physical) == len(column) or not column:
-        return column
-    return [column[row] for row in seated.physical]
-
-
-def _memory(gpus: Table, name: str, seated: Seats) -> tuple[int, int]:
-    """Unified memory is the machine's: it is counted once, however many GPUs share it."""
-    column = gpus.get(name, ())
-    kinds = gpus.get("memory_kind", ())
-    if "unified" not in kinds:
-        return _sum(_physical(column, seated))
-    shared = kinds.index("unified")
-    rows = [row for row in seated.physical if kinds[row] != "unified" or row == shared]
-    return _sum([column[row] for row in rows] if column else ())
-
-
-def _lost(gpus: Table, seated: Seats) -> int:
-    states = gpus.get("state", ())
-    lost = states.count("lost")
-    if lost and seated.split:
-        lost -= sum(states[row] == "lost" for row in seated.split)
-    return lost
-
-
-def _utilization(gpus: Table, seated: Seats) -> tuple[int, int]:
-    column = gpus.get("utilization_percent", ())
-    if column and seated.split:
-        column = [value for row, value in enumerate(column) if row not in seated.split]
-    return _sum(column)
-
-
 def _shares(gpus: Table, processes: Table, use: Column, seated: Seats) -> dict[str, Share]:
-    utilization = gpus.get("utilization_percent") or [None] * seated.rows
-    memory = processes.get("gpu_memory_mib")
-    started = processes.get("started_at")
+    utilization = gpus.get("utilization_percent", ())
+    memory = processes.get("gpu_memory_mib", ())
+    started = processes.get("started_at", ())
     any_idle = HELD_IDLE in use
     shares = {}
     for user, (rows, own) in seated.users.items():
-        memory_mib, told_memory = _sum([memory[row] for row in own]) if memory else (0, 0)
-        percent, told_percent = _sum([utilization[row] for row in rows])
         idle = sum(use[row] == HELD_IDLE for row in rows) if any_idle else 0
-        oldest = None
-        if started:
-            oldest = min((at for row in own if (at := started[row]) is not None), default=None)
-        shares[user] = Share(
-            (len(rows), len(own), memory_mib, told_memory, percent, told_percent, idle), oldest
-        )
+        numbers = (len(rows), len(own), *_sum(memory, own), *_sum(utilization, rows), idle)
+        known = [started[row] for row in own] if started else []
+        if None in known:
+            known = [at for at in known if at is not None]
+        shares[user] = Share(numbers, min(known) if known else None)
     return shares
 
 
