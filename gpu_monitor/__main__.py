@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command="up")
     _add_options(parser, config=None, level="info")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    # With prog named, no help is formatted yet: that would load shutil and all it needs.
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="gpu-monitor")
     for name, words in COMMANDS.items():
         command = commands.add_parser(name, help=words, description=words[0].upper() + words[1:])
         command.set_defaults(command=name)

@@ -1,8 +1,7 @@
 """Reads config.yml; whatever is wrong with it is named with file, line, key and remedy."""
 
-import difflib
+import os.path
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -39,7 +38,7 @@ def find_config(given: str | None) -> str | None:
     """The file to read: the given one, else the first default that exists; None for neither."""
     if given is not None:
         return given
-    return next((path for path in DEFAULT_PATHS if Path(path).exists()), None)
+    return next((path for path in DEFAULT_PATHS if os.path.exists(path)), None)
 
 
 def load_config(path: str | None) -> Config:
@@ -134,6 +133,8 @@ def _check_key(key: str, lines: Mapping[str, int]) -> None:
         raise Wrong(f"stands in line {lines[key]} already; remove one of them")
     if key in KEYS:
         return
+    import difflib  # only here: a collector that runs has no use for it
+
     near = difflib.get_close_matches(key, KEYS, n=1)
     if near:
         raise Wrong(f"is no key of GPU Monitor; write {near[0]}, or remove it")
