@@ -61,18 +61,29 @@ class Broker:
         self.run_id = run_id
         self.sequence = 0
         self.document = make_fleet()
+        self._questions: list[bytes] = []
 
     async def asked(self) -> bytes:
-        """The topic of the next question for a picture."""
+        """The topic of a question for a picture that has not been taken back."""
         while True:
-            message = await self.heard()
-            if message.startswith(b"\x01picture/"):
-                return message[1:]
+            await self.heard()
+            while self._socket.poll(0):
+                await self.heard()
+            if self._questions:
+                return self._questions.pop()
+
+    def _note(self, message: bytes) -> None:
+        if message.startswith(b"\x01picture/"):
+            self._questions.append(message[1:])
+        elif message[1:] in self._questions:
+            self._questions.remove(message[1:])
 
     async def heard(self) -> bytes:
         """The next (un)subscription."""
         await wait_for(lambda: bool(self._socket.poll(0)))
-        return bytes(self._socket.recv())
+        message = bytes(self._socket.recv())
+        self._note(message)
+        return message
 
     def picture(self, topic: bytes) -> None:
         self._send(topic, fleet=self.document)
@@ -129,30 +140,38 @@ class House:
         await wait_for(look)
         return answer
 
-    def watch(self, path: str = "ws", protocol: str | None = None) -> Any:
+    def watch(self, path: str = "ws", protocol: str | None = None, **options: Any) -> Any:
         """A websocket client, as a context manager."""
         protocols = () if protocol is None else (protocol,)
-        return self.client.ws_connect(self.root + path, protocols=protocols)
+        return self.client.ws_connect(self.root + path, protocols=protocols, **options)
 
 
 @asynccontextmanager
 async def web_house(**settings: Any) -> AsyncIterator[House]:
     """A running web server whose broker has not spoken yet."""
     broker = Broker()
-    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    ready = asyncio.Event()
+    urls: list[str] = []
+
+    def told(url: str) -> None:
+        urls.append(url)
+        ready.set()
+
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": RPC_TIMEOUT, **settings}
-    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), url.set_result))
+    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), told))
+    server.add_done_callback(lambda _: ready.set())
     try:
-        await asyncio.wait({url, server}, return_when=asyncio.FIRST_COMPLETED)
+        await ready.wait()
         if server.done():
             server.result()
         async with aiohttp.ClientSession() as client:
-            house = House(url.result(), client, broker)
+            house = House(urls[0], client, broker)
             yield house
+            broker = house.broker
     finally:
         server.cancel()
         await asyncio.gather(server, return_exceptions=True)
-        house.broker.close()
+        broker.close()
 
 
 async def wait_for(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:

@@ -53,13 +53,11 @@ class Subscriber:
         if patch is not None:
             self._publish(patch)
         self._say()
-        if not self._following.wants_picture(now):
-            return
-        silent = self._following.lost and now - self._opened_at >= REBUILD_SECONDS
-        if silent and self._following.silent_seconds(now) >= REBUILD_SECONDS:
+        silent = min(self._following.silent_seconds(now), now - self._opened_at)
+        if self._following.lost and silent >= REBUILD_SECONDS:
             self.close()
             self._open()
-        else:
+        elif self._following.wants_picture(now):
             self._ask()
 
     def close(self) -> None:
@@ -94,21 +92,19 @@ class Subscriber:
         self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
-        if self._socket.closed:
-            return
-        while True:
+        while not self._socket.closed:
             try:
                 topic, data = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                break
+                return
             self._hear(topic, cast(dict[str, Any], unpack_trusted(data)))
-        if self._following.wants_picture(self._clock()):
-            self._ask()
 
     def _hear(self, topic: bytes, update: dict[str, Any]) -> None:
         now = self._clock()
         if topic == b"patch":
             patch = self._following.hear_patch(update, now)
+            if self._following.wants_picture(now):
+                self._ask()
         elif topic == self._picture:
             patch = self._following.hear_picture(update, now)
             self._say()
