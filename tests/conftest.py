@@ -6,7 +6,8 @@ from typing import Any
 
 import pynvml
 import pytest
-from fake_nvml import FakeNvml, Gpu, Scenario
+from fake_nvml import FakeNvml, Gpu, Process, Scenario
+from house import House
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -29,3 +30,17 @@ def one_gpu(fake_nvml: FakeNvml) -> Any:
     fake_nvml.write(Scenario([Gpu()]))
     pynvml.nvmlInit()
     return pynvml.nvmlDeviceGetHandleByIndex(0)
+
+
+WORKING_GPU = Gpu(
+    utilization_percent=87, processes=[Process("self", memory_mib=2048, sm_percent=80)]
+)
+
+
+@pytest.fixture
+def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+    """The commands as processes that find the fake NVML: a GPU at 87 % and a free one."""
+    fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()]))
+    house = House(tmp_path, fake_nvml.environment())
+    yield house
+    house.close()

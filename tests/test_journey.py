@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
@@ -61,16 +60,6 @@ def page(browser: Browser, complaints: list[str], request: pytest.FixtureRequest
         SCREENSHOTS.mkdir(exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
     page.close()
-
-
-@pytest.fixture
-def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
-    fake_nvml.write(
-        Scenario(gpus=[Gpu(utilization_percent=87, processes=[Process("self")]), Gpu()])
-    )
-    house = House(tmp_path, fake_nvml.environment())
-    yield house
-    house.close()
 
 
 @pytest.fixture

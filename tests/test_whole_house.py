@@ -5,24 +5,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
+from conftest import WORKING_GPU
+from fake_nvml import Call, FakeNvml, Gpu, Scenario
 from house import ROOT, House, eventually
-
-WORKING = Gpu(utilization_percent=87, processes=[Process("self", memory_mib=2048, sm_percent=80)])
-
-
-@pytest.fixture
-def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
-    fake_nvml.write(Scenario(gpus=[WORKING, Gpu()]))
-    house = House(tmp_path, fake_nvml.environment())
-    yield house
-    house.close()
 
 
 def start_three(house: House, **keys: Any) -> None:
@@ -40,6 +30,15 @@ def test_in_one_process_nvml_reaches_the_api(house: House) -> None:
     assert house.stop("up") == 0
 
 
+def test_every_total_and_every_field_of_a_user_is_explained(house: House) -> None:
+    house.start("up", name="node1")
+    house.host("node1")
+    fleet = house.get("api/v1/fleet")
+    user = next(iter(fleet["users"].values()))
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    assert [name for name in {**fleet["totals"], **user} if f"`{name}`" not in page] == []
+
+
 def test_in_three_processes_nvml_reaches_the_api(house: House) -> None:
     start_three(house)
     host = house.host("node1")
@@ -54,7 +53,7 @@ def test_a_change_on_the_gpu_reaches_a_websocket_as_a_patch(
         async with aiohttp.ClientSession() as http, http.ws_connect(house.url + "ws") as socket:
             first = await socket.receive_json(timeout=10)
             assert first["fleet"]["hosts"]["node1"]["gpus"]["utilization_percent"] == [87, 0]
-            fake_nvml.write(Scenario(gpus=[WORKING, Gpu(utilization_percent=55)]))
+            fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu(utilization_percent=55)]))
             while True:
                 message = await socket.receive_json(timeout=10)
                 gpus = message["patch"].get("hosts", {}).get("node1", {}).get("gpus", {})
@@ -119,7 +118,7 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
     house.start("up", name="node1")
     house.host("node1")
     hang = Call("nvmlDeviceGetTemperature*", hang=True, gpu=1)
-    fake_nvml.write(Scenario(gpus=[WORKING, Gpu(), Gpu(lost=True)][:2], calls=[hang]))
+    fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()], calls=[hang]))
 
     def stuck() -> dict[str, Any] | None:
         host: dict[str, Any] = house.get("api/v1/hosts/node1")
@@ -129,7 +128,7 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
     assert host["gpus"]["utilization_percent"] == [87, None]
     assert "nvmlDeviceGetTemperature" in host["gpus"]["reason"][1]
     assert any("nvmlDeviceGetTemperature" in problem for problem in host["problems"])
-    fake_nvml.write(Scenario(gpus=[WORKING, Gpu(lost=True)]))
+    fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu(lost=True)]))
     eventually(
         lambda: house.get("api/v1/hosts/node1")["gpus"]["state"] == ["ok", "lost"], "GPU 1 lost"
     )
