@@ -1,13 +1,12 @@
 """Wall time from the clock that runs on through suspend, without a wobble."""
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 STEP_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One moment by three clocks: monotonic, CLOCK_BOOTTIME and wall clock, all in seconds."""
 
     monotonic: float

@@ -1,7 +1,7 @@
 """Rows of readings become the document's columns, rounded once; pure."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from collector.readings import GpuReading, ProcessFacts, Use
 from wire.document import Table
@@ -9,8 +9,7 @@ from wire.document import Table
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class GpuRow:
+class GpuRow(NamedTuple):
     """A GPU or slice in its place: `parent` is a row's number, times are whole unix seconds."""
 
     gpu: GpuReading
@@ -19,8 +18,7 @@ class GpuRow:
     state_since: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessRow:
+class ProcessRow(NamedTuple):
     """A process on the GPU or slice in row `gpu`; times are whole unix seconds."""
 
     gpu: int
@@ -45,22 +43,22 @@ def _throttle(gpu: GpuReading) -> list[str] | None:
 
 
 _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
-    "index": lambda row: row.gpu.index,
-    "uuid": lambda row: row.gpu.uuid,
-    "name": lambda row: row.gpu.name,
-    "pci_bus_id": lambda row: row.gpu.pci_bus_id,
+    "index": lambda row: row.gpu.identity.index,
+    "uuid": lambda row: row.gpu.identity.uuid,
+    "name": lambda row: row.gpu.identity.name,
+    "pci_bus_id": lambda row: row.gpu.identity.pci_bus_id,
     "state": lambda row: row.gpu.state,
     "reason": lambda row: row.gpu.reason,
     "state_since": lambda row: row.state_since,
     "parent": lambda row: row.parent,
-    "mig_profile": lambda row: row.gpu.mig_profile,
+    "mig_profile": lambda row: row.gpu.identity.mig_profile,
     "memory_kind": lambda row: row.gpu.memory_kind,
     "memory_total_mib": lambda row: mib(row.gpu.memory_total_bytes),
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
     "utilization_percent": lambda row: row.gpu.utilization_percent,
     "memory_utilization_percent": lambda row: row.gpu.memory_utilization_percent,
     "temperature_celsius": lambda row: row.gpu.temperature_celsius,
-    "slowdown_celsius": lambda row: row.gpu.slowdown_celsius,
+    "slowdown_celsius": lambda row: row.gpu.identity.slowdown_celsius,
     "power_watts": lambda row: whole(row.gpu.power_watts),
     "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
     "fan_percent": lambda row: row.gpu.fan_percent,

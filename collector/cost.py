@@ -3,7 +3,7 @@
 import mmap
 import time
 
-from collector.processes import read_file
+from collector.files import read_file
 from wire import __version__
 from wire.document import Scalars
 

@@ -4,33 +4,18 @@ from dataclasses import replace
 
 from collector import ranges
 from collector.failures import LOST, NOT_FOUND, NOT_SUPPORTED, UNSUPPORTED, NvmlError
+from collector.files import read_file
 from collector.mig import Slice
 from collector.nvml import Handle
-from collector.processes import read_file
 from collector.questions import Questions, Trace
-from collector.readings import GpuReading, MemoryKind, State, Use
+from collector.readings import GpuReading, Identity, MemoryKind, State, Use
 from collector.shares import Shares
+from collector.sleep import PCI_FOLDER, Sleep
 from collector.system import memory
-from collector.uses import joined, listed, unread
+from collector.uses import Listed, joined, listed, unread
 
 SLOW_SECONDS = 5.0
-PCI_FOLDER = "/sys/bus/pci/devices"
 _SLOW = ("fan", "power_limit", "sm_clock", "memory_clock")
-
-
-def asleep(pci_bus_id: str | None, folder: str = PCI_FOLDER) -> bool:
-    """Whether the kernel has put the device to sleep; asking NVML would wake it up.
-
-    `pci_bus_id` is NVML's, with eight digits of domain where sysfs has four (sysfs-bus-pci).
-    """
-    if pci_bus_id is None:
-        return False
-    domain, _, rest = pci_bus_id.lower().partition(":")
-    try:
-        path = f"{folder}/{int(domain, 16):04x}:{rest}/power/runtime_status"
-        return read_file(path, 32).strip() == b"suspended"
-    except (OSError, ValueError):
-        return False
 
 
 class Device:
@@ -47,26 +32,26 @@ class Device:
         self.trace = trace
         self.failure: NvmlError | None = None
         self._handle = handle
-        self._pci_folder = pci_folder
         self._questions = Questions(handle, trace)
         self._shares = Shares()
         self._slices: list[Slice] | None = None
         self._slow: dict[str, int | None] = {}
         self._slow_at: float | None = None
         ask = self._questions.ask
-        self.identity = GpuReading(
+        self.identity = Identity(
             index=index,
             uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
             pci_bus_id=ask("pci_bus_id", "nvmlDeviceGetPciInfo_v3", handle.pci_bus_id),
         )
+        self._sleep = Sleep(self.identity.pci_bus_id, pci_folder)
 
     def read(self, now: float) -> GpuReading:
         """A reading, whatever NVML answers; blocks as long as the driver does.
 
         `now` in monotonic seconds.
         """
-        if asleep(self.identity.pci_bus_id, self._pci_folder):
-            return replace(self.identity, state="asleep", reason="asleep to save power")
+        if self._sleep.now(now):
+            return GpuReading(self.identity, "asleep", "asleep to save power")
         try:
             reading = self._read(now)
             self.failure = None
@@ -74,7 +59,7 @@ class Device:
         except NvmlError as error:
             self.failure = error
             state: State = "lost" if error.code in LOST else "error"
-            return replace(self.identity, state=state, reason=str(error))
+            return GpuReading(self.identity, state, str(error))
 
     def _read(self, now: float) -> GpuReading:
         if self._slow_at is None:
@@ -87,10 +72,10 @@ class Device:
         temperature = number("temperature")
         power = number("power")
         if total is use is temperature is power is None and (reason := self._no_answer()):
-            return replace(self.identity, state="error", reason=reason)
+            return GpuReading(self.identity, "error", reason)
         throttle = number("throttle")
         uses, slices = self._uses_and_slices(now)
-        return replace(
+        return GpuReading(
             self.identity,
             memory_kind=kind,
             memory_total_bytes=total,
@@ -166,19 +151,20 @@ class Device:
         """The processes of the whole GPU, and its slices with theirs."""
         found = listed(self._questions)
         slices = self._slices or []
-        by_instance: dict[int | None, list[Use]] = {piece.instance: [] for piece in slices}
-        own: list[Use] = []
-        for use, instance in found:
-            by_instance.get(instance, own).append(use)
-        uses = self._with_shares(joined(own), now)
+        by_instance: dict[int | None, list[Listed]] = {piece.instance: [] for piece in slices}
+        own: list[Listed] = []
+        for each in found:
+            by_instance.get(each.instance, own).append(each)
+        uses = joined(own, self._read_shares(now))
         return uses, tuple(piece.read(by_instance[piece.instance]) for piece in slices)
 
-    def _with_shares(self, uses: tuple[Use, ...], now: float) -> tuple[Use, ...]:
+    def _read_shares(self, now: float) -> Shares | None:
+        """Each process's share of the GPU; None where the driver does not tell."""
         samples = self._questions.ask("shares", "nvmlDeviceGetProcessUtilization", self._samples)
         if samples is None:
-            return uses
+            return None
         self._shares.take(samples, now)
-        return tuple(replace(use, sm_percent=self._shares.percent(use.pid)) for use in uses)
+        return self._shares
 
     def _samples(self) -> list[tuple[int, int, int]]:
         try:

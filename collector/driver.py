@@ -1,10 +1,11 @@
 """The driver and its GPUs over the collector's life: opened, lost, opened again."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from collector import nvml
-from collector.device import PCI_FOLDER, Device
+from collector.device import Device
 from collector.failures import (
     CLOSED,
     GPU_NOT_FOUND,
@@ -14,7 +15,8 @@ from collector.failures import (
     words,
 )
 from collector.questions import Trace
-from collector.readings import GpuReading, State
+from collector.readings import GpuReading, Identity, State
+from collector.sleep import PCI_FOLDER
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 8.0
@@ -27,8 +29,7 @@ LOST_RETRY_SECONDS = (30.0, 300.0)
 GPU_FOLDER = "/proc/driver/nvidia/gpus"
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(NamedTuple):
     """A reading and when it began, in monotonic seconds."""
 
     reading: GpuReading
@@ -42,7 +43,7 @@ class Slot:
     while there is no `device`.
     """
 
-    def __init__(self, key: str, identity: GpuReading) -> None:
+    def __init__(self, key: str, identity: Identity) -> None:
         self.key = key
         self.identity = identity
         self.device: Device | None = None
@@ -72,7 +73,7 @@ class Slot:
     def lose(self, state: State, reason: str) -> None:
         """The GPU is not there; its row stays."""
         self.device = None
-        self.absent = replace(self.identity, state=state, reason=reason)
+        self.absent = GpuReading(self.identity, state, reason)
 
 
 class Driver:
@@ -210,7 +211,7 @@ class Driver:
                 slot.take(device)
             else:
                 index, error = device
-                slot = _slot_at(index, missing) or Slot(f"index {index}", GpuReading(index))
+                slot = _slot_at(index, missing) or Slot(f"index {index}", Identity(index))
                 slots[slot.key] = slot
                 slot.lose("lost" if error.code in LOST else "error", str(error))
             missing.pop(slot.key, None)

@@ -1,6 +1,6 @@
 """Since when a GPU or a process does no work; pure, with the time handed in."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BLIP_PERCENT = 5
 """One sample below this, alone within a minute, is no work: a monitor's own look, a heartbeat."""
@@ -9,8 +9,7 @@ GAP_SECONDS = 300.0
 """Not observed for longer than this (collector stopped, driver gone): nothing is known of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(NamedTuple):
     """What is known of one key; times in seconds of CLOCK_BOOTTIME, `since` None while working."""
 
     since: float | None

@@ -1,9 +1,9 @@
 """The collector's loop: sample, pack, push, wait."""
 
 import logging
+import os
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ def next_on_grid(last: float, now: float, interval: float) -> float:
 
 
 def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: IdleTimes) -> Sampler:
-    origin = Origin(settings.name, boot_id, uuid.uuid4().hex, settings.interval)
+    origin = Origin(settings.name, boot_id, os.urandom(16).hex(), settings.interval)
     facts = processes.Processes(settings.commands, Users()).facts
     standing: tuple[str, ...] = ()
     if not processes.sees_host_pids():

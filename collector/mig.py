@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from collector.nvml import Handle
 from collector.questions import Questions, Trace
 from collector.ranges import memory_bytes
-from collector.readings import GpuReading, Use
-from collector.uses import joined, listed, unread
+from collector.readings import GpuReading, Identity
+from collector.uses import Listed, joined, listed, unread
 
 _PROFILE = re.compile(r"MIG (\S+)")
 
@@ -21,16 +21,17 @@ class Slice:
     def __init__(self, index: int, handle: Handle, trace: Trace) -> None:
         self._questions = Questions(handle, trace)
         ask = self._questions.ask
-        self._index = index
-        self._uuid: str | None = ask("uuid", "nvmlDeviceGetUUID", handle.uuid)
-        self._name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
-        self.instance: int | None = ask("instance", "nvmlDeviceGetGpuInstanceId", handle.instance)
-        self._profile = _profile(
-            self._name,
-            ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size),
+        name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
+        size = ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size)
+        self._identity = Identity(
+            index=index,
+            uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
+            name=name,
+            mig_profile=_profile(name, size),
         )
+        self.instance: int | None = ask("instance", "nvmlDeviceGetGpuInstanceId", handle.instance)
 
-    def read(self, by_parent: Iterable[Use]) -> GpuReading:
+    def read(self, by_parent: Iterable[Listed]) -> GpuReading:
         """A reading; `by_parent` is what the whole GPU's lists say of this slice's instance.
 
         The whole GPU tells of its slices' processes to the privileged only, a slice to all.
@@ -38,14 +39,11 @@ class Slice:
         uses = listed(self._questions)
         total, used = memory_bytes(self._questions.number("memory"))
         return GpuReading(
-            index=self._index,
-            uuid=self._uuid,
-            name=self._name,
-            mig_profile=self._profile,
+            self._identity,
             memory_kind=None if total is None else "device",
             memory_total_bytes=total,
             memory_used_bytes=used,
-            uses=joined([*by_parent, *(use for use, _ in uses)]),
+            uses=joined([*by_parent, *uses]),
             uses_unread=unread(self._questions),
         )
 

@@ -3,19 +3,18 @@
 import _ctypes
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
 from collector.failures import (
     FUNCTION_NOT_FOUND,
-    INSUFFICIENT_SIZE,
     LIBRARY_NOT_FOUND,
     NOT_FOUND,
     UNKNOWN,
     NvmlError,
 )
+from collector.rows import Rows
 
 WSL_LIBRARY = "/usr/lib/wsl/lib/libnvidia-ml.so.1"
 NOT_AVAILABLE = 2**64 - 1
@@ -25,12 +24,10 @@ DIRECT = hasattr(pynvml, "_nvmlGetFunctionPointer")
 
 Result = TypeVar("Result")
 NvmlCall = Callable[[], Any]
-_FIRST_ROWS = 64
-"""Room for this many processes is offered first, so that most lists take one call."""
+_NO_INSTANCE = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
+class _Number(NamedTuple):
     """A function of NVML that writes one value for one device.
 
     `names` are the function's C names, newest first: the first that the library has is called.
@@ -137,7 +134,7 @@ class Handle:
     def __init__(self, handle: Any, direct: bool = DIRECT) -> None:
         self._handle = handle
         self._direct = direct
-        self._lists: dict[str, Callable[..., Any]] = {}
+        self._lists: dict[str, Rows] = {}
 
     @classmethod
     def by_index(cls, index: int, direct: bool = DIRECT) -> "Handle":
@@ -202,28 +199,38 @@ class Handle:
 
     def processes(self, kind: str) -> list[tuple[int, int | None, int | None]]:
         """(pid, bytes or None, GPU instance or None) of all `Compute` or `Graphics` processes."""
-        if kind not in self._lists:
-            names = [f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2")]
-            self._lists[kind] = self._process_list(names)
-        instances = (0xFFFFFFFF, None)
-        return [
-            (
-                row.pid,
-                None if row.usedGpuMemory in (None, NOT_AVAILABLE) else row.usedGpuMemory,
-                None if row.gpuInstanceId in instances else row.gpuInstanceId,
-            )
-            for row in self._lists[kind]()
-        ]
+        names = [f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2")]
+        if not self._direct:
+            found = _asked(names[0], getattr(pynvml, names[0]), self._handle)
+            rows = [(row.pid, row.usedGpuMemory, row.gpuInstanceId) for row in found]
+        else:
+            if kind not in self._lists:
+                name, function = _function(tuple(names))
+                self._lists[kind] = Rows(
+                    name,
+                    pynvml.c_nvmlProcessInfo_v2_t,
+                    lambda rows, count: function(self._handle, count, rows),
+                )
+            rows = [row[:3] for row in self._lists[kind].read()]
+        return [(pid, _size(size), _instance(instance)) for pid, size, instance in rows]
 
     def process_utilization(self, since: int) -> list[tuple[int, int, int]]:
         """(pid, time, SM percent) of the samples the driver took after the time `since`.
 
         Times are the driver's, in microseconds. NvmlError NOT_FOUND when there is none.
         """
-        if "utilization" not in self._lists:
-            self._lists["utilization"] = self._utilization_list()
-        rows = self._lists["utilization"](since)
-        return [(row.pid, row.timeStamp, row.smUtil) for row in rows]
+        name = "nvmlDeviceGetProcessUtilization"
+        if not self._direct:
+            found = _asked(name, pynvml.nvmlDeviceGetProcessUtilization, self._handle, since)
+            return [(row.pid, row.timeStamp, row.smUtil) for row in found]
+        if name not in self._lists:
+            _, function = _function((name,))
+            self._lists[name] = Rows(
+                name,
+                pynvml.c_nvmlProcessUtilizationSample_t,
+                lambda rows, count, after: function(self._handle, rows, count, after),
+            )
+        return [row[:3] for row in self._lists[name].read(ctypes.c_ulonglong(since))]
 
     def _bind(self, number: _Number) -> NvmlCall:
         if not self._direct:
@@ -251,54 +258,6 @@ class Handle:
             wrapper = getattr(pynvml, name)
         return lambda: number.pick(_asked(name, wrapper, self._handle, *arguments))
 
-    def _process_list(self, names: list[str]) -> Callable[[], Any]:
-        if not self._direct:
-            wrapper = getattr(pynvml, names[0])
-            return lambda: _asked(names[0], wrapper, self._handle)
-        name, function = _function(tuple(names))
-        handle = self._handle
-        return _grown(
-            name,
-            pynvml.c_nvmlProcessInfo_v2_t,
-            lambda rows, count: function(handle, ctypes.byref(count), rows),
-        )
-
-    def _utilization_list(self) -> Callable[[int], Any]:
-        name = "nvmlDeviceGetProcessUtilization"
-        handle = self._handle
-        if not self._direct:
-            wrapper = pynvml.nvmlDeviceGetProcessUtilization
-            return lambda since: _asked(name, wrapper, handle, since)
-        _, function = _function((name,))
-        return _grown(
-            name,
-            pynvml.c_nvmlProcessUtilizationSample_t,
-            lambda rows, count, since: function(
-                handle, rows, ctypes.byref(count), ctypes.c_ulonglong(since)
-            ),
-        )
-
-
-def _grown(name: str, row: Any, ask: Callable[..., int]) -> Callable[..., Any]:
-    """A function that writes rows into an array, called again with a larger one when too small."""
-    rows = (row * _FIRST_ROWS)()
-    count = ctypes.c_uint()
-
-    def call(*arguments: int) -> Any:
-        nonlocal rows
-        code = INSUFFICIENT_SIZE
-        for _ in range(3):
-            count.value = len(rows)
-            code = ask(rows, count, *arguments)
-            if code != INSUFFICIENT_SIZE:
-                break
-            rows = (row * (2 * max(count.value, len(rows))))()
-        if code:
-            raise NvmlError(code, name)
-        return rows[: min(count.value, len(rows))]
-
-    return call
-
 
 def _function(names: tuple[str, ...]) -> tuple[str, Any]:
     """The first of `names` that the library has."""
@@ -316,6 +275,14 @@ def _asked(name: str, wrapper: Callable[..., Result], *arguments: Any) -> Result
         return wrapper(*arguments)
     except pynvml.NVMLError as error:
         raise NvmlError(_code(error), name) from None
+
+
+def _size(size: int | None) -> int | None:
+    return None if size == NOT_AVAILABLE else size
+
+
+def _instance(instance: int | None) -> int | None:
+    return None if instance == _NO_INSTANCE else instance
 
 
 def _code(error: Exception) -> int:

@@ -24,6 +24,21 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What a GPU or MIG slice is; None is not known.
+
+    `index` is NVML's, a slice's counts within its GPU. `pci_bus_id` is like `00000000:3B:00.0`.
+    """
+
+    index: int
+    uuid: str | None = None
+    name: str | None = None
+    pci_bus_id: str | None = None
+    mig_profile: str | None = None
+    slowdown_celsius: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GpuReading:
     """One GPU or MIG slice at one moment; None is not known, 0 is zero.
 
@@ -31,20 +46,15 @@ class GpuReading:
     could not be read; the list is empty then. Memory is in bytes, power in watts, clocks in MHz.
     """
 
-    index: int
+    identity: Identity
     state: State = "ok"
     reason: str | None = None
-    uuid: str | None = None
-    name: str | None = None
-    pci_bus_id: str | None = None
-    mig_profile: str | None = None
     memory_kind: MemoryKind | None = None
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
     utilization_percent: int | None = None
     memory_utilization_percent: int | None = None
     temperature_celsius: int | None = None
-    slowdown_celsius: int | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
     fan_percent: int | None = None

@@ -1,13 +1,13 @@
 """Readings and the clock become a snapshot in columns."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from collector.clock import Moment, WallOffset
 from collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
 from collector.idle import IdleTimes
 from collector.limits import MAX_GPUS, MAX_PROCESSES, largest
-from collector.readings import GpuReading, Picture, ProcessFacts
+from collector.readings import GpuReading, Identity, Picture, ProcessFacts
 from wire.check import MAX_WORDS
 from wire.document import VERSION, Scalars, Snapshot, Table
 
@@ -15,8 +15,7 @@ TICKS_PER_SECOND = 100
 """The kernel counts start times in hundredths of a second on all its platforms (USER_HZ)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """Where a sample comes from; each is asked once per sample, times are as in Moment."""
 
     clock: Callable[[], Moment]
@@ -26,8 +25,7 @@ class Sources:
     cost: Callable[[float, float], Scalars]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Who sends: the host's name, its boot, this run of the collector, its pace in seconds."""
 
     name: str
@@ -102,7 +100,7 @@ class Sampler:
         states: dict[str, tuple[str, float]],
         now: float,
     ) -> GpuRow:
-        key = gpu.uuid or f"{gpu.pci_bus_id}/{gpu.index}"
+        key = _key(gpu.identity)
         state, since = self._states.get(key, (None, now))
         states[key] = (gpu.state, since if state == gpu.state else now)
         idle = self._idle.observe(key, gpu.utilization_percent, now)
@@ -130,7 +128,7 @@ class Sampler:
         for number, row in enumerate(gpus):
             for use in sorted(row.gpu.uses, key=lambda use: use.pid):
                 known = facts.get(use.pid) or ProcessFacts(use.pid)
-                key = f"{row.gpu.uuid}/{use.pid}/{known.started_ticks}"
+                key = f"{_key(row.gpu.identity)}/{use.pid}/{known.started_ticks}"
                 idle = self._idle.observe(key, use.sm_percent, now)
                 ticks = known.started_ticks
                 started = None if ticks is None else ticks / TICKS_PER_SECOND
@@ -141,6 +139,10 @@ class Sampler:
                     started_at=self._offset.unix(started),
                     idle_since=self._offset.unix(idle),
                 )
+
+
+def _key(gpu: Identity) -> str:
+    return gpu.uuid or f"{gpu.pci_bus_id}/{gpu.index}"
 
 
 def _versions(picture: Picture) -> Scalars:

@@ -4,7 +4,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from queue import SimpleQueue
 
 from collector import nvml
@@ -206,7 +205,7 @@ class Watch:
             return absent
         if latest is not None and now.monotonic - latest.at <= self._timeout:
             return latest.reading
-        return replace(slot.identity, state="error", reason=self._why(slot, now))
+        return GpuReading(slot.identity, "error", self._why(slot, now))
 
     def _why(self, slot: Slot, now: Moment) -> str:
         """Why there is no reading of a GPU: its own call hangs, or another's before it."""
@@ -223,6 +222,6 @@ class Watch:
         unread: dict[str, list[str]] = {}
         for gpu in gpus:
             if gpu.uses_unread is not None:
-                unread.setdefault(gpu.uses_unread, []).append(str(gpu.index))
+                unread.setdefault(gpu.uses_unread, []).append(str(gpu.identity.index))
         for reason, indices in unread.items():
             yield f"processes of GPU {', '.join(indices)} not readable: {reason}"

@@ -1,0 +1,41 @@
+"""Which of the processes we know have ended, by one system call for all of them."""
+
+import os
+import select
+
+
+class Endings:
+    """Holds a pidfd for each process: it stays that process's when the pid is used again."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._pids: dict[int, int] = {}
+        self._descriptors: dict[int, int] = {}
+
+    def follow(self, pid: int) -> bool:
+        """Follow the process that bears `pid` now; False where the kernel does not let us."""
+        self.forget(pid)
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:  # it ended, no descriptors left, or a kernel before 5.3
+            return False
+        self._pids[descriptor] = pid
+        self._descriptors[pid] = descriptor
+        self._poll.register(descriptor, select.POLLIN)
+        return True
+
+    def follows(self, pid: int) -> bool:
+        """Whether `pid` is followed; when it is and is not in `ended`, it is the same process."""
+        return pid in self._descriptors
+
+    def ended(self) -> set[int]:
+        """The followed processes that have ended, zombies among them."""
+        return {self._pids[descriptor] for descriptor, _ in self._poll.poll(0)}
+
+    def forget(self, pid: int) -> None:
+        """Follow `pid` no more, if it was followed."""
+        descriptor = self._descriptors.pop(pid, None)
+        if descriptor is not None:
+            del self._pids[descriptor]
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
