@@ -63,18 +63,19 @@ def advance(
     in place.
     """
     patch: dict[str, Any] = {}
+    if "system" not in shown:  # its first time: also what is empty has to be there
+        for key in ("system", "collector", *TABLES):
+            shown[key], patch[key] = {}, {}
     for key, value in own.items():
         if type(value) is dict:
-            if changed := _scalars(shown.setdefault(key, {}), value, True):
+            if changed := _scalars(shown[key], value, True):
                 patch[key] = changed
         elif key not in shown or not same(shown[key], value):
             shown[key] = patch[key] = value
-    if changed := _scalars(shown.setdefault("system", {}), snapshot["system"], slow):
+    if changed := _scalars(shown["system"], snapshot["system"], slow):
         patch["system"] = changed
     for key in TABLES:
-        if (table := shown.get(key)) is None:
-            table = shown[key] = {}
-        if changed := _table(table, snapshot[key], key, slow):  # type: ignore[literal-required] # the keys of TABLES are members of Snapshot
+        if changed := _table(shown[key], snapshot[key], key, slow):  # type: ignore[literal-required] # the keys of TABLES are members of Snapshot
             patch[key] = changed
     if snapshot["gpus"] and shown["gpus"].get("use") != use:
         shown["gpus"]["use"] = patch.setdefault("gpus", {})["use"] = use

@@ -64,10 +64,6 @@ class Directory:
             self._own = own
             self._peers.clear()
 
-    def may_report(self, peer: str) -> bool:
-        """Whether anyone at this address (as the socket tells it) is heard at all."""
-        return bool(self.entries(peer))
-
     def entries(self, peer: str) -> tuple[str, ...]:
         """The entries that `peer` belongs to; with an empty list ("",) for one on loopback,
         which may report under any name."""

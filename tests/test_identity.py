@@ -1,0 +1,127 @@
+"""Who a peer is, without keys."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.identity import Directory, Resolver, own_addresses, plain_address, resolve
+
+
+def directory(*hosts: str, own_name: str = "", **known: list[str]) -> Directory:
+    """A directory of `hosts`; `known` is what each name resolves to, `own` this machine's."""
+    result = Directory(hosts, own_name)
+    result.learn_own(known.pop("own", []))
+    for host, addresses in known.items():
+        result.learn(host, addresses)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("node1", None),
+        ("", None),
+    ],
+)
+def test_an_address_has_one_usual_form(text: str, plain: str | None) -> None:
+    assert plain_address(text) == plain
+
+
+def test_a_host_is_the_entry_its_address_belongs_to_whatever_it_sends() -> None:
+    known = directory("node1", "node2", node1=["10.0.0.1"], node2=["10.0.0.2"])
+    assert known.name("10.0.0.1", "node2") == "node1"
+
+
+def test_all_addresses_of_a_name_are_its_own() -> None:
+    known = directory("node1", node1=["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.9"])
+    peers = ("10.0.0.1", "2001:db8::1", "10.0.0.9", "::ffff:10.0.0.1")
+    assert {known.name(peer, "x") for peer in peers} == {"node1"}
+
+
+def test_an_entry_may_be_an_address() -> None:
+    known = directory("10.0.0.1", "2001:DB8::1")
+    assert known.name("10.0.0.1", "node1") == "10.0.0.1"
+    assert known.name("2001:db8::1", "node1") == "2001:DB8::1"
+    assert known.names == ()
+
+
+def test_of_several_entries_with_one_address_the_one_that_is_sent_is_meant() -> None:
+    known = directory("a", "b", a=["10.0.0.1"], b=["10.0.0.1"])
+    assert [known.name("10.0.0.1", sent) for sent in ("a", "b", "c")] == ["a", "b", "a"]
+
+
+def test_an_address_of_no_entry_may_not_report() -> None:
+    known = directory("node1", node1=["10.0.0.1"])
+    assert known.name("10.0.0.3", "node1") is None
+    assert known.name("127.0.0.1", "node1") is None
+
+
+def test_with_an_empty_list_only_loopback_reports_each_under_its_own_name() -> None:
+    known = directory(own=["10.0.0.5"])
+    assert known.name("127.0.0.1", "any") == "any"
+    assert known.name("::1", "any") == "any"
+    assert known.name("10.0.0.5", "any") is None
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "10.0.0.5"])
+@pytest.mark.parametrize("entry", ["10.0.0.5", "127.0.1.1", "127.0.0.1"])
+def test_loopback_and_every_own_address_are_the_same_machine(peer: str, entry: str) -> None:
+    known = directory("me", "other", own=["10.0.0.5"], me=[entry], other=["10.0.0.6"])
+    assert known.name(peer, "whatever") == "me"
+
+
+def test_inside_the_process_is_this_machine_and_always_welcome() -> None:
+    assert directory().own_name("sent") == "sent"
+    assert directory("me", own=["10.0.0.5"], me=["10.0.0.5"]).own_name("sent") == "me"
+    assert directory("far", own_name="mine", far=["10.0.0.6"]).own_name("sent") == "mine"
+    assert directory("far", far=["10.0.0.6"]).own_name("sent") == "sent"
+
+
+def test_the_last_good_answer_is_kept() -> None:
+    known = directory("node1", node1=["10.0.0.1"])
+    known.learn("node1", [])
+    assert known.name("10.0.0.1", "x") == "node1"
+
+
+def test_a_name_that_moves_takes_its_right_along() -> None:
+    known = directory("node1", node1=["10.0.0.1"])
+    assert known.name("10.0.0.2", "node1") is None
+    known.learn("node1", ["10.0.0.2"])
+    assert known.name("10.0.0.2", "node1") == "node1"
+    assert known.name("10.0.0.1", "node1") is None
+
+
+@given(st.text())
+def test_no_peer_address_is_an_error(peer: str) -> None:
+    assert directory("node1", node1=["10.0.0.1"]).name(peer, "node1") in (None, "node1")
+
+
+def test_names_are_asked_for_in_threads_and_not_too_often() -> None:
+    found: dict[str, list[str]] = {}
+    done = threading.Event()
+
+    def learn(name: str, addresses: list[str]) -> None:
+        found[name] = addresses
+        if found.keys() == {"", "localhost", "no-such-name.invalid"}:
+            done.set()
+
+    resolver = Resolver(("localhost", "no-such-name.invalid"), learn)
+    assert resolver.refresh(100.0, 10.0)
+    assert done.wait(30.0)
+    assert "127.0.0.1" in found["localhost"] and found["no-such-name.invalid"] == []
+    assert not resolver.refresh(105.0, 10.0)
+
+
+def test_this_machine_has_addresses() -> None:
+    assert "127.0.0.1" in own_addresses()
+
+
+@pytest.mark.parametrize("name", ["", "." * 300, "a\0b", "ü" * 100])
+def test_a_name_that_cannot_be_one_has_no_address(name: str) -> None:
+    assert isinstance(resolve(name), list)
