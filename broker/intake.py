@@ -42,7 +42,7 @@ class Refusals:
         if logged_at is None and len(self._logged) >= _MAX_LOGGED:
             return
         self._logged[key] = now
-        log.warning("refused a message from %s: %s (%s)", peer, reason, detail)
+        log.warning("refused a message from %s: %s (%s)", peer, reason, ascii(detail)[1:-1])
         if len(self._logged) == _MAX_LOGGED:
             log.warning("further refusals are only counted, see broker.refused")
 
