@@ -24,6 +24,7 @@ let drawnAllAt = -Infinity;
 let planned = false;
 let wasLive = false;
 let started = false;
+let assets = /** @type {string | undefined} */ (undefined);
 
 const clock = () => performance.now() / 1000;
 const link = new Link(
@@ -121,11 +122,11 @@ function about() {
       : html`<span>refused messages: ${refused.join(", ")}</span>`}`;
 }
 
-/** Whether the server has other files than those this page was loaded from. */
+/** Whether the server's files have changed since this page was loaded. */
 function outdated() {
-  const own = /\/a\/([^/]+)\/main\.js/.exec(import.meta.url)?.[1];
   const current = store.fleet?.web?.assets;
-  return own !== undefined && own !== "dev" && current !== undefined && own !== current;
+  assets ??= current;
+  return current !== assets;
 }
 
 /**

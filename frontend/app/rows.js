@@ -25,8 +25,9 @@ export function tableProblem(host, name) {
   if (length === undefined) {
     return columns.length === 0 ? null : `${name} are not shown: no column ${key}`;
   }
-  const odd = columns.find((column) => table[column]?.length !== length);
-  if (odd === undefined) return null;
+  let odd = null;
+  for (const column of columns) if (table[column]?.length !== length) odd ??= column;
+  if (odd === null) return null;
   return `${name} are not shown: ${odd} has ${table[odd]?.length ?? "no"} rows, ${key} ${length}`;
 }
 
@@ -37,7 +38,7 @@ export function tableProblem(host, name) {
  * @param {string[] | null | undefined} throttle
  */
 export function isHot(temperature, slowdown, throttle) {
-  if (throttle?.some((word) => /thermal/i.test(word))) return true;
+  if (throttle != null && throttle.length > 0 && /thermal/i.test(throttle.join())) return true;
   return temperature != null && slowdown != null && temperature >= slowdown - HOT_MARGIN_CELSIUS;
 }
 

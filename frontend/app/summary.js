@@ -55,13 +55,13 @@ export function summarize(name, host, now) {
  * @param {number} now
  */
 function countGpus(summary, gpus, now) {
-  const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
+  const parents = gpus.parent ?? [];
   let utilization = 0;
   let measured = 0;
   gpus.index.forEach((index, row) => {
     const use = gpus.use?.[row];
     const state = gpus.state[row];
-    if (!parents.has(row)) summary.gpus += 1;
+    if (!parents.includes(row)) summary.gpus += 1;
     if (use === "free") summary.free += 1;
     else if (use === "busy") summary.busy += 1;
     else if (use === "held_idle") {
@@ -95,8 +95,11 @@ function countGpus(summary, gpus, now) {
 function modelsOf(gpus) {
   /** @type {Set<string>} */
   const models = new Set();
+  let last = /** @type {string | null} */ (null);
   gpus.name?.forEach((name, row) => {
-    if (name !== null && gpus.parent?.[row] == null) models.add(model(name));
+    if (name === null || name === last || gpus.parent?.[row] != null) return;
+    models.add(model(name));
+    last = name;
   });
   return [...models].join(" + ");
 }

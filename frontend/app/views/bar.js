@@ -39,6 +39,7 @@ export function choices(view, totals, overview, choose, toggleUsers) {
       ([show, words, number]) => html`<button type="button" aria-pressed=${view.show === show}
         @click=${() => choose({ show })}>${words}${number ? html` <span class="number">${count(number)}</span>` : nothing}</button>`,
     )}</div>
+    <button type="button" class="users-toggle" @click=${toggleUsers}>Users</button>
     <div class="group" role="group" aria-label="Which number">${METRICS.map(
       ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
         @click=${() => choose({ metric })}>${words}</button>`,
@@ -48,6 +49,5 @@ export function choices(view, totals, overview, choose, toggleUsers) {
       choose({ sort: /** @type {Sort} */ (select.value) });
     }}>${SORTS.map(
       ([sort, words]) => html`<option value=${sort} .selected=${view.sort === sort}>${words}</option>`,
-    )}</select></label>
-    <button type="button" class="users-toggle" @click=${toggleUsers}>Users</button>`;
+    )}</select></label>`;
 }

@@ -22,7 +22,7 @@ export function cell(gpu, { metric, live, dim, now }) {
   const { step } = reading(gpu, metric);
   const fill = memoryShare(gpu);
   const ramp = kind === "busy" && live ? (step === null ? "unmeasured" : `step${step}`) : "";
-  return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}" title=${hover(gpu)}
+  return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}" title=${hover(gpu, now)}
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
       ? nothing
       : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.hot && live
@@ -51,8 +51,11 @@ function content(gpu, metric, now) {
     return { kind: "free", first: "free", second: html`${size(gpu.memoryTotalMib)}<span class="wide"> GiB</span>` };
   }
   if (gpu.use === "held_idle") {
-    const idle = html`<span class="wide">idle </span>${since(gpu.idleSince, now)}`;
-    return { kind: "idle", first: metric === "util" ? idle : words, second: usersOf(gpu) || "no process" };
+    const held = since(gpu.idleSince, now);
+    const first = metric === "util"
+      ? html`<span class="wide">idle </span>${held}`
+      : html`${words} <small>${held}</small>`;
+    return { kind: "idle", first, second: usersOf(gpu) || "no process" };
   }
   const first = words === DASH ? (gpu.profile ?? DASH) : words;
   return { kind: "busy", first, second: usersOf(gpu) };
@@ -66,14 +69,18 @@ function since(at, now) {
   return at === null ? "" : shortSpan(now - at);
 }
 
-/** @param {GpuRow} gpu */
-function hover(gpu) {
+/**
+ * @param {GpuRow} gpu
+ * @param {number} now
+ */
+function hover(gpu, now) {
   const lines = [
     `GPU ${gpu.label} ${gpu.name ?? ""} ${gpu.profile ?? ""}`.trim(),
     `${percent(gpu.utilization)}, ${gib(gpu.memoryUsedMib)} of ${size(gpu.memoryTotalMib)} GiB, `
       + `${celsius(gpu.temperature)}, ${watts(gpu.power)}`,
     ...gpu.processes.map((process) => `${process.user || "–"}: ${process.command ?? "–"}`),
   ];
+  if (gpu.use === "held_idle") lines.push(`held without use for ${since(gpu.idleSince, now)}`);
   if (gpu.reason !== null) lines.push(gpu.reason);
   if (gpu.throttle.length > 0) lines.push(`slowed down: ${gpu.throttle.join(", ")}`);
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");

@@ -27,7 +27,7 @@ export function summaryTiles(totals, overview, show, goTo) {
     <div class="tile">
       <h2>Utilization</h2>
       <p class="big">${count(totals.utilization_percent)}<small>%</small></p>
-      <p class="sub">mean · ${count(totals.gpus_busy)} busy</p>
+      <p class="sub" title="mean of the live GPUs that report it">${count(totals.gpus_busy)} busy</p>
     </div>
     <div class="tile">
       <h2>GPU memory</h2>
