@@ -19,6 +19,7 @@ from web.framing import (
     TEXT,
     BadFrame,
     close_frame,
+    encode_document,
     encode_json,
     frame,
     read_frames,
@@ -56,6 +57,22 @@ def test_a_msgpack_frame_is_binary_msgpack() -> None:
     data = MSGPACK.frame(MESSAGE)
     assert data[0] == 0x82
     assert unpack_trusted(data[2:]) == MESSAGE
+
+
+KEYS = st.text(max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4), st.dictionaries(KEYS, VALUES, max_size=4))
+def test_a_document_made_host_by_host_is_the_same_json(rest: Any, hosts: Any) -> None:
+    document = {key: value for key, value in rest.items() if key != "hosts"} | {"hosts": hosts}
+    assert encode_document(document) == encode_json(document)
+    message = {"type": "fleet", "sequence": 3, "fleet": document}
+    assert JSON.encode(message) == encode_json(message)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

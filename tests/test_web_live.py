@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import resource
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -72,6 +73,36 @@ async def test_the_first_known_subprotocol_is_taken() -> None:
         offered = ("gpu-monitor.v9", DEFLATE.protocol, JSON.protocol)
         async with house.client.ws_connect(house.root + "ws", protocols=offered) as socket:
             assert socket.protocol == DEFLATE.protocol
+
+
+async def test_an_empty_offer_of_subprotocols_is_none() -> None:
+    async with web_house() as house:
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        writer.write(handshake(Sec_WebSocket_Protocol=" , "))
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 101") and b"Protocol:" not in head
+
+
+async def test_without_a_file_to_spare_new_viewers_are_refused_and_others_stay() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with web_house() as house, house.watch() as old:
+        viewer = Follower(old)
+        await viewer.hear()
+        # A connection of the client's that is open already: only the server's duplicate fails.
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"}")
+        spare = os.dup(0)
+        os.close(spare)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+            writer.write(handshake())
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503")
+            await viewer.hear()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        writer.close()
 
 
 async def test_only_unknown_subprotocols_are_refused_with_the_list() -> None:

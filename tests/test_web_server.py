@@ -76,9 +76,13 @@ async def test_no_cache_keeps_data(path: str) -> None:
         assert response.content_type == "application/json"
 
 
-@pytest.mark.parametrize("base", ["", "gpus/"])
-async def test_with_a_base_path_everything_is_served_with_and_without_it(base: str) -> None:
-    async with web_house(base_path="/gpus") as house:
+@pytest.mark.parametrize("base_path", ["/gpus", "/lab/gpus", "/a", "/api"])
+@pytest.mark.parametrize("kept", [True, False])
+async def test_with_a_base_path_everything_is_served_with_and_without_it(
+    base_path: str, kept: bool
+) -> None:
+    base = base_path[1:] + "/" if kept else ""
+    async with web_house(base_path=base_path) as house:
         await house.show()
         for path in ("", "readyz", "api/v1/fleet", "api/v1/free", "a/dev/favicon.svg"):
             async with house.client.get(house.root + base + path) as response:
@@ -117,7 +121,7 @@ async def test_what_is_not_there_is_told_as_json(path: str) -> None:
     async with web_house() as house:
         status, answer = await house.get(path)
         assert (status, answer["error"]) == (404, "Not Found")
-        assert "api/v1/fleet" in answer["hint"]
+        assert "api/v1/ with fleet" in answer["hint"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -169,6 +173,13 @@ async def test_what_is_no_http_is_refused_without_a_line_in_the_log(
         answer = await raw(house, request_bytes)
         assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
     assert [r for r in caplog.records if r.name == "web.http"] == []
+
+
+async def test_head_is_answered_like_get_without_a_body() -> None:
+    async with web_house() as house:
+        for path in ("", "healthz", "api/v1/fleet"):
+            async with house.client.head(house.root + path) as response:
+                assert (response.status, await response.read()) == (200, b"")
 
 
 async def test_a_failure_of_ours_is_told_as_json_and_logged(

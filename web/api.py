@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from .following import Document, Following
-from .framing import encode_json
+from .framing import encode_document, encode_json
 from .free import Offer, Wanted, find
 
 _COMPRESS_FROM_BYTES = 1024
@@ -62,7 +62,7 @@ class Api:
         """The document, encoded once however many ask for the same."""
         document = self._following.document
         if self._encoded is None or self._encoded[0] is not document:
-            work = asyncio.to_thread(encode_json, document)
+            work = asyncio.to_thread(encode_document, document)
             self._encoded = (document, asyncio.get_running_loop().create_task(work))
         return respond_bytes(request, await asyncio.shield(self._encoded[1]))
 

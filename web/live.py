@@ -40,7 +40,11 @@ class Live:
         old = request.transport
         if old is not None and not old.is_closing():
             viewer = self._hub.greet(address)
-            connection = old.get_extra_info("socket").dup()
+            try:
+                connection = old.get_extra_info("socket").dup()
+            except OSError as error:
+                reason = f"no place for a viewer: {error.strerror}"
+                raise Wrong(503, reason, "raise the server's limit of open files") from None
             # Closes aiohttp's descriptor only; the connection lives on in its duplicate.
             old.abort()
             loop = asyncio.get_running_loop()
@@ -78,7 +82,7 @@ def accept(request: web.BaseRequest, encoding: Encoding) -> bytes:
         b"Connection: Upgrade",
         b"Sec-WebSocket-Accept: " + digest,
     ]
-    if "Sec-WebSocket-Protocol" in headers:
+    if any(encoding.protocol in offer for offer in headers.getall("Sec-WebSocket-Protocol", [])):
         lines.append(b"Sec-WebSocket-Protocol: " + encoding.protocol.encode())
     return b"\r\n".join([*lines, b"", b""])
 

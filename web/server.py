@@ -27,7 +27,7 @@ error in their console, and the page opens no windows."""
 
 MAX_BODY_BYTES = 1024
 _HINTS = {
-    404: "the paths are: ., ws, healthz, readyz, api/v1/fleet, hosts/NAME, users, free",
+    404: "there are ., ws, healthz, readyz and api/v1/ with fleet, hosts/NAME, users, free",
     405: "only GET and HEAD are answered here",
 }
 
@@ -35,7 +35,7 @@ _HINTS = {
 def make_app(page: "Page", api: Api, live: Live, base_path: str) -> web.Application:
     """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not."""
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
-    for base in dict.fromkeys(("", base_path)):
+    for base in dict.fromkeys((base_path, "")):
         app.router.add_get(f"{base}/", page.index)
         app.router.add_get(f"{base}/ws", live.handle, allow_head=False)
         app.router.add_get(f"{base}/a/{{hash}}/{{name:.+}}", page.file)
