@@ -105,12 +105,12 @@ class Device:
 
     def _read_slow(self, now: float) -> None:
         stagger = self.identity.index % 5 if self._slow_at is None else 0
-        self._slow_at = now - stagger
         divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self._handle.mig_enabled)
         if bool(divided) != (self._slices is not None):
             self._questions = Questions(self._handle, self.trace)  # it answers other questions now
         self._slices = self._find_slices() if divided else None
         self._slow = {key: self._questions.number(key) for key in _SLOW}
+        self._slow_at = now - stagger
 
     def _find_slices(self) -> list[Slice]:
         name = "nvmlDeviceGetMigDeviceHandleByIndex"

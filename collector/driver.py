@@ -123,6 +123,12 @@ class Driver:
             self._count_at = now + COUNT_SECONDS
             self._changed = self._look_for_change()
 
+    def close(self) -> None:
+        """Close NVML; with no thread in a call only."""
+        if self._is_open:
+            self._is_open = False
+            nvml.close_library()
+
     def _is_closed(self) -> bool:
         failures = (slot.device.failure for slot in self.slots if slot.device is not None)
         return any(failure is not None and failure.code in CLOSED for failure in failures)

@@ -198,7 +198,10 @@ class Handle:
         return number.names[0], self._bind(number)
 
     def processes(self, kind: str) -> list[tuple[int, int | None, int | None]]:
-        """(pid, bytes or None, GPU instance or None) of all `Compute` or `Graphics` processes."""
+        """(pid, bytes or None, GPU instance or None) of each process.
+
+        `kind` is Compute, MPSCompute or Graphics: NVML has a list for each.
+        """
         names = [f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2")]
         if not self._direct:
             found = _asked(names[0], getattr(pynvml, names[0]), self._handle)

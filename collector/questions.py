@@ -40,11 +40,8 @@ class Questions:
 
     def ask(self, key: str, function: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """The answer of `call`, which is NVML's `function`; `key` names the question."""
-        failure = self.failures.get(key)
-        if failure is not None:
-            if failure.code in UNSUPPORTED:
-                return None
-            del self.failures[key]
+        if self.failures and self._is_unsupported(key):
+            return None
         self._trace.calling = function
         try:
             return call(*arguments)
@@ -53,3 +50,11 @@ class Questions:
                 raise
             self.failures[key] = error
             return None
+
+    def _is_unsupported(self, key: str) -> bool:
+        failure = self.failures.get(key)
+        if failure is None:
+            return False
+        if failure.code not in UNSUPPORTED:
+            del self.failures[key]  # it may answer this time
+        return failure.code in UNSUPPORTED

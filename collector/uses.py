@@ -1,4 +1,4 @@
-"""Which processes are on a device: NVML's lists of compute and graphics, joined by pid."""
+"""Which processes are on a device: NVML's lists of them, joined by pid."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from collector.shares import Shares
 
 _KINDS: tuple[tuple[str, str, UseType], ...] = (
     ("Compute", "nvmlDeviceGetComputeRunningProcesses", "C"),
+    ("MPSCompute", "nvmlDeviceGetMPSComputeRunningProcesses", "C"),
     ("Graphics", "nvmlDeviceGetGraphicsRunningProcesses", "G"),
 )
 
@@ -23,7 +24,7 @@ class Listed(NamedTuple):
 
 
 def listed(questions: Questions) -> list[Listed]:
-    """All that the device's lists hold; processes of MPS stand among the compute ones."""
+    """All that the device's lists hold; a client of MPS (many share one context) computes."""
     return [
         Listed(pid, type_, size, instance)
         for kind, function, type_ in _KINDS

@@ -1,16 +1,18 @@
 """NVML behind a deadline: its calls run in threads, and what hangs is named, not waited for."""
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
-from collector import nvml
 from collector.clock import Moment
 from collector.driver import Driver, Slot
 from collector.questions import Trace
 from collector.readings import GpuReading, Picture
+
+log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 0.05
 """A GPU that takes longer is read by a worker of its own, so that it delays no other."""
@@ -38,11 +40,12 @@ class Worker:
         self.slot: Slot | None = None
         self.since = 0.0
         self._said = (0.0, "")
+        self._fault = ""
         self._jobs: SimpleQueue[Callable[[Worker], None] | None] = SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def post(self, job: "Callable[[Worker], None]") -> None:
-        """Do `job`, which must raise nothing; the worker must be idle."""
+        """Do `job`; the worker must be idle."""
         self.idle.clear()
         self._jobs.put(job)
 
@@ -67,7 +70,12 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job(self)
+            try:
+                job(self)
+            except Exception as error:  # a fault of ours costs this reading, not all later ones
+                if repr(error) != self._fault:
+                    self._fault = repr(error)
+                    log.exception("a GPU could not be read")
             self.idle.set()
 
 
@@ -117,7 +125,7 @@ class Watch:
     def close(self) -> None:
         """End the threads that do not hang; NVML is closed if none does."""
         if self._shared.idle.is_set() and self._others_idle():
-            self._shared.post(lambda _: nvml.close_library())
+            self._shared.post(lambda _: self._driver.close())
             self._shared.idle.wait(self._patience)
         for worker in (self._shared, *self._own.values()):
             worker.end()
@@ -211,7 +219,7 @@ class Watch:
         """Why there is no reading of a GPU: its own call hangs, or another's before it."""
         shared = self._shared.stuck(now)
         own = self._own.get(slot.key)
-        return (own and own.stuck(now)) or shared or "not read yet"
+        return (own and own.stuck(now)) or shared or "not read"
 
     def _problems(self, gpus: tuple[GpuReading, ...], now: Moment) -> Iterator[str]:
         if self._driver.problem is not None:

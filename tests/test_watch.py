@@ -1,0 +1,216 @@
+"""NVML behind a deadline: slow and hung calls, in real threads."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from fake_nvml import FakeNvml
+from fake_nvml.scenario import Call, Gpu, Scenario
+from fake_nvml.scenario import Driver as Machine
+
+from collector.clock import Moment, moment
+from collector.driver import Driver
+from collector.readings import GpuReading, Picture
+from collector.watch import QUICK_READINGS, Watch
+
+PATIENCE = 0.4
+TIMEOUT = 1.2
+DEADLINE = 20.0
+GPUS = [Gpu(uuid=f"GPU-{number}", utilization_percent=10 + number) for number in range(4)]
+HANG = Call("nvmlDeviceGetTemperature", hang=True, gpu=2)
+
+
+@pytest.fixture
+def watch(fake_nvml: FakeNvml) -> Iterator[Watch]:
+    fake_nvml.write(Scenario(GPUS))
+    watch = Watch(Driver(), PATIENCE, TIMEOUT)
+    yield watch
+    watch.close()
+    fake_nvml.close()  # lets hung calls return
+
+
+def read_until(watch: Watch, fulfilled: Callable[[Picture], bool]) -> Picture:
+    """Read as a sampler does until the picture is as wanted."""
+    give_up_at = time.monotonic() + DEADLINE
+    while time.monotonic() < give_up_at:
+        picture = watch.read(moment())
+        if fulfilled(picture):
+            return picture
+        time.sleep(0.05)
+    raise AssertionError(f"never seen; last was {picture}")
+
+
+def states(picture: Picture) -> list[str]:
+    return [gpu.state for gpu in picture.gpus]
+
+
+def uses(picture: Picture) -> list[int | None]:
+    return [gpu.utilization_percent for gpu in picture.gpus]
+
+
+def workers() -> int:
+    return sum(thread.name.startswith("nvml") for thread in threading.enumerate())
+
+
+def later(seconds: float) -> Moment:
+    now = moment()
+    return Moment(now.monotonic + seconds, now.boottime + seconds, now.wall + seconds)
+
+
+def test_the_first_picture_is_whole(watch: Watch) -> None:
+    picture = watch.read(moment())
+
+    assert uses(picture) == [10, 11, 12, 13]
+    assert picture.problems == ()
+    assert picture.driver_version is not None
+
+
+def test_one_thread_reads_all_gpus(watch: Watch) -> None:
+    for _ in range(3):
+        watch.read(moment())
+
+    assert workers() == 1
+
+
+def test_no_driver_is_a_picture_with_a_problem(fake_nvml: FakeNvml, watch: Watch) -> None:
+    fake_nvml.write(Scenario(driver=Machine(init_error="DRIVER_NOT_LOADED")))
+
+    picture = watch.read(moment())
+
+    assert picture.gpus == ()
+    assert len(picture.problems) == 1 and "driver not loaded" in picture.problems[0]
+
+
+def test_a_hung_gpu_costs_its_own_values_only(fake_nvml: FakeNvml, watch: Watch) -> None:
+    watch.read(moment())
+    fake_nvml.write(
+        Scenario([Gpu(uuid=f"GPU-{n}", utilization_percent=50) for n in range(4)], calls=[HANG])
+    )
+
+    first = watch.read(moment())
+    picture = read_until(watch, lambda picture: picture.gpus[2].state == "error")
+
+    assert uses(first) == [50, 50, 12, 50]  # the others go on in the very same sample
+    assert uses(picture) == [50, 50, None, 50]
+    assert picture.gpus[2].reason is not None
+    assert "stuck in nvmlDeviceGetTemperature of GPU 2 since" in picture.gpus[2].reason
+    assert picture.gpus[2].identity.uuid == "GPU-2"
+    assert picture.problems == (picture.gpus[2].reason,)
+    assert workers() == 2
+
+
+def test_a_hang_is_named_with_one_text_as_long_as_it_lasts(
+    fake_nvml: FakeNvml, watch: Watch
+) -> None:
+    watch.read(moment())
+    fake_nvml.write(Scenario(GPUS, calls=[HANG]))
+    picture = read_until(watch, lambda picture: bool(picture.problems))
+
+    texts = {watch.read(moment()).problems for _ in range(5)}
+
+    assert texts == {picture.problems}
+
+
+def test_reading_takes_its_patience_at_most(fake_nvml: FakeNvml, watch: Watch) -> None:
+    everything = Call("nvmlDevice*", hang=True)
+    watch.read(moment())
+    fake_nvml.write(Scenario(GPUS, calls=[everything]))
+    stopped: list[bool] = []
+
+    reader = threading.Thread(target=lambda: stopped.append(bool(watch.read(moment()))))
+    reader.start()
+    reader.join(DEADLINE)
+
+    assert stopped == [True]
+
+
+def test_a_gpu_that_answers_again_is_ok_again(fake_nvml: FakeNvml, watch: Watch) -> None:
+    watch.read(moment())
+    fake_nvml.write(Scenario(GPUS, calls=[HANG]))
+    read_until(watch, lambda picture: picture.gpus[2].state == "error")
+    fake_nvml.write(Scenario(GPUS))
+
+    picture = read_until(watch, lambda picture: states(picture) == ["ok"] * 4)
+
+    assert picture.problems == ()
+    read_until(watch, lambda _: workers() == 1)
+
+
+def test_a_driver_that_hangs_as_a_whole_costs_no_more_threads_than_gpus_and_one(
+    fake_nvml: FakeNvml, watch: Watch
+) -> None:
+    watch.read(moment())
+    fake_nvml.write(Scenario(GPUS, calls=[Call("nvmlDeviceGetUtilizationRates", hang=True)]))
+
+    picture = read_until(watch, lambda picture: states(picture) == ["error"] * 4)
+
+    assert workers() <= len(GPUS) + 1
+    assert all(gpu.utilization_percent is None for gpu in picture.gpus)
+    assert all(gpu.reason and "stuck in nvmlDeviceGet" in gpu.reason for gpu in picture.gpus)
+
+
+def test_a_hung_opening_is_named(fake_nvml: FakeNvml, watch: Watch) -> None:
+    fake_nvml.write(Scenario(GPUS, calls=[Call("nvmlInit*", hang=True)]))
+
+    picture = read_until(watch, lambda picture: bool(picture.problems))
+
+    assert picture.gpus == ()
+    assert "NVML stuck in nvmlInit since" in picture.problems[0]
+    assert workers() == 1
+
+
+def test_a_slow_gpu_gets_a_worker_of_its_own_until_it_is_quick(
+    fake_nvml: FakeNvml, watch: Watch
+) -> None:
+    watch.read(moment())
+    slow = Call("nvmlDeviceGetPowerUsage", delay_ms=80, gpu=1)
+    fake_nvml.write(Scenario(GPUS, calls=[slow]))
+    read_until(watch, lambda _: workers() == 2)
+
+    with_slow = watch.read(moment())
+    fake_nvml.write(Scenario(GPUS))
+    for _ in range(QUICK_READINGS):
+        watch.read(moment())
+    read_until(watch, lambda _: workers() == 1)
+
+    assert uses(with_slow) == [10, 11, 12, 13]
+    assert with_slow.problems == ()
+
+
+def test_a_value_older_than_the_timeout_is_never_shown(fake_nvml: FakeNvml, watch: Watch) -> None:
+    watch.read(moment())
+    fake_nvml.write(Scenario(GPUS, calls=[HANG]))
+    watch.read(moment())
+
+    young: GpuReading = watch.read(later(TIMEOUT - 1)).gpus[2]
+    old: GpuReading = watch.read(later(TIMEOUT + 1)).gpus[2]
+
+    assert (young.state, young.utilization_percent) == ("ok", 12)
+    assert (old.state, old.utilization_percent) == ("error", None)
+
+
+def test_lists_of_processes_that_fail_are_one_problem_for_all_gpus(
+    fake_nvml: FakeNvml, watch: Watch
+) -> None:
+    kinds = ("Compute", "MPSCompute", "Graphics")
+    calls = [Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION") for kind in kinds]
+    fake_nvml.write(Scenario(GPUS, calls=calls))
+
+    (problem,) = watch.read(moment()).problems
+
+    assert problem.startswith("processes of GPU 0, 1, 2, 3 not readable: no permission")
+
+
+def test_a_closed_watch_leaves_no_thread_and_no_open_library(
+    fake_nvml: FakeNvml, watch: Watch
+) -> None:
+    watch.read(moment())
+
+    watch.close()
+
+    for thread in threading.enumerate():
+        if thread.name.startswith("nvml"):
+            thread.join(DEADLINE)
+    assert workers() == 0
+    assert fake_nvml.calls("nvmlShutdown") == 1
