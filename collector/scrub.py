@@ -9,7 +9,7 @@ from collector.settings import Commands
 HIDDEN = "***"
 MAX_CHARACTERS = 200
 MAX_CHARACTERS_FULL = 1000
-_MAX_READ = 16_384
+_MAX_READ = 4096
 """Characters of a command line that are looked at; a hostile one has megabytes."""
 
 _INTERPRETER = re.compile(r"(python|pypy|perl|ruby|node|julia|Rscript|(ba|da|z|k)?sh)[\d.]*w?")
@@ -29,9 +29,11 @@ _SECRET_WORDS = frozenset(
 _LAST_WORDS = frozenset({"key", "connection", "connectionstring", "netrc", "login"})
 """Words that mean a secret only where a name ends in them: api_key, but not key_dim."""
 
+_WITHIN = re.compile(r"password|passwd|passphrase|secret|credential|apikey|token$", re.IGNORECASE)
+"""Also where the words run together, as in PGPASSWORD."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PAIR = re.compile(
-    r"""(?P<name>[A-Za-z_][\w.-]*)["']?\s*(?P<sign>=|:(?!//))\s*"""
+    r"""(?<![\w.-])(?P<name>[A-Za-z_][\w.-]*)["']?\s*(?P<sign>=|:(?!//))\s*"""
     r"""(?P<value>"[^"]*"|'[^']*'|(?:(?:Bearer|Basic|Token)\s+)?[^\s"'&,;}]+)"""
 )
 _SHORT_OPTIONS = {
@@ -56,7 +58,7 @@ _SHORT_OPTIONS = {
 """Programs with a one-letter option for a secret, attached or as the next argument."""
 
 _SECRETS = re.compile(
-    r"(?:sk|pk|rk)[-_](?:[A-Za-z]+[-_])*[A-Za-z0-9]{12,}[A-Za-z0-9_-]*"  # OpenAI, Stripe, ...
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)[-_][\w-]{16,}"  # OpenAI, Stripe and many others
     r"|hf_[A-Za-z0-9]{8,}|nvapi-[\w-]{8,}|gsk_\w{8,}|r8_\w{8,}|xai-\w{8,}|co_\w{20,}"
     r"|gh[opusr]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|gl[a-z]{2,4}-[\w-]{20,}"
     r"|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|SG\.[\w-]{8,}\.[\w-]{8,}"
@@ -65,11 +67,11 @@ _SECRETS = re.compile(
     r"|lin_api_\w{8,}|secret_\w{20,}|tskey-[\w-]{8,}|dapi[0-9a-f]{16,}|key-[0-9a-f]{16,}"
     r"|eyJ[\w-]{6,}\.[\w-]{4,}(?:\.[\w-]*)?|AGE-SECRET-KEY-\w+"
     r"|-----BEGIN[^-]*PRIVATE KEY-----.*"
-    r"|(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])",
+    r"|[0-9a-fA-F]{32,}(?![0-9A-Za-z]))",
     re.DOTALL,
 )
 _DENSE = re.compile(r"(?<![\w/.])(?=[^\s]*[0-9])(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9+=]{32,}")
-_URL_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s@]*@")
+_URL_LOGIN = re.compile(r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s@]*@")
 _BEARER = re.compile(r"\b(?P<kind>Bearer|Basic|Negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 _HOME = re.compile(r"(?:/[\w.-]+)*/home/[^/\s:'\"]+|/Users/[^/\s:'\"]+|(?<![\w.-])/root(?=/|\s|$)")
 
@@ -104,12 +106,13 @@ def clean(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def _within_limit(argv: Sequence[str]) -> list[str]:
-    words, left = [], _MAX_READ
-    for word in argv:
-        if left <= 0:
-            break
-        words.append(word[:left])
+    """The arguments that fit whole: half a secret might not look like one."""
+    words, left = [argv[0][:_MAX_READ]], _MAX_READ - len(argv[0])
+    for word in argv[1:]:
         left -= len(word)
+        if left < 0:
+            break
+        words.append(word)
     return words
 
 
@@ -168,7 +171,9 @@ def _is_secret(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words:
         return False
-    return not _SECRET_WORDS.isdisjoint(words) or words[-1] in _LAST_WORDS
+    if not _SECRET_WORDS.isdisjoint(words) or words[-1] in _LAST_WORDS:
+        return True
+    return _WITHIN.search(name) is not None
 
 
 def _scrub_text(text: str) -> str:
