@@ -97,6 +97,8 @@ async def run(
     finally:
         if subscriber is not None:
             subscriber.close()
+        for site in runner.sites:
+            await site.stop()
         await hub.close()
         await runner.cleanup()
         if own_context is not None:
