@@ -1,10 +1,6 @@
 // Which hosts and GPUs a view shows: words that must all be found, and one of five kinds; pure.
 
-/**
- * @typedef {import("./types.js").GpuRow} GpuRow
- * @typedef {import("./types.js").HostSummary} HostSummary
- * @typedef {import("./types.js").View} View
- */
+/** @import { GpuRow, HostSummary, View } from "./types.js" */
 
 /**
  * The words of a query, folded for comparison.

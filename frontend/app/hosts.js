@@ -3,10 +3,8 @@
 import { match, wordsOf } from "./filter.js";
 import { Row } from "./row.js";
 
-/**
- * @typedef {import("./store.js").Store} Store
- * @typedef {import("./types.js").View} View
- */
+/** @import { Store } from "./store.js" */
+/** @import { View } from "./types.js" */
 
 const MARGIN = "300px 0px";
 const ORDER_SECONDS = 5;

@@ -12,7 +12,7 @@ import { choices } from "./views/bar.js";
 import { banner, pill } from "./views/link.js";
 import { summaryTiles } from "./views/summary.js";
 
-/** @typedef {import("./types.js").View} View */
+/** @import { View } from "./types.js" */
 
 const REDRAW_SECONDS = 15;
 const THEMES = ["auto", "light", "dark"];

@@ -1,11 +1,6 @@
 // In which order hosts and users stand; pure.
 
-/**
- * @typedef {import("./types.js").HostSummary} HostSummary
- * @typedef {import("./types.js").Sort} Sort
- * @typedef {import("./types.js").User} User
- * @typedef {import("./types.js").UserSort} UserSort
- */
+/** @import { HostSummary, Sort, User, UserSort } from "./types.js" */
 
 const natural = new Intl.Collator("en", { numeric: true });
 

@@ -1,6 +1,6 @@
 // RFC 7396 merge patches on a JSON document; pure but for the target, which is changed in place.
 
-/** @typedef {import("./types.js").Json} Json */
+/** @import { Json } from "./types.js" */
 /** @typedef {Record<string, Json>} Members */
 
 /**

@@ -2,10 +2,7 @@
 
 import { celsius, gib, percent, watts } from "./format.js";
 
-/**
- * @typedef {import("./types.js").GpuRow} GpuRow
- * @typedef {import("./types.js").Metric} Metric
- */
+/** @import { GpuRow, Metric } from "./types.js" */
 
 /** Steps 1 to 4 of the ramp end below these shares; 0 % is step 0, what is above is step 5. */
 const BOUNDS_PERCENT = [20, 45, 70, 90];

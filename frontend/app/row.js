@@ -4,9 +4,14 @@ import { nothing, render } from "./vendor/lit-html.js";
 import { sentence } from "./summary.js";
 import { closedRow, openRow } from "./views/host.js";
 
+/** @import { Drawn } from "./views/host.js" */
+
 export class Row {
   element = document.createElement("details");
   #summary = document.createElement("summary");
+  /** The row in one sentence, for those who hear it; the cells would be a hundred words. */
+  #spoken = document.createElement("span");
+  #closed = document.createElement("div");
   #detail = document.createElement("div");
   /** Whether the row is on the screen or close to it. */
   near = false;
@@ -22,7 +27,11 @@ export class Row {
     this.element.className = "host";
     this.element.dataset.name = name;
     this.#detail.className = "detail";
-    this.#summary.setAttribute("aria-label", name);
+    this.#spoken.className = "spoken";
+    this.#spoken.textContent = name;
+    this.#closed.className = "closed";
+    this.#closed.ariaHidden = "true";
+    this.#summary.append(this.#spoken, this.#closed);
     this.element.append(this.#summary, this.#detail);
     // Whether a row is open is the view's to say: the browser would be ahead of it by a frame.
     this.#summary.addEventListener("click", (event) => {
@@ -34,16 +43,16 @@ export class Row {
   }
 
   /**
-   * @param {import("./views/host.js").Drawn} drawn
+   * @param {Drawn} drawn
    * @param {boolean} open
    */
   draw(drawn, open) {
     this.element.classList.toggle("missing", drawn.state === "missing");
-    this.#summary.setAttribute("aria-label", sentence(drawn.summary, drawn.state));
+    this.#spoken.textContent = sentence(drawn.summary, drawn.state);
     if (this.element.open !== open) this.element.open = open;
     if (!this.drawn) this.element.style.removeProperty("min-height");
     this.drawn = true;
-    render(closedRow(drawn), this.#summary);
+    render(closedRow(drawn), this.#closed);
     render(open ? openRow(drawn) : nothing, this.#detail);
   }
 
@@ -54,7 +63,7 @@ export class Row {
   empty(height) {
     if (height > 0) this.element.style.setProperty("min-height", `${height}px`);
     this.drawn = false;
-    render(nothing, this.#summary);
+    render(nothing, this.#closed);
     render(nothing, this.#detail);
   }
 

@@ -1,10 +1,6 @@
 // Columns of one host to rows of GPUs with their processes; pure.
 
-/**
- * @typedef {import("./types.js").Host} Host
- * @typedef {import("./types.js").GpuRow} GpuRow
- * @typedef {import("./types.js").ProcessRow} ProcessRow
- */
+/** @import { GpuRow, Host, ProcessRow } from "./types.js" */
 
 const HOT_MARGIN_CELSIUS = 5;
 /** The column that every table has, and whose length counts. */

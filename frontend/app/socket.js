@@ -1,9 +1,6 @@
 // The link to the web server: subprotocol, frames in order, silence noticed, tried again.
 
-/**
- * @typedef {import("./types.js").LinkState} LinkState
- * @typedef {import("./types.js").Message} Message
- */
+/** @import { LinkState, Message } from "./types.js" */
 
 const DEFLATE = "gpu-monitor.v1.deflate";
 const JSON_TEXT = "gpu-monitor.v1.json";

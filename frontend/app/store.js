@@ -5,14 +5,7 @@ import { isObject, merge } from "./patch.js";
 import { gpuRows } from "./rows.js";
 import { overview, summarize } from "./summary.js";
 
-/**
- * @typedef {import("./types.js").Fleet} Fleet
- * @typedef {import("./types.js").GpuRow} GpuRow
- * @typedef {import("./types.js").Host} Host
- * @typedef {import("./types.js").HostSummary} HostSummary
- * @typedef {import("./types.js").Message} Message
- * @typedef {import("./types.js").Overview} Overview
- */
+/** @import { Fleet, GpuRow, Host, HostSummary, Json, Message, Overview, Sort } from "./types.js" */
 
 export class Store {
   /** @type {Fleet | null} */
@@ -51,7 +44,7 @@ export class Store {
     return true;
   }
 
-  /** @param {import("./types.js").Json} patch */
+  /** @param {Json} patch */
   #patch(patch) {
     const hosts = isObject(patch) && isObject(patch.hosts) ? patch.hosts : {};
     for (const name of Object.keys(hosts)) {
@@ -132,7 +125,7 @@ export class Store {
 
   /**
    * Names in the order asked for.
-   * @param {import("./types.js").Sort} sort
+   * @param {Sort} sort
    * @returns {string[]}
    */
   sorted(sort) {

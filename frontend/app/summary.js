@@ -3,11 +3,7 @@
 import { model } from "./format.js";
 import { isHot, tableProblem } from "./rows.js";
 
-/**
- * @typedef {import("./types.js").Host} Host
- * @typedef {import("./types.js").HostSummary} HostSummary
- * @typedef {import("./types.js").Overview} Overview
- */
+/** @import { Gpus, Host, HostSummary, Overview } from "./types.js" */
 
 const MIB_HOURS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
@@ -51,7 +47,7 @@ export function summarize(name, host, now) {
 
 /**
  * @param {HostSummary} summary
- * @param {import("./types.js").Gpus} gpus
+ * @param {Gpus} gpus
  * @param {number} now
  */
 function countGpus(summary, gpus, now) {
@@ -90,7 +86,7 @@ function countGpus(summary, gpus, now) {
 
 /**
  * The models of a host, slices left out: "H100 80GB HBM3", "A100 + T4".
- * @param {import("./types.js").Gpus} gpus
+ * @param {Gpus} gpus
  */
 function modelsOf(gpus) {
   /** @type {Set<string>} */

@@ -1,6 +1,6 @@
 // What the viewer chose, to and from the query string; pure.
 
-/** @typedef {import("./types.js").View} View */
+/** @import { View } from "./types.js" */
 
 export const SHOWS = /** @type {const} */ (["all", "free", "idle", "hot", "trouble"]);
 export const METRICS = /** @type {const} */ (["util", "mem", "temp", "power"]);

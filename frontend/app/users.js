@@ -4,10 +4,7 @@ import { render } from "./vendor/lit-html.js";
 import { sortedUsers } from "./order.js";
 import { usersTable } from "./views/users.js";
 
-/**
- * @typedef {import("./types.js").User} User
- * @typedef {import("./types.js").UserSort} UserSort
- */
+/** @import { User, UserSort } from "./types.js" */
 
 const ORDER_SECONDS = 5;
 

@@ -3,13 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { count } from "../format.js";
 
-/**
- * @typedef {import("../types.js").Metric} Metric
- * @typedef {import("../types.js").Overview} Overview
- * @typedef {import("../types.js").Show} Show
- * @typedef {import("../types.js").Sort} Sort
- * @typedef {import("../types.js").View} View
- */
+/** @import { Metric, Overview, Show, Sort, Totals, View } from "../types.js" */
 
 /** @type {[Metric, string][]} */
 const METRICS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
@@ -18,7 +12,7 @@ const SORTS = [["host", "host"], ["free", "most free"], ["util", "utilization"],
 
 /**
  * @param {View} view
- * @param {Partial<import("../types.js").Totals>} totals
+ * @param {Partial<Totals>} totals
  * @param {Overview} overview
  * @param {(change: Partial<View>) => void} choose
  * @param {() => void} toggleUsers
@@ -37,7 +31,7 @@ export function choices(view, totals, overview, choose, toggleUsers) {
   return html`
     <div class="group" role="group" aria-label="Which GPUs">${shows.map(
       ([show, words, number]) => html`<button type="button" aria-pressed=${view.show === show}
-        @click=${() => choose({ show })}>${words}${number ? html` <span class="number">${count(number)}</span>` : nothing}</button>`,
+        @click=${() => choose({ show })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
     )}</div>
     <button type="button" class="users-toggle" @click=${toggleUsers}>Users</button>
     <div class="group" role="group" aria-label="Which number">${METRICS.map(

@@ -4,10 +4,7 @@ import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
 import { memoryShare, reading, usersOf } from "../reading.js";
 
-/**
- * @typedef {import("../types.js").GpuRow} GpuRow
- * @typedef {import("../types.js").Metric} Metric
- */
+/** @import { GpuRow, Metric } from "../types.js" */
 
 /**
  * @param {GpuRow} gpu

@@ -3,10 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, gib, percent, size, span, watts } from "../format.js";
 
-/**
- * @typedef {import("../types.js").GpuRow} GpuRow
- * @typedef {import("../types.js").ProcessRow} ProcessRow
- */
+/** @import { GpuRow, ProcessRow } from "../types.js" */
 
 const SHORTEST_IDLE_SECONDS = 60;
 
@@ -16,7 +13,7 @@ const SHORTEST_IDLE_SECONDS = 60;
  * @param {boolean} live
  */
 export function gpuTable(rows, now, live) {
-  return html`<div class="scroll"><table class="gpus ${live ? "" : "old"}">
+  return html`<div class="scroll" role="group" aria-label="GPUs" tabindex="0"><table class="gpus ${live ? "" : "old"}">
     <thead><tr>
       <th scope="col">GPU</th><th scope="col" class="n">util</th><th scope="col" class="n">memory GiB</th>
       <th scope="col" class="n">temp</th><th scope="col" class="n">power</th><th scope="col">user</th>

@@ -5,12 +5,7 @@ import { age, percent, timeOfDay } from "../format.js";
 import { cell } from "./cell.js";
 import { gpuTable } from "./gpus.js";
 
-/**
- * @typedef {import("../types.js").GpuRow} GpuRow
- * @typedef {import("../types.js").Host} Host
- * @typedef {import("../types.js").HostSummary} HostSummary
- * @typedef {import("../types.js").Metric} Metric
- */
+/** @import { GpuRow, Host, HostSummary, Metric } from "../types.js" */
 
 /**
  * All that a host's row is drawn from.
@@ -67,9 +62,9 @@ function badge({ host, state, now, brokerLost }) {
     case "conflict":
       return html`<span class="badge stale">⇄ conflict</span>`;
     case "stale": {
-      if (brokerLost) return html`<span class="badge stale">◷ as of ${timeOfDay(host.state === "live" ? now : host.heard_at)}</span>`;
-      const words = host.heard_at === undefined ? "" : age(now - host.heard_at);
-      return html`<span class="badge stale">◷ stale ${words}</span>`;
+      const at = host.state === "live" ? now : host.heard_at;
+      const words = brokerLost ? `as of ${timeOfDay(at)}` : `stale ${at === undefined ? "" : age(now - at)}`;
+      return html`<span class="badge stale">◷ ${words}</span>`;
     }
   }
 }

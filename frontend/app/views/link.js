@@ -3,10 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { timeOfDay } from "../format.js";
 
-/**
- * @typedef {import("../types.js").Fleet} Fleet
- * @typedef {import("../types.js").LinkState} LinkState
- */
+/** @import { Fleet, LinkState } from "../types.js" */
 
 /**
  * The pill. Only its word is announced; the seconds that count beside it would be chatter.

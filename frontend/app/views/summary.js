@@ -3,11 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, memoryOf, power } from "../format.js";
 
-/**
- * @typedef {import("../types.js").Overview} Overview
- * @typedef {import("../types.js").Show} Show
- * @typedef {import("../types.js").Totals} Totals
- */
+/** @import { Overview, Show, Totals } from "../types.js" */
 
 /**
  * @param {Partial<Totals>} totals

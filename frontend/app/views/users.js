@@ -3,8 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
 
-/** @typedef {import("../types.js").User} User */
-/** @typedef {import("../types.js").UserSort} UserSort */
+/** @import { User, UserSort } from "../types.js" */
 
 const SHORT_LIST = 20;
 
