@@ -1,0 +1,45 @@
+"""A simulated fleet over the real wire, as the API shows it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import House, eventually
+
+from gpu_monitor.demo import NEVER_HEARD, demo_settings
+from gpu_monitor.keys import Config
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def test_the_fleet_is_live_and_says_that_it_is_simulated(house: House) -> None:
+    house.start("demo", "--hosts", "30", "--gpus", "4")
+
+    def all_live() -> bool:
+        fleet = house.get("api/v1/fleet")
+        return fleet is not None and fleet["totals"].get("hosts_live") == 30
+
+    eventually(all_live, "30 live hosts")
+    fleet = house.get("api/v1/fleet")
+    assert fleet["simulated"] is True
+    assert fleet["hosts"][NEVER_HEARD]["state"] == "missing"
+    assert fleet["broker"]["refused"] == {}
+    assert fleet["totals"]["gpus_lost"] == 1
+    assert fleet["totals"]["gpus_held_idle"] >= 4
+
+
+def test_no_port_is_opened_but_the_page_s() -> None:
+    settings = demo_settings(Config())
+    assert all(
+        endpoint.startswith("inproc://")
+        for endpoint in (*settings.rpc_endpoints, *settings.updates_endpoints)
+    )
+
+
+def test_the_demo_knows_nothing_of_the_hosts_in_config_yml() -> None:
+    assert demo_settings(Config(hosts=("node1",))).hosts == (NEVER_HEARD,)
