@@ -137,7 +137,9 @@ async def _start(role: Role, running: Running) -> None:
             raise CannotBind(words_for(error, role)) from error
     _look_for_ended(running)
     if ready.is_set():
-        where = ", ".join(f"{listen.address}:{listen.port or 'any free port'}" for listen in role.listens)
+        where = ", ".join(
+            f"{listen.address}:{listen.port or 'any free port'}" for listen in role.listens
+        )
         logger.info("%s listens on %s", role.name, where or "nothing outside this process")
 
 

@@ -1,0 +1,150 @@
+"""`gpu-monitor check`: one line per finding, with what to do."""
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_nvml import Call, FakeNvml, Gpu, Scenario
+from house import COMMAND, ROOT, House
+
+from gpu_monitor import probe
+from gpu_monitor.check import Finding, findings
+from gpu_monitor.keys import Config
+
+ABSENT = "host.that.is.absent.invalid"  # RFC 6761: never resolves
+HOLDS_2 = Scenario(gpus=[Gpu(), Gpu()])
+
+
+@pytest.fixture
+def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+    fake_nvml.write(HOLDS_2)
+    house = House(tmp_path, fake_nvml.environment())
+    yield house
+    house.close()
+
+
+def report(house: House, **keys: object) -> tuple[int, str]:
+    """Exit code and lines of `gpu-monitor check` with the house's config."""
+    answer = subprocess.run(
+        [*COMMAND, "check", "--config", str(house.config(**keys))],
+        cwd=ROOT,
+        env=os.environ | house.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return answer.returncode, answer.stdout
+
+
+def test_a_machine_where_all_is_right_passes(house: House) -> None:
+    code, lines = report(house)
+    assert code == 0
+    assert all(line.startswith("ok   ") for line in lines.splitlines())
+    assert "ok   gpus: 2 found, driver " in lines
+    assert f"ok   broker: not running here; rpc_port {house.rpc_port} is free for it" in lines
+    assert f"ok   web: not running here; web_port {house.web_port} is free for it" in lines
+
+
+def test_what_runs_here_already_is_recognised(house: House) -> None:
+    house.start("up", name="node1")
+    house.host("node1")
+    code, lines = report(house)
+    assert code == 0
+    assert f"broker: 127.0.0.1:{house.updates_port} is heard, 1 of 1 hosts live" in lines
+    assert f"web: the page is served at port {house.web_port}" in lines
+
+
+def test_a_port_of_another_program_fails(house: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, lines = report(house, rpc_port=port)
+    assert code == 1
+    words = f"rpc_port {port} cannot be used (address already in use); write another rpc_port"
+    assert f"FAIL broker: {words}" in lines
+
+
+def test_a_name_without_an_address_fails_with_a_remedy(house: House) -> None:
+    code, lines = report(house, hosts=["localhost", ABSENT])
+    assert code == 1
+    assert f"FAIL hosts: {ABSENT} has no address here; add it to DNS or /etc/hosts" in lines
+    assert "hosts: 1 of 2 have an address" in lines
+
+
+def test_a_broker_elsewhere_that_does_not_answer_fails(house: House) -> None:
+    code, lines = report(house, broker="192.0.2.1")
+    assert code == 1
+    assert f"FAIL broker: 192.0.2.1:{house.rpc_port} does not answer; start" in lines
+
+
+def test_a_broker_without_an_address_fails(house: House) -> None:
+    code, lines = report(house, broker=ABSENT)
+    assert code == 1
+    assert f"FAIL broker: {ABSENT} has no address here" in lines
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (Call("nvmlDeviceGetCount_v2", error="NO_PERMISSION"), "no permission to ask"),
+        (Call("nvmlDeviceGetCount_v2", hang=True), "the NVIDIA driver hangs; look at dmesg"),
+    ],
+)
+def test_a_driver_that_does_not_answer_fails(
+    call: Call, words: str, house: House, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.write(Scenario(gpus=[Gpu()], calls=[call]))
+    code, lines = report(house)
+    assert code == 1
+    assert re.search(f"^FAIL gpus: {words}", lines, re.MULTILINE)
+
+
+def test_a_finding_reads_as_one_line() -> None:
+    assert str(Finding(True, "gpus: 2 found")) == "ok   gpus: 2 found"
+    assert str(Finding(False, "hosts: a has no address")) == "FAIL hosts: a has no address"
+
+
+def test_the_file_that_was_read_comes_first() -> None:
+    assert next(findings(Config(), "my.yml")).words == "config: my.yml"
+    assert next(findings(Config(), None)).words == "config: no config.yml, so the defaults apply"
+
+
+def test_hardware_is_told_by_vendor_and_class(tmp_path: Path) -> None:
+    for name, vendor, kind in [("0", "0x8086", "0x030000"), ("1", "0x10de", "0x040300")]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vendor").write_text(vendor + "\n")
+        (tmp_path / name / "class").write_text(kind + "\n")
+    assert not probe.has_nvidia_hardware(tmp_path)
+    (tmp_path / "1" / "class").write_text("0x030200\n")
+    assert probe.has_nvidia_hardware(tmp_path)
+    assert not probe.has_nvidia_hardware(tmp_path / "none")
+
+
+def test_many_names_are_resolved_side_by_side() -> None:
+    found = probe.resolve({"localhost", "10.0.0.3", "::1"})
+    assert found["10.0.0.3"] == ["10.0.0.3"]
+    assert found["::1"] == ["::1"]
+    assert "127.0.0.1" in found["localhost"]
+
+
+def test_own_addresses_are_known() -> None:
+    assert probe.is_own(["192.0.2.1", "127.0.0.1"])
+    assert not probe.is_own(["192.0.2.1"])
+
+
+def test_another_web_server_is_not_taken_for_ours() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        listener.listen()
+        assert probe.accepts(["127.0.0.1"], port)
+    assert not probe.is_our_page("127.0.0.1", port)
+    assert not probe.accepts(["127.0.0.1"], port)
+
+
+def test_any_free_port_can_be_bound() -> None:
+    assert probe.why_taken("127.0.0.1", 0) == ""
+    assert probe.why_taken("*", 0) == ""
+    assert probe.why_taken("192.0.2.1", 0) == "cannot assign requested address"
