@@ -5,6 +5,7 @@ from typing import Final
 
 from broker.freshness import FRESH, Link, Verdict
 from wire.document import Snapshot
+from wire.template import Template
 
 MAX_HOSTS = 20_000
 """With an empty list of hosts any local process may invent names; this is where it ends."""
@@ -50,16 +51,28 @@ class Record:
 
     `snapshot` is the last one that was fresh when it came, at `heard_at` (unix seconds by the
     broker's clock); None until then. `state` is None while a host that nobody configured has
-    not been confirmed: it is not shown.
+    not been confirmed: it is not shown. `template` reads messages that repeat the one that
+    `snapshot` came from; the intake keeps it here.
     """
 
-    __slots__ = ("changed", "configured", "heard_at", "name", "rivals", "run", "snapshot", "state")
+    __slots__ = (
+        "changed",
+        "configured",
+        "heard_at",
+        "name",
+        "rivals",
+        "run",
+        "snapshot",
+        "state",
+        "template",
+    )
 
     def __init__(self, name: str, configured: bool) -> None:
         self.name = name
         self.configured = configured
         self.state: str | None = MISSING if configured else None
         self.snapshot: Snapshot | None = None
+        self.template: Template | None = None
         self.heard_at = 0.0
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}

@@ -11,6 +11,7 @@ from broker.fleet import Fleet
 from broker.identity import Directory, choose
 from wire.check import MAX_MESSAGE_BYTES, WireError, check_snapshot
 from wire.codec import unpack
+from wire.template import make_template
 
 _QUEUED_MESSAGES = 8
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
@@ -21,6 +22,10 @@ _PAUSE_SECONDS = 0.005
 as the message."""
 _MAX_LOGGED = 256
 _LOG_AGAIN_SECONDS = 3600.0
+
+_INSIDE = "this process"
+_NAME_KEY = b"\xa4name"
+_NAME_WITHIN = 64
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +144,7 @@ class Intake:
         except WireError as error:
             reason, detail = error.reason, str(error)
         if reason is not None:
-            self.refusals.add(reason, peer or "this process", detail, received)
+            self.refusals.add(reason, peer or _INSIDE, detail, received)
 
     def _skip_parts(self) -> None:
         while self._socket.recv(zmq.NOBLOCK, copy=False).more:
@@ -150,12 +155,43 @@ class Intake:
         if peer and not entries:
             self._unknown()
             raise WireError("unknown host", "no entry of hosts has this address; behind NAT: keys")
-        message = unpack(frame.buffer)
+        data = frame.bytes
+        sent = name_in(data)
+        record = self._fleet.records.get(self._name(peer, entries, sent)) if sent else None
+        if record is not None and record.template is not None and record.snapshot is not None:
+            snapshot = record.template.read(data, record.snapshot)
+            if snapshot is not None:
+                return self._fleet.hear(
+                    record.name, snapshot, received, time.time(), peer or _INSIDE
+                )
+        return self._hear_in_full(data, peer, entries, received)
+
+    def _hear_in_full(
+        self, data: bytes, peer: str, entries: tuple[str, ...], received: float
+    ) -> str | None:
+        message = unpack(data)
         sent = message.get("name") if type(message) is dict else None
-        if type(sent) is not str:
+        if type(message) is not dict or type(sent) is not str:
             raise WireError("name", "the name is missing")
-        name = choose(entries, sent) if peer else self._directory.own_name(sent)
-        assert name is not None
+        name = self._name(peer, entries, sent)
         fleet = self._fleet
         snapshot = check_snapshot(message, fleet.previous(name))
-        return fleet.hear(name, snapshot, received, time.time(), peer or "this process")
+        refusal = fleet.hear(name, snapshot, received, time.time(), peer or _INSIDE)
+        record = fleet.records.get(name)
+        if record is not None and record.snapshot is snapshot:
+            record.template = make_template(data, message)
+        return refusal
+
+    def _name(self, peer: str, entries: tuple[str, ...], sent: str) -> str:
+        name = choose(entries, sent) if peer else self._directory.own_name(sent)
+        return name if name is not None else sent
+
+
+def name_in(data: bytes) -> str:
+    """The name that a packed snapshot seems to hold, found without unpacking; else empty."""
+    at = data.find(_NAME_KEY, 0, _NAME_WITHIN) + len(_NAME_KEY)
+    if at < len(_NAME_KEY) or at + 1 >= len(data):
+        return ""
+    size = data[at] & 31 if data[at] >> 5 == 5 else data[at + 1]
+    at += 1 if data[at] >> 5 == 5 else 2
+    return data[at : at + size].decode("ascii", "replace")
