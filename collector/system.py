@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from typing import NamedTuple
 
 from collector.files import read_file, read_optional
@@ -34,7 +33,7 @@ def operating_system(release: str = "/etc/os-release") -> str | None:
     for line in lines:
         name, _, value = line.partition("=")
         if name == "PRETTY_NAME":
-            return " ".join(shlex.split(value)) or None
+            return clean(value.strip().strip("\"'")) or None
     return None
 
 
@@ -71,18 +70,30 @@ class System:
             self._slow_at = now
             self._interfaces = physical_interfaces()
             self._disks = disk_columns(disks())
-        system = self._static | memory(read_file("/proc/meminfo"))
-        system["load_1m"] = round(os.getloadavg()[0], 2)
-        counters = self._counters(now)
-        if self._before is not None:
-            system |= rates(self._before, counters)
-        self._before = counters
+        system = dict(self._static)
+        for part in (_memory, _load, self._rates):
+            try:
+                system |= part(now)
+            except (OSError, ValueError, IndexError):  # a kernel that lacks it: not known
+                continue
         return system, self._disks
+
+    def _rates(self, now: float) -> Scalars:
+        before, self._before = self._before, self._counters(now)
+        return {} if before is None else rates(before, self._before)
 
     def _counters(self, now: float) -> _Counters:
         busy, total = processor_ticks(read_file("/proc/stat", 4096))
         received, sent = network_bytes(read_file("/proc/net/dev"), self._interfaces)
         return _Counters(now, busy, total, received, sent)
+
+
+def _memory(_now: float) -> Scalars:
+    return memory(read_file("/proc/meminfo"))
+
+
+def _load(_now: float) -> Scalars:
+    return {"load_1m": round(os.getloadavg()[0], 2)}
 
 
 def memory(meminfo: bytes) -> Scalars:

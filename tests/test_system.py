@@ -1,0 +1,138 @@
+"""Host readings: from texts as kernels write them, and from this machine."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from collector import system
+from wire.check import WireError, _scalars, _table
+from wire.document import SYSTEM_FIELDS
+
+STAT = b"cpu  100 5 20 800 40 3 2 10 50 5\ncpu0 1 2 3\n"
+DEV = b"""Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets
+    lo: 9000 1 0 0 0 0 0 0 9000 1 0 0 0 0 0 0
+  eth0:1024 1 0 0 0 0 0 0 2048 1 0 0 0 0 0 0
+  ib0: 100 1 0 0 0 0 0 0 200 1 0 0 0 0 0 0
+"""
+MOUNTS = b"""/dev/nvme0n1p2 / ext4 rw 0 0
+proc /proc proc rw 0 0
+/dev/nvme0n1p1 /boot ext4 rw 0 0
+/dev/md0 /data\\040one xfs rw 0 0
+/dev/md0 /data\\040one/bound/deeper xfs rw 0 0
+nas:/export /home nfs4 rw 0 0
+tank/x /tank zfs rw 0 0
+/dev/loop3 /snap/core/1 squashfs ro 0 0
+overlay /var/lib/docker/overlay2/x/merged overlay rw 0 0
+"""
+
+
+def test_a_first_reading_lacks_what_needs_two() -> None:
+    host = system.System("node1")
+
+    first, _ = host.read(0.0)
+    second, _ = host.read(1.0)
+
+    rates = {"network_receive_kib_per_second", "network_send_kib_per_second"}
+    assert second.keys() - first.keys() >= rates
+    assert second.keys() <= SYSTEM_FIELDS.keys()
+    assert (first["hostname"], first["kernel"]) == ("node1", os.uname().release)
+
+
+def test_a_reading_passes_the_wires_check() -> None:
+    host = system.System("node1")
+    host.read(0.0)
+    scalars, disks = host.read(1.0)
+
+    try:
+        _scalars(scalars, "system", SYSTEM_FIELDS, None)
+        _table(disks, "disks", None)
+    except WireError as error:
+        pytest.fail(str(error))
+
+
+def test_memory_agrees_with_psutil() -> None:
+    scalars, _ = system.System("node1").read(0.0)
+    memory = psutil.virtual_memory()
+
+    assert scalars["memory_total_mib"] == memory.total >> 20
+    assert abs(scalars["memory_used_mib"] - (memory.total - memory.available >> 20)) < 512
+    assert scalars["swap_total_mib"] == psutil.swap_memory().total >> 20
+
+
+def test_the_root_disk_agrees_with_psutil() -> None:
+    _, disks = system.System("node1").read(0.0)
+
+    assert disks["mount"][0] == "/"
+    assert disks["total_mib"][0] == psutil.disk_usage("/").total >> 20
+    assert abs(disks["used_mib"][0] - (psutil.disk_usage("/").used >> 20)) < 1024
+
+
+def test_waiting_for_a_disk_is_not_busy() -> None:
+    assert system.processor_ticks(STAT) == (140, 980)
+
+
+def test_only_the_named_interfaces_count() -> None:
+    assert system.network_bytes(DEV, frozenset({b"eth0", b"ib0"})) == (1124, 2248)
+
+
+def test_rates_are_per_second_and_none_when_a_counter_goes_back() -> None:
+    before = system._Counters(10.0, 100, 1000, 0, 4096)
+    after = system._Counters(12.0, 150, 1200, 20480, 0)
+
+    assert system.rates(before, after) == {
+        "cpu_percent": 25,
+        "network_receive_kib_per_second": 10,
+    }
+    assert system.rates(after, after) == {}
+
+
+def test_data_disks_are_local_and_named_once() -> None:
+    assert system.data_mounts(MOUNTS) == ["/", "/data one", "/tank"]
+
+
+def test_a_root_of_any_kind_is_a_disk() -> None:
+    assert system.data_mounts(b"overlay / overlay rw 0 0\n") == ["/"]
+
+
+def test_interfaces_with_a_device_count_and_in_a_container_all_but_loopback(
+    tmp_path: Path,
+) -> None:
+    for name in ("lo", "docker0", "eth0"):
+        (tmp_path / name).mkdir()
+    container = system.physical_interfaces(str(tmp_path))
+    (tmp_path / "eth0" / "device").mkdir()
+
+    assert container == {b"docker0", b"eth0"}
+    assert system.physical_interfaces(str(tmp_path)) == {b"eth0"}
+    assert system.physical_interfaces(str(tmp_path / "absent")) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            'NAME=x\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+            "Debian GNU/Linux 12 (bookworm)",
+        ),
+        ("PRETTY_NAME=Alpine\n", "Alpine"),
+        ("NAME=x\n", None),
+        ('PRETTY_NAME=""\n', None),
+        ('PRETTY_NAME="open\n', "open"),
+    ],
+)
+def test_the_distribution_says_its_name(tmp_path: Path, text: str, name: str | None) -> None:
+    (tmp_path / "os-release").write_text(text)
+
+    assert system.operating_system(str(tmp_path / "os-release")) == name
+    assert system.operating_system(str(tmp_path / "absent")) is None
+
+
+def test_meminfo_without_a_line_leaves_that_number_out() -> None:
+    assert system.memory(b"MemTotal: 2048 kB\nSwapTotal: 1024 kB\nSwapFree: 1024 kB\n") == {
+        "memory_total_mib": 2,
+        "swap_total_mib": 1,
+        "swap_used_mib": 0,
+    }
