@@ -1,5 +1,7 @@
 """Which changes of a host travel now and which wait; pure."""
 
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 from wire.document import (
@@ -112,18 +114,17 @@ def _table(shown: Table, latest: Table, name: str, everything: bool) -> Scalars:
     When an identity column changes, or the number of rows, every changed column travels, so
     that no value ever stands on another's row.
     """
-    changed = {key: column for key, column in latest.items() if shown.get(key) is not column}
-    changed.pop("use", None)  # the broker's own
-    if changed:
-        slow = SLOW_COLUMNS[name]
-        if not everything and not slow.isdisjoint(changed) and not _moved(shown, changed, name):
-            for key in slow & changed.keys() & shown.keys():
-                del changed[key]
     patch: Scalars = {}
-    for key, column in changed.items():
+    changed = list(compress(latest, map(is_not, latest.values(), map(shown.get, latest))))
+    waiting = SLOW_COLUMNS[name]
+    if everything or waiting.isdisjoint(changed) or _moved(shown, latest, changed, name):
+        waiting = frozenset()
+    for key in changed:
         before = shown.get(key)
-        shown[key] = column
-        if before is None or not same(before, column):
+        if key == "use" or (key in waiting and before is not None):
+            continue  # `use` is the broker's own
+        column = shown[key] = latest[key]
+        if before != column or not same(before, column):
             patch[key] = column
     if len(shown) > len(latest):
         kept = latest.keys() | {"use"} if latest else ()
@@ -133,14 +134,13 @@ def _table(shown: Table, latest: Table, name: str, everything: bool) -> Scalars:
     return patch
 
 
-def _moved(shown: Table, changed: Table, name: str) -> bool:
+def _moved(shown: Table, latest: Table, changed: list[str], name: str) -> bool:
     """Whether rows may have changed their places, or their number."""
     if not IDENTITY_COLUMNS[name].isdisjoint(changed):
         return True
-    for key, column in changed.items():
-        before = shown.get(key)
-        if before is not None:
-            return len(before) != len(column)
+    for key in changed:
+        if key in shown:
+            return len(shown[key]) != len(latest[key])
     return True
 
 

@@ -1,10 +1,10 @@
 """The fleet's totals and its users, kept by adding and subtracting what each host counts; pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import add, sub
 from typing import Any, NamedTuple
 
-from broker.use import BUSY, FREE, HELD_IDLE, Seats
+from broker.use import BUSY, FREE, HELD_IDLE, Rows, Seats
 from wire.document import Column, Table
 
 _SUMS = 14
@@ -38,29 +38,28 @@ class Count(NamedTuple):
 def count(gpus: Table, processes: Table, use: Column, seated: Seats) -> Count:
     """Counts a live host. A GPU split into MIG slices is counted as its slices; memory and
     power, which the slices share, are those of the physical GPUs."""
-    physical, split = seated.physical, seated.split
     sums = (
-        seated.rows - len(split),
+        seated.rows - len(seated.split),
         use.count(BUSY),
         use.count(FREE),
         use.count(HELD_IDLE),
         seated.lost,
-        *_sum(gpus.get("memory_total_mib", ()), physical),
-        *_sum(gpus.get("memory_used_mib", ()), physical),
-        *_sum(gpus.get("power_watts", ()), physical),
-        *_sum(
-            gpus.get("utilization_percent", ()),
-            [row for row in range(seated.rows) if row not in split] if split else None,
-        ),
+        *_sum(_pick(gpus.get("memory_total_mib", ()), seated.physical)),
+        *_sum(_pick(gpus.get("memory_used_mib", ()), seated.physical)),
+        *_sum(_pick(gpus.get("power_watts", ()), seated.physical)),
+        *_sum(_pick(gpus.get("utilization_percent", ()), seated.units)),
         len(processes.get("gpu", ())),
     )
     return Count(sums, _shares(gpus, processes, use, seated) if seated.users else {})
 
 
-def _sum(values: Sequence[Any], rows: Iterable[int] | None = None) -> tuple[int, int]:
-    """Sum and number of the values that are known, of these rows (None: of all)."""
-    if rows is not None and values:
-        values = [values[row] for row in rows]
+def _pick(column: Sequence[Any], rows: Rows | None) -> Sequence[Any]:
+    """The values of these rows, None meaning all."""
+    return column if rows is None or not column else rows(column)
+
+
+def _sum(values: Sequence[Any]) -> tuple[int, int]:
+    """Sum and number of the values that are known."""
     if None in values:
         values = [value for value in values if value is not None]
     return sum(values), len(values)
@@ -69,16 +68,16 @@ def _sum(values: Sequence[Any], rows: Iterable[int] | None = None) -> tuple[int,
 def _shares(gpus: Table, processes: Table, use: Column, seated: Seats) -> dict[str, Share]:
     utilization = gpus.get("utilization_percent", ())
     memory = processes.get("gpu_memory_mib", ())
-    started = processes.get("started_at", ())
     any_idle = HELD_IDLE in use
     shares = {}
-    for user, (rows, own) in seated.users.items():
-        idle = sum(use[row] == HELD_IDLE for row in rows) if any_idle else 0
-        numbers = (len(rows), len(own), *_sum(memory, own), *_sum(utilization, rows), idle)
-        known = [started[row] for row in own] if started else []
-        if None in known:
-            known = [at for at in known if at is not None]
-        shares[user] = Share(numbers, min(known) if known else None)
+    for user, seat in seated.users.items():
+        idle = seat.rows(use).count(HELD_IDLE) if any_idle else 0
+        memory_mib, told_memory = _sum(seat.own(memory)) if memory else (0, 0)
+        percent, told_percent = _sum(seat.rows(utilization)) if utilization else (0, 0)
+        shares[user] = Share(
+            (seat.gpus, seat.processes, memory_mib, told_memory, percent, told_percent, idle),
+            seat.oldest_started_at,
+        )
     return shares
 
 

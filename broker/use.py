@@ -1,6 +1,9 @@
 """Whether each GPU is busy, free or held idle: the same answer for page, API and totals; pure."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 from wire.document import Column, Table
 
@@ -19,15 +22,38 @@ class UseLimits:
     held_idle_after: float
 
 
+Rows = Callable[[Sequence[Any]], tuple[Any, ...]]
+"""Picks the values of some rows out of a column."""
+
+
+def pick(rows: Sequence[int]) -> Rows:
+    """itemgetter, but for one row it gives a tuple as well; as it is much quicker than a loop."""
+    if len(rows) == 1:
+        row = rows[0]
+        return lambda column: (column[row],)
+    return itemgetter(*rows) if rows else lambda column: ()
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One user's place on a host: picks the rows of GPUs, each once, and of own processes."""
+
+    gpus: int
+    processes: int
+    rows: Rows
+    own: Rows
+    oldest_started_at: float | None
+
+
 @dataclass(frozen=True)
 class Seats:
     """Who sits where on one host: what holds until a process, a state or a MIG slice changes.
 
-    All are rows of `gpus`. `split` are GPUs that are divided into MIG slices: the slices stand
-    for them in all that is counted as use. `held` are in use whatever their memory says, `vacant`
-    are held only by memory, `unified` (no process; memory is the machine's and tells nothing)
-    are free; all others have no use. `physical` are those whose memory and power are counted;
-    None means all. `users` gives for each user the rows of GPUs, each once, and of processes.
+    `split` are rows of GPUs that are divided into MIG slices: the slices stand for them in all
+    that is counted as use. `held` rows are in use whatever their memory says, `vacant` ones are
+    held only by memory, `unified` ones (no process; memory is the machine's and tells nothing)
+    are free; all others have no use. `physical` picks those whose memory and power are counted,
+    `units` those whose use is; None means all.
     """
 
     rows: int
@@ -35,13 +61,14 @@ class Seats:
     held: tuple[int, ...]
     vacant: tuple[int, ...]
     unified: tuple[int, ...]
-    physical: tuple[int, ...] | None
+    physical: Rows | None
+    units: Rows | None
     lost: int
-    users: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    users: dict[str, Seat]
 
 
-SEATING = {"gpus": ("state", "parent", "memory_kind"), "processes": ("gpu", "type", "user")}
-"""The columns that `seats` reads; while they are the same, so are the seats."""
+SEATING = ("state", "parent", "memory_kind"), ("gpu", "type", "user", "started_at")
+"""Columns of gpus and of processes that `seats` reads; while they are the same, so are those."""
 
 
 def seats(gpus: Table, processes: Table) -> Seats:
@@ -51,23 +78,24 @@ def seats(gpus: Table, processes: Table) -> Seats:
     kinds = gpus.get("memory_kind") or [None] * rows
     split = frozenset(parent for parent in parents if parent is not None)
     computing = _computing(processes)
-    usable = [row for row in range(rows) if states[row] == "ok" and row not in split]
-    idle = [row for row in usable if row not in computing]
+    units = [row for row in range(rows) if row not in split]
+    idle = [row for row in units if states[row] == "ok" and row not in computing]
     # Unified memory is the machine's: it is counted once, however many GPUs share it.
     first_unified = kinds.index("unified") if "unified" in kinds else None
-    physical = tuple(
+    physical = [
         row
         for row in range(rows)
         if parents[row] is None and (kinds[row] != "unified" or row == first_unified)
-    )
+    ]
     return Seats(
         rows=rows,
         split=split,
-        held=tuple(row for row in usable if row in computing),
+        held=tuple(row for row in units if states[row] == "ok" and row in computing),
         vacant=tuple(row for row in idle if kinds[row] != "unified"),
         unified=tuple(row for row in idle if kinds[row] == "unified"),
-        physical=physical if len(physical) < rows else None,
-        lost=sum(states[row] == "lost" for row in range(rows) if row not in split),
+        physical=pick(physical) if len(physical) < rows else None,
+        units=pick(units) if split else None,
+        lost=sum(states[row] == "lost" for row in units),
         users=_users(processes),
     )
 
@@ -79,15 +107,20 @@ def _computing(processes: Table) -> frozenset[int]:
     return frozenset(row for row, kind in zip(on, kinds, strict=True) if kind != "G")
 
 
-def _users(processes: Table) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+def _users(processes: Table) -> dict[str, Seat]:
     on = processes.get("gpu", [])
-    users: dict[str, tuple[dict[int, None], list[int]]] = {}
+    own: dict[str, list[int]] = {}
     for row, user in enumerate(processes.get("user", ())):
         if user is not None:
-            gpus, own = users.setdefault(user, ({}, []))
-            gpus[on[row]] = None
-            own.append(row)
-    return {user: (tuple(gpus), tuple(own)) for user, (gpus, own) in users.items()}
+            own.setdefault(user, []).append(row)
+    return {user: _seat(rows, on, processes) for user, rows in own.items()}
+
+
+def _seat(own: list[int], on: Column, processes: Table) -> Seat:
+    started = processes.get("started_at") or [None] * len(on)
+    gpus = list(dict.fromkeys(on[row] for row in own))
+    known = [started[row] for row in own if started[row] is not None]
+    return Seat(len(gpus), len(own), pick(gpus), pick(own), min(known, default=None))
 
 
 def use_of(

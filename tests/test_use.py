@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from snapshots import make_gpus, make_processes
+from snapshots import make_gpus
 
 from broker.use import NEVER, UseLimits, seats, use_of
 
@@ -87,11 +87,15 @@ def test_nothing_but_the_required_columns_is_needed() -> None:
 
 
 def test_a_user_sits_once_on_each_gpu() -> None:
-    processes = make_processes() | {
+    processes: dict[str, list[Any]] = {
         "gpu": [0, 0, 1, 1],
         "pid": [1, 2, 3, 4],
         "user": ["alice", "alice", "bob", None],
         "type": ["C"] * 4,
     }
-    seated = seats(make_gpus(2), processes)
-    assert seated.users == {"alice": ((0,), (0, 1)), "bob": ((1,), (2,))}
+    users = seats(make_gpus(2), processes).users
+    assert {name: (seat.gpus, seat.processes) for name, seat in users.items()} == {
+        "alice": (1, 2),
+        "bob": (1, 1),
+    }
+    assert users["alice"].own("abcd") == ("a", "b") and users["bob"].rows("xy") == ("y",)
