@@ -1,6 +1,7 @@
 """The driver and its GPUs over the collector's life: opened, lost, opened again."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -226,7 +227,7 @@ class Driver:
                 del slots[slot.key]
             else:
                 slot.lose("lost", words(GPU_NOT_FOUND))
-        self.slots = tuple(sorted(slots.values(), key=_place_on_bus))
+        self.slots = tuple(_in_order(slots.values()))
 
 
 def _slot_at(index: int, slots: dict[str, Slot]) -> Slot | None:
@@ -237,5 +238,12 @@ def _slot_at(index: int, slots: dict[str, Slot]) -> Slot | None:
     return None
 
 
-def _place_on_bus(slot: Slot) -> tuple[str, int]:
-    return (slot.identity.pci_bus_id or "~", slot.identity.index)
+def _in_order(slots: Iterable[Slot]) -> Iterator[Slot]:
+    """By place on the bus, as NVML counts; one whose place is not known comes by its index."""
+    placed = sorted(slots, key=lambda slot: (slot.identity.pci_bus_id or "~", slot.identity.index))
+    unplaced = [slot for slot in placed if slot.identity.pci_bus_id is None]
+    for slot in placed:
+        while unplaced and (slot in unplaced or slot.identity.index > unplaced[0].identity.index):
+            yield unplaced.pop(0)
+        if slot.identity.pci_bus_id is not None:
+            yield slot

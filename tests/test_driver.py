@@ -203,5 +203,5 @@ def test_a_gpu_whose_handle_does_not_open_is_an_error_and_the_others_go_on(
     for second in range(1, 40):
         readings = look(driver, float(second))
 
-    assert states(broken) == [("GPU-2", "ok"), (None, "error")]
+    assert states(broken) == [(None, "error"), ("GPU-2", "ok")]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
