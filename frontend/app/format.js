@@ -126,7 +126,7 @@ export function model(name) {
 
 /**
  * "1 host", "5 hosts", "2 processes".
- * @param {number} n
+ * @param {Maybe} n
  * @param {string} noun
  */
 export function many(n, noun) {

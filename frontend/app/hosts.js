@@ -100,8 +100,7 @@ export class HostList {
       const row = new Row(name, (open) => this.#toggled(name, open));
       this.#rows.set(name, row);
       this.#observer.observe(row.element);
-      const { gpus, free } = this.store.summary(name);
-      if (names.length <= SMALL_FLEET && free < gpus) this.#openByDefault.add(name);
+      if (names.length <= SMALL_FLEET && this.#hasNews(name)) this.#openByDefault.add(name);
       changed = true;
     }
     if (this.#rows.size === names.length) return changed;
@@ -113,6 +112,12 @@ export class HostList {
       this.#rows.delete(name);
     }
     return true;
+  }
+
+  /** Whether there is more below a row than GPUs that are free. @param {string} name */
+  #hasNews(name) {
+    const { gpus, free, state } = this.store.summary(name);
+    return gpus === 0 ? state !== "missing" : free < gpus;
   }
 
   /**

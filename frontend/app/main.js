@@ -65,9 +65,9 @@ function plan() {
 
 /** The broker's time now: its last word and the time since, unless it is silent. */
 function brokerNow() {
-  if (store.fleet === null) return 0;
-  if (store.brokerLost() || link.state.state !== "live" || link.heardAt === null) return store.fleet.now;
-  return store.fleet.now + (clock() - link.heardAt);
+  const now = store.fleet?.now ?? 0;
+  if (store.brokerLost() || link.state.state !== "live" || link.heardAt === null) return now;
+  return now + (clock() - link.heardAt);
 }
 
 function paint() {
@@ -83,14 +83,15 @@ function paint() {
   wasLive = live;
   document.body.classList.toggle("not-live", !live);
   document.title = fleet.simulated ? "GPUs (simulated)" : "GPUs";
-  at("simulated").hidden = !fleet.simulated;
-  at("size").textContent = `${many(store.names().length, "host")} · ${many(overview.gpus, "GPU")}`;
+  at("simulated").hidden = !(fleet.simulated ?? false);
+  const hosts = store.names().length;
+  at("size").textContent = hosts === 0 ? "" : `${many(hosts, "host")} · ${many(overview.gpus, "GPU")}`;
   render(summaryTiles(fleet.totals, overview, (show) => choose({ show }), goTo), at("summary"));
   render(choices(view, fleet.totals, overview, choose, toggleUsers), at("bar"));
   const shown = list.update(store.takeDirty(), drawAll, brokerNow(), clock());
   if (drawAll) drawnAllAt = clock();
   drawAll = false;
-  paintFound(shown, store.names().length);
+  paintFound(shown, hosts);
   panel.paint(fleet.users, view.q, brokerNow(), clock());
   render(about(), at("about"));
 }
@@ -104,8 +105,9 @@ function paintFound(shown, hosts) {
   at("found").textContent = filtered ? `${count(shown)} of ${many(hosts, "host")}` : "";
   at("hosts").hidden = shown === 0;
   if (hosts === 0) {
-    render(html`<p class="card empty">No host reports yet. On a machine with GPUs:
-      <code>gpu-monitor collector</code></p>`, at("empty"));
+    render(html`<p class="card empty">${store.brokerLost()
+      ? "No host is known before the broker is heard."
+      : html`No host reports yet. On a machine with GPUs: <code>gpu-monitor collector</code>`}</p>`, at("empty"));
   } else if (shown === 0) {
     const what = [view.q && `“${view.q}”`, view.show !== "all" && `filter: ${view.show}`].filter(Boolean).join(", ");
     render(html`<p class="card empty">No host matches ${what}.
@@ -116,7 +118,9 @@ function paintFound(shown, hosts) {
 function about() {
   const { broker, web } = store.fleet ?? {};
   const refused = Object.entries(broker?.refused ?? {}).map(([reason, n]) => `${reason} ${count(n)}`);
-  return html`<span>broker ${broker?.version ?? ""} since ${timeOfDay(broker?.started_at)}</span>
+  return html`${broker?.started_at === undefined
+    ? nothing
+    : html`<span>broker ${broker.version} since ${timeOfDay(broker.started_at)}</span>`}
     <span>web ${web?.version ?? ""}</span>${refused.length === 0
       ? nothing
       : html`<span>refused messages: ${refused.join(", ")}</span>`}`;

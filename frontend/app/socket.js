@@ -8,6 +8,8 @@ const GOING_AWAY = 1001;
 const MAX_BACKOFF_SECONDS = 30;
 /** Until the document says otherwise; a server may take a moment for its first picture. */
 const FIRST_SILENCE_SECONDS = 10;
+/** A timer this late was held up, with everything else in the page. */
+const LATE_SECONDS = 0.5;
 /** Frames waiting to be inflated; more means this page cannot follow and had better start anew. */
 const MAX_WAITING_FRAMES = 100;
 
@@ -158,9 +160,17 @@ export class Link {
     this.#watch(this.#silenceSeconds);
   }
 
-  /** Gives up on the connection unless a message comes in time. @param {number} seconds */
+  /**
+   * Gives up on the connection unless a message comes in time. A timer that is late tells of a
+   * page that was held up: messages may have come meanwhile, so it listens a moment longer.
+   * @param {number} seconds
+   */
   #watch(seconds) {
-    this.#after(seconds, () => this.#lost(false));
+    const due = this.ground.clock() + seconds;
+    this.#after(seconds, () => {
+      if (this.ground.clock() - due < LATE_SECONDS) this.#lost(false);
+      else this.#watch(LATE_SECONDS / 2);
+    });
   }
 
   /**

@@ -110,7 +110,7 @@ export class Store {
 
   /** Whether the web server hears the broker; when not, nothing here is live. */
   brokerLost() {
-    return this.fleet?.broker.state === "lost";
+    return this.fleet?.broker?.state === "lost";
   }
 
   /**

@@ -134,12 +134,12 @@ export interface Broker {
 
 export interface Fleet {
   version: number;
-  /** Unix seconds by the broker's clock. */
-  now: number;
-  interval_seconds: number;
-  tick_seconds: number;
+  /** Unix seconds by the broker's clock; absent, as much else, until a broker was heard. */
+  now?: number;
+  interval_seconds?: number;
+  tick_seconds?: number;
   stale_after_seconds: number;
-  simulated: boolean;
+  simulated?: boolean;
   broker: Broker;
   web?: { version: string; assets: string };
   totals: Partial<Totals>;

@@ -30,7 +30,7 @@ class Ground {
     for (;;) {
       const [number, timer] = [...this.#timers].sort((a, b) => a[1].at - b[1].at)[0] ?? [];
       if (timer === undefined || timer.at > end) break;
-      this.now = timer.at;
+      this.now = Math.max(this.now, timer.at);
       this.#timers.delete(number);
       timer.run();
     }
@@ -140,6 +140,18 @@ test("after a sleep in which no timer ran a look at the clock is enough", async 
 
   ground.now += 60;
   link.check();
+
+  assert.equal(link.state.state, "reconnecting");
+});
+
+test("a page that was held up listens a moment longer before it gives up", async () => {
+  const { ground, link, deliver } = start();
+  await deliver(FLEET);
+
+  ground.now += 4;
+  ground.pass(0);
+  assert.equal(link.state.state, "live");
+  ground.pass(0.3);
 
   assert.equal(link.state.state, "reconnecting");
 });

@@ -96,6 +96,17 @@ test("no host is live while the broker is silent", () => {
   assert.equal(store.stateOf("b"), "missing");
 });
 
+test("before any broker was heard there is a fleet without hosts", () => {
+  const store = new Store();
+  const empty = { version: 1, stale_after_seconds: 2, broker: { state: "lost" }, totals: {}, users: {}, hosts: {} };
+
+  store.take({ type: "fleet", sequence: 4, fleet: empty });
+
+  assert.deepEqual(store.names(), []);
+  assert.equal(store.brokerLost(), true);
+  assert.equal(store.overview().hottest, null);
+});
+
 test("hosts are sorted by what they have free, the dead last", () => {
   const free = (n) => gpus(...Array.from({ length: n }, () => ({ use: "free" })));
   const store = storeOf({

@@ -54,7 +54,9 @@ export function banner(link, fleet, outdated) {
   return html`${lost
     ? html`<p class="banner alarm"><b>Connection lost.</b> ${asOf}; it will refresh by itself.</p>`
     : nothing}${!lost && fleet?.broker.state === "lost"
-    ? html`<p class="banner alarm"><b>The broker is silent.</b> ${asOf}; no host is known to be live.</p>`
+    ? html`<p class="banner alarm"><b>The broker is silent.</b> ${fleet.now === undefined
+        ? "It has not been heard yet: see that it runs and that this web server can reach it."
+        : html`${asOf}; no host is known to be live.`}</p>`
     : nothing}${(fleet?.broker.warnings ?? []).map(
     (warning) => html`<p class="banner note">⚠\uFE0E ${warning}</p>`,
   )}${outdated

@@ -17,8 +17,8 @@ export function summaryTiles(totals, overview, show, goTo) {
   return html`
     <div class="tile">
       <h2>Free now</h2>
-      <p class="big free">${count(totals.gpus_free)}<small>of ${many(totals.gpus ?? 0, "GPU")}</small></p>
-      <p class="sub">${many(overview.wholeHosts, "whole host")}</p>
+      <p class="big free">${count(totals.gpus_free)}<small>of ${many(totals.gpus, "GPU")}</small></p>
+      <p class="sub">${totals.gpus === undefined ? nothing : many(overview.wholeHosts, "whole host")}</p>
     </div>
     <div class="tile">
       <h2>Utilization</h2>
@@ -28,7 +28,7 @@ export function summaryTiles(totals, overview, show, goTo) {
     <div class="tile">
       <h2>GPU memory</h2>
       <p class="big">${used}<small>${ofTotal}</small></p>
-      <p class="sub">${many(totals.processes ?? 0, "process")}</p>
+      <p class="sub">${many(totals.processes, "process")}</p>
     </div>
     <div class="tile">
       <h2>Power</h2>
@@ -45,7 +45,7 @@ export function summaryTiles(totals, overview, show, goTo) {
     </div>
     <div class="tile attention">
       <h2>Needs attention</h2>
-      ${attention(overview, show)}
+      ${totals.gpus === undefined ? nothing : attention(overview, show)}
     </div>`;
 }
 

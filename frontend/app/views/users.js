@@ -34,7 +34,7 @@ export function usersTable({ users, order, sort, all, query, now, sortBy, choose
       )}</tr></thead>
       <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), query, now, choose))}</tbody>
     </table>
-    ${present.length === 0 ? html`<p class="sub">Nobody holds a GPU.</p>` : nothing}
+    ${present.length === 0 && now > 0 ? html`<p class="sub">Nobody holds a GPU.</p>` : nothing}
     ${present.length > shown.length
       ? html`<button type="button" class="link more" @click=${showAll}>all ${many(present.length, "user")}</button>`
       : nothing}
