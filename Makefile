@@ -32,7 +32,7 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/node frontend/node_modules/typescript/bin/tsc -p frontend
 	$(BIN)/node --test frontend/tests/*.test.js
 
