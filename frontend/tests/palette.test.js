@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const CSS = readFileSync(new URL("../app/style.css", import.meta.url), "utf8");
+const THEMES = { light: {}, dark: {} };
+for (const [, name, light, dark] of CSS.matchAll(/--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)/g)) {
+  THEMES.light[name] = light;
+  THEMES.dark[name] = dark;
+}
+const STEPS = ["step0", "step1", "step2", "step3", "step4", "step5"];
+
+/** Linear red, green and blue, 0 to 1 (sRGB, IEC 61966-2-1). */
+function linear(hex) {
+  return [1, 3, 5].map((at) => {
+    const value = Number.parseInt(hex.slice(at, at + 2), 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+}
+
+const luminance = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+
+/** Contrast ratio as WCAG 2 has it. */
+function contrast(one, other) {
+  const [dark, light] = [luminance(linear(one)), luminance(linear(other))].sort((a, b) => a - b);
+  return (light + 0.05) / (dark + 0.05);
+}
+
+/** CIE L*a*b* (D65) of linear red, green and blue. */
+function lab([r, g, b]) {
+  const f = (t) => (t > 216 / 24389 ? Math.cbrt(t) : (24389 / 27 * t + 16) / 116);
+  const x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505);
+  const y = f(luminance([r, g, b]));
+  const z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089);
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+
+const distance = (one, other) => Math.hypot(...lab(one).map((value, at) => value - lab(other)[at]));
+
+for (const [theme, token] of Object.entries(THEMES)) {
+  test(`${theme}: text on every cell has a contrast of at least 4.5`, () => {
+    const pairs = [
+      ...STEPS.slice(0, 3).map((step) => ["on-low", step]),
+      ...STEPS.slice(3).map((step) => ["on-high", step]),
+      ["green", "card"], ["amber", "amber-ground"], ["red", "red-ground"], ["old", "old-ground"],
+      ["text", "card"], ["muted", "card"], ["muted", "ground"], ["amber", "card"], ["red", "card"],
+      ["red", "ground"], ["on-chosen", "chosen"],
+    ];
+    for (const [ink, paper] of pairs) {
+      const ratio = contrast(token[ink], token[paper]);
+      assert.ok(ratio >= 4.5, `${ink} on ${paper}: ${ratio.toFixed(2)}`);
+    }
+  });
+
+  test(`${theme}: more is further from the background, in steps that can be told apart`, () => {
+    const light = STEPS.map((step) => lab(linear(token[step]))[0]);
+    const sign = theme === "light" ? -1 : 1;
+    for (let step = 1; step < STEPS.length; step += 1) {
+      assert.ok((light[step] - light[step - 1]) * sign > 0, `step ${step}`);
+      const apart = distance(linear(token[STEPS[step - 1]]), linear(token[STEPS[step]]));
+      assert.ok(apart >= 11, `steps ${step - 1} and ${step}: ${apart.toFixed(1)}`);
+    }
+  });
+}
