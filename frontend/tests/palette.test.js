@@ -62,3 +62,24 @@ for (const [theme, token] of Object.entries(THEMES)) {
     }
   });
 }
+
+/** Full colour blindness of three kinds on linear colours (Machado, Oliveira and Fernandes 2009). */
+const BLIND = {
+  protan: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+  deutan: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+  tritan: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+};
+
+for (const [theme, token] of Object.entries(THEMES)) {
+  for (const [kind, matrix] of Object.entries(BLIND)) {
+    test(`${theme}: free, held idle, broken and busy stay apart for ${kind} eyes`, () => {
+      const seen = ["green", "amber", "red", "step4"].map((name) => {
+        const colour = linear(token[name]);
+        return matrix.map((row) => Math.min(1, Math.max(0, row.reduce((sum, part, at) => sum + part * colour[at], 0))));
+      });
+      for (const [at, one] of seen.entries()) {
+        for (const other of seen.slice(at + 1)) assert.ok(distance(one, other) >= 17, String(distance(one, other)));
+      }
+    });
+  }
+}
