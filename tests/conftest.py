@@ -10,6 +10,8 @@ from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import House
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["browser"]
+
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )

@@ -1,65 +1,23 @@
 """A visit to the page in Chromium: what a person sees when values change and things break."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
-from house import ROOT, House, eventually
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from house import House, eventually
+from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
 
-SCREENSHOTS = ROOT / "tests" / "screenshots"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 RPC_TIMEOUT_SECONDS = 2.0
 STALE_MARK_MS = (RPC_TIMEOUT_SECONDS + 0.5) * 1000
 MACHINE_NOISE_MS = 3000
 """Beyond what is promised: two busy cores also run the browser."""
 RECOVERY_MS = 20_000
 NEW_PAGE_MARK = "window.sameVisit = true"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = [path for name in names if (path := shutil.which(name))]
-    assert found, "no Chromium here: make test installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found[0], args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser's console reports: script errors and refusals of the security policy."""
-    return []
-
-
-@pytest.fixture
-def page(browser: Browser, complaints: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page of a desktop, in the light theme; its picture is kept when the test fails."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    page.set_default_timeout(RECOVERY_MS)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-    failed_before = request.session.testsfailed
-    yield page
-    if request.session.testsfailed > failed_before:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
-    page.close()
 
 
 @pytest.fixture
