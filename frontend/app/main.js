@@ -6,11 +6,11 @@ import { HostList } from "./hosts.js";
 import { KEYS, actionOf } from "./keys.js";
 import { Link, socketUrl } from "./socket.js";
 import { Store } from "./store.js";
-import { UsersPanel } from "./users.js";
 import { METRICS, SORTS, readView, writeView } from "./url.js";
 import { choices } from "./views/bar.js";
 import { banner, pill } from "./views/link.js";
 import { summaryTiles } from "./views/summary.js";
+import { UsersPanel } from "./views/users.js";
 
 /** @import { View } from "./types.js" */
 

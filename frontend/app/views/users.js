@@ -1,14 +1,76 @@
-// The users table: who holds how much, and how much of it without use.
+// The users panel: who holds how much, how much of it without use, in an order that does not jump.
 
-import { html, nothing } from "../vendor/lit-html.js";
+import { html, nothing, render } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
+import { sortedUsers } from "../order.js";
 
 /** @import { User, UserSort } from "../types.js" */
 
 const SHORT_LIST = 20;
+const ORDER_SECONDS = 5;
 
 /** @type {[UserSort, string][]} */
 const COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"]];
+
+export class UsersPanel {
+  /** @type {UserSort} */
+  #sort = "gpus";
+  #all = false;
+  #order = /** @type {string[]} */ ([]);
+  #orderedAt = -Infinity;
+
+  /**
+   * @param {HTMLElement} container
+   * @param {(name: string) => void} choose
+   * @param {() => void} plan asks for a paint
+   */
+  constructor(container, choose, plan) {
+    this.container = container;
+    this.choose = choose;
+    this.plan = plan;
+  }
+
+  /**
+   * @param {Record<string, User>} users
+   * @param {string} query
+   * @param {number} now unix seconds by the broker's clock
+   * @param {number} clock seconds of the page's own clock
+   */
+  paint(users, query, now, clock) {
+    if (this.#mayOrder(clock)) {
+      this.#order = sortedUsers(users, this.#sort);
+      this.#orderedAt = clock;
+    }
+    const table = usersTable({
+      users,
+      order: this.#order,
+      sort: this.#sort,
+      all: this.#all,
+      query,
+      now,
+      sortBy: (sort) => {
+        this.#sort = sort;
+        this.#orderedAt = -Infinity;
+        this.plan();
+      },
+      choose: this.choose,
+      showAll: () => {
+        this.#all = true;
+        this.plan();
+      },
+    });
+    render(table, this.container);
+  }
+
+  /**
+   * Rows do not move under the pointer or the focus, nor more often than every 5 s.
+   * @param {number} clock
+   */
+  #mayOrder(clock) {
+    if (this.#orderedAt === -Infinity) return true;
+    return clock - this.#orderedAt >= ORDER_SECONDS && !this.container.matches(":hover, :focus-within");
+  }
+}
 
 /**
  * @param {object} given
@@ -22,7 +84,7 @@ const COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "u
  * @param {(name: string) => void} given.choose
  * @param {() => void} given.showAll
  */
-export function usersTable({ users, order, sort, all, query, now, sortBy, choose, showAll }) {
+function usersTable({ users, order, sort, all, query, now, sortBy, choose, showAll }) {
   const present = order.filter((name) => users[name] !== undefined);
   const shown = all ? present : present.slice(0, SHORT_LIST);
   return html`<div class="card users">
