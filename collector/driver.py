@@ -105,30 +105,24 @@ class Driver:
         self._lost_retry_seconds = LOST_RETRY_SECONDS[0]
 
     def due(self, now: float) -> bool:
-        """Whether `maintain` would open or close NVML; `now` in monotonic seconds."""
+        """Whether it is time to `open`; `now` in monotonic seconds."""
         if self._tried_at is None:
             return True
         if now < self._retry_at:
             return False
         return not self._is_open or self._changed or self._is_closed() or self._lost_due(now)
 
-    def maintain(self, now: float, calm: bool) -> None:
-        """Open NVML if it is due; every 5 s count the GPUs.
-
-        `calm` means that no other thread is in a call: only then NVML may be closed, for a
-        call that returns into a closed library would crash the process.
-        """
-        if self.due(now):
-            self._open(now, calm)
-        elif self._is_open and now >= self._count_at:
-            self._count_at = now + COUNT_SECONDS
-            self._changed = self._look_for_change()
-
     def close(self) -> None:
         """Close NVML; with no thread in a call only."""
         if self._is_open:
             self._is_open = False
             nvml.close_library()
+
+    def count(self, now: float) -> None:
+        """Every 5 s, look whether GPUs came or went."""
+        if self._is_open and now >= self._count_at:
+            self._count_at = now + COUNT_SECONDS
+            self._changed = self._look_for_change()
 
     def _is_closed(self) -> bool:
         failures = (slot.device.failure for slot in self.slots if slot.device is not None)
@@ -160,7 +154,12 @@ class Driver:
         except OSError:
             return []
 
-    def _open(self, now: float, calm: bool) -> None:
+    def open(self, now: float, calm: bool) -> None:
+        """Open NVML, closing it before if it was open, and find its GPUs.
+
+        No other thread may begin a call meanwhile. `calm` means that none is in one either: only
+        then NVML is closed, for a call that returns into a closed library may crash the process.
+        """
         self._plan_retry(now)
         if self._is_open and calm:
             nvml.close_library()

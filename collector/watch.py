@@ -146,9 +146,9 @@ class Watch:
 
     def _start(self, begun: float) -> None:
         if self._shared.idle.is_set():
-            self._opening = self._driver.due(begun)
+            self._opening = opening = self._driver.due(begun)
             calm = self._others_idle()
-            self._shared.post(lambda worker: self._maintain_and_read(worker, begun, calm))
+            self._shared.post(lambda worker: self._round(worker, begun, opening, calm))
         if self._opening:  # no call may begin while NVML is being closed and opened
             return
         for slot in self._driver.slots:
@@ -156,9 +156,12 @@ class Watch:
             if worker is not None and worker.idle.is_set():
                 worker.post(functools.partial(self._read, slot=slot))
 
-    def _maintain_and_read(self, worker: Worker, begun: float, calm: bool) -> None:
+    def _round(self, worker: Worker, begun: float, opening: bool, calm: bool) -> None:
         worker.begin(None, self._driver.trace, self._clock())
-        self._driver.maintain(worker.since, calm)
+        if opening:
+            self._driver.open(begun, calm)
+        else:
+            self._driver.count(begun)
         self._read_shared(worker, begun)
 
     def _read_shared(self, worker: Worker, begun: float) -> None:
@@ -217,16 +220,18 @@ class Watch:
 
     def _why(self, slot: Slot, now: Moment) -> str:
         """Why there is no reading of a GPU: its own call hangs, or another's before it."""
-        shared = self._shared.stuck(now)
         own = self._own.get(slot.key)
-        return (own and own.stuck(now)) or shared or "not read"
+        return (own and own.stuck(now)) or next(self._stuck(now), "not read")
+
+    def _stuck(self, now: Moment) -> Iterator[str]:
+        for worker in (self._shared, *self._own.values()):
+            if (stuck := worker.stuck(now)) is not None:
+                yield stuck
 
     def _problems(self, gpus: tuple[GpuReading, ...], now: Moment) -> Iterator[str]:
         if self._driver.problem is not None:
             yield self._driver.problem
-        for worker in (self._shared, *self._own.values()):
-            if (stuck := worker.stuck(now)) is not None:
-                yield stuck
+        yield from self._stuck(now)
         unread: dict[str, list[str]] = {}
         for gpu in gpus:
             if gpu.uses_unread is not None:

@@ -1,5 +1,8 @@
 """The driver over time: absent, reloaded, upgraded, GPUs that vanish and come."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +26,20 @@ def driver(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Driver]:
 
 def look(driver: Driver, now: float, calm: bool = True) -> list[GpuReading]:
     """What a shared worker does in a round at `now`."""
-    driver.maintain(now, calm)
+    if driver.due(now):
+        driver.open(now, calm)
+    else:
+        driver.count(now)
     for slot in driver.slots:
         slot.read(now)
     latest = [slot.latest.reading if slot.latest else None for slot in driver.slots]
     shown = zip((slot.absent for slot in driver.slots), latest, strict=True)
     return [reading for absent, newest in shown if (reading := absent or newest)]
+
+
+def look_on(driver: Driver, first: int, end: int) -> list[GpuReading]:
+    """Look every second; what is seen at last."""
+    return [look(driver, float(second)) for second in range(first, end)][-1]
 
 
 def states(readings: list[GpuReading]) -> list[tuple[str | None, str]]:
@@ -139,8 +150,7 @@ def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: 
     fake_nvml.write(Scenario({1: TWO}))
 
     falls = look(driver, 1.0)
-    for second in range(2, 60):
-        after = look(driver, float(second))
+    after = look_on(driver, 2, 60)
 
     assert states(falls) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert states(after) == [("GPU-1", "lost"), ("GPU-2", "ok")]
@@ -156,8 +166,7 @@ def test_a_lost_gpu_that_was_reset_is_found_by_opening_again(
     first = look(driver, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
 
-    for second in range(1, int(LOST_RETRY_SECONDS[0]) + 2):
-        readings = look(driver, float(second))
+    readings = look_on(driver, 1, int(LOST_RETRY_SECONDS[0]) + 2)
 
     assert [reading.state for reading in first] == ["ok", "lost"]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
@@ -200,8 +209,46 @@ def test_a_gpu_whose_handle_does_not_open_is_an_error_and_the_others_go_on(
     fake_nvml.write(Scenario([ONE, TWO], calls=[fails]))
     broken = look(driver, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
-    for second in range(1, 40):
-        readings = look(driver, float(second))
+    readings = look_on(driver, 1, 40)
 
     assert states(broken) == [(None, "error"), ("GPU-2", "ok")]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
+
+
+def test_a_library_that_an_upgrade_replaced_is_loaded_anew(
+    fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    library = tmp_path / "libnvidia-ml.so.1"
+    shutil.copy(fake_nvml.folder / library.name, library)
+    fake_nvml.write(Scenario([ONE], Machine(init_error="LIB_RM_VERSION_MISMATCH")))
+    environment = fake_nvml.environment() | {"LD_LIBRARY_PATH": str(tmp_path)}
+    command = [sys.executable, "-c", UPGRADED]
+
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdin=-1, stdout=-1, text=True
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        before = child.stdout.readline()
+        library.unlink()
+        shutil.copy(fake_nvml.folder / library.name, library)
+        fake_nvml.write(Scenario([ONE]))
+        after, _ = child.communicate("\n")
+
+    assert before.startswith("driver was upgraded: reboot needed")
+    assert after == "None ok deleted: False\n"
+
+
+UPGRADED = """
+from collector.driver import Driver
+driver = Driver()
+driver.open(0.0, True)
+print(driver.problem, flush=True)
+input()
+for second in (8.0, 16.0):
+    driver.open(second, True)
+driver.slots[0].read(16.0)
+with open("/proc/self/maps") as maps:
+    deleted = any("libnvidia-ml" in line and "(deleted)" in line for line in maps)
+print(driver.problem, driver.slots[0].latest.reading.state, "deleted:", deleted)
+"""
+ROOT = Path(__file__).parent.parent

@@ -33,12 +33,10 @@ def watch(fake_nvml: FakeNvml) -> Iterator[Watch]:
 def read_until(watch: Watch, fulfilled: Callable[[Picture], bool]) -> Picture:
     """Read as a sampler does until the picture is as wanted."""
     give_up_at = time.monotonic() + DEADLINE
-    while time.monotonic() < give_up_at:
-        picture = watch.read(moment())
-        if fulfilled(picture):
-            return picture
+    while not fulfilled(picture := watch.read(moment())):
+        assert time.monotonic() < give_up_at, f"never seen; last was {picture}"
         time.sleep(0.05)
-    raise AssertionError(f"never seen; last was {picture}")
+    return picture
 
 
 def states(picture: Picture) -> list[str]:
