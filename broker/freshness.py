@@ -1,6 +1,5 @@
 """How old a sample is, told from when it came and what its sender's clock said; pure."""
 
-from collections import deque
 from enum import Enum
 
 WINDOW_SECONDS = 60.0
@@ -42,7 +41,7 @@ class Link:
         self.age = 0.0
         """Seconds, of the last sample that was judged fresh."""
         self._sequence = -1
-        self._lows: deque[tuple[float, float]] = deque()  # (received, lag), lags rising
+        self._lows: list[tuple[float, float]] = []  # (received, lag), lags rising; at most 13
         self._candidate: tuple[float, float] | None = None  # (sampled, lag)
         self._over: tuple[int, float, float, float] | None = None  # count, since, low, high
 
@@ -70,7 +69,7 @@ class Link:
                 lows.pop()
             lows.append((received, lag))
             while lows[0][0] < received - WINDOW_SECONDS:
-                lows.popleft()
+                del lows[0]
         return FRESH
 
     def _confirm(self, received: float, sampled: float, lag: float) -> Verdict:

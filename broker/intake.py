@@ -13,11 +13,11 @@ from wire.check import MAX_MESSAGE_BYTES, WireError, check_snapshot
 from wire.codec import unpack
 from wire.template import make_template
 
-_QUEUED_MESSAGES = 8
+_QUEUED_MESSAGES = 16
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
 _MESSAGES_PER_TURN = 64
 """Then the event loop has its turn: a backlog must not hold up the tick."""
-_PAUSE_SECONDS = 0.005
+_PAUSE_SECONDS = 0.002
 """After a look that found something, until the next: waking for each message would cost as much
 as the message."""
 _MAX_LOGGED = 256

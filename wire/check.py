@@ -4,6 +4,7 @@ import math
 import re
 from itertools import chain, compress
 from operator import ne
+from sys import intern
 from typing import Any, cast
 
 from wire.document import (
@@ -50,6 +51,10 @@ _NUMERIC = {
     ).difference(REQUIRED_COLUMNS[what])
     for what, kinds in TABLES.items()
 }
+_REPEATING = frozenset(
+    ("name", "state", "memory_kind", "mig_profile", "user", "command", "type", "mount")
+)
+"""Columns whose texts are the same on many rows and hosts: kept once."""
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 
 
@@ -191,6 +196,8 @@ def _table(value: object, what: str, previous: Table | None) -> Table:
             continue
         same = False
         _check_column(column, kinds.get(key), what, key)
+        if key in _REPEATING and kinds.get(key) is Kind.TEXT:
+            table[key] = [value if value is None else intern(value) for value in column]
     if same and previous is not None:
         return previous
     for key in REQUIRED_COLUMNS[what] if rows > 0 else ():
