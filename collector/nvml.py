@@ -3,17 +3,12 @@
 import _ctypes
 import ctypes
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pynvml
 
-from collector.failures import (
-    FUNCTION_NOT_FOUND,
-    LIBRARY_NOT_FOUND,
-    NOT_FOUND,
-    UNKNOWN,
-    NvmlError,
-)
+from collector.failures import FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND, NOT_FOUND, UNKNOWN, NvmlError
+from collector.numbers import NUMBERS, Number
 from collector.rows import Rows
 
 WSL_LIBRARY = "/usr/lib/wsl/lib/libnvidia-ml.so.1"
@@ -25,53 +20,6 @@ DIRECT = hasattr(pynvml, "_nvmlGetFunctionPointer")
 Result = TypeVar("Result")
 NvmlCall = Callable[[], Any]
 _NO_INSTANCE = 0xFFFFFFFF
-
-
-class _Number(NamedTuple):
-    """A function of NVML that writes one value for one device.
-
-    `names` are the function's C names, newest first: the first that the library has is called.
-    """
-
-    names: tuple[str, ...]
-    into: Any = ctypes.c_uint
-    arguments: tuple[int, ...] = ()
-    pick: Callable[[Any], Any] = int
-
-
-def _total_and_used(memory: Any) -> tuple[int, int]:
-    return memory.total, memory.used
-
-
-def _gpu_and_memory(rates: Any) -> tuple[int, int]:
-    return rates.gpu, rates.memory
-
-
-def _memory_v2() -> Any:
-    memory = pynvml.c_nvmlMemory_v2_t()
-    memory.version = pynvml.nvmlMemory_v2
-    return memory
-
-
-NUMBERS = {
-    "memory": _Number(("nvmlDeviceGetMemoryInfo_v2",), _memory_v2, (), _total_and_used),
-    "memory_v1": _Number(("nvmlDeviceGetMemoryInfo",), pynvml.c_nvmlMemory_t, (), _total_and_used),
-    "utilization": _Number(
-        ("nvmlDeviceGetUtilizationRates",), pynvml.c_nvmlUtilization_t, (), _gpu_and_memory
-    ),
-    "temperature": _Number(("nvmlDeviceGetTemperature",), arguments=(pynvml.NVML_TEMPERATURE_GPU,)),
-    "power": _Number(("nvmlDeviceGetPowerUsage",)),
-    "throttle": _Number(
-        ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
-        ctypes.c_ulonglong,
-    ),
-    "fan": _Number(("nvmlDeviceGetFanSpeed",)),
-    "power_limit": _Number(("nvmlDeviceGetEnforcedPowerLimit",)),
-    "sm_clock": _Number(("nvmlDeviceGetClockInfo",), arguments=(pynvml.NVML_CLOCK_SM,)),
-    "memory_clock": _Number(("nvmlDeviceGetClockInfo",), arguments=(pynvml.NVML_CLOCK_MEM,)),
-}
-"""What is read of a device again and again. Memory `used` is without the driver's reserve, but
-for `memory_v1`; utilization is (GPU, memory controller) in percent; power is in milliwatts."""
 
 
 def open_library() -> None:
@@ -235,13 +183,13 @@ class Handle:
             )
         return [row[:3] for row in self._lists[name].read(ctypes.c_ulonglong(since))]
 
-    def _bind(self, number: _Number) -> NvmlCall:
+    def _bind(self, number: Number) -> NvmlCall:
         if not self._direct:
             return self._wrapped(number)
         name, function = _function(number.names)
         handle, pick = self._handle, number.pick
         arguments = tuple(map(ctypes.c_uint, number.arguments))
-        buffer = number.into()
+        buffer = _buffer(number.into)
         reference = ctypes.byref(buffer)
         simple = pick is int
 
@@ -252,7 +200,7 @@ class Handle:
 
         return call
 
-    def _wrapped(self, number: _Number) -> NvmlCall:
+    def _wrapped(self, number: Number) -> NvmlCall:
         name = number.names[-1]
         arguments = number.arguments
         if name == "nvmlDeviceGetMemoryInfo_v2":
@@ -260,6 +208,14 @@ class Handle:
         else:
             wrapper = getattr(pynvml, name)
         return lambda: number.pick(_asked(name, wrapper, self._handle, *arguments))
+
+
+def _buffer(kind: str) -> Any:
+    """What a function writes into: a struct of the package, or a plain C number."""
+    buffer = (getattr(ctypes, kind, None) or getattr(pynvml, kind))()
+    if kind == "c_nvmlMemory_v2_t":
+        buffer.version = pynvml.nvmlMemory_v2
+    return buffer
 
 
 def _function(names: tuple[str, ...]) -> tuple[str, Any]:
@@ -278,6 +234,8 @@ def _asked(name: str, wrapper: Callable[..., Result], *arguments: Any) -> Result
         return wrapper(*arguments)
     except pynvml.NVMLError as error:
         raise NvmlError(_code(error), name) from None
+    except UnicodeDecodeError:  # the package decodes texts, the driver may write anything
+        raise NvmlError(UNKNOWN, name) from None
 
 
 def _size(size: int | None) -> int | None:

@@ -28,7 +28,7 @@ class Questions:
         self._numbers: dict[str, tuple[str, Callable[[], Any]]] = {}
 
     def number(self, key: str) -> Any:
-        """One of collector.nvml.NUMBERS."""
+        """One of collector.numbers.NUMBERS."""
         bound = self._numbers.get(key)
         if bound is None:
             bound = self.ask(key, f"the function for {key}", self.handle.number, key)
