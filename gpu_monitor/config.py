@@ -91,6 +91,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # as the stubs are
+        mark: Any = event.start_mark
         words = ""
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             words = "an anchor (&) or alias (*) stands here; write the value, a * in quotes"
@@ -99,7 +100,7 @@ class _PlainLoader(yaml.SafeLoader):
         elif self.depth > 3:
             words = "this is nested too deep; write 'key: value', or '- name' lines under a key"
         if words:
-            raise _Refused(problem=words, problem_mark=event.start_mark)
+            raise _Refused(problem=words, problem_mark=mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

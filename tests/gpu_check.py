@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import zmq
-from collector.main import run
 
+from collector.main import run
 from collector.settings import CollectorSettings
 from wire.check import check_snapshot
 from wire.codec import unpack
