@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from collector.cgroup import container_id, job_name
@@ -80,7 +79,7 @@ class Processes:
         uid = known.facts.uid
         user = None if uid is None else self._users.name(uid, now)
         if user != known.facts.user:
-            known = known._replace(facts=replace(known.facts, user=user))
+            known = known._replace(facts=known.facts._replace(user=user))
         self._known[pid] = known
         return known.facts
 

@@ -58,16 +58,13 @@ _SHORT_OPTIONS = {
 """Programs with a one-letter option for a secret, attached or as the next argument."""
 
 _SECRETS = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)[-_][\w-]{16,}"  # OpenAI, Stripe and many others
-    r"|hf_[A-Za-z0-9]{8,}|nvapi-[\w-]{8,}|gsk_\w{8,}|r8_\w{8,}|xai-\w{8,}|co_\w{20,}"
-    r"|gh[opusr]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|gl[a-z]{2,4}-[\w-]{20,}"
-    r"|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|SG\.[\w-]{8,}\.[\w-]{8,}"
-    r"|A(?:KIA|SIA|ROA|IDA)[0-9A-Z]{12,}|AIza[\w-]{20,}|ya29\.[\w.-]{8,}|1//0[\w-]{20,}"
-    r"|npm_\w{8,}|pypi-[\w-]{8,}|dckr_pat_[\w-]{8,}|dop_v1_\w{8,}|hv[sb]\.[\w-]{8,}"
-    r"|lin_api_\w{8,}|secret_\w{20,}|tskey-[\w-]{8,}|dapi[0-9a-f]{16,}|key-[0-9a-f]{16,}"
-    r"|eyJ[\w-]{6,}\.[\w-]{4,}(?:\.[\w-]*)?|AGE-SECRET-KEY-\w+"
-    r"|-----BEGIN[^-]*PRIVATE KEY-----.*"
-    r"|[0-9a-fA-F]{32,}(?![0-9A-Za-z]))",
+    r"(?<![A-Za-z0-9])(?:sk-[\w-]{16,}|(?:sk|pk|rk)_(?:live|test)_\w+"  # OpenAI, Stripe
+    r"|(?:hf|gsk|r8|npm|secret|gh[opusr]|lin_api|dop_v1)_[A-Za-z0-9]{16,}"
+    r"|(?:github_pat|dckr_pat)_[\w-]{8,}|(?:xai|pypi)-\w{16,}|key-[0-9a-f]{16,}"
+    r"|(?:nvapi|xox[a-z]|xapp|tskey|gl(?:pat|ptt|rt|dt|ft|cbt|soat|agent))-[\w-]{8,}"
+    r"|(?:SG|ya29|hv[sb]|eyJ[\w-]{4,})\.[\w.-]{8,}|AIza[\w-]{20,}|1//0[\w-]{20,}"
+    r"|A(?:KIA|SIA|ROA|IDA)[0-9A-Z]{12,}|AGE-SECRET-KEY-\w+|dapi[0-9a-f]{16,}"
+    r"|[0-9a-fA-F]{32,}(?![0-9A-Za-z]))|-----BEGIN[^-]*PRIVATE KEY-----.*",
     re.DOTALL,
 )
 _DENSE = re.compile(r"(?<![\w/.])(?=[^\s]*[0-9])(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9+=]{32,}")

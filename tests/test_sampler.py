@@ -1,7 +1,6 @@
 """Readings and a clock become a snapshot; a recorded scenario gives the same bytes each time."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,7 @@ def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Mome
 
 
 def ok(index: int = 0, **values: object) -> GpuReading:
-    return replace(GpuReading(Identity(index, f"GPU-{index}")), **values)  # type: ignore[arg-type] # by name
+    return GpuReading(Identity(index, f"GPU-{index}"))._replace(**values)  # type: ignore[arg-type] # by name
 
 
 @pytest.fixture
@@ -184,7 +183,7 @@ def test_a_state_that_is_not_ok_has_a_since_that_stands() -> None:
     picture = showing(ok())
     samples = sampler(clock, lambda now: picture(now))
     samples.sample()
-    picture = showing(replace(ok(), state="lost", reason="fell off the bus"))
+    picture = showing(ok()._replace(state="lost", reason="fell off the bus"))
     clock.now += 1
     samples.sample()
     clock.now += 10
