@@ -12,15 +12,15 @@ from web.assets import Assets
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "views").mkdir()
     (tmp_path / "index.html").write_text('<script src="a/dev/main.js"></script>')
-    (tmp_path / "main.js").write_text("// " + "x" * 500)
-    (tmp_path / "views" / "host.js").write_text("// host")
+    (tmp_path / "main.js").write_text("x" * 500)
+    (tmp_path / "views" / "host.js").write_text("host()")
     return tmp_path
 
 
 def test_files_are_asked_for_by_their_path(folder: Path) -> None:
     asset = Assets(folder).get("views/host.js")
     assert asset is not None
-    assert asset.body == b"// host"
+    assert asset.body == b"host()"
     assert asset.content_type == "text/javascript; charset=utf-8"
 
 
@@ -42,9 +42,9 @@ def test_a_file_is_compressed_where_that_makes_it_smaller(folder: Path) -> None:
 def test_the_hash_changes_with_any_file_and_comes_back_with_it(folder: Path) -> None:
     assets = Assets(folder)
     first = assets.hash
-    (folder / "views" / "host.js").write_text("// changed")
+    (folder / "views" / "host.js").write_text("changed()")
     assert assets.refresh() and assets.hash != first
-    (folder / "views" / "host.js").write_text("// host")
+    (folder / "views" / "host.js").write_text("host()")
     assert assets.refresh() and assets.hash == first
     assert not assets.refresh()
 
@@ -64,3 +64,17 @@ def test_links_and_hidden_files_are_not_served(folder: Path, tmp_path: Path) -> 
     assets = Assets(folder)
     for name in (".secret", "link.js", "views", "../main.js", "/etc/passwd", ""):
         assert assets.get(name) is None
+
+
+def test_scripts_go_without_comments_but_for_what_others_wrote(folder: Path) -> None:
+    (folder / "vendor").mkdir()
+    for name in ("own.js", "vendor/other.js"):
+        (folder / name).write_text("// words\ncode()")
+    assets = Assets(folder)
+    own, other = assets.get("own.js"), assets.get("vendor/other.js")
+    assert own is not None and own.body == b"\ncode()"
+    assert other is not None and other.body == b"// words\ncode()"
+
+
+def test_the_whole_page_is_at_most_40_kb_as_it_is_sent() -> None:
+    assert 20_000 < Assets().bytes_sent() <= 40_000

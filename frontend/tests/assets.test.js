@@ -1,19 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
-import { gzipSync } from "node:zlib";
 
 const APP = new URL("../app/", import.meta.url);
 const FILES = readdirSync(APP, { recursive: true })
   .map((name) => name.replaceAll("\\", "/"))
   .filter((name) => /\.(js|css|html|svg)$/.test(name));
 const text = (name) => readFileSync(new URL(name, APP), "utf8");
-
-test("the whole page is at most 40 kB gzipped", () => {
-  const bytes = FILES.reduce((sum, name) => sum + gzipSync(text(name), { level: 9 }).length, 0);
-
-  assert.ok(bytes <= 40_000, `${bytes} bytes`);
-});
 
 test("no file names another host", () => {
   for (const name of FILES.filter((name) => !name.startsWith("vendor/"))) {

@@ -1,0 +1,75 @@
+"""What is sent without comments is the same program."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from house import ROOT
+
+from web.assets import FOLDER
+from web.comments import without_comments
+
+NODE = Path(sys.executable).parent / "node"
+SCRIPTS = sorted(file for file in FOLDER.rglob("*.js") if "vendor" not in file.parts)
+AS_COMPILED = """
+import ts from "typescript";
+import { readFileSync } from "node:fs";
+const options = { removeComments: true, target: "ESNext", module: "ESNext" };
+for (const text of JSON.parse(readFileSync(0, "utf8")))
+  console.log(JSON.stringify(ts.transpileModule(text, { compilerOptions: options }).outputText));
+"""
+
+
+def sent(text: str, suffix: str = ".js") -> str:
+    return without_comments(suffix, text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("// a\nb();\n", "\nb();\n"),
+        ("  /** a */\n  b();\n", "\n  b();\n"),
+        ("/**\n * a\n */\nb();\n", "\n\n\nb();\n"),
+        ("b(); // stays\n", "b(); // stays\n"),
+        ("/** @type {A} */ (b)();\n/** c */\n", "/** @type {A} */ (b)();\n\n"),
+        ("const a = '/*';\n", "const a = '/*';\n"),
+    ],
+)
+def test_only_whole_lines_of_comment_go_and_leave_empty_ones(text: str, left: str) -> None:
+    assert sent(text) == left
+
+
+def test_a_style_loses_its_comments_but_not_what_looks_like_one_in_a_script() -> None:
+    assert sent("/* a */\n// b\n", ".css") == "\n// b\n"
+
+
+def test_other_files_are_left_alone() -> None:
+    assert sent("// a\n/* b */\n", ".html") == "// a\n/* b */\n"
+
+
+def test_every_line_of_code_keeps_its_number() -> None:
+    for file in [*SCRIPTS, FOLDER / "style.css"]:
+        text = file.read_text()
+        for written, line in zip(
+            text.split("\n"), sent(text, file.suffix).split("\n"), strict=True
+        ):
+            assert line in (written, ""), file
+
+
+def test_every_script_is_the_same_program_to_the_compiler() -> None:
+    texts = [file.read_text() for file in SCRIPTS]
+    both = [text for written in texts for text in (written, sent(written))]
+    compiled = subprocess.run(
+        [NODE, "--input-type=module", "-e", AS_COMPILED],
+        input=json.dumps(both),
+        cwd=ROOT / "frontend",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert len(compiled) == 2 * len(SCRIPTS)
+    for file, written, stripped in zip(SCRIPTS, compiled[::2], compiled[1::2], strict=True):
+        assert re.sub(r"\\n\s*", "", written) == re.sub(r"\\n\s*", "", stripped), file
