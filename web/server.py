@@ -27,7 +27,10 @@ error in their console, and the page opens no windows."""
 
 MAX_BODY_BYTES = 1024
 _HINTS = {
-    404: "there are ., ws, healthz, readyz and api/v1/ with fleet, hosts/NAME, users, free",
+    404: (
+        "there are ., ws, healthz, readyz and api/v1/ with fleet, hosts/NAME, users, free;"
+        " behind a proxy that keeps its path set base_path"
+    ),
     405: "only GET and HEAD are answered here",
 }
 

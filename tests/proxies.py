@@ -1,0 +1,92 @@
+"""nginx and Caddy for tests: in the foreground, on a port of loopback, gone with the test."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from house import PATIENCE_SECONDS, ROOT, eventually, free_ports
+
+FETCHED = ROOT / "build" / "programs"
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        {block}
+    }}
+}}
+"""
+CADDY = """
+{{
+    admin off
+}}
+{block}
+"""
+
+
+def readme_blocks(language: str) -> list[str]:
+    """The fenced blocks of README.md in that language, so that what it advises is what is tried."""
+    fence = rf"^```{language}\n(.*?)^```$"
+    return re.findall(fence, (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def find_program(name: str) -> str:
+    """Where a program lies; skips where `make test` has found no way to have it."""
+    places = [FETCHED / "usr" / folder / name for folder in ("sbin", "bin")]
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    for path in (found, *places):
+        if path is not None and os.access(path, os.X_OK):
+            return str(path)
+    reason = FETCHED / f"{name}.absent"
+    if reason.exists():
+        pytest.skip(reason.read_text().strip())
+    raise AssertionError(f"no {name} here: make test fetches it")
+
+
+@contextmanager
+def proxy(program: str, block: str, web_port: int, folder: Path) -> Iterator[str]:
+    """The origin of a proxy that serves a block of README.md for the web server on that port."""
+    (port,) = free_ports(1)
+    origin = f"http://127.0.0.1:{port}"
+    block = block.replace(":8042", f":{web_port}").replace("example.com", origin)
+    config = folder / f"{program}.conf"
+    if program == "nginx":
+        config.write_text(NGINX.format(folder=folder, port=port, block=block))
+        arguments = ["-p", str(folder), "-c", str(config)]
+    else:
+        config.write_text(CADDY.format(block=block))
+        arguments = ["run", "--adapter", "caddyfile", "--config", str(config)]
+    homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(folder))
+    log = folder / f"{program}.log"
+    with log.open("w") as out:
+        command = [find_program(program), *arguments]
+        process = subprocess.Popen(command, env=os.environ | homes, stdout=out, stderr=out)
+    try:
+        eventually(lambda: process.poll() is not None or is_open(port), f"{program} to listen")
+        assert process.poll() is None, f"{program} has ended:\n{log.read_text()}"
+        yield origin
+    finally:
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens on that port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
