@@ -85,15 +85,19 @@ def _ask_nvml() -> Finding:
 def _check_broker(config: Config, addresses: Sequence[str]) -> Iterator[Finding]:
     if not addresses:
         return
+    here = probe.is_own(addresses)
+    if here and settings.hears_none_of_them(config):
+        remedy = "remove rpc_bind, or write an address that they reach"
+        yield Finding(False, f"broker: rpc_bind {config.rpc_bind} keeps hosts out; {remedy}")
     where = f"{config.broker}:{config.rpc_port}"
     fleet = None
-    if probe.accepts(addresses, config.updates_port):
+    if config.updates_port and probe.accepts(addresses, config.updates_port):
         fleet = probe.hear_broker(settings.web_settings(config).updates_endpoint)
     if fleet is not None:
         totals = fleet["totals"]
         live = f"{totals['hosts_live']} of {totals['hosts']} hosts live"
         yield Finding(True, f"broker: {config.broker}:{config.updates_port} is heard, {live}")
-    elif probe.is_own(addresses):
+    elif here:
         rpc = settings.rpc_address(config)
         yield _check_port("broker", rpc, config.rpc_port, "rpc_port")
         yield _check_port("broker", config.updates_bind, config.updates_port, "updates_port")

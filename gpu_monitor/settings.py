@@ -7,6 +7,7 @@ from pathlib import Path
 
 from broker.settings import BrokerSettings
 from collector.settings import CollectorSettings
+from gpu_monitor.config import ConfigError
 from gpu_monitor.keys import Config
 from web.settings import WebSettings
 
@@ -21,7 +22,7 @@ def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
     folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd gives a list
     return CollectorSettings(
         name=config.name or own_name(),
-        endpoint=endpoint or _tcp(config.broker, config.rpc_port),
+        endpoint=endpoint or _connect(config.broker, config.rpc_port, "rpc_port"),
         interval=config.interval,
         rpc_timeout=config.rpc_timeout,
         commands=config.commands,
@@ -51,7 +52,7 @@ def broker_settings(config: Config, *, one_process: bool = False) -> BrokerSetti
 def web_settings(config: Config, endpoint: str = "") -> WebSettings:
     """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
     return WebSettings(
-        updates_endpoint=endpoint or _tcp(config.broker, config.updates_port),
+        updates_endpoint=endpoint or _connect(config.broker, config.updates_port, "updates_port"),
         web_bind="" if config.web_bind == "*" else config.web_bind,
         web_port=config.web_port,
         base_path=config.base_path,
@@ -83,6 +84,11 @@ def names_another_machine(hosts: Iterable[str]) -> bool:
         for address in addresses
     }
     return not hosts <= {own, own.partition(".")[0]} | addresses
+
+
+def hears_none_of_them(config: Config) -> bool:
+    """Whether other machines are expected on an address that only this one reaches."""
+    return is_loopback(rpc_address(config)) and names_another_machine(config.hosts)
 
 
 def is_loopback(address: str) -> bool:
@@ -121,6 +127,13 @@ def own_name() -> str:
 
 def _where(address: str) -> str:
     return "all interfaces" if address in ("*", "0.0.0.0", "::") else address
+
+
+def _connect(address: str, port: int, key: str) -> str:
+    if port == 0:
+        words = "0 (any free port) is for one process; write the port that the broker listens on"
+        raise ConfigError([f"{key}: {words}"])
+    return _tcp(address, port)
 
 
 def _tcp(address: str, port: int) -> str:

@@ -80,6 +80,12 @@ def test_a_broker_elsewhere_that_does_not_answer_fails(house: House) -> None:
     assert f"FAIL broker: 192.0.2.1:{house.rpc_port} does not answer; start" in lines
 
 
+def test_an_rpc_bind_that_keeps_the_hosts_out_fails(house: House) -> None:
+    code, lines = report(house, hosts=["localhost", "192.0.2.7"], rpc_bind="127.0.0.1")
+    assert code == 1
+    assert "FAIL broker: rpc_bind 127.0.0.1 keeps hosts out; remove rpc_bind" in lines
+
+
 def test_a_broker_without_an_address_fails(house: House) -> None:
     code, lines = report(house, broker=ABSENT)
     assert code == 1

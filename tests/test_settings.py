@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gpu_monitor.config import ConfigError
 from gpu_monitor.keys import Config
 from gpu_monitor.settings import (
     RPC_INPROC,
@@ -60,6 +61,15 @@ def test_an_ipv6_address_stands_in_brackets_and_port_0_is_any_port() -> None:
     config = Config(broker="fd00::1", updates_bind="::1", updates_port=0)
     assert collector_settings(config).endpoint == "tcp://[fd00::1]:8043"
     assert broker_settings(config).updates_endpoints == ("tcp://[::1]:*",)
+
+
+def test_a_port_that_nobody_can_know_is_refused_for_a_role_alone() -> None:
+    config = Config(rpc_port=0, updates_port=0)
+    with pytest.raises(ConfigError, match="rpc_port: 0"):
+        collector_settings(config)
+    with pytest.raises(ConfigError, match="updates_port: 0"):
+        web_settings(config)
+    assert collector_settings(config, RPC_INPROC).endpoint == RPC_INPROC
 
 
 def test_every_link_that_leaves_the_machine_is_warned_of() -> None:
