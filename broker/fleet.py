@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from broker.freshness import FRESH, Link, Verdict
+from broker.history import GpuHistory
 from wire.document import Snapshot
 from wire.template import Template
 
@@ -51,15 +52,17 @@ class Record:
 
     `snapshot` is the last one that was fresh when it came, at `heard_at` (unix seconds by the
     broker's clock); None until then. `state` is None while a host that nobody configured has
-    not been confirmed: it is not shown. `template` reads messages that repeat the one that
-    `snapshot` came from; the intake keeps it here.
+    not been confirmed: it is not shown. `read` is the last one of this run that was
+    read, fresh or not, and `template` reads messages that repeat it: both are the intake's.
     """
 
     __slots__ = (
         "changed",
         "configured",
         "heard_at",
+        "history",
         "name",
+        "read",
         "rivals",
         "run",
         "snapshot",
@@ -72,11 +75,22 @@ class Record:
         self.configured = configured
         self.state: str | None = MISSING if configured else None
         self.snapshot: Snapshot | None = None
+        self.read: Snapshot | None = None
         self.template: Template | None = None
         self.heard_at = 0.0
+        self.history = GpuHistory()
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}
         self.changed = False
+
+    def is_of_run(self, snapshot: Snapshot) -> bool:
+        """Whether it comes from the run that is shown, or is the first to be."""
+        run = self.run
+        return (
+            run is not None
+            and run.run_id == snapshot["run_id"]
+            and run.boot_id == snapshot["boot_id"]
+        )
 
     def conflict(self) -> str | None:
         """In words, who else reports under this name; None when nobody does."""
@@ -127,7 +141,7 @@ class Fleet:
         run = record.run
         if run is None:
             run = record.run = Run(snapshot, received, peer)
-        if snapshot["run_id"] != run.run_id or snapshot["boot_id"] != run.boot_id:
+        if not record.is_of_run(snapshot):
             return self._hear_rival(record, run, snapshot, received, now, peer)
         verdict = run.judge(snapshot, received, self._timeout)
         if verdict is not FRESH:
@@ -138,6 +152,7 @@ class Fleet:
     def _show(self, record: Record, snapshot: Snapshot, now: float) -> None:
         record.snapshot = snapshot
         record.heard_at = now
+        record.history.add(snapshot["gpus"], now)
         if record.state is not LIVE and record.state is not CONFLICT:
             self._turn(record, LIVE)
         elif not record.changed:

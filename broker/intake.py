@@ -15,6 +15,8 @@ from wire.template import make_template
 
 _QUEUED_MESSAGES = 16
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
+_RECEIVE_BYTES = 1 << 17
+"""The kernel's part of that queue: after a pause what waits is old, and still has to be read."""
 _MESSAGES_PER_TURN = 64
 """Then the event loop has its turn: a backlog must not hold up the tick."""
 _PAUSE_SECONDS = 0.002
@@ -73,6 +75,7 @@ class Intake:
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.RCVHWM, _QUEUED_MESSAGES),
+            (zmq.RCVBUF, _RECEIVE_BYTES),
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
             (zmq.BACKLOG, 4096),
             (zmq.HANDSHAKE_IVL, 10_000),
@@ -158,13 +161,13 @@ class Intake:
         data = frame.bytes
         sent = name_in(data)
         record = self._fleet.records.get(self._name(peer, entries, sent)) if sent else None
-        if record is not None and record.template is not None and record.snapshot is not None:
-            snapshot = record.template.read(data, record.snapshot)
-            if snapshot is not None:
-                return self._fleet.hear(
-                    record.name, snapshot, received, time.time(), peer or _INSIDE
-                )
-        return self._hear_in_full(data, peer, entries, received)
+        if record is None or record.template is None or record.read is None:
+            return self._hear_in_full(data, peer, entries, received)
+        snapshot = record.template.read(data, record.read)
+        if snapshot is None:
+            return self._hear_in_full(data, peer, entries, received)
+        record.read = snapshot
+        return self._fleet.hear(record.name, snapshot, received, time.time(), peer or _INSIDE)
 
     def _hear_in_full(
         self, data: bytes, peer: str, entries: tuple[str, ...], received: float
@@ -175,11 +178,12 @@ class Intake:
             raise WireError("name", "the name is missing")
         name = self._name(peer, entries, sent)
         fleet = self._fleet
-        snapshot = check_snapshot(message, fleet.previous(name))
+        record = fleet.records.get(name)
+        snapshot = check_snapshot(message, record.read if record is not None else None)
         refusal = fleet.hear(name, snapshot, received, time.time(), peer or _INSIDE)
         record = fleet.records.get(name)
-        if record is not None and record.snapshot is snapshot:
-            record.template = make_template(data, message)
+        if record is not None and record.is_of_run(snapshot):
+            record.read, record.template = snapshot, make_template(data, message)
         return refusal
 
     def _name(self, peer: str, entries: tuple[str, ...], sent: str) -> str:

@@ -71,6 +71,7 @@ class _Broker:
                 context,
                 uuid.uuid4().hex,
                 lambda: self._published.document,
+                lambda name: self._published.recent(name, time.time()),
             )
         except zmq.ZMQError:
             self._intake.close()

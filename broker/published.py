@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from broker.cadence import Turns, advance, bookkeeping
 from broker.fleet import LIVE, Fleet, Record
+from broker.history import TotalsHistory
 from broker.settings import BrokerSettings
 from broker.totals import Count, Totals, count
 from broker.use import NEVER, SEATING, Seats, UseLimits, seats, use_of
@@ -42,6 +43,7 @@ class Published:
         self._fleet = fleet
         self._limits = UseLimits(settings.free_memory_mib, settings.held_idle_after)
         self._totals = Totals()
+        self._history = TotalsHistory()
         self._shown: dict[str, _Shown] = {}
         self._states: dict[str, int] = {}
         self._now = now
@@ -83,6 +85,7 @@ class Published:
             patch["hosts"] = hosts
         if totals := self._advance_totals():
             patch["totals"] = totals
+        self._history.add(self.document["totals"], now)
         if users := self._advance_users():
             patch["users"] = users
         if refused != self._refused:
@@ -93,6 +96,18 @@ class Published:
             self._beat_at = received
             self.document["now"] = patch["now"] = round(now, 3)
         return patch
+
+    def recent(self, name: str, now: float) -> dict[str, Any] | None:
+        """The last hour of a host's GPUs, of the totals for ""; None for a host without a past.
+
+        `now` in unix seconds.
+        """
+        if not name:
+            return self._history.answer(now)
+        record = self._fleet.records.get(name)
+        if record is None or record.snapshot is None:
+            return None
+        return record.history.answer(now)
 
     def _advance_hosts(self, received: float) -> dict[str, Any]:
         fleet = self._fleet

@@ -1,4 +1,4 @@
-"""XPUB: every patch to all, the whole picture to a newcomer."""
+"""XPUB: every patch to all; the whole picture, or a host's last hour, to whoever asks."""
 
 import asyncio
 import re
@@ -11,6 +11,7 @@ from wire.codec import pack
 
 _PATCH = b"patch"
 _PICTURE = re.compile(rb"picture/[0-9a-f]{32}")
+_RECENT = re.compile(rb"recent/[0-9a-f]{32}/([A-Za-z0-9._:-]{0,253})")
 _MAX_ASKING = 1024
 _QUEUED_PATCHES = 32
 """Per subscriber; to one that falls further behind patches are lost: it sees the gap in
@@ -18,7 +19,9 @@ _QUEUED_PATCHES = 32
 
 
 class Publisher:
-    """Publishes one document. A subscription to `picture/<32 hex>` asks for the whole of it."""
+    """Publishes one document. A subscription to `picture/<32 hex>` asks for the whole of it, one
+    to `recent/<32 hex>/NAME` for what `recent` answers to that name (None: nothing is known).
+    """
 
     def __init__(
         self,
@@ -26,9 +29,11 @@ class Publisher:
         context: zmq.Context[zmq.Socket[bytes]],
         run_id: str,
         document: Callable[[], dict[str, Any]],
+        recent: Callable[[str], dict[str, Any] | None],
     ) -> None:
         self._run_id = run_id
         self._document = document
+        self._recent = recent
         self._sequence = 0
         self._picture: bytes | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,7 +74,7 @@ class Publisher:
         self._greet()  # a send may swallow the readiness that a subscription raised
 
     def _greet(self) -> None:
-        """Answers everyone who asks for the picture; it is packed once until the next patch."""
+        """Answers everyone who asks; the picture is packed once until the next patch."""
         if self._loop is None or self._socket.closed:
             return
         asking: dict[bytes, None] = {}
@@ -78,7 +83,7 @@ class Publisher:
             while len(asking) < _MAX_ASKING:
                 message = self._socket.recv(zmq.NOBLOCK)
                 topic = message[1:]
-                if not _PICTURE.fullmatch(topic):
+                if not _PICTURE.fullmatch(topic) and not _RECENT.fullmatch(topic):
                     continue
                 if message[:1] == b"\x01":
                     asking[topic] = None
@@ -86,18 +91,21 @@ class Publisher:
                     asking.pop(topic, None)
         except zmq.Again:
             emptied = True
-        if asking:
-            self._send_picture(asking)
+        for topic in asking:
+            self._answer(topic)
         if asking or not emptied:
             self._loop.call_soon(self._greet)
 
-    def _send_picture(self, topics: Iterable[bytes]) -> None:
+    def _answer(self, topic: bytes) -> None:
+        if asked := _RECENT.fullmatch(topic):
+            answer = self._recent(asked[1].decode())
+            self._send(topic, pack({"run_id": self._run_id, "recent": answer}))
+            return
         if self._picture is None:
             fleet = self._document()
             picture = {"run_id": self._run_id, "sequence": self._sequence, "fleet": fleet}
             self._picture = pack(picture)
-        for topic in topics:
-            self._send(topic, self._picture)
+        self._send(topic, self._picture)
 
     def _send(self, topic: bytes, data: bytes) -> None:
         self._socket.send(topic, zmq.SNDMORE)

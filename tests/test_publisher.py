@@ -31,7 +31,9 @@ class Desk:
         plain: Any = zmq.Context(context)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        self.publisher = Publisher([self.endpoint], plain, "run", self.document)
+        self.publisher = Publisher(
+            [self.endpoint], plain, "run", self.document, {"": {}, "node1": {"until": 60}}.get
+        )
         self.publisher.start(asyncio.get_running_loop())
         self.context = context
         self.sockets: list[zmq.asyncio.Socket] = []
@@ -106,6 +108,14 @@ async def test_another_topic_is_no_question(desk: Desk, topic: bytes) -> None:
     sub = desk.subscriber(topic, PICTURE)
     assert (await receive(sub))[0] == PICTURE
     assert desk.packed == 1
+
+
+@pytest.mark.parametrize(("name", "answer"), [("", {}), ("node1", {"until": 60}), ("nobody", None)])
+async def test_the_last_hour_is_told_to_whoever_asks_for_it(
+    desk: Desk, name: str, answer: dict[str, int] | None
+) -> None:
+    topic = b"recent/" + b"a" * 32 + b"/" + name.encode()
+    assert await receive(desk.subscriber(topic)) == (topic, {"run_id": "run", "recent": answer})
 
 
 async def test_a_subscriber_that_does_not_read_costs_bounded_memory_and_sees_a_gap(

@@ -1,5 +1,6 @@
 """Every HTTP path, each of its errors, and what is said while the broker is lost."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -155,6 +156,33 @@ async def test_a_large_answer_is_compressed_as_the_client_accepts(accepted: str)
             fleet = json.loads(await response.read())
         assert said == accepted
         assert fleet["hosts"] == hosts
+
+
+@pytest.mark.parametrize(("path", "name"), [("api/v1/recent", ""), ("api/v1/hosts/a/recent", "a")])
+async def test_the_last_hour_is_asked_of_the_broker(path: str, name: str) -> None:
+    async with web_house(rpc_timeout=10.0) as house:
+        await house.show(a=make_host())
+        asking = [asyncio.ensure_future(house.get(path)) for _ in range(3)]
+        topic = await house.broker.asked_recent()
+        assert topic.decode().split("/")[2] == name
+        house.broker.recent(topic, {"until": 60})
+        assert await asyncio.gather(*asking) == [(200, {"until": 60})] * 3
+
+
+async def test_a_host_without_a_past_is_not_found() -> None:
+    async with web_house(rpc_timeout=10.0) as house:
+        await house.show(a={"state": "missing"})
+        asking = asyncio.ensure_future(house.get("api/v1/hosts/a/recent"))
+        house.broker.recent(await house.broker.asked_recent(), None)
+        assert (await asking)[0] == 404
+        assert (await house.get("api/v1/hosts/other/recent"))[0] == 404
+
+
+async def test_a_broker_that_does_not_know_the_question_is_named() -> None:
+    async with web_house(rpc_timeout=10.0) as house:
+        await house.show(a=make_host())
+        status, answer = await house.get("api/v1/hosts/a/recent")
+        assert status == 503 and "does not tell of the last hour" in answer["error"]
 
 
 async def test_the_document_changes_with_each_patch() -> None:

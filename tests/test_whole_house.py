@@ -39,6 +39,16 @@ def test_every_total_and_every_field_of_a_user_is_explained(house: House) -> Non
     assert [name for name in {**fleet["totals"], **user} if f"`{name}`" not in page] == []
 
 
+def test_the_last_hour_of_a_host_and_of_the_totals_can_be_fetched(house: House) -> None:
+    house.start("up", name="node1")
+    host = house.host("node1")
+    recent = house.get("api/v1/hosts/node1/recent")
+    assert recent["uuid"] == host["gpus"]["uuid"]
+    assert [minutes[-1] for minutes in recent["utilization_percent"]] == [87, 0]
+    totals = house.get("api/v1/recent")
+    assert len(totals["power_watts"]) == 60 and totals["power_watts"][-1] == 140
+
+
 def test_in_three_processes_nvml_reaches_the_api(house: House) -> None:
     start_three(house)
     host = house.host("node1")

@@ -85,6 +85,15 @@ class Broker:
         self._note(message)
         return message
 
+    async def asked_recent(self) -> bytes:
+        """The topic of a question for the last hour."""
+        while not (message := await self.heard()).startswith(b"\x01recent/"):
+            pass
+        return message[1:]
+
+    def recent(self, topic: bytes, answer: dict[str, Any] | None) -> None:
+        self._socket.send_multipart([topic, pack({"run_id": self.run_id, "recent": answer})])
+
     def picture(self, topic: bytes) -> None:
         self._send(topic, fleet=self.document)
 

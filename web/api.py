@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -15,6 +15,10 @@ _COMPRESS_FROM_BYTES = 1024
 _MAX_GPUS = 64
 _MAX_MEMORY_GIB = 1_000_000.0
 _MAX_MODEL = 200
+
+
+Recent: TypeAlias = Callable[[str], Awaitable[dict[str, Any] | None]]
+"""Asks the broker for the last hour of a host, or of the totals for ""."""
 
 
 class Wrong(Exception):
@@ -33,7 +37,8 @@ class Wrong(Exception):
 class Api:
     """Handlers over the document that `following` holds; `clock` is the clock it is told by."""
 
-    def __init__(self, following: Following, clock: Callable[[], float]) -> None:
+    def __init__(self, following: Following, clock: Callable[[], float], recent: Recent) -> None:
+        self._recent = recent
         self._following = following
         self._clock = clock
         self._encoded: tuple[Document, asyncio.Task[bytes]] | None = None
@@ -45,6 +50,8 @@ class Api:
             "readyz": self.readyz,
             "api/v1/fleet": self.fleet,
             "api/v1/hosts/{name}": self.host,
+            "api/v1/hosts/{name}/recent": self.recent,
+            "api/v1/recent": self.recent,
             "api/v1/users": self.users,
             "api/v1/free": self.free,
         }
@@ -77,6 +84,23 @@ class Api:
         if self._following.lost and host["state"] == "live":
             host = {**host, "state": "stale"}
         return respond(request, host)
+
+    async def recent(self, request: web.Request) -> web.Response:
+        """The last sixty minutes of a host's GPUs, or of the fleet's totals."""
+        self._must_be_heard()
+        name = request.match_info.get("name", "")
+        if name and name not in self._following.document["hosts"]:
+            raise Wrong(404, f"there is no host {name!r}", "see api/v1/fleet for the hosts")
+        try:
+            answer = await self._recent(name)
+        except asyncio.TimeoutError:
+            hint = "see that it is not older than this web server"
+            raise Wrong(503, "the broker does not tell of the last hour", hint) from None
+        if answer is None:
+            raise Wrong(
+                404, f"{name!r} was never heard", "its last hour begins with its first word"
+            )
+        return respond(request, answer)
 
     async def users(self, request: web.Request) -> web.Response:
         """Who uses how much of the live hosts."""

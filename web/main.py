@@ -68,7 +68,14 @@ async def run(
     def tell_assets() -> None:
         publish(following.tell_web(_about(assets)))
 
-    app = make_app(Page(assets, tell_assets), Api(following, clock), Live(hub), settings.base_path)
+    async def recent(name: str) -> dict[str, Any] | None:
+        if subscriber is None:
+            raise asyncio.TimeoutError
+        return await subscriber.recent(name)
+
+    subscriber: Subscriber | None = None
+    api = Api(following, clock, recent)
+    app = make_app(Page(assets, tell_assets), api, Live(hub), settings.base_path)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -77,7 +84,6 @@ async def run(
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     own_context = zmq.Context() if context is None else None
-    subscriber = None
     await runner.setup()
     try:
         url = await _listen(runner, settings)

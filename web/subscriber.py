@@ -17,6 +17,8 @@ LOG = logging.getLogger(__name__)
 REBUILD_SECONDS = 5.0
 """A broker lost for so long gets a new socket: it heals half-open connections, which TCP itself
 notices only after many minutes, and an address that has moved."""
+ANSWER_SECONDS = 2.0
+"""A broker that knows the question answers at once; an older one never does."""
 _RECEIVE_HIGH_WATER = 64
 """Updates waiting while this process is busy; what is dropped beyond it is seen as a gap."""
 
@@ -42,6 +44,7 @@ class Subscriber:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._picture = b""
+        self._questions: dict[str, tuple[bytes, asyncio.Future[Any]]] = {}
         self._said_lost = False
         self._open()
 
@@ -59,6 +62,19 @@ class Subscriber:
             self._open()
         elif self._following.wants_picture(now):
             self._ask()
+
+    async def recent(self, name: str) -> dict[str, Any] | None:
+        """The last hour of a host, of the totals for ""; None when the broker knows no such host.
+
+        Whoever asks the same meanwhile shares the answer; asyncio.TimeoutError when none comes.
+        """
+        if name not in self._questions:
+            topic = b"recent/" + secrets.token_hex(16).encode() + b"/" + name.encode()
+            self._questions[name] = (topic, self._loop.create_future())
+            self._subscribe(topic)
+            self._loop.call_later(ANSWER_SECONDS, self._forget, name, topic)
+        answer: dict[str, Any] | None = await asyncio.shield(self._questions[name][1])
+        return answer
 
     def close(self) -> None:
         """Leave the broker; nothing is sent or awaited."""
@@ -86,10 +102,32 @@ class Subscriber:
         if self._picture:
             self._socket.setsockopt(zmq.UNSUBSCRIBE, self._picture)
         self._picture = b"picture/" + secrets.token_hex(16).encode()
-        self._socket.setsockopt(zmq.SUBSCRIBE, self._picture)
+        self._subscribe(self._picture)
         self._following.asked(self._clock())
+
+    def _subscribe(self, topic: bytes) -> None:
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
         # The descriptor tells of news only once: a call on the socket may have swallowed it.
         self._loop.call_soon(self._drain)
+
+    def _forget(self, name: str, topic: bytes) -> None:
+        """The question is over, answered or not."""
+        known = self._questions.get(name)
+        if known is None or known[0] != topic:
+            return
+        del self._questions[name]
+        if not known[1].done():
+            known[1].set_exception(asyncio.TimeoutError())
+            known[1].exception()  # whoever asked may have gone
+        if not self._socket.closed:
+            self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def _answer(self, topic: bytes, answer: dict[str, Any] | None) -> None:
+        name = topic.decode().partition("/")[2].partition("/")[2]
+        known = self._questions.get(name)
+        if known is not None and known[0] == topic:
+            known[1].set_result(answer)
+            self._forget(name, topic)
 
     def _drain(self) -> None:
         while not self._socket.closed:
@@ -109,6 +147,8 @@ class Subscriber:
             patch = self._following.hear_picture(update, now)
             self._say()
         else:
+            if topic.startswith(b"recent/"):
+                self._answer(topic, update["recent"])
             return
         if patch is not None:
             self._publish(patch)
