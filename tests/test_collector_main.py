@@ -113,6 +113,7 @@ def test_no_driver_is_a_problem_and_its_return_is_seen(
     fake_nvml.write(Scenario([Gpu()]))
 
     back = running.next(lambda snapshot: snapshot["gpus"]["state"] == ["ok"])
+    running.next()  # a change is logged after its snapshot is pushed
 
     assert absent["problems"] and not back["problems"]
     problem = absent["problems"][0]
