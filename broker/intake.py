@@ -1,75 +1,42 @@
-"""PULL: bytes of a peer become a snapshot of a host; what is refused is counted by reason."""
+"""PULL: the collectors' messages, the newest of each host first in line."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import zmq
 
-from broker.fleet import Fleet
-from broker.identity import Directory, choose
-from wire.check import MAX_MESSAGE_BYTES, WireError, check_snapshot
-from wire.codec import unpack
-from wire.template import make_template
+from broker.hearing import INSIDE, Hearing, name_in
+from wire.check import MAX_MESSAGE_BYTES
 
 _QUEUED_MESSAGES = 16
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
 _RECEIVE_BYTES = 1 << 17
 """The kernel's part of that queue: after a pause what waits is old, and still has to be read."""
-_MESSAGES_PER_TURN = 64
+_RECEIVED_PER_TURN = 256
+_HEARD_PER_TURN = 64
 """Then the event loop has its turn: a backlog must not hold up the tick."""
+_MAX_WAITING = 16_384
 _PAUSE_SECONDS = 0.002
 """After a look that found something, until the next: waking for each message would cost as much
 as the message."""
-_MAX_LOGGED = 256
-_LOG_AGAIN_SECONDS = 3600.0
-
-_INSIDE = "this process"
-_NAME_KEY = b"\xa4name"
-_NAME_WITHIN = 64
-
-log = logging.getLogger(__name__)
-
-
-class Refusals:
-    """Counts what is refused. Each pair of reason and peer is logged once an hour at most."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self._logged: dict[tuple[str, str], float] = {}
-
-    def add(self, reason: str, peer: str, detail: str, now: float) -> None:
-        """`now` is any steady clock in seconds."""
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        key = (reason, peer)
-        logged_at = self._logged.get(key)
-        if logged_at is not None and now - logged_at < _LOG_AGAIN_SECONDS:
-            return
-        if logged_at is None and len(self._logged) >= _MAX_LOGGED:
-            return
-        self._logged[key] = now
-        log.warning("refused a message from %s: %s (%s)", peer, reason, ascii(detail)[1:-1])
-        if len(self._logged) == _MAX_LOGGED:
-            log.warning("further refusals are only counted, see broker.refused")
 
 
 class Intake:
-    """The socket that collectors push to, read on the event loop without a task per message."""
+    """The socket that collectors push to, read on the event loop without a task per message.
+
+    What is received waits for its turn, and a host's newer message takes the place of an older
+    one: a broker that cannot keep up hears each host less often, but nothing out of date.
+    """
 
     def __init__(
         self,
         endpoints: Iterable[str],
         context: zmq.Context[zmq.Socket[bytes]],
-        fleet: Fleet,
-        directory: Directory,
-        unknown: Callable[[], object],
+        hearing: Hearing,
     ) -> None:
-        """`unknown` is called when a peer is refused for its address: perhaps a name has moved."""
-        self.refusals = Refusals()
-        self._fleet = fleet
-        self._directory = directory
-        self._unknown = unknown
+        self._hearing = hearing
+        self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = context.socket(zmq.PULL)
         for option, value in (
@@ -114,23 +81,32 @@ class Intake:
             self._drain()
 
     def _drain(self) -> None:
-        """Takes what is there, but no more than a turn's worth, and comes back, also after an
-        error; waits for the FD once there was nothing."""
+        """Does a turn's worth and comes back, also after an error; waits for the FD once there
+        was nothing."""
         if self._loop is None or self._socket.closed:
             return
-        receive, taken, again = self._socket.recv, 0, 0.0
+        received, pause = 1, 0.0
         try:
-            while taken < _MESSAGES_PER_TURN:
-                frame = receive(zmq.NOBLOCK, copy=False)
-                taken += 1
+            received = self._receive()
+            if self._hear() and received < _RECEIVED_PER_TURN:
+                pause = _PAUSE_SECONDS
+        finally:
+            if received or self._waiting:
+                self._loop.call_later(pause, self._drain)
+            else:
+                self._loop.add_reader(self._socket.fileno(), self._wake)
+
+    def _receive(self) -> int:
+        """Moves messages from the socket to those that wait; how many came."""
+        count = 0
+        try:
+            while count < _RECEIVED_PER_TURN and len(self._waiting) < _MAX_WAITING:
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                count += 1
                 self._take(frame)
         except zmq.Again:
-            again = _PAUSE_SECONDS
-        finally:
-            if again and not taken:
-                self._loop.add_reader(self._socket.fileno(), self._wake)
-            else:
-                self._loop.call_later(again, self._drain)
+            pass
+        return count
 
     def _take(self, frame: zmq.Frame) -> None:
         try:
@@ -138,64 +114,23 @@ class Intake:
         except zmq.ZMQError:  # inproc has no address: the peer is this process
             peer = ""
         received = time.clock_gettime(time.CLOCK_BOOTTIME)
-        try:
-            if frame.more:
-                self._skip_parts()
-                raise WireError("parts", "a message of several parts")
-            reason = self._hear(frame, peer, received)
-            detail = "a sample that is not shown"
-        except WireError as error:
-            reason, detail = error.reason, str(error)
-        if reason is not None:
-            self.refusals.add(reason, peer or _INSIDE, detail, received)
+        if frame.more:
+            while self._socket.recv(zmq.NOBLOCK, copy=False).more:
+                pass
+            self._hearing.refusals.add("parts", peer or INSIDE, "it has several parts", received)
+        elif self._hearing.admits(peer, received):
+            data = frame.bytes
+            name = name_in(data)
+            if name:
+                self._waiting[peer, name] = (data, received)
+            else:
+                self._hearing.hear(data, peer, received)
 
-    def _skip_parts(self) -> None:
-        while self._socket.recv(zmq.NOBLOCK, copy=False).more:
-            pass
-
-    def _hear(self, frame: zmq.Frame, peer: str, received: float) -> str | None:
-        entries = self._directory.entries(peer) if peer else ()
-        if peer and not entries:
-            self._unknown()
-            raise WireError("unknown host", "no entry of hosts has this address; behind NAT: keys")
-        data = frame.bytes
-        sent = name_in(data)
-        record = self._fleet.records.get(self._name(peer, entries, sent)) if sent else None
-        if record is None or record.template is None or record.read is None:
-            return self._hear_in_full(data, peer, entries, received)
-        snapshot = record.template.read(data, record.read)
-        if snapshot is None:
-            return self._hear_in_full(data, peer, entries, received)
-        record.read = snapshot
-        return self._fleet.hear(record.name, snapshot, received, time.time(), peer or _INSIDE)
-
-    def _hear_in_full(
-        self, data: bytes, peer: str, entries: tuple[str, ...], received: float
-    ) -> str | None:
-        message = unpack(data)
-        sent = message.get("name") if type(message) is dict else None
-        if type(message) is not dict or type(sent) is not str:
-            raise WireError("name", "the name is missing")
-        name = self._name(peer, entries, sent)
-        fleet = self._fleet
-        record = fleet.records.get(name)
-        snapshot = check_snapshot(message, record.read if record is not None else None)
-        refusal = fleet.hear(name, snapshot, received, time.time(), peer or _INSIDE)
-        record = fleet.records.get(name)
-        if record is not None and record.is_of_run(snapshot):
-            record.read, record.template = snapshot, make_template(data, message)
-        return refusal
-
-    def _name(self, peer: str, entries: tuple[str, ...], sent: str) -> str:
-        name = choose(entries, sent) if peer else self._directory.own_name(sent)
-        return name if name is not None else sent
-
-
-def name_in(data: bytes) -> str:
-    """The name that a packed snapshot seems to hold, found without unpacking; else empty."""
-    at = data.find(_NAME_KEY, 0, _NAME_WITHIN) + len(_NAME_KEY)
-    if at < len(_NAME_KEY) or at + 1 >= len(data):
-        return ""
-    size = data[at] & 31 if data[at] >> 5 == 5 else data[at + 1]
-    at += 1 if data[at] >> 5 == 5 else 2
-    return data[at : at + size].decode("ascii", "replace")
+    def _hear(self) -> bool:
+        """Hears those who wait longest; whether none is left."""
+        waiting = self._waiting
+        for _ in range(min(_HEARD_PER_TURN, len(waiting))):
+            key = next(iter(waiting))
+            data, received = waiting.pop(key)
+            self._hearing.hear(data, key[0], received)
+        return not waiting

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import zmq
 
 from broker.fleet import LIVE, Fleet
+from broker.hearing import Hearing
 from broker.identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
 from broker.intake import Intake
 from broker.published import HEARTBEAT_SECONDS, Published
@@ -58,13 +59,12 @@ class _Broker:
         self._directory = Directory(settings.hosts, settings.own_name)
         self._resolver = Resolver(self._directory.names, self._found)
         self._published = Published(settings, self._fleet, time.time())
-        self._intake = Intake(
-            settings.rpc_endpoints,
-            context,
+        self._hearing = Hearing(
             self._fleet,
             self._directory,
             lambda: self._resolver.refresh(boottime(), RETRY_SECONDS),
         )
+        self._intake = Intake(settings.rpc_endpoints, context, self._hearing)
         try:
             self._publisher = Publisher(
                 settings.updates_endpoints,
@@ -123,7 +123,7 @@ class _Broker:
             await asyncio.sleep(max(0.0, until - time.monotonic()))
 
     def _publish(self) -> None:
-        patch = self._published.advance(boottime(), time.time(), self._intake.refusals.counts)
+        patch = self._published.advance(boottime(), time.time(), self._hearing.refusals.counts)
         if patch:
             self._publisher.publish(patch)
         self._log_changes()
