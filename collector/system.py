@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from collector.files import read_file, read_optional
@@ -16,6 +17,7 @@ _LOCAL_DISKS = frozenset(
 """Filesystems whose fill is read: a network mount whose server is gone would hang the read."""
 _NOT_DATA = ("/boot", "/snap/", "/var/lib/docker/", "/var/lib/kubelet/", "/var/lib/containers/")
 _MAX_DISKS = 32
+_MEMORY = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):\s*(\d+)", re.MULTILINE)
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -37,21 +39,20 @@ def operating_system(release: str = "/etc/os-release") -> str | None:
     return None
 
 
-class _Counters(NamedTuple):
-    """Counters that only their growth tells something of."""
+class _Traffic(NamedTuple):
+    """Bytes since boot at a moment (monotonic seconds); only their growth tells something."""
 
     at: float
-    busy_ticks: int
-    all_ticks: int
-    received_bytes: int
-    sent_bytes: int
+    received: int
+    sent: int
 
 
 class System:
     """Reads the host; the first reading lacks what needs two (processor, network).
 
     All numbers come from /proc in single reads: psutil takes four times as long for them, and a
-    twentieth of the collector's memory. Disks and the list of interfaces are read every 5 s.
+    twentieth of the collector's memory. Disks and network are read every 5 s: a rate is the mean
+    over that time.
     """
 
     def __init__(self, name: str) -> None:
@@ -59,50 +60,52 @@ class System:
         self._static["cpu_count"] = os.cpu_count() or 1
         if (system := operating_system()) is not None:
             self._static["os"] = system
-        self._before: _Counters | None = None
+        self._ticks: tuple[int, int] | None = None
+        self._traffic: _Traffic | None = None
         self._slow_at: float | None = None
-        self._interfaces: frozenset[bytes] = frozenset()
+        self._network: Scalars = {}
         self._disks: Table = disk_columns([])
 
     def read(self, now: float) -> tuple[Scalars, Table]:
         """The host's scalars and its table of disks; `now` in monotonic seconds."""
+        parts: list[Callable[[], Scalars]] = [_memory, _load, self._processor]
         if self._slow_at is None or now - self._slow_at >= SLOW_SECONDS:
             self._slow_at = now
-            self._interfaces = physical_interfaces()
             self._disks = disk_columns(disks())
+            parts.append(lambda: self._read_network(now))
         system = dict(self._static)
-        for part in (_memory, _load, self._rates):
+        for part in parts:
             try:
-                system |= part(now)
+                system |= part()
             except (OSError, ValueError, IndexError):  # a kernel that lacks it: not known
                 continue
-        return system, self._disks
+        return system | self._network, self._disks
 
-    def _rates(self, now: float) -> Scalars:
-        before, self._before = self._before, self._counters(now)
-        return {} if before is None else rates(before, self._before)
+    def _processor(self) -> Scalars:
+        before, self._ticks = self._ticks, processor_ticks(read_file("/proc/stat", 4096))
+        return {} if before is None else processor_use(before, self._ticks)
 
-    def _counters(self, now: float) -> _Counters:
-        busy, total = processor_ticks(read_file("/proc/stat", 4096))
-        received, sent = network_bytes(read_file("/proc/net/dev"), self._interfaces)
-        return _Counters(now, busy, total, received, sent)
+    def _read_network(self, now: float) -> Scalars:
+        self._network = {}
+        before = self._traffic
+        sums = network_bytes(read_file("/proc/net/dev"), physical_interfaces())
+        self._traffic = _Traffic(now, *sums)
+        if before is not None:
+            self._network = network_rates(before, self._traffic)
+        return self._network
 
 
-def _memory(_now: float) -> Scalars:
+def _memory() -> Scalars:
     return memory(read_file("/proc/meminfo"))
 
 
-def _load(_now: float) -> Scalars:
+def _load() -> Scalars:
     return {"load_1m": round(os.getloadavg()[0], 2)}
 
 
 def memory(meminfo: bytes) -> Scalars:
     """Memory and swap in MiB; used is what programs could not get (total - available)."""
-    kib = {}
-    for line in meminfo.splitlines():
-        name, _, value = line.partition(b":")
-        if name in _MEMORY_NAMES:
-            kib[name] = int(value.split(None, 1)[0])
+    kib = {name: int(value) for name, value in _MEMORY.findall(meminfo)}
     result: Scalars = {}
     for key, total, free in (
         ("memory", b"MemTotal", b"MemAvailable"),
@@ -113,9 +116,6 @@ def memory(meminfo: bytes) -> Scalars:
             if free in kib:
                 result[f"{key}_used_mib"] = max(0, kib[total] - kib[free]) >> 10
     return result
-
-
-_MEMORY_NAMES = frozenset({b"MemTotal", b"MemAvailable", b"SwapTotal", b"SwapFree"})
 
 
 def processor_ticks(stat: bytes) -> tuple[int, int]:
@@ -139,17 +139,19 @@ def network_bytes(dev: bytes, interfaces: frozenset[bytes]) -> tuple[int, int]:
     return received, sent
 
 
-def rates(before: _Counters, after: _Counters) -> Scalars:
-    """What two readings of the counters say; a counter that went back (a new one) says nothing."""
+def processor_use(before: tuple[int, int], after: tuple[int, int]) -> Scalars:
+    """The share of busy ticks between two readings of `processor_ticks`."""
+    busy, ticks = after[0] - before[0], after[1] - before[1]
+    return {"cpu_percent": round(100 * busy / ticks)} if 0 <= busy <= ticks > 0 else {}
+
+
+def network_rates(before: _Traffic, after: _Traffic) -> Scalars:
+    """KiB per second; a counter that went back (an interface came or went) says nothing."""
     result: Scalars = {}
-    ticks = after.all_ticks - before.all_ticks
-    busy = after.busy_ticks - before.busy_ticks
-    if ticks > 0 and 0 <= busy <= ticks:
-        result["cpu_percent"] = round(100 * busy / ticks)
     seconds = after.at - before.at
     for key, count in (
-        ("network_receive_kib_per_second", after.received_bytes - before.received_bytes),
-        ("network_send_kib_per_second", after.sent_bytes - before.sent_bytes),
+        ("network_receive_kib_per_second", after.received - before.received),
+        ("network_send_kib_per_second", after.sent - before.sent),
     ):
         if seconds > 0 and count >= 0:
             result[key] = round(count / seconds / 1024)

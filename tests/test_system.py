@@ -33,7 +33,7 @@ def test_a_first_reading_lacks_what_needs_two() -> None:
     host = system.System("node1")
 
     first, _ = host.read(0.0)
-    second, _ = host.read(1.0)
+    second, _ = host.read(system.SLOW_SECONDS)
 
     rates = {"network_receive_kib_per_second", "network_send_kib_per_second"}
     assert second.keys() - first.keys() >= rates
@@ -78,15 +78,17 @@ def test_only_the_named_interfaces_count() -> None:
     assert system.network_bytes(DEV, frozenset({b"eth0", b"ib0"})) == (1124, 2248)
 
 
-def test_rates_are_per_second_and_none_when_a_counter_goes_back() -> None:
-    before = system._Counters(10.0, 100, 1000, 0, 4096)
-    after = system._Counters(12.0, 150, 1200, 20480, 0)
+def test_use_is_the_share_of_busy_ticks() -> None:
+    assert system.processor_use((100, 1000), (150, 1200)) == {"cpu_percent": 25}
+    assert system.processor_use((100, 1000), (100, 1000)) == {}
+    assert system.processor_use((100, 1000), (90, 1200)) == {}
 
-    assert system.rates(before, after) == {
-        "cpu_percent": 25,
-        "network_receive_kib_per_second": 10,
-    }
-    assert system.rates(after, after) == {}
+
+def test_rates_are_per_second_and_unknown_when_a_counter_goes_back() -> None:
+    before, after = system._Traffic(10.0, 0, 4096), system._Traffic(12.0, 20480, 0)
+
+    assert system.network_rates(before, after) == {"network_receive_kib_per_second": 10}
+    assert system.network_rates(after, after) == {}
 
 
 def test_data_disks_are_local_and_named_once() -> None:
