@@ -52,8 +52,8 @@ class Record:
 
     `snapshot` is the last one that was fresh when it came, at `heard_at` (unix seconds by the
     broker's clock); None until then. `state` is None while a host that nobody configured has
-    not been confirmed: it is not shown. `read` is the last one of this run that was
-    read, fresh or not, and `template` reads messages that repeat it: both are the intake's.
+    not been confirmed: it is not shown. `template` reads messages that repeat
+    the last one of this run; the intake keeps it here.
     """
 
     __slots__ = (
@@ -62,7 +62,6 @@ class Record:
         "heard_at",
         "history",
         "name",
-        "read",
         "rivals",
         "run",
         "snapshot",
@@ -75,7 +74,6 @@ class Record:
         self.configured = configured
         self.state: str | None = MISSING if configured else None
         self.snapshot: Snapshot | None = None
-        self.read: Snapshot | None = None
         self.template: Template | None = None
         self.heard_at = 0.0
         self.history = GpuHistory()

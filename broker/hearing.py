@@ -73,12 +73,11 @@ class Hearing:
     def _hear(self, data: bytes, peer: str, received: float) -> str | None:
         sent = name_in(data)
         record = self._fleet.records.get(self._name(peer, sent)) if sent else None
-        if record is None or record.template is None or record.read is None:
+        if record is None or record.template is None:
             return self._hear_in_full(data, peer, received)
-        snapshot = record.template.read(data, record.read)
+        snapshot = record.template.read(data)
         if snapshot is None:
             return self._hear_in_full(data, peer, received)
-        record.read = snapshot
         return self._fleet.hear(record.name, snapshot, received, time.time(), peer or INSIDE)
 
     def _hear_in_full(self, data: bytes, peer: str, received: float) -> str | None:
@@ -88,12 +87,11 @@ class Hearing:
             raise WireError("name", "the name is missing")
         name = self._name(peer, sent)
         fleet = self._fleet
-        record = fleet.records.get(name)
-        snapshot = check_snapshot(message, record.read if record is not None else None)
+        snapshot = check_snapshot(message, fleet.previous(name))
         refusal = fleet.hear(name, snapshot, received, time.time(), peer or INSIDE)
         record = fleet.records.get(name)
         if record is not None and record.is_of_run(snapshot):
-            record.read, record.template = snapshot, make_template(data, message)
+            record.template = make_template(data, message, snapshot)
         return refusal
 
     def _name(self, peer: str, sent: str) -> str:

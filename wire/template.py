@@ -5,7 +5,8 @@ repeat byte for byte. Unpacking and checking them again is most of what a messag
 """
 
 import re
-from itertools import compress
+from functools import lru_cache
+from itertools import compress, repeat
 from operator import ne
 from typing import Any, NamedTuple, cast
 
@@ -74,73 +75,104 @@ class _Gap(NamedTuple):
     pattern: re.Pattern[bytes]
 
 
+class _Moved(NamedTuple):
+    """A gap whose members differ from the last message's: its number and its bytes."""
+
+    number: int
+    gap: _Gap
+    piece: bytes
+
+
 class Template:
-    """Recognises messages that repeat an earlier one but for its moving members.
+    """Reads the messages of one run of a collector that repeat the last one read.
 
     They are a run of fixed bytes, then for each gap its moving members and a run of fixed bytes.
+    `snapshot` is what was read last; the next one shares with it what is equal.
     """
 
-    __slots__ = ("_first", "_gaps", "_runs")
+    __slots__ = ("_first", "_gaps", "_last", "_runs", "snapshot")
 
-    def __init__(self, first: bytes, gaps: tuple[_Gap, ...], runs: tuple[bytes, ...]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        first: bytes,
+        gaps: tuple[_Gap, ...],
+        runs: tuple[bytes, ...],
+    ) -> None:
+        self.snapshot = snapshot
         self._first = first
         self._gaps = gaps
         self._runs = runs
+        self._last = [b""] * len(gaps)
 
-    def read(self, data: bytes, previous: Snapshot) -> Snapshot | None:
-        """What `check_snapshot` would make of `data`, or None where it has to be asked.
-
-        `previous` is the snapshot of the message that the template was made of, or of one that
-        it has read since; what is equal is shared with it.
-        """
-        parts = self._split(data)
-        if parts is None:
+    def read(self, data: bytes) -> Snapshot | None:
+        """What `check_snapshot` would make of `data`, or None where it has to be asked."""
+        moved = self._split(data)
+        if moved is None:
             return None
-        result: dict[str, Any] = cast(dict[str, Any], previous).copy()
-        for gap, part in zip(self._gaps, parts, strict=True):
-            name = gap.part
-            if not name:
-                result.update(part)
-                continue
-            old = result[name]
-            if not gap.rows:
-                result[name] = old | part
-                continue
-            changed = list(compress(gap.keys, map(ne, part.values(), map(old.get, gap.keys))))
-            if changed:
-                new = result[name] = old.copy()
-                for key in changed:
-                    column = new[key] = part[key]
-                    if len(column) != len(old[key]):
-                        return None
-        return cast(Snapshot, result)
+        result: dict[str, Any] = cast(dict[str, Any], self.snapshot).copy()
+        if moved:
+            parts = _unpack(moved)
+            if parts is None or not all(map(_put, moved, parts, repeat(result))):
+                return None
+            for number, _, piece in moved:
+                self._last[number] = piece
+        self.snapshot = cast(Snapshot, result)
+        return self.snapshot
 
-    def _split(self, data: bytes) -> list[dict[str, Any]] | None:
-        """The moving members of each gap, all unpacked at once."""
+    def _split(self, data: bytes) -> list[_Moved] | None:
+        """The gaps whose bytes are not those of the last message; None if any others differ."""
         if not data.startswith(self._first):
             return None
         at = len(self._first)
-        pieces = [_opening(0x90, 0xDC, len(self._gaps))]
-        for (_, _, _, opening, pattern), run in zip(self._gaps, self._runs, strict=True):
-            match = pattern.match(data, at)
-            if match is None or not data.startswith(run, end := match.end()):
-                return None
-            pieces += (opening, data[at:end])
+        moved = []
+        for number, (gap, run, last) in enumerate(
+            zip(self._gaps, self._runs, self._last, strict=True)
+        ):
+            end = at + len(last)
+            if not last or not data.startswith(last, at) or not data.startswith(run, end):
+                match = gap.pattern.match(data, at)
+                if match is None or not data.startswith(run, end := match.end()):
+                    return None
+                moved.append(_Moved(number, gap, data[at:end]))
             at = end + len(run)
-        if at != len(data):
-            return None
-        try:
-            parts: Any = unpack(b"".join(pieces))
-        except WireError:
-            return None
-        for gap, part in zip(self._gaps, parts, strict=True):
-            if type(part) is not dict or list(part) != gap.keys:
-                return None
-        return cast(list[dict[str, Any]], parts)
+        return moved if at == len(data) else None
 
 
-def make_template(data: bytes, message: dict[str, Any]) -> Template | None:
-    """A template of `data`, which was unpacked to `message` and found to be right.
+def _unpack(moved: list[_Moved]) -> list[dict[str, Any]] | None:
+    pieces = [_opening(0x90, 0xDC, len(moved))]
+    for _, gap, piece in moved:
+        pieces += (gap.opening, piece)
+    try:
+        return cast(list[dict[str, Any]], unpack(b"".join(pieces)))
+    except WireError:
+        return None
+
+
+def _put(moved: _Moved, part: object, result: dict[str, Any]) -> bool:
+    """Puts the members of one gap into `result`; False when they are not the gap's."""
+    gap = moved.gap
+    if type(part) is not dict or list(part) != gap.keys:
+        return False
+    if not gap.part:
+        result.update(part)
+        return True
+    old = result[gap.part]
+    if not gap.rows:
+        result[gap.part] = old | part
+        return True
+    changed = list(compress(gap.keys, map(ne, part.values(), map(old.get, gap.keys))))
+    if changed:
+        new = result[gap.part] = old.copy()
+        for key in changed:
+            column = new[key] = part[key]
+            if len(column) != len(old[key]):
+                return False
+    return True
+
+
+def make_template(data: bytes, message: dict[str, Any], snapshot: Snapshot) -> Template | None:
+    """A template of `data`, which was unpacked to `message` and checked to be `snapshot`.
 
     None where another way of packing than ours made it, or where nothing can be gained.
     """
@@ -149,7 +181,7 @@ def make_template(data: bytes, message: dict[str, Any]) -> Template | None:
     pieces = runs.copy()
 
     def add(part: str, key: str, value: object) -> None:
-        piece = pack(key) + pack(value)
+        piece = _pack_key(key) + pack(value)
         pieces.append(piece)
         if key not in _MOVING.get(part, ()) or value is None:
             runs[-1] += piece
@@ -171,7 +203,12 @@ def make_template(data: bytes, message: dict[str, Any]) -> Template | None:
     shapes = [_gap(part, tuple(keys)) for part, keys in gaps]
     if not shapes or None in shapes or b"".join(pieces) != data:
         return None
-    return Template(runs[0], tuple(filter(None, shapes)), tuple(runs[1:]))
+    return Template(snapshot, runs[0], tuple(filter(None, shapes)), tuple(runs[1:]))
+
+
+@lru_cache(256)
+def _pack_key(key: str) -> bytes:
+    return pack(key)
 
 
 _gaps: dict[tuple[str, tuple[str, ...]], _Gap] = {}
