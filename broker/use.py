@@ -75,7 +75,7 @@ def seats(gpus: Table, processes: Table) -> Seats:
     states = gpus.get("state", [])
     rows = len(states)
     parents = gpus.get("parent") or [None] * rows
-    kinds = gpus.get("memory_kind") or [None] * rows
+    kinds: Column = gpus.get("memory_kind") or [None] * rows
     split = frozenset(parent for parent in parents if parent is not None)
     computing = _computing(processes)
     units = [row for row in range(rows) if row not in split]
@@ -117,7 +117,7 @@ def _users(processes: Table) -> dict[str, Seat]:
 
 
 def _seat(own: list[int], on: Column, processes: Table) -> Seat:
-    started = processes.get("started_at") or [None] * len(on)
+    started: Column = processes.get("started_at") or [None] * len(on)
     gpus = list(dict.fromkeys(on[row] for row in own))
     known = [started[row] for row in own if started[row] is not None]
     return Seat(len(gpus), len(own), pick(gpus), pick(own), min(known, default=None))

@@ -156,6 +156,8 @@ def test_patches_make_what_is_published(messages: list[tuple[dict[str, Any], boo
     shown: dict[str, Any] = {}
     followed: dict[str, Any] = {}
     previous = None
+    use: list[None] = []
+    own: dict[str, Any] = {}
     for message, slow in messages:
         previous = check_snapshot(message, previous)
         use = [None] * len(previous["gpus"].get("state", ()))
