@@ -12,7 +12,7 @@ from collector.readings import GpuReading, Identity, MemoryKind, State, Use
 from collector.shares import Shares
 from collector.sleep import PCI_FOLDER, Sleep
 from collector.system import memory
-from collector.uses import Listed, joined, listed, unread
+from collector.uses import Listed, Lists, joined, shared, unread
 
 SLOW_SECONDS = 5.0
 _SLOW = ("fan", "power_limit", "sm_clock", "memory_clock")
@@ -34,6 +34,10 @@ class Device:
         self._handle = handle
         self._questions = Questions(handle, trace)
         self._shares = Shares()
+        self._lists = Lists(self._questions)
+        self._entries: list[Listed] | None = None
+        self._by_instance: dict[int | None, list[Listed]] = {}
+        self._uses: tuple[Use, ...] = ()
         self._slices: list[Slice] | None = None
         self._slow: dict[str, int | None] = {}
         self._slow_at: float | None = None
@@ -108,7 +112,9 @@ class Device:
         divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self._handle.mig_enabled)
         if bool(divided) != (self._slices is not None):
             self._questions = Questions(self._handle, self.trace)  # it answers other questions now
+            self._lists = Lists(self._questions)
         self._slices = self._find_slices() if divided else None
+        self._entries = None
         self._slow = {key: self._questions.number(key) for key in _SLOW}
         self._slow_at = now - stagger
 
@@ -149,14 +155,22 @@ class Device:
 
     def _uses_and_slices(self, now: float) -> tuple[tuple[Use, ...], tuple[GpuReading, ...]]:
         """The processes of the whole GPU, and its slices with theirs."""
-        found = listed(self._questions)
-        slices = self._slices or []
-        by_instance: dict[int | None, list[Listed]] = {piece.instance: [] for piece in slices}
+        entries = self._lists.read()
+        if entries is not self._entries:
+            self._entries = entries
+            self._sort_out(entries)
+        shares = self._read_shares(now)
+        uses = self._uses if shares is None else shared(self._uses, shares)
+        slices = self._slices or ()
+        return uses, tuple(piece.read(self._by_instance[piece.instance]) for piece in slices)
+
+    def _sort_out(self, entries: list[Listed]) -> None:
+        """Which processes are the whole GPU's, and which are on which slice."""
+        self._by_instance = {piece.instance: [] for piece in self._slices or ()}
         own: list[Listed] = []
-        for each in found:
-            by_instance.get(each.instance, own).append(each)
-        uses = joined(own, self._read_shares(now))
-        return uses, tuple(piece.read(by_instance[piece.instance]) for piece in slices)
+        for entry in entries:
+            self._by_instance.get(entry.instance, own).append(entry)
+        self._uses = joined(own)
 
     def _read_shares(self, now: float) -> Shares | None:
         """Each process's share of the GPU; None where the driver does not tell."""

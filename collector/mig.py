@@ -7,7 +7,7 @@ from collector.nvml import Handle
 from collector.questions import Questions, Trace
 from collector.ranges import memory_bytes
 from collector.readings import GpuReading, Identity
-from collector.uses import Listed, joined, listed, unread
+from collector.uses import Listed, Lists, joined, unread
 
 _PROFILE = re.compile(r"MIG (\S+)")
 
@@ -20,6 +20,7 @@ class Slice:
 
     def __init__(self, index: int, handle: Handle, trace: Trace) -> None:
         self._questions = Questions(handle, trace)
+        self._lists = Lists(self._questions)
         ask = self._questions.ask
         name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
         size = ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size)
@@ -36,14 +37,14 @@ class Slice:
 
         The whole GPU tells of its slices' processes to the privileged only, a slice to all.
         """
-        uses = listed(self._questions)
+        entries = self._lists.read()
         total, used = memory_bytes(self._questions.number("memory"))
         return GpuReading(
             self._identity,
             memory_kind=None if total is None else "device",
             memory_total_bytes=total,
             memory_used_bytes=used,
-            uses=joined([*by_parent, *uses]),
+            uses=joined([*by_parent, *entries]),
             uses_unread=unread(self._questions),
         )
 

@@ -150,20 +150,9 @@ class Handle:
 
         `kind` is Compute, MPSCompute or Graphics: NVML has a list for each.
         """
-        names = [f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2")]
         if not self._direct:
-            found = _asked(names[0], getattr(pynvml, names[0]), self._handle)
-            rows = [(row.pid, row.usedGpuMemory, row.gpuInstanceId) for row in found]
-        else:
-            if kind not in self._lists:
-                name, function = _function(tuple(names))
-                self._lists[kind] = Rows(
-                    name,
-                    pynvml.c_nvmlProcessInfo_v2_t,
-                    lambda rows, count: function(self._handle, count, rows),
-                )
-            rows = [row[:3] for row in self._lists[kind].read()]
-        return [(pid, _size(size), _instance(instance)) for pid, size, instance in rows]
+            return self._wrapped_processes(kind)
+        return (self._lists.get(kind) or self._process_rows(kind)).read()
 
     def process_utilization(self, since: int) -> list[tuple[int, int, int]]:
         """(pid, time, SM percent) of the samples the driver took after the time `since`.
@@ -180,8 +169,25 @@ class Handle:
                 name,
                 pynvml.c_nvmlProcessUtilizationSample_t,
                 lambda rows, count, after: function(self._handle, rows, count, after),
+                lambda row: row[:3],
             )
-        return [row[:3] for row in self._lists[name].read(ctypes.c_ulonglong(since))]
+        return self._lists[name].read(ctypes.c_ulonglong(since))
+
+    def _process_rows(self, kind: str) -> Rows:
+        names = [f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2")]
+        name, function = _function(tuple(names))
+        self._lists[kind] = Rows(
+            name,
+            pynvml.c_nvmlProcessInfo_v2_t,
+            lambda rows, count: function(self._handle, count, rows),
+            lambda row: (row[0], _size(row[1]), _instance(row[2])),
+        )
+        return self._lists[kind]
+
+    def _wrapped_processes(self, kind: str) -> list[tuple[int, int | None, int | None]]:
+        name = f"nvmlDeviceGet{kind}RunningProcesses_v3"
+        found = _asked(name, getattr(pynvml, name), self._handle)
+        return [(row.pid, _size(row.usedGpuMemory), _instance(row.gpuInstanceId)) for row in found]
 
     def _bind(self, number: Number) -> NvmlCall:
         if not self._direct:

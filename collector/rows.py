@@ -2,7 +2,7 @@
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from collector.failures import INSUFFICIENT_SIZE, NvmlError
@@ -16,20 +16,32 @@ _ATTEMPTS = 3
 class Rows:
     """Calls `ask` with a ctypes array of the struct `row` and a counter, as NVML has them.
 
-    Rows come as tuples of the struct's fields in order: taken apart in one go, that costs a
-    tenth of reading them field by field through ctypes.
+    `take` makes what is wanted of a row from the tuple of its fields: they are taken apart in one
+    go, that costs a tenth of reading them one by one through ctypes.
     """
 
-    def __init__(self, name: str, row: Any, ask: Callable[..., int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        row: Any,
+        ask: Callable[..., int],
+        take: Callable[[tuple[Any, ...]], tuple[Any, ...]],
+    ) -> None:
         self._name = name
         self._row = row
         self._ask = ask
+        self._take = take
         self._array = (row * FIRST_ROWS)()
         self._count = ctypes.c_uint()
         self._layout = struct.Struct("@" + "".join(kind._type_ for _, kind in row._fields_) + "0Q")
+        self._bytes = b""
+        self._rows: list[Any] = []
 
-    def read(self, *arguments: Any) -> Iterable[tuple[Any, ...]]:
-        """All rows; NvmlError when the function fails."""
+    def read(self, *arguments: Any) -> list[Any]:
+        """All rows; NvmlError when the function fails.
+
+        The very same list as before when nothing changed, so that the next one can tell.
+        """
         code = INSUFFICIENT_SIZE
         for _ in range(_ATTEMPTS):
             self._count.value = len(self._array)
@@ -40,4 +52,8 @@ class Rows:
         if code:
             raise NvmlError(code, self._name)
         rows = min(self._count.value, len(self._array))
-        return self._layout.iter_unpack(ctypes.string_at(self._array, rows * self._layout.size))
+        answer = ctypes.string_at(self._array, rows * self._layout.size)
+        if answer != self._bytes:
+            self._bytes = answer
+            self._rows = list(map(self._take, self._layout.iter_unpack(answer)))
+        return self._rows

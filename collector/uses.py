@@ -1,7 +1,8 @@
 """Which processes are on a device: NVML's lists of them, joined by pid."""
 
+import operator
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from collector.questions import Questions
 from collector.readings import Use, UseType
@@ -23,14 +24,29 @@ class Listed(NamedTuple):
     instance: int | None
 
 
-def listed(questions: Questions) -> list[Listed]:
-    """All that the device's lists hold; a client of MPS (many share one context) computes."""
-    return [
-        Listed(pid, type_, size, instance)
-        for kind, function, type_ in _KINDS
-        for pid, size, instance in questions.ask(kind, function, questions.handle.processes, kind)
-        or ()
-    ]
+class Lists:
+    """One device's lists of processes."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+        self._answers: list[Any] = []
+        self._entries: list[Listed] = []
+
+    def read(self) -> list[Listed]:
+        """All that the lists hold; a client of MPS (many share one context) computes.
+
+        The very same list as before while no process came, went or took memory.
+        """
+        questions, processes = self._questions, self._questions.handle.processes
+        answers = [questions.ask(kind, name, processes, kind) for kind, name, _ in _KINDS]
+        if not self._answers or not all(map(operator.is_, answers, self._answers)):
+            self._answers = answers
+            self._entries = [
+                Listed(pid, type_, size, instance)
+                for (_, _, type_), answer in zip(_KINDS, answers, strict=True)
+                for pid, size, instance in answer or ()
+            ]
+        return self._entries
 
 
 def unread(questions: Questions) -> str | None:
@@ -41,17 +57,19 @@ def unread(questions: Questions) -> str | None:
     return str(failures[0])
 
 
-def joined(entries: Iterable[Listed], shares: Shares | None = None) -> tuple[Use, ...]:
+def joined(entries: Iterable[Listed]) -> tuple[Use, ...]:
     """One use per pid: a process with compute and graphics is `C+G`, with the larger memory."""
-    by_pid: dict[int, tuple[UseType, int | None]] = {}
+    uses: dict[int, Use] = {}
     for entry in entries:
-        type_, size = by_pid.get(entry.pid, (entry.type, entry.memory_bytes))
-        if entry.type != type_:
-            type_ = "C+G"
-        if entry.memory_bytes is not None and (size is None or entry.memory_bytes > size):
-            size = entry.memory_bytes
-        by_pid[entry.pid] = (type_, size)
-    return tuple(
-        Use(pid, type_, size, None if shares is None else shares.percent(pid))
-        for pid, (type_, size) in by_pid.items()
-    )
+        before = uses.get(entry.pid)
+        type_, size = entry.type, entry.memory_bytes
+        if before is not None:
+            type_ = type_ if type_ == before.type else "C+G"
+            size = max((s for s in (size, before.memory_bytes) if s is not None), default=None)
+        uses[entry.pid] = Use(entry.pid, type_, size)
+    return tuple(uses.values())
+
+
+def shared(uses: tuple[Use, ...], shares: Shares) -> tuple[Use, ...]:
+    """The same uses with each process's share of the GPU."""
+    return tuple(Use(use.pid, use.type, use.memory_bytes, shares.percent(use.pid)) for use in uses)

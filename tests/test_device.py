@@ -314,3 +314,13 @@ def test_a_sleeping_gpu_is_not_asked(opened: FakeNvml, tmp_path: Path) -> None:
 
     assert (sleeping.state, sleeping.utilization_percent, asked) == ("asleep", None, 0)
     assert gpu.read(1.0).state == "ok"
+
+
+def test_a_process_that_comes_grows_or_goes_is_seen_at_once(opened: FakeNvml) -> None:
+    gpu, seen = device(), []
+    for second, memory_mib in enumerate((None, 100, 100, 200, None)):
+        there = [] if memory_mib is None else [Process(7, memory_mib)]
+        opened.write(Scenario(gpus=[replace(BUSY, processes=there)]))
+        seen.append([use.memory_bytes for use in gpu.read(float(second)).uses])
+
+    assert seen == [[], [100 << 20], [100 << 20], [200 << 20], []]
