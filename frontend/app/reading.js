@@ -21,6 +21,19 @@ export function rampStep(share) {
 }
 
 /**
+ * A metric's place on the ramp; null when it is not known.
+ * @param {Metric} metric
+ * @param {number | null | undefined} value
+ * @param {number | null | undefined} whole what memory and power are a share of
+ */
+export function stepOf(metric, value, whole) {
+  if (value == null) return null;
+  if (metric === "util") return rampStep(value);
+  if (metric === "temp") return rampStep((100 * (value - COOL_CELSIUS)) / (WARM_CELSIUS - COOL_CELSIUS));
+  return rampStep(share(value, whole ?? null));
+}
+
+/**
  * A GPU's number for a metric in words, and its place on the ramp.
  * @param {GpuRow} gpu
  * @param {Metric} metric
@@ -29,15 +42,13 @@ export function rampStep(share) {
 export function reading(gpu, metric) {
   switch (metric) {
     case "util":
-      return { words: percent(gpu.utilization), step: rampStep(gpu.utilization) };
+      return { words: percent(gpu.utilization), step: stepOf(metric, gpu.utilization, null) };
     case "mem":
-      return { words: gib(gpu.memoryUsedMib), step: rampStep(memoryShare(gpu)) };
-    case "temp": {
-      const above = gpu.temperature === null ? null : gpu.temperature - COOL_CELSIUS;
-      return { words: celsius(gpu.temperature), step: rampStep(share(above, WARM_CELSIUS - COOL_CELSIUS)) };
-    }
+      return { words: gib(gpu.memoryUsedMib), step: stepOf(metric, gpu.memoryUsedMib, gpu.memoryTotalMib) };
+    case "temp":
+      return { words: celsius(gpu.temperature), step: stepOf(metric, gpu.temperature, null) };
     case "power":
-      return { words: watts(gpu.power), step: rampStep(share(gpu.power, gpu.powerLimit)) };
+      return { words: watts(gpu.power), step: stepOf(metric, gpu.power, gpu.powerLimit) };
   }
 }
 
@@ -65,4 +76,23 @@ export function usersOf(gpu) {
   const users = [...new Set(gpu.processes.map((process) => process.user).filter(Boolean))];
   if (users.length === 0) return gpu.processes.length > 0 ? "–" : "";
   return users.length === 1 ? users[0] : `${users[0]} +${users.length - 1}`;
+}
+
+/** Below this is what the driver keeps for itself beside each process. */
+const UNACCOUNTED_FROM_MIB = 256;
+
+/**
+ * Memory of a GPU that none of its processes holds, in MiB: of a process that ended badly, of
+ * one in another container. Null when that is little, or when it cannot be known: a process does
+ * not tell its own, the memory is the machine's, or MIG slices account for it.
+ * @param {GpuRow} gpu
+ */
+export function unaccountedMib(gpu) {
+  if (gpu.memoryUsedMib === null || gpu.memoryKind === "unified" || gpu.sliced || gpu.state !== "ok") return null;
+  let rest = gpu.memoryUsedMib;
+  for (const { memoryMib } of gpu.processes) {
+    if (memoryMib === null) return null;
+    rest -= memoryMib;
+  }
+  return rest >= UNACCOUNTED_FROM_MIB ? rest : null;
 }

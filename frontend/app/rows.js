@@ -1,6 +1,8 @@
 // Columns of one host to rows of GPUs with their processes; pure.
 
-/** @import { GpuRow, Host, ProcessRow } from "./types.js" */
+import { isObject } from "./patch.js";
+
+/** @import { GpuRow, Host, Json, ProcessRow } from "./types.js" */
 
 const HOT_MARGIN_CELSIUS = 5;
 /** The column that every table has, and whose length counts. */
@@ -25,6 +27,36 @@ export function tableProblem(host, name) {
   for (const column of columns) if (table[column]?.length !== length) odd ??= column;
   if (odd === null) return null;
   return `${name} are not shown: ${odd} has ${table[odd]?.length ?? "no"} rows, ${key} ${length}`;
+}
+
+/**
+ * What keeps tables of a host from being drawn; most often nothing.
+ * @param {Host} host
+ */
+export function tableProblems(host) {
+  return [tableProblem(host, "gpus"), tableProblem(host, "processes")].filter((line) => line !== null);
+}
+
+/**
+ * Whether a patch may change how long the columns of a host's tables are. It looks at the patch
+ * alone: to measure every column of every host costs 5 ms at 1,250 hosts.
+ * @param {Host | undefined} host before the patch
+ * @param {Json | undefined} patch
+ */
+export function mayReshape(host, patch) {
+  if (host === undefined || !isObject(patch)) return true;
+  for (const name of /** @type {const} */ (["gpus", "processes"])) {
+    const columns = patch[name];
+    if (columns === undefined) continue;
+    if (!isObject(columns)) return true;
+    const table = /** @type {Record<string, unknown[]> | undefined} */ (host[name]);
+    const key = KEYS[name];
+    for (const column in columns) {
+      const values = /** @type {unknown[] | null} */ (columns[column]);
+      if (column === key || values?.length !== table?.[key]?.length) return true;
+    }
+  }
+  return false;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { byName, sortedHosts } from "./order.js";
 import { isObject, merge } from "./patch.js";
-import { gpuRows } from "./rows.js";
+import { gpuRows, mayReshape, tableProblems } from "./rows.js";
 import { overview, summarize } from "./summary.js";
 
 /** @import { Fleet, GpuRow, Host, HostSummary, Json, Message, Overview, Sort } from "./types.js" */
@@ -17,6 +17,8 @@ export class Store {
   #names = /** @type {string[] | null} */ (null);
   #rows = /** @type {Map<string, GpuRow[]>} */ (new Map());
   #summaries = /** @type {Map<string, HostSummary>} */ (new Map());
+  /** What keeps tables from being drawn: looked for only where a patch may have changed it. */
+  #tables = /** @type {Map<string, string[]>} */ (new Map());
   #overview = /** @type {Overview | null} */ (null);
 
   /**
@@ -31,6 +33,7 @@ export class Store {
       this.#names = null;
       this.#rows.clear();
       this.#summaries.clear();
+      this.#tables.clear();
       for (const name of this.names()) this.#dirty.add(name);
     } else if (message.type !== "patch") {
       return true; // A newer server's message: nothing of ours.
@@ -53,6 +56,8 @@ export class Store {
       this.#dirty.add(name);
       this.#rows.delete(name);
       this.#summaries.delete(name);
+      const sound = this.#tables.get(name)?.length === 0;
+      if (!sound || mayReshape(this.fleet?.hosts[name], hosts[name])) this.#tables.delete(name);
     }
     merge(/** @type {any} */ (this.fleet), patch);
   }
@@ -97,7 +102,9 @@ export class Store {
     let summary = this.#summaries.get(name);
     if (summary === undefined) {
       const host = this.host(name) ?? { state: /** @type {const} */ ("missing") };
-      summary = summarize(name, host, this.fleet?.now ?? 0);
+      const tables = this.#tables.get(name) ?? tableProblems(host);
+      this.#tables.set(name, tables);
+      summary = summarize(name, host, this.fleet?.now ?? 0, tables);
       this.#summaries.set(name, summary);
     }
     return summary;

@@ -1,7 +1,7 @@
 // One host, or the whole fleet, in a few numbers; pure.
 
 import { model } from "./format.js";
-import { isHot, tableProblem } from "./rows.js";
+import { isHot, tableProblems } from "./rows.js";
 
 /** @import { Gpus, Host, HostSummary, Overview } from "./types.js" */
 
@@ -13,18 +13,17 @@ const MIB_HOURS_TO_GIB_HOURS = 1 / 1024 / 3600;
  * @param {string} name
  * @param {Host} host
  * @param {number} now unix seconds by the broker's clock
+ * @param {string[]} [tables] what keeps its tables from being drawn
  * @returns {HostSummary}
  */
-export function summarize(name, host, now) {
-  const problems = [
-    ...(host.problems ?? []),
-    ...[tableProblem(host, "gpus"), tableProblem(host, "processes")].filter((line) => line !== null),
-  ];
+export function summarize(name, host, now, tables = tableProblems(host)) {
+  const problems = tables.length === 0 ? (host.problems ?? []) : [...(host.problems ?? []), ...tables];
   /** @type {HostSummary} */
   const summary = {
     name,
     state: host.state,
     gpus: 0,
+    cards: 0,
     free: 0,
     busy: 0,
     heldIdle: 0,
@@ -39,7 +38,7 @@ export function summarize(name, host, now) {
     problems,
     trouble: host.state !== "live" || problems.length > 0,
   };
-  if (host.gpus?.index !== undefined && tableProblem(host, "gpus") === null) {
+  if (host.gpus?.index !== undefined && !tables.some((line) => line.startsWith("gpus "))) {
     countGpus(summary, host.gpus, now);
   }
   return summary;
@@ -51,53 +50,55 @@ export function summarize(name, host, now) {
  * @param {number} now
  */
 function countGpus(summary, gpus, now) {
-  const parents = gpus.parent ?? [];
+  const { parent, use, state, utilization_percent: percents, temperature_celsius: heat } = gpus;
+  const parents = new Set(parent);
   let utilization = 0;
   let measured = 0;
-  gpus.index.forEach((index, row) => {
-    const use = gpus.use?.[row];
-    const state = gpus.state[row];
-    if (!parents.includes(row)) summary.gpus += 1;
-    if (use === "free") summary.free += 1;
-    else if (use === "busy") summary.busy += 1;
-    else if (use === "held_idle") {
+  for (let row = 0; row < gpus.index.length; row += 1) {
+    if (!parents.has(row)) summary.gpus += 1;
+    if (parent?.[row] == null) summary.cards += 1;
+    if (use?.[row] === "free") summary.free += 1;
+    else if (use?.[row] === "busy") summary.busy += 1;
+    else if (use?.[row] === "held_idle") {
       summary.heldIdle += 1;
       const held = now - (gpus.idle_since?.[row] ?? now);
       summary.heldGibHours += (gpus.memory_used_mib?.[row] ?? 0) * held * MIB_HOURS_TO_GIB_HOURS;
     }
-    if (state === "lost") summary.lost += 1;
-    if (state === "error") summary.errors += 1;
-    const percent = gpus.utilization_percent?.[row];
+    if (state[row] === "lost") summary.lost += 1;
+    else if (state[row] === "error") summary.errors += 1;
+    const percent = percents?.[row];
     if (percent != null) {
       utilization += percent;
       measured += 1;
     }
-    const celsius = gpus.temperature_celsius?.[row];
+    const celsius = heat?.[row];
     if (isHot(celsius, gpus.slowdown_celsius?.[row], gpus.throttle?.[row])) summary.hot += 1;
     if (celsius != null && (summary.hottest === null || celsius > summary.hottest)) {
       summary.hottest = celsius;
-      summary.hottestLabel = String(index ?? row);
+      summary.hottestLabel = String(gpus.index[row] ?? row);
     }
-  });
+  }
   if (measured > 0) summary.utilization = utilization / measured;
   if (summary.lost + summary.errors > 0) summary.trouble = true;
   summary.models = modelsOf(gpus);
 }
 
+/** Models of hosts by their column of names, which a patch seldom brings. @type {WeakMap<object, string>} */
+const known = new WeakMap();
+
 /**
  * The models of a host, slices left out: "H100 80GB HBM3", "A100 + T4".
  * @param {Gpus} gpus
  */
-function modelsOf(gpus) {
-  /** @type {Set<string>} */
-  const models = new Set();
-  let last = /** @type {string | null} */ (null);
-  gpus.name?.forEach((name, row) => {
-    if (name === null || name === last || gpus.parent?.[row] != null) return;
-    models.add(model(name));
-    last = name;
-  });
-  return [...models].join(" + ");
+function modelsOf({ name: names, parent }) {
+  if (names === undefined) return "";
+  let models = known.get(names);
+  if (models === undefined) {
+    const cards = names.filter((name, row) => name !== null && parent?.[row] == null);
+    models = [...new Set(cards.map((name) => model(name ?? "")))].join(" + ");
+    known.set(names, models);
+  }
+  return models;
 }
 
 /**
@@ -123,10 +124,12 @@ export function overview(summaries) {
     conflict: 0,
     problems: 0,
     mostGpus: 0,
+    mostCards: 0,
   };
   for (const host of summaries) {
     fleet.gpus += host.gpus;
-    fleet.mostGpus = Math.max(fleet.mostGpus, host.gpus);
+    if (host.gpus > fleet.mostGpus) fleet.mostGpus = host.gpus;
+    if (host.cards > fleet.mostCards) fleet.mostCards = host.cards;
     if (host.state !== "live") {
       fleet[host.state] += 1;
       continue;

@@ -127,3 +127,14 @@ test("held idle is sorted by memory and time together", () => {
 
   assert.deepEqual(store.sorted("idle"), ["large", "small", "short"]);
 });
+
+test("a table that a patch puts out of shape is named, until another mends it", () => {
+  const store = storeOf({ a: host({ gpus: gpus({ use: "free" }) }) });
+  assert.deepEqual(store.summary("a").problems, []);
+
+  store.take({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "busy"] } } } } });
+  assert.match(store.summary("a").problems[0], /^gpus are not shown: use has 2 rows/);
+
+  store.take({ type: "patch", sequence: 9, patch: { hosts: { a: { gpus: { use: ["free"] } } } } });
+  assert.deepEqual(store.summary("a").problems, []);
+});
