@@ -1,6 +1,6 @@
 # Everything runs in .venv, which tools/setup makes and keeps up to date.
 # ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/test_config.py -q"
-.PHONY: help run demo test check bench gpu-check clean
+.PHONY: help run demo test check bench bench-page gpu-check clean
 .DEFAULT_GOAL := help
 
 ARGS =
@@ -12,6 +12,7 @@ help:
 	@echo "make test       the tests, with everything they need"
 	@echo "make check      format, lint and types of the code; the page's own tests"
 	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
+	@echo "make bench-page what the page costs a browser, beside a naive one"
 	@echo "make gpu-check  every column against nvidia-smi, on a machine with an NVIDIA driver"
 	@echo "make clean      removes everything that make has made, .venv too"
 
@@ -41,6 +42,10 @@ bench:
 	@for file in bench/*.py; do \
 		echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; \
 	done
+
+bench-page:
+	@tools/setup test
+	@$(BIN)/python -m bench.page $(ARGS)
 
 gpu-check:
 	@tools/setup run

@@ -1,0 +1,74 @@
+"""The servers of the bench, each a process: the project's own, and one for the naive page."""
+
+import argparse
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+from aiohttp import web as http
+
+import web.main
+from web.following import Following
+from web.settings import WebSettings
+from web.subscriber import Subscriber
+
+PATIENT_SECONDS = 3600.0
+FOLDER = Path(__file__).parent
+
+
+async def serve_page(endpoint: str) -> None:
+    """The web server as it is; the stream is silent while it is made up."""
+    settings = WebSettings(updates_endpoint=endpoint, web_port=0, rpc_timeout=PATIENT_SECONDS)
+    await web.main.run(settings, lambda url: print(url, flush=True))
+
+
+async def serve_naive(endpoint: str) -> None:
+    """The naive page, sent the whole document at every tick."""
+    following = Following({}, PATIENT_SECONDS, time.monotonic())
+    viewers: set[http.WebSocketResponse] = set()
+
+    def publish(_patch: Any) -> None:
+        text = json.dumps(following.document, separators=(",", ":"))
+        tasks.extend(asyncio.ensure_future(viewer.send_str(text)) for viewer in viewers)
+        tasks[:] = [task for task in tasks if not task.done()]
+
+    async def follow(request: http.Request) -> http.WebSocketResponse:
+        viewer = http.WebSocketResponse(compress=False)
+        await viewer.prepare(request)
+        viewers.add(viewer)
+        await viewer.send_str(json.dumps(following.document, separators=(",", ":")))
+        async for _ in viewer:
+            pass
+        viewers.discard(viewer)
+        return viewer
+
+    async def file(request: http.Request) -> http.FileResponse:
+        return http.FileResponse(FOLDER / f"naive.{request.match_info.get('kind', 'html')}")
+
+    tasks: list[asyncio.Future[None]] = []
+    app = http.Application()
+    app.router.add_get("/", file)
+    app.router.add_get("/naive.{kind:js}", file)
+    app.router.add_get("/ws", follow)
+    runner = http.AppRunner(app, access_log=None)
+    await runner.setup()
+    await http.TCPSite(runner, "127.0.0.1", 0).start()
+    subscriber = Subscriber(endpoint, zmq.Context.instance(), following, publish, time.monotonic)
+    while not following.ever_heard:
+        await asyncio.sleep(0.02)
+        subscriber.look()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}/", flush=True)
+    while True:
+        await asyncio.sleep(0.1)
+        subscriber.look()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=("page", "naive"))
+    parser.add_argument("endpoint")
+    options = parser.parse_args()
+    asyncio.run({"page": serve_page, "naive": serve_naive}[options.kind](options.endpoint))

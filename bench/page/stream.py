@@ -1,0 +1,99 @@
+"""The stream of a made-up fleet: the same seed gives the same document and patches."""
+
+from typing import Any
+
+import zmq
+
+from broker.fleet import Fleet
+from broker.published import Published
+from broker.settings import BrokerSettings
+from gpu_monitor.simulated import SimulatedHost
+from wire.check import check_snapshot
+from wire.codec import pack, unpack
+
+GPUS_PER_HOST = 8
+START = 1_763_910_000.0
+TICK_SECONDS = 1.0
+PATIENT_SECONDS = 60.0
+"""For what judges silence: a stream that is being made up is silent at times."""
+
+
+class Stream:
+    """What a broker would publish of a simulated fleet, one patch per second of its time."""
+
+    def __init__(self, gpus: int) -> None:
+        hosts = gpus // GPUS_PER_HOST
+        settings = BrokerSettings(tick=TICK_SECONDS, rpc_timeout=PATIENT_SECONDS, simulated=True)
+        self._hosts = [SimulatedHost(number, GPUS_PER_HOST, START) for number in range(hosts)]
+        self._fleet = Fleet((), PATIENT_SECONDS, 86400.0)
+        self._published = Published(settings, self._fleet, START)
+        self._seconds = 0.0
+        for _ in range(3):  # a host is shown once a second snapshot has confirmed the first
+            self.patch()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole fleet after the last patch."""
+        return self._published.document
+
+    def recent(self, name: str) -> Any:
+        """The last hour of a host, as the page asks for it when a row opens."""
+        return self._published.recent(name, START + self._seconds)
+
+    def patch(self) -> dict[str, Any]:
+        """What the next second changes."""
+        self._seconds += TICK_SECONDS
+        boottime, now = self._seconds, START + self._seconds
+        for host in self._hosts:
+            host.step(now)
+            message = unpack(pack(host.snapshot(now, boottime, 1.0)))
+            snapshot = check_snapshot(message, self._fleet.previous(host.name))
+            self._fleet.hear(host.name, snapshot, boottime, now)
+        self._fleet.look(boottime)
+        return self._published.advance(boottime, now, {})
+
+
+class Publisher:
+    """The broker's end of the updates link, ticking when it is told to."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        port = self._socket.bind_to_random_port("tcp://127.0.0.1")
+        self.endpoint = f"tcp://127.0.0.1:{port}"
+        self._sequence = 0
+        self._ready: list[bytes] = []
+
+    def prepare(self, count: int) -> None:
+        """Make the next patches up, so that sending one costs next to nothing."""
+        self.answer()
+        for _ in range(count):
+            self._sequence += 1
+            update = {"run_id": "bench", "sequence": self._sequence, "patch": self._stream.patch()}
+            self._ready.append(pack(update))
+
+    def tick(self) -> None:
+        """Send the next of the patches that were made up."""
+        self._socket.send_multipart([b"patch", self._ready.pop(0)])
+
+    def answer(self) -> None:
+        """Answer for pictures and recent hours; while patches wait they would be ahead of them."""
+        while not self._ready and self._socket.poll(0):
+            asked = self._socket.recv()
+            topic = asked[1:] if asked.startswith(b"\x01") else b""
+            if topic.startswith(b"picture/"):
+                self._reply(topic, fleet=self._stream.document)
+            elif topic.startswith(b"recent/"):
+                name = topic.decode().split("/", 2)[2]
+                self._reply(topic, recent=self._stream.recent(name))
+
+    def close(self) -> None:
+        self._socket.close()
+        self._context.term()
+
+    def _reply(self, topic: bytes, **content: Any) -> None:
+        update = {"run_id": "bench", "sequence": self._sequence, **content}
+        self._socket.send_multipart([topic, pack(update)])

@@ -1,0 +1,37 @@
+"""The bench of the page: its stream is the same every time, and it measures what it says."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from house import ROOT
+
+from bench.page.stream import Stream
+from wire.codec import pack, unpack_trusted
+from wire.patch import merge
+
+
+def test_the_same_fleet_gives_the_same_stream() -> None:
+    one, other = Stream(24), Stream(24)
+    assert one.document == other.document
+    assert [one.patch() for _ in range(5)] == [other.patch() for _ in range(5)]
+
+
+def test_the_patches_of_a_stream_lead_from_one_document_to_the_next() -> None:
+    stream = Stream(24)
+    document: Any = unpack_trusted(pack(stream.document))
+    for _ in range(12):
+        document = merge(document, stream.patch())
+    assert document == stream.document
+    assert document["totals"]["gpus"] >= 24
+
+
+@pytest.mark.browser
+def test_the_bench_measures_both_pages() -> None:
+    command = (sys.executable, "-m", "bench.page", "--gpus", "16", "--ticks", "3")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("main thread")]
+    page, naive, ratio = map(float, line.split()[-3:])
+    assert page > 0 and naive > 0 and ratio > 0
