@@ -35,24 +35,25 @@ export function cardRows(gpus) {
 /**
  * Writes a host's codes to `codes[0..slots]`, one for each of its GPUs. MIG slices have no cell:
  * the GPU they are part of shows the most telling of their uses.
- * @param {Host} host
+ * @param {Gpus | undefined} gpus
  * @param {Host["state"]} state as it is shown
  * @param {Metric} metric
  * @param {boolean[] | null} mask the GPUs a filter wants; empty: all; null: none
  * @param {Uint8Array} codes
  */
-export function writeCodes({ gpus }, state, metric, mask, codes) {
+export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state === "missing" ? MISSING : EMPTY);
   if (gpus === undefined) return;
   const rows = gpus.index.length;
   const [value, whole] = /** @type {number[][]} */ (COLUMNS[metric].map((column) => gpus[column]));
   let slot = 0;
   let parts = 0;
-  for (let row = 0; row < rows && slot < codes.length; row += 1) {
+  for (let row = 0; row < rows; row += 1) {
     if (gpus.parent?.[row] != null) {
       parts += 1;
       continue;
     }
+    if (slot === codes.length) continue;
     const dim = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
     codes[slot] = dim | (state === "live" ? liveCode(gpus, row, metric, value?.[row], whole?.[row]) : OLD);
     slot += 1;

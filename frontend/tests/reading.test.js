@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { rampStep, reading, usersOf } from "../app/reading.js";
+import { rampStep, reading, unaccountedMib, usersOf } from "../app/reading.js";
 import { gpuRows } from "../app/rows.js";
 import { gpus, host, processes } from "./fleets.js";
 
@@ -39,4 +39,23 @@ test("users of a GPU are named once", () => {
   assert.equal(names({ user: "alice" }, { user: "alice" }), "alice");
   assert.equal(names({ user: "alice" }, { user: "bob" }), "alice +1");
   assert.equal(names({ pid: 4 }), "–");
+});
+
+/** The first row of a host with one GPU and these processes. */
+function row(gpu, ...running) {
+  return gpuRows(host({ gpus: gpus(gpu), processes: processes(...running) }))[0];
+}
+
+test("memory that no process holds is told of", () => {
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 2000 }, { gpu_memory_mib: 3000 })), 4000);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000 })), 9000);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 2100 }, { gpu_memory_mib: 2000 })), null);
+});
+
+test("nothing is said of memory that cannot be counted", () => {
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 10 }, {})), null);
+  assert.equal(unaccountedMib(row({})), null);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000, memory_kind: "unified" })), null);
+  const [card, slice] = gpuRows(host({ gpus: gpus({ memory_used_mib: 9000 }, { parent: 0, memory_used_mib: 8000 }) }));
+  assert.deepEqual([unaccountedMib(card), unaccountedMib(slice)], [null, 8000]);
 });
