@@ -1,12 +1,17 @@
 """Which hosts have the wanted GPUs free, best fit first."""
 
+import json
 from typing import Any
 
+import pytest
+from house import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from web_house import make_host
 
 from web.free import Wanted, find, free_gpus
+
+VECTORS = json.loads((ROOT / "tests" / "free_vectors.json").read_text())
 
 
 def names(hosts: dict[str, Any], wanted: Wanted) -> list[str]:
@@ -93,3 +98,12 @@ def test_every_host_with_enough_is_offered_once_and_no_other(
     for offer in offers:
         assert set(offer.gpus) <= set(free_gpus(document[offer.host]["gpus"]))
         assert len(offer.gpus) == wanted
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: str(vector["name"]))
+def test_the_vectors_that_the_page_is_held_to_as_well(vector: dict[str, Any]) -> None:
+    offers = find(vector["hosts"], Wanted(**vector["wanted"]))
+    assert [
+        {"host": offer.host, "devices": offer.devices, "left_over": offer.left_over}
+        for offer in offers
+    ] == vector["offers"]

@@ -1,8 +1,8 @@
 // The list of hosts: which are shown, in which order, and which of them are drawn now.
 
-import { match, wordsOf } from "./filter.js";
 import { Row } from "./row.js";
 
+/** @import { Choice } from "./choice.js" */
 /** @import { Store } from "./store.js" */
 /** @import { View } from "./types.js" */
 
@@ -20,7 +20,7 @@ export class HostList {
   #rows = new Map();
   #observer;
   #orderedAt = -Infinity;
-  #filterKey = "all ";
+  #filterKey = "";
   #cells = 0;
   /** Hosts that a small fleet opens by itself. @type {Set<string>} */
   #openByDefault = new Set();
@@ -29,12 +29,14 @@ export class HostList {
   /**
    * @param {HTMLElement} container
    * @param {Store} store
+   * @param {Choice} choice
    * @param {() => View} view
    * @param {(open: Set<string>, opened: boolean) => void} onOpen told the whole new set
    */
-  constructor(container, store, view, onOpen) {
+  constructor(container, store, choice, view, onOpen) {
     this.container = container;
     this.store = store;
+    this.choice = choice;
     this.view = view;
     this.onOpen = onOpen;
     this.#observer = new IntersectionObserver((seen) => this.#see(seen), { rootMargin: MARGIN });
@@ -142,17 +144,11 @@ export class HostList {
 
   /** @param {Set<string>} dirty */
   #filter(dirty) {
-    const { q, show } = this.view();
-    const key = `${show} ${q}${this.store.brokerLost() ? " lost" : ""}`;
-    const again = key !== this.#filterKey;
-    this.#filterKey = key;
-    const wanted = { words: wordsOf(q), show };
-    if (!again && wanted.words.length === 0 && show === "all") return;
+    const again = this.choice.key !== this.#filterKey;
+    this.#filterKey = this.choice.key;
+    if (!again && !this.choice.active) return;
     for (const [name, row] of this.#rows) {
-      if (!again && !dirty.has(name)) continue;
-      const hostname = this.store.host(name)?.system?.hostname ?? "";
-      const summary = { ...this.store.summary(name), state: this.store.stateOf(name) };
-      row.show(match(wanted, summary, hostname, () => this.store.rows(name)));
+      if (again || dirty.has(name)) row.show(this.choice.mask(name));
     }
   }
 

@@ -6,14 +6,16 @@ export const KEYS = {
   j: "next host",
   k: "previous host",
   Enter: "open or close the host",
+  f: "find free GPUs",
   a: "all",
   i: "held idle",
   m: "next number: util, memory, temp, power",
   s: "next order",
   u: "users",
+  d: "download what is shown as CSV",
   t: "light, dark or as the system",
   "?": "this list",
-  Esc: "clear search and filter",
+  Esc: "clear search, filter and finder",
 };
 
 /**
@@ -30,3 +32,12 @@ export function actionOf({ key, ctrlKey, altKey, metaKey, target }) {
   if (key === "Enter" || !Object.hasOwn(KEYS, key)) return null; // Enter is the browser's own.
   return key;
 }
+
+/** What the query box understands, in the words of the help. */
+export const QUERY_HELP = [
+  ["alice train.py", "plain words: found in host, user, command, model, job, container"],
+  ["user:alice model:H100", "also host, job, container, command; host, user, job must be the same, ~ finds a part"],
+  ["state:idle", "free, busy, idle, lost, asleep, error, hot, stale, missing, conflict, problems, trouble"],
+  ["util<5 free>=40", "also mem, temp, power, gpus (of the host); GiB, °C, W"],
+  ['-user:bob "two words"', "a minus leaves out, quotes keep together"],
+];

@@ -1,16 +1,21 @@
 // The page's start: link to store, store to views, choices to URL; one paint per frame at most.
 
 import { html, nothing, render } from "./vendor/lit-html.js";
+import { Choice } from "./choice.js";
+import { toCsv } from "./csv.js";
 import { count, many, timeOfDay } from "./format.js";
 import { HostList } from "./hosts.js";
-import { KEYS, actionOf } from "./keys.js";
+import { KEYS, QUERY_HELP, actionOf } from "./keys.js";
+import { valueOf, withValue } from "./query.js";
 import { Link, socketUrl } from "./socket.js";
 import { Store } from "./store.js";
 import { METRICS, SORTS, readView, writeView } from "./url.js";
 import { choices } from "./views/bar.js";
+import { answer, question, toldBanner } from "./views/finder.js";
 import { banner, pill } from "./views/link.js";
 import { summaryTiles } from "./views/summary.js";
 import { UsersPanel } from "./views/users.js";
+import { Watch } from "./watch.js";
 
 /** @import { View } from "./types.js" */
 
@@ -18,6 +23,11 @@ const REDRAW_SECONDS = 15;
 const THEMES = ["auto", "light", "dark"];
 
 const store = new Store();
+const choice = new Choice(store);
+const watch = new Watch(window.Notification, () => {
+  retitle();
+  plan();
+});
 let view = readView(location.search);
 let drawAll = true;
 let drawnAllAt = -Infinity;
@@ -40,13 +50,14 @@ const link = new Link(
     if (!store.take(message)) return false;
     if (message.type === "fleet") drawAll = true;
     if (store.fleet !== null) link.allowSilence(store.fleet.stale_after_seconds);
+    if (!store.brokerLost()) watch.look(store.fleet?.hosts ?? {});
     plan();
     return true;
   },
   () => plan(),
 );
-const list = new HostList(at("hosts"), store, () => view, (open, opened) => choose({ open }, opened));
-const panel = new UsersPanel(at("users"), (name) => choose({ q: view.q === name ? "" : name }), plan);
+const list = new HostList(at("hosts"), store, choice, () => view, (open, opened) => choose({ open }, opened));
+const panel = new UsersPanel(at("users"), chooseUser, (by) => choose({ by }), plan);
 
 /** @param {string} id */
 function at(id) {
@@ -73,7 +84,7 @@ function brokerNow() {
 function paint() {
   const { fleet } = store;
   render(pill(link.state, fleet, clock(), link.heardAt), at("link"));
-  render(banner(link.state, fleet, outdated()), at("banner"));
+  render([banner(link.state, fleet, outdated()), toldBanner(watch)], at("banner"));
   if (fleet === null) return;
   if (!started) at("summary").replaceChildren(); // The skeleton was there for the first paint.
   started = true;
@@ -82,17 +93,19 @@ function paint() {
   if (live !== wasLive || clock() - drawnAllAt > REDRAW_SECONDS) drawAll = true;
   wasLive = live;
   document.body.classList.toggle("not-live", !live);
-  document.title = fleet.simulated ? "GPUs (simulated)" : "GPUs";
+  retitle();
   at("simulated").hidden = !(fleet.simulated ?? false);
   const hosts = store.names().length;
   at("size").textContent = hosts === 0 ? "" : `${many(hosts, "host")} · ${many(overview.gpus, "GPU")}`;
-  render(summaryTiles(fleet.totals, overview, (show) => choose({ show }), goTo), at("summary"));
-  render(choices(view, fleet.totals, overview, choose, toggleUsers), at("bar"));
+  if (choice.update(view, live)) drawAll = true;
+  render(summaryTiles(fleet.totals, overview, chooseState, goTo), at("summary"));
+  render(choices(view, fleet.totals, overview, choose, toUsers, download), at("bar"));
+  paintFinder(live);
   const shown = list.update(store.takeDirty(), drawAll, brokerNow(), clock());
   if (drawAll) drawnAllAt = clock();
   drawAll = false;
   paintFound(shown, hosts);
-  panel.paint(fleet.users, view.q, brokerNow(), clock());
+  panel.paint(fleet.users, view, brokerNow(), clock());
   render(about(), at("about"));
 }
 
@@ -101,18 +114,31 @@ function paint() {
  * @param {number} hosts
  */
 function paintFound(shown, hosts) {
-  const filtered = view.q !== "" || view.show !== "all";
-  at("found").textContent = filtered ? `${count(shown)} of ${many(hosts, "host")}` : "";
+  at("unknown").textContent = choice.query.unknown.length === 0
+    ? ""
+    : `not understood: ${choice.query.unknown.join(" ")}`;
+  at("found").textContent = choice.query.terms.length > 0 ? `${count(shown)} of ${many(hosts, "host")}` : "";
   at("hosts").hidden = shown === 0;
   if (hosts === 0) {
     render(html`<p class="card empty">${store.brokerLost()
       ? "No host is known before the broker is heard."
       : html`No host reports yet. On a machine with GPUs: <code>gpu-monitor collector</code>`}</p>`, at("empty"));
   } else if (shown === 0) {
-    const what = [view.q && `“${view.q}”`, view.show !== "all" && `filter: ${view.show}`].filter(Boolean).join(", ");
-    render(html`<p class="card empty">No host matches ${what}.
+    render(html`<p class="card empty">No host matches “${view.q}”.
       <button type="button" @click=${clear}>Clear (Esc)</button></p>`, at("empty"));
   } else render(nothing, at("empty"));
+}
+
+/** @param {boolean} live */
+function paintFinder(live) {
+  const { need } = view;
+  render(question(need, (asked) => choose({ need: asked })), at("finder"));
+  render(answer({ need, offers: choice.offers, live, watch, goTo, close: () => choose({ need: null }) }), at("answer"));
+}
+
+/** The title says what came while nobody looked, where no notification can. */
+function retitle() {
+  document.title = `${watch.told && "✓ free – "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
 }
 
 function about() {
@@ -155,18 +181,45 @@ function show() {
 }
 
 function clear() {
-  at("search").blur();
-  choose({ q: "", show: "all" });
+  /** @type {HTMLElement | null} */ (document.activeElement)?.blur();
+  choose({ q: "", need: null });
+}
+
+/** @param {string} state "" for all */
+function chooseState(state) {
+  choose({ q: withValue(view.q, "state", state) });
+}
+
+/** Shows what a user has, or everybody's when it was shown. @param {string} name */
+function chooseUser(name) {
+  const again = valueOf(view.q, "user") === name.toLowerCase();
+  choose({ q: withValue(view.q, "user", again ? "" : name) });
 }
 
 /** Opens a host and goes there, out of whatever filter. @param {string} name */
 function goTo(name) {
-  choose({ q: "", show: "all", open: new Set([...list.open(), name]) }, true);
+  choose({ q: "", open: new Set([...list.open(), name]) }, true);
   requestAnimationFrame(() => list.focus(name));
 }
 
-function toggleUsers() {
-  if (document.body.classList.toggle("show-users")) at("users").querySelector("button")?.focus();
+function toUsers() {
+  at("users").scrollIntoView({ block: "nearest" });
+  at("users").querySelector("button")?.focus();
+}
+
+/** What is shown, as a file. */
+function download() {
+  const shown = store.names().flatMap((name) => {
+    const [host, mask] = [store.host(name), choice.mask(name)];
+    return host === undefined || mask === null ? [] : [{ name, state: store.stateOf(name), host, mask }];
+  });
+  const file = document.createElement("a");
+  const taken = new Date((store.fleet?.now ?? 0) * 1000).toISOString().slice(0, 19).replaceAll(":", "-");
+  file.download = `gpus${store.fleet?.simulated ? "-simulated" : ""}-${taken}Z.csv`;
+  file.href = URL.createObjectURL(new Blob([toCsv(shown)], { type: "text/csv" }));
+  file.click();
+  // The browser has taken the file by then; until it is revoked it stays in memory.
+  setTimeout(() => URL.revokeObjectURL(file.href), 60_000);
 }
 
 function nextTheme() {
@@ -184,6 +237,8 @@ function help() {
   const dialog = /** @type {HTMLDialogElement} */ (at("keys"));
   render(html`<h2>Keys</h2><dl>${Object.entries(KEYS).map(
     ([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`,
+  )}</dl><h2>Search</h2><dl class="wide">${QUERY_HELP.map(
+    ([query, words]) => html`<div><dt><code>${query}</code></dt><dd>${words}</dd></div>`,
   )}</dl><form method="dialog"><button>Close</button></form>`, dialog);
   if (dialog.open) dialog.close();
   else dialog.showModal();
@@ -204,11 +259,13 @@ const actions = {
   "/": () => at("search").focus(),
   j: () => list.focusNext(1),
   k: () => list.focusNext(-1),
-  a: () => choose({ show: "all" }),
-  i: () => choose({ show: "idle" }),
+  f: () => at("finder").querySelector("input")?.focus(),
+  a: () => chooseState(""),
+  i: () => chooseState("idle"),
   m: () => choose({ metric: after(METRICS, view.metric) }),
   s: () => choose({ sort: after(SORTS, view.sort) }),
-  u: toggleUsers,
+  u: toUsers,
+  d: download,
   t: nextTheme,
   "?": help,
   Esc: clear,

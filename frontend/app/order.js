@@ -57,6 +57,7 @@ function userKey(user, sort) {
   if (sort === "gpus") return user.gpus;
   if (sort === "gib") return user.gpu_memory_mib ?? -1;
   if (sort === "idle") return user.held_idle_gpus;
+  if (sort === "time") return -(user.oldest_started_at ?? Infinity);
   return user.utilization_percent ?? -1;
 }
 

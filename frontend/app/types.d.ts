@@ -194,18 +194,58 @@ export interface GpuRow {
   processes: ProcessRow[];
 }
 
-export type Show = "all" | "free" | "idle" | "hot" | "trouble";
 export type Metric = "util" | "mem" | "temp" | "power";
 export type Sort = "host" | "free" | "util" | "idle";
 
-export type UserSort = "user" | "gpus" | "gib" | "util" | "idle";
+export type UserSort = "user" | "gpus" | "gib" | "util" | "idle" | "time";
+
+/** What the finder looks for. */
+export interface Need {
+  gpus: number;
+  /** Free on each of them; 0: any. */
+  gib: number;
+  /** A part of the name; "": any. */
+  model: string;
+  /** Whether they may be on several hosts. */
+  anywhere: boolean;
+}
+
+/** GPUs to take on one host; `leftOver` of its free GPUs stay free. */
+export interface Offer {
+  host: string;
+  gpus: { row: number; index: number; uuid: string | null; freeMib: number | null; fits: boolean }[];
+  /** For CUDA_VISIBLE_DEVICES. */
+  devices: string;
+  leftOver: number;
+}
+
+/** How the fleet map is drawn; auto: by the size of the fleet and of the window. */
+export type MapMode = "auto" | "off" | "strips" | "blocks" | "hosts";
+
+/** Places of the fleet map, in px; see layout.js. */
+export interface MapLayout {
+  mode: "strips" | "blocks" | "hosts";
+  /** From one cell to the next; the cell is one less. */
+  pitch: number;
+  /** Cells of a host, and how many of them stand beside each other. */
+  slots: number;
+  columns: number;
+  hostWidth: number;
+  hostHeight: number;
+  perLine: number;
+  hosts: number;
+  height: number;
+}
 
 /** What the viewer chose; kept in the URL. */
 export interface View {
   q: string;
-  show: Show;
   metric: Metric;
   sort: Sort;
+  map: MapMode;
+  /** How the users are ordered. */
+  by: UserSort;
+  need: Need | null;
   /** null: by the size of the fleet. */
   open: Set<string> | null;
 }
@@ -215,6 +255,8 @@ export interface HostSummary {
   name: string;
   state: Host["state"];
   gpus: number;
+  /** GPUs one can touch: a GPU in slices counts once, as it does not in `gpus`. */
+  cards: number;
   free: number;
   busy: number;
   heldIdle: number;
@@ -250,6 +292,7 @@ export interface Overview {
   problems: number;
   /** Of any one host: how many cells a row must hold. */
   mostGpus: number;
+  mostCards: number;
 }
 
 /** State of the link to the web server. */

@@ -8,7 +8,7 @@ test("defaults leave no trace", () => {
 });
 
 test("every choice comes back as it was", () => {
-  const address = "?q=alice+%26+bob&show=idle&metric=mem&sort=free&open=node3,fe80::1";
+  const address = "?q=alice+%26+bob&metric=mem&sort=free&by=idle&need=4x40.5&model=H100&on=any&open=node3,fe80::1";
 
   assert.equal(writeView(readView(address)), address);
   assert.deepEqual([...readView(address).open], ["node3", "fe80::1"]);
@@ -21,12 +21,23 @@ test("no host open is another wish than none said", () => {
 });
 
 test("what is not known is the default", () => {
-  assert.equal(writeView(readView("?show=everything&metric=&sort=__proto__&utm=1")), "");
+  assert.equal(writeView(readView("?metric=&sort=__proto__&by=x&need=many&utm=1")), "");
 });
 
 test("hostile text stays text", () => {
   const view = { ...readView(""), q: "<img src=x onerror=alert(1)>&show=idle" };
 
   assert.equal(readView(writeView(view)).q, view.q);
-  assert.equal(readView(writeView(view)).show, "all");
+});
+
+test("show is a short word for a state in the query", () => {
+  assert.equal(readView("?show=idle").q, "state:idle");
+  assert.equal(readView("?q=alice&show=trouble").q, "alice state:trouble");
+  assert.equal(readView("?show=all").q, "");
+});
+
+test("a need is a number of GPUs, and of GiB where it matters", () => {
+  assert.deepEqual(readView("?need=4x40").need, { gpus: 4, gib: 40, model: "", anywhere: false });
+  assert.equal(readView("?need=2").need.gib, 0);
+  for (const wrong of ["0x40", "65x1", "x", "-1x2", "4x", "4x1e9", "4x40x1"]) assert.equal(readView(`?need=${wrong}`).need, null, wrong);
 });

@@ -2,8 +2,9 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { count } from "../format.js";
+import { valueOf, withValue } from "../query.js";
 
-/** @import { Metric, Overview, Show, Sort, Totals, View } from "../types.js" */
+/** @import { Metric, Overview, Sort, Totals, View } from "../types.js" */
 
 /** @type {[Metric, string][]} */
 const METRICS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
@@ -15,25 +16,27 @@ const SORTS = [["host", "host"], ["free", "most free"], ["util", "utilization"],
  * @param {Partial<Totals>} totals
  * @param {Overview} overview
  * @param {(change: Partial<View>) => void} choose
- * @param {() => void} toggleUsers
+ * @param {() => void} toUsers
+ * @param {() => void} download
  */
-export function choices(view, totals, overview, choose, toggleUsers) {
+export function choices(view, totals, overview, choose, toUsers, download) {
   const trouble = overview.lost + overview.errors + overview.stale + overview.missing
     + overview.conflict + overview.problems;
-  /** @type {[Show, string, number | undefined][]} */
-  const shows = [
-    ["all", "All", undefined],
+  const chosen = valueOf(view.q, "state");
+  /** @type {[string, string, number | undefined][]} */
+  const states = [
+    ["", "All", undefined],
     ["free", "Free", totals.gpus_free],
     ["idle", "Held idle", totals.gpus_held_idle],
     ["hot", "Hot", overview.hot],
     ["trouble", "Trouble", trouble],
   ];
   return html`
-    <div class="group" role="group" aria-label="Which GPUs">${shows.map(
-      ([show, words, number]) => html`<button type="button" aria-pressed=${view.show === show}
-        @click=${() => choose({ show })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
+    <div class="group" role="group" aria-label="Which GPUs">${states.map(
+      ([state, words, number]) => html`<button type="button" aria-pressed=${chosen === state}
+        @click=${() => choose({ q: withValue(view.q, "state", state) })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
     )}</div>
-    <button type="button" class="users-toggle" @click=${toggleUsers}>Users</button>
+    <button type="button" class="plain users-link" @click=${toUsers}>Users</button>
     <div class="group" role="group" aria-label="Which number">${METRICS.map(
       ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
         @click=${() => choose({ metric })}>${words}</button>`,
@@ -43,5 +46,6 @@ export function choices(view, totals, overview, choose, toggleUsers) {
       choose({ sort: /** @type {Sort} */ (select.value) });
     }}>${SORTS.map(
       ([sort, words]) => html`<option value=${sort} .selected=${view.sort === sort}>${words}</option>`,
-    )}</select></label>`;
+    )}</select></label>
+    <button type="button" class="plain" title="What is shown, as a table for a spreadsheet (d)" @click=${download}>CSV</button>`;
 }

@@ -3,12 +3,12 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, memoryOf, power } from "../format.js";
 
-/** @import { Overview, Show, Totals } from "../types.js" */
+/** @import { Overview, Totals } from "../types.js" */
 
 /**
  * @param {Partial<Totals>} totals
  * @param {Overview} overview
- * @param {(show: Show) => void} show
+ * @param {(state: string) => void} show
  * @param {(host: string) => void} goTo
  */
 export function summaryTiles(totals, overview, show, goTo) {
@@ -51,19 +51,19 @@ export function summaryTiles(totals, overview, show, goTo) {
 
 /**
  * @param {Overview} fleet
- * @param {(show: Show) => void} show
+ * @param {(state: string) => void} show
  */
 function attention(fleet, show) {
-  /** @type {[number, string, string, string, Show][]} */
+  /** @type {[number, string, string, string, string][]} */
   const all = [
     [fleet.heldIdle, "amber", "▨", `${count(fleet.heldIdle)} idle, memory held`, "idle"],
-    [fleet.lost, "red", "✕", `${many(fleet.lost, "GPU")} lost`, "trouble"],
-    [fleet.errors, "red", "!", `${many(fleet.errors, "GPU")} with an error`, "trouble"],
+    [fleet.lost, "red", "✕", `${many(fleet.lost, "GPU")} lost`, "lost"],
+    [fleet.errors, "red", "!", `${many(fleet.errors, "GPU")} with an error`, "error"],
     [fleet.hot, "red", "▲", `${many(fleet.hot, "GPU")} hot`, "hot"],
-    [fleet.stale, "red", "◷", `${many(fleet.stale, "host")} stale`, "trouble"],
-    [fleet.missing, "red", "◌", `${many(fleet.missing, "host")} missing`, "trouble"],
-    [fleet.conflict, "red", "⇄", `${many(fleet.conflict, "name")} in conflict`, "trouble"],
-    [fleet.problems, "amber", "⚠\uFE0E", `${many(fleet.problems, "host")} with problems`, "trouble"],
+    [fleet.stale, "red", "◷", `${many(fleet.stale, "host")} stale`, "stale"],
+    [fleet.missing, "red", "◌", `${many(fleet.missing, "host")} missing`, "missing"],
+    [fleet.conflict, "red", "⇄", `${many(fleet.conflict, "name")} in conflict`, "conflict"],
+    [fleet.problems, "amber", "⚠\uFE0E", `${many(fleet.problems, "host")} with problems`, "problems"],
   ];
   const some = all.filter(([number]) => number > 0);
   if (some.length === 0) return html`<p class="sub">✓ nothing</p>`;

@@ -3,56 +3,55 @@
 import { html, nothing, render } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
 import { sortedUsers } from "../order.js";
+import { valueOf } from "../query.js";
 
-/** @import { User, UserSort } from "../types.js" */
+/** @import { User, UserSort, View } from "../types.js" */
 
 const SHORT_LIST = 20;
 const ORDER_SECONDS = 5;
 
 /** @type {[UserSort, string][]} */
-const COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"]];
+const COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"], ["time", "longest"]];
 
 export class UsersPanel {
-  /** @type {UserSort} */
-  #sort = "gpus";
   #all = false;
   #order = /** @type {string[]} */ ([]);
+  #orderedBy = "";
   #orderedAt = -Infinity;
 
   /**
    * @param {HTMLElement} container
    * @param {(name: string) => void} choose
+   * @param {(sort: UserSort) => void} sortBy
    * @param {() => void} plan asks for a paint
    */
-  constructor(container, choose, plan) {
+  constructor(container, choose, sortBy, plan) {
     this.container = container;
     this.choose = choose;
+    this.sortBy = sortBy;
     this.plan = plan;
   }
 
   /**
    * @param {Record<string, User>} users
-   * @param {string} query
+   * @param {View} view
    * @param {number} now unix seconds by the broker's clock
    * @param {number} clock seconds of the page's own clock
    */
-  paint(users, query, now, clock) {
-    if (this.#mayOrder(clock)) {
-      this.#order = sortedUsers(users, this.#sort);
+  paint(users, { q, by }, now, clock) {
+    if (by !== this.#orderedBy || this.#mayOrder(clock)) {
+      this.#order = sortedUsers(users, by);
+      this.#orderedBy = by;
       this.#orderedAt = clock;
     }
     const table = usersTable({
       users,
       order: this.#order,
-      sort: this.#sort,
+      sort: by,
       all: this.#all,
-      query,
+      chosen: valueOf(q, "user"),
       now,
-      sortBy: (sort) => {
-        this.#sort = sort;
-        this.#orderedAt = -Infinity;
-        this.plan();
-      },
+      sortBy: this.sortBy,
       choose: this.choose,
       showAll: () => {
         this.#all = true;
@@ -67,7 +66,6 @@ export class UsersPanel {
    * @param {number} clock
    */
   #mayOrder(clock) {
-    if (this.#orderedAt === -Infinity) return true;
     return clock - this.#orderedAt >= ORDER_SECONDS && !this.container.matches(":hover, :focus-within");
   }
 }
@@ -78,13 +76,13 @@ export class UsersPanel {
  * @param {string[]} given.order names, some of which may have left since it was made
  * @param {UserSort} given.sort
  * @param {boolean} given.all whether to show more than the first 20
- * @param {string} given.query
+ * @param {string} given.chosen the user that the query names, in lower case
  * @param {number} given.now unix seconds by the broker's clock
  * @param {(sort: UserSort) => void} given.sortBy
  * @param {(name: string) => void} given.choose
  * @param {() => void} given.showAll
  */
-function usersTable({ users, order, sort, all, query, now, sortBy, choose, showAll }) {
+function usersTable({ users, order, sort, all, chosen, now, sortBy, choose, showAll }) {
   const present = order.filter((name) => users[name] !== undefined);
   const shown = all ? present : present.slice(0, SHORT_LIST);
   return html`<div class="card users">
@@ -94,7 +92,7 @@ function usersTable({ users, order, sort, all, query, now, sortBy, choose, showA
         ([column, words]) => html`<th scope="col" aria-sort=${ariaSort(column, sort)}>
           <button type="button" @click=${() => sortBy(column)}>${words}</button></th>`,
       )}</tr></thead>
-      <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), query, now, choose))}</tbody>
+      <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), chosen, now, choose))}</tbody>
     </table>
     ${present.length === 0 && now > 0 ? html`<p class="sub">Nobody holds a GPU.</p>` : nothing}
     ${present.length > shown.length
@@ -106,20 +104,20 @@ function usersTable({ users, order, sort, all, query, now, sortBy, choose, showA
 /**
  * @param {string} name
  * @param {User} user
- * @param {string} query
+ * @param {string} chosen
  * @param {number} now
  * @param {(name: string) => void} choose
  */
-function userRow(name, user, query, now, choose) {
+function userRow(name, user, chosen, now, choose) {
   const since = user.oldest_started_at;
-  const title = `${many(user.processes, "process")} on ${many(user.hosts.length, "host")}`
-    + (since === undefined ? "" : `, the oldest for ${shortSpan(now - since)}`);
+  const title = `${many(user.processes, "process")} on ${many(user.hosts.length, "host")}`;
   return html`<tr title=${title}>
-    <th scope="row"><button type="button" aria-pressed=${query === name} @click=${() => choose(name)}>${name}</button></th>
+    <th scope="row"><button type="button" aria-pressed=${chosen === name.toLowerCase()} @click=${() => choose(name)}>${name}</button></th>
     <td>${count(user.gpus)}</td>
     <td>${size(user.gpu_memory_mib)}</td>
     <td>${percent(user.utilization_percent)}</td>
     <td class="amber">${user.held_idle_gpus > 0 ? html`<span aria-hidden="true">▨</span> ${count(user.held_idle_gpus)}` : nothing}</td>
+    <td>${shortSpan(since === undefined ? null : now - since)}</td>
   </tr>`;
 }
 

@@ -1,0 +1,61 @@
+// What the query and the finder leave of the fleet: hosts that are shown, GPUs that are not dimmed.
+
+import { find } from "./finder.js";
+import { match, parse } from "./query.js";
+
+/** @import { Store } from "./store.js" */
+/** @import { Offer, View } from "./types.js" */
+
+export class Choice {
+  query = parse("");
+  offers = /** @type {Offer[]} */ ([]);
+  /** Another text means that every mask may be another. */
+  key = "";
+  #text = "";
+  /** Rows on offer, of each host that has some; null: nothing is looked for, or found. */
+  #picks = /** @type {Map<string, Set<number>> | null} */ (null);
+
+  /** @param {Store} store */
+  constructor(store) {
+    this.store = store;
+  }
+
+  /** Whether anything is left out. */
+  get active() {
+    return this.query.terms.length > 0 || this.#picks !== null;
+  }
+
+  /**
+   * Brings the choice up to the view and the store; whether every mask may have changed.
+   * @param {View} view
+   * @param {boolean} live whether anything can be said of now
+   */
+  update({ q, need }, live) {
+    if (q !== this.#text) this.query = parse(q);
+    this.#text = q;
+    this.offers = need === null || !live ? [] : find(this.store.fleet?.hosts ?? {}, need);
+    this.#picks = this.offers.length === 0
+      ? null
+      : new Map(this.offers.map(({ host, gpus }) => [host, new Set(gpus.map(({ row }) => row))]));
+    const picked = this.offers.map(({ host, devices }) => `${host} ${devices}`);
+    const key = [q, this.store.brokerLost(), ...picked].join("\n");
+    const changed = key !== this.key;
+    this.key = key;
+    return changed;
+  }
+
+  /**
+   * One boolean per GPU of a host; none where all are wanted; null when the host is not shown.
+   * @param {string} name
+   * @returns {boolean[] | null}
+   */
+  mask(name) {
+    const { store } = this;
+    const summary = { ...store.summary(name), state: store.stateOf(name) };
+    const hostname = store.host(name)?.system?.hostname ?? "";
+    const found = match(this.query, summary, hostname, () => store.rows(name));
+    if (found === null || this.#picks === null) return found;
+    const picked = this.#picks.get(name);
+    return store.rows(name).map((_, row) => (found[row] ?? true) && (picked?.has(row) ?? false));
+  }
+}

@@ -1,0 +1,90 @@
+// What is shown as CSV (RFC 4180): one line per process, or per GPU without one; pure.
+
+/** @import { Host } from "./types.js" */
+
+/** Always there, so that two files fit together; columns of a newer collector come after them. */
+const GPU = [
+  "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
+  "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_utilization_percent",
+  "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
+  "memory_clock_mhz", "throttle", "memory_kind",
+];
+const PROCESS = [
+  "pid", "user", "uid", "command", "container", "job", "type", "started_at", "idle_since", "gpu_memory_mib",
+  "sm_percent",
+];
+
+/** A host with what is shown of it: one boolean per GPU, none when it is all of them.
+ * @typedef {{ name: string, state: string, host: Host, mask: boolean[] }} Shown */
+
+/**
+ * @param {Shown[]} hosts
+ * @returns {string}
+ */
+export function toCsv(hosts) {
+  const gpuColumns = columns(GPU, hosts.map(({ host }) => host.gpus));
+  const processColumns = columns(PROCESS, hosts.map(({ host }) => host.processes)).filter((name) => name !== "gpu");
+  const header = [
+    "host", "host_state",
+    ...gpuColumns.map((name) => `gpu_${unit(name)}`),
+    ...processColumns.map((name) => `process_${unit(name)}`),
+  ];
+  const lines = [header.map(text)];
+  for (const { name, state, host, mask } of hosts) {
+    const gpus = host.gpus?.index ?? [];
+    // A host that has none is on the page too.
+    if (gpus.length === 0) lines.push([name, state].map(text));
+    for (const row of gpus.keys()) {
+      if (mask.length > 0 && !mask[row]) continue;
+      const start = [text(name), text(state), ...cells(host.gpus, gpuColumns, row)];
+      const mine = (host.processes?.gpu ?? []).flatMap((gpu, number) => (gpu === row ? [number] : []));
+      if (mine.length === 0) lines.push(start);
+      for (const number of mine) lines.push([...start, ...cells(host.processes, processColumns, number)]);
+    }
+  }
+  return lines.map((line) => `${full(line, header.length).join(",")}\r\n`).join("");
+}
+
+/**
+ * Every line has as many fields as the first.
+ * @param {string[]} line
+ * @param {number} length
+ */
+function full(line, length) {
+  return [...line, ...Array(length - line.length).fill("")];
+}
+
+/**
+ * @param {string[]} known
+ * @param {(object | undefined)[]} tables
+ */
+function columns(known, tables) {
+  return [...new Set([...known, ...tables.flatMap((table) => Object.keys(table ?? {}))])];
+}
+
+/** Units stand in the names already, but for times. @param {string} name */
+function unit(name) {
+  return /_(at|since)$/.test(name) ? `${name}_unix_seconds` : name;
+}
+
+/**
+ * @param {object | undefined} table
+ * @param {string[]} names
+ * @param {number} row
+ */
+function cells(table, names, row) {
+  const known = /** @type {Record<string, unknown[] | undefined>} */ (table ?? {});
+  return names.map((name) => text(known[name]?.[row]));
+}
+
+/**
+ * One field. Text that a spreadsheet would take for a formula starts with an apostrophe.
+ * @param {unknown} value
+ */
+export function text(value) {
+  if (value == null) return "";
+  if (typeof value === "number") return String(value);
+  const words = Array.isArray(value) ? value.join(" ") : String(value);
+  const safe = /^[=+\-@\t\r]/.test(words) ? `'${words}` : words;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}

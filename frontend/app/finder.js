@@ -1,0 +1,117 @@
+// Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
+
+/** @import { Fleet, Gpus, Need, Offer } from "./types.js" */
+
+const MIB_PER_GIB = 1024;
+/** As many as api/v1/free gives. */
+export const MOST_GPUS = 64;
+
+/** @typedef {{ row: number, index: number, uuid: string | null, freeMib: number | null, fits: boolean }} FreeGpu */
+
+/**
+ * The GPUs to take: all of them on the first host, or one offer per host where they may be
+ * anywhere. Empty when there are not enough.
+ * @param {Fleet["hosts"]} hosts
+ * @param {Need} need
+ * @returns {Offer[]}
+ */
+export function find(hosts, need) {
+  const offers = [];
+  for (const [host, { state, gpus }] of Object.entries(hosts)) {
+    if (state !== "live" || gpus === undefined) continue;
+    const free = freeGpus(gpus, need);
+    const fitting = free.filter(({ fits }) => fits).sort(tightestFirst);
+    if (fitting.length < (need.anywhere ? 1 : need.gpus)) continue;
+    offers.push(offerOf(host, fitting.slice(0, need.gpus), free.length));
+  }
+  offers.sort((a, b) => a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
+  return need.anywhere ? together(offers, need.gpus) : offers;
+}
+
+/**
+ * From the fewest left over on, until there are enough: hosts that are wholly free stay so.
+ * @param {Offer[]} offers
+ * @param {number} wanted
+ */
+function together(offers, wanted) {
+  const taken = [];
+  let missing = wanted;
+  for (const offer of offers) {
+    if (missing === 0) break;
+    const gpus = offer.gpus.slice(0, missing);
+    taken.push(offerOf(offer.host, gpus, offer.leftOver + offer.gpus.length));
+    missing -= gpus.length;
+  }
+  return missing === 0 ? taken : [];
+}
+
+/**
+ * @param {string} host
+ * @param {FreeGpu[]} taken
+ * @param {number} free
+ * @returns {Offer}
+ */
+function offerOf(host, taken, free) {
+  const gpus = [...taken].sort((a, b) => a.index - b.index);
+  return {
+    host,
+    gpus,
+    devices: gpus.map(({ uuid, index }) => uuid ?? String(index)).join(","),
+    leftOver: free - gpus.length,
+  };
+}
+
+/**
+ * What the broker calls free; memory that is not known is never enough.
+ * @param {Gpus} gpus
+ * @param {Need} need
+ * @returns {FreeGpu[]}
+ */
+function freeGpus(gpus, need) {
+  const model = need.model.toLowerCase();
+  /** @type {FreeGpu[]} */
+  const free = [];
+  gpus.use?.forEach((use, row) => {
+    if (use !== "free") return;
+    const total = gpus.memory_total_mib?.[row] ?? null;
+    const used = gpus.memory_used_mib?.[row] ?? null;
+    const freeMib = total === null || used === null ? null : total - used;
+    const fits = (gpus.name?.[row] ?? "").toLowerCase().includes(model)
+      && (need.gib === 0 || (freeMib !== null && freeMib >= need.gib * MIB_PER_GIB));
+    free.push({ row, index: gpus.index[row] ?? row, uuid: gpus.uuid?.[row] ?? null, freeMib, fits });
+  });
+  return free;
+}
+
+/**
+ * Those with the least free memory are taken first.
+ * @param {FreeGpu} a
+ * @param {FreeGpu} b
+ */
+function tightestFirst(a, b) {
+  const [one, other] = [a.freeMib ?? Infinity, b.freeMib ?? Infinity];
+  return one === other ? a.index - b.index : one - other;
+}
+
+/**
+ * What to paste into a shell. A UUID comes from another machine: it is quoted unless it is plain.
+ * @param {Offer} offer
+ * @returns {[string, string]}
+ */
+export function commands({ host, devices }) {
+  const plain = /^[\w.,:/-]+$/.test(devices);
+  // A control character would end the line while it is pasted.
+  const safe = plain ? devices : `'${devices.replace(/[\p{Cc}]/gu, "").replaceAll("'", "'\\''")}'`;
+  return [`ssh ${host.startsWith("-") ? "-- " : ""}${host}`, `export CUDA_VISIBLE_DEVICES=${safe}`];
+}
+
+/** The need in words: "4 H100 GPUs with 40 GiB free on one host". @param {Need} need */
+export function needWords({ gpus, gib, model, anywhere }) {
+  return [
+    gpus,
+    model,
+    gpus === 1 ? "GPU" : "GPUs",
+    gib > 0 && `with ${gib} GiB free`,
+    gpus > 1 && !anywhere && "on one host",
+  ].filter(Boolean).join(" ");
+}

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { text, toCsv } from "../app/csv.js";
+import { gpus, host, processes } from "./fleets.js";
+
+/** Reads RFC 4180 back: rows of fields. */
+function read(csv) {
+  const rows = [];
+  for (const line of csv.match(/(?:"(?:[^"]|"")*"|[^"\r])*\r\n/g)) {
+    const fields = line.slice(0, -2).match(/(?<=^|,)(?:"(?:[^"]|"")*"|[^,"]*)(?=,|$)/g);
+    rows.push(fields.map((field) => (field.startsWith('"') ? field.slice(1, -1).replaceAll('""', '"') : field)));
+  }
+  const [header, ...rest] = rows;
+  return rest.map((row) => {
+    assert.equal(row.length, header.length);
+    return Object.fromEntries(header.map((name, column) => [name, row[column]]));
+  });
+}
+
+const NODE = host({
+  gpus: gpus({ uuid: "GPU-a", name: "H100", power_watts: 300, throttle: ["thermal", "power"] }, { uuid: "GPU-b", idle_since: 5 }),
+  processes: processes({ gpu: 0, user: "alice", command: 'say "hi", all\nof you', pid: 7 }, { gpu: 0, user: "bob", pid: 8 }),
+});
+const shown = (given = NODE, mask = []) => [{ name: "node1", state: "live", host: given, mask }];
+
+test("there is one line per process, and one for a GPU without", () => {
+  const rows = read(toCsv(shown()));
+
+  assert.deepEqual(rows.map((row) => [row.gpu_uuid, row.process_user]), [["GPU-a", "alice"], ["GPU-a", "bob"], ["GPU-b", ""]]);
+  assert.equal(rows[0].process_command, 'say "hi", all\nof you');
+  assert.equal(rows[0].gpu_power_watts, "300");
+  assert.equal(rows[0].gpu_throttle, "thermal power");
+  assert.equal(rows[2].gpu_idle_since_unix_seconds, "5");
+});
+
+test("only what is shown is in it; a host without GPUs is a line", () => {
+  assert.deepEqual(read(toCsv(shown(NODE, [false, true]))).map((row) => row.gpu_uuid), ["GPU-b"]);
+  assert.deepEqual(read(toCsv(shown({ state: "missing" }))).map((row) => [row.host, row.gpu_uuid]), [["node1", ""]]);
+  assert.deepEqual(read(toCsv([])), []);
+});
+
+test("columns of a newer collector come along, the first ones are always the same", () => {
+  const [row] = read(toCsv(shown(host({ gpus: gpus({ new_mib: 4 }) }))));
+  const plain = toCsv(shown()).split("\r\n")[0];
+
+  assert.equal(row.gpu_new_mib, "4");
+  assert.ok(plain.startsWith("host,host_state,gpu_index,gpu_uuid,"));
+});
+
+test("text is never a formula, numbers stay numbers", () => {
+  for (const evil of ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"]) assert.ok(text(evil).replace(/^"/, "").startsWith("'"), evil);
+  assert.equal(text('=cmd|"/C calc"'), `"'=cmd|""/C calc"""`);
+  assert.equal(text(-5), "-5");
+  assert.equal(text(null), "");
+  assert.equal(text(undefined), "");
+});
+
+test("every text comes back as it was", () => {
+  for (const command of ["a,b", '"', '""', "a\r\nb", "\n", "ü💥", ",", "x'"]) {
+    const [row] = read(toCsv(shown(host({ gpus: gpus({}), processes: processes({ command }) }))));
+
+    assert.equal(row.process_command, command);
+  }
+});

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { commands, find, needWords } from "../app/finder.js";
+import { gpus, host } from "./fleets.js";
+
+const VECTORS = JSON.parse(readFileSync(new URL("../../tests/free_vectors.json", import.meta.url), "utf8"));
+
+for (const { name, hosts, wanted, offers } of VECTORS) {
+  test(`as the server: ${name}`, () => {
+    const need = { gpus: wanted.gpus, gib: wanted.memory_gib, model: wanted.model, anywhere: false };
+    const found = find(hosts, need).map(({ host, devices, leftOver }) => ({ host, devices, left_over: leftOver }));
+
+    assert.deepEqual(found, offers);
+  });
+}
+
+const need = (more) => ({ gpus: 1, gib: 0, model: "", anywhere: false, ...more });
+const free = (count, busy = 0) =>
+  host({ gpus: gpus(...Array(count).fill({ use: "free" }), ...Array(busy).fill({ use: "busy" })) });
+
+test("anywhere takes the rest of used hosts before it breaks into a whole one", () => {
+  const hosts = { a: free(8), b: free(1, 7), c: free(2, 6) };
+  const found = find(hosts, need({ gpus: 4, anywhere: true }));
+
+  assert.deepEqual(found.map(({ host, devices, leftOver }) => [host, devices, leftOver]), [["b", "0", 0], ["c", "0,1", 0], ["a", "0", 7]]);
+});
+
+test("anywhere is nowhere when there are not enough", () => {
+  assert.deepEqual(find({ a: free(2), b: free(1) }, need({ gpus: 4, anywhere: true })), []);
+});
+
+test("what is pasted is one harmless line each", () => {
+  const offer = (host, devices) => ({ host, devices, gpus: [], leftOver: 0 });
+
+  assert.deepEqual(commands(offer("node1", "GPU-1,GPU-2")), ["ssh node1", "export CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"]);
+  assert.equal(commands(offer("-oX", "0"))[0], "ssh -- -oX");
+  assert.equal(commands(offer("a", "x'; rm -rf ~\n"))[1], `export CUDA_VISIBLE_DEVICES='x'\\''; rm -rf ~'`);
+});
+
+test("a need reads as a sentence", () => {
+  assert.equal(needWords(need({ gpus: 4, gib: 40, model: "H100" })), "4 H100 GPUs with 40 GiB free on one host");
+  assert.equal(needWords(need({})), "1 GPU");
+  assert.equal(needWords(need({ gpus: 2, anywhere: true })), "2 GPUs");
+});
