@@ -68,19 +68,29 @@ def compare(options: argparse.Namespace) -> None:
     floor_cost, _ = measure(options, "floor", seconds)
     cost, document = measure(options, "broker", seconds)
     totals, broker = document["totals"], document["broker"]
-    print(f"{hosts} hosts x {options.gpus} GPUs and processes, {cost['sent'] / seconds:.0f}"
-          f" snapshots a second of {cost['bytes']} bytes, {cost['connections']} connections")
+    print(
+        f"{hosts} hosts x {options.gpus} GPUs and processes, {cost['sent'] / seconds:.0f}"
+        f" snapshots a second of {cost['bytes']} bytes, {cost['connections']} connections"
+    )
     print(f"broker            {cost['cpu']:6.1f} % of one core  {cost['each']:6.1f} us a snapshot")
-    print(f"receive + unpack  {floor_cost['cpu']:6.1f} % of one core "
-          f" {floor_cost['each']:6.1f} us a snapshot")
+    print(
+        f"receive + unpack  {floor_cost['cpu']:6.1f} % of one core "
+        f" {floor_cost['each']:6.1f} us a snapshot"
+    )
     print(f"ratio             {cost['each'] / floor_cost['each']:6.2f}")
-    print(f"resident          {cost['rss'] / hosts / 1024:6.1f} KiB a host"
-          f" (receive + unpack alone {floor_cost['rss'] / hosts / 1024:.1f} KiB)")
-    print(f"patches           {cost['patches'] / seconds:6.1f} a second"
-          f" of {cost['patch_bytes'] / max(1, cost['patches']) / 1024:.0f} KiB")
-    print(f"live              {totals['hosts_live']} hosts, {totals['gpus']} GPUs,"
-          f" {totals['users']} users; not sent in time {cost['late']},"
-          f" refused {broker['refused'] or 0}")
+    print(
+        f"resident          {cost['rss'] / hosts / 1024:6.1f} KiB a host"
+        f" (receive + unpack alone {floor_cost['rss'] / hosts / 1024:.1f} KiB)"
+    )
+    print(
+        f"patches           {cost['patches'] / seconds:6.1f} a second"
+        f" of {cost['patch_bytes'] / max(1, cost['patches']) / 1024:.0f} KiB"
+    )
+    print(
+        f"live              {totals['hosts_live']} hosts, {totals['gpus']} GPUs,"
+        f" {totals['users']} users; not sent in time {cost['late']},"
+        f" refused {broker['refused'] or 0}"
+    )
 
 
 def measure(
@@ -261,8 +271,13 @@ class Message:
     def after(self, *names: bytes) -> int:
         place = 0
         for name in names:
-            place = self.data.index(bytes((0xA0 + len(name),)) + name
-                                    if len(name) < 32 else name, place) + 1 + len(name)
+            place = (
+                self.data.index(
+                    bytes((0xA0 + len(name),)) + name if len(name) < 32 else name, place
+                )
+                + 1
+                + len(name)
+            )
         return place
 
     def at(self, second: int, chance: random.Random) -> bytearray:
@@ -308,39 +323,78 @@ PROCESSES = {
 def snapshot(number: int, gpus: int) -> dict[str, Any]:
     """Every column of the wire: one process per GPU, two users on a host, 500 in all."""
     values: dict[str, Any] = {
-        "name": "NVIDIA H100 80GB HBM3", "state": "ok", "memory_kind": "device",
-        "memory_total_mib": 81_559, "memory_used_mib": 1000, "utilization_percent": 50,
-        "memory_utilization_percent": 40, "temperature_celsius": 60, "slowdown_celsius": 87,
-        "power_watts": 500, "power_limit_watts": 700, "sm_clock_mhz": 1980,
-        "memory_clock_mhz": 2619, "throttle": [],
+        "name": "NVIDIA H100 80GB HBM3",
+        "state": "ok",
+        "memory_kind": "device",
+        "memory_total_mib": 81_559,
+        "memory_used_mib": 1000,
+        "utilization_percent": 50,
+        "memory_utilization_percent": 40,
+        "temperature_celsius": 60,
+        "slowdown_celsius": 87,
+        "power_watts": 500,
+        "power_limit_watts": 700,
+        "sm_clock_mhz": 1980,
+        "memory_clock_mhz": 2619,
+        "throttle": [],
     }
     table = {key: [values.get(key)] * gpus for key in GPU_COLUMNS}
     table["index"] = list(range(gpus))
     table["uuid"] = [f"GPU-{number:08x}-0000-1111-2222-{row:012x}" for row in range(gpus)]
     table["pci_bus_id"] = [f"00000000:{row + 16:02X}:00.0" for row in range(gpus)]
-    own = {"uid": 1000, "command": "python train.py", "job": str(number), "type": "C",
-           "started_at": 1_700_000_000.5, "gpu_memory_mib": 1000, "sm_percent": 50}
+    own = {
+        "uid": 1000,
+        "command": "python train.py",
+        "job": str(number),
+        "type": "C",
+        "started_at": 1_700_000_000.5,
+        "gpu_memory_mib": 1000,
+        "sm_percent": 50,
+    }
     processes = {key: [own.get(key)] * gpus for key in PROCESS_COLUMNS}
     processes["gpu"] = list(range(gpus))
     processes["pid"] = [40_000 + row for row in range(gpus)]
     processes["user"] = [f"user{(2 * number + row // 4) % 500}" for row in range(gpus)]
     return {
-        "version": 1, "name": f"node{number}", "boot_id": f"{number:036}",
-        "run_id": f"{number:032}", "sequence": 100_000, "interval_seconds": 1.0,
-        "sampled_boottime": 0.5, "sampled_at": 0.5, "problems": [],
+        "version": 1,
+        "name": f"node{number}",
+        "boot_id": f"{number:036}",
+        "run_id": f"{number:032}",
+        "sequence": 100_000,
+        "interval_seconds": 1.0,
+        "sampled_boottime": 0.5,
+        "sampled_at": 0.5,
+        "problems": [],
         "system": {
-            "hostname": f"node{number}", "os": "Debian GNU/Linux 12", "kernel": "6.1.0-18-amd64",
-            "driver_version": "550.54.15", "cuda_version": "12.4", "booted_at": 1_700_000_000.0,
-            "cpu_count": 128, "cpu_percent": 20, "load_1m": 12.5, "memory_total_mib": 1_031_000,
-            "memory_used_mib": 100_000, "swap_total_mib": 0, "swap_used_mib": 0,
-            "network_receive_kib_per_second": 12, "network_send_kib_per_second": 12,
+            "hostname": f"node{number}",
+            "os": "Debian GNU/Linux 12",
+            "kernel": "6.1.0-18-amd64",
+            "driver_version": "550.54.15",
+            "cuda_version": "12.4",
+            "booted_at": 1_700_000_000.0,
+            "cpu_count": 128,
+            "cpu_percent": 20,
+            "load_1m": 12.5,
+            "memory_total_mib": 1_031_000,
+            "memory_used_mib": 100_000,
+            "swap_total_mib": 0,
+            "swap_used_mib": 0,
+            "network_receive_kib_per_second": 12,
+            "network_send_kib_per_second": 12,
         },
         "gpus": table,
         "processes": processes,
-        "disks": {"mount": ["/", "/data"], "total_mib": [900_000, 9_000_000],
-                  "used_mib": [100_000, 5_000_000]},
-        "collector": {"version": "0.1.0", "cpu_percent": 0.2, "memory_mib": 25,
-                      "sample_seconds": 0.002},
+        "disks": {
+            "mount": ["/", "/data"],
+            "total_mib": [900_000, 9_000_000],
+            "used_mib": [100_000, 5_000_000],
+        },
+        "collector": {
+            "version": "0.1.0",
+            "cpu_percent": 0.2,
+            "memory_mib": 25,
+            "sample_seconds": 0.002,
+        },
     }
 
 
