@@ -165,7 +165,8 @@ class Follower:
     """Counts patches; asks for a picture where a figure of the document is wanted."""
 
     def __init__(self, endpoint: str) -> None:
-        self.socket = zmq.Context.instance().socket(zmq.SUB)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = context.socket(zmq.SUB)
         self.socket.subscribe(b"patch")
         self.socket.connect(endpoint)
         self.patches = self.bytes = 0
@@ -196,7 +197,8 @@ class Follower:
 
 
 def floor(endpoint: str) -> None:
-    pull = zmq.Context.instance().socket(zmq.PULL)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    pull = context.socket(zmq.PULL)
     pull.bind(endpoint)
     while True:
         unpack(pull.recv())
@@ -232,7 +234,7 @@ class Senders:
                 self.send(number, slot // SLOTS)
             slot += 1
             wait = began + slot / SLOTS - time.monotonic()
-            if poller.poll(max(0.0, 1000 * wait)):
+            if poller.poll(max(0, int(1000 * wait))):
                 sys.stdin.readline()
                 print(self.sent, self.late, flush=True)
                 time.sleep(max(0.0, began + slot / SLOTS - time.monotonic()))
