@@ -178,7 +178,7 @@ class Follower:
     def follow(self, done: Any, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not done() and (rest := end - time.monotonic()) > 0:
-            if self.socket.poll(1000 * rest):
+            if self.socket.poll(int(1000 * rest)):
                 _, data = self.socket.recv_multipart()
                 self.patches += 1
                 self.bytes += len(data)
