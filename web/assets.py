@@ -2,10 +2,16 @@
 
 import gzip
 import hashlib
+import logging
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bundle import BundleError, bundle
 from .comments import without_comments
+
+LOG = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent.parent / "frontend" / "app"
 
@@ -24,7 +30,7 @@ _TYPES = {
     ".woff2": "font/woff2",
 }
 _PACKED = frozenset({".ico", ".png", ".woff2"})
-_LOADED = frozenset({".css", ".html", ".js", ".svg"})
+_ENTRY = "main.js"
 _PLACEHOLDER = b"a/dev/"
 
 
@@ -41,7 +47,8 @@ class Asset:
 class Assets:
     """The files below `folder`, by their path in it; nothing else can be asked for.
 
-    Our own scripts and styles are sent without comments; `vendor/` is sent as published.
+    Our own scripts and styles are sent without comments, and main.js with all that it imports;
+    `vendor/` is sent as published.
 
     `hash` is made of all names and contents. In index.html `a/dev/` is replaced by `a/<hash>/`,
     and relative imports inherit it, so that a browser keeps a file until any of them changes.
@@ -68,13 +75,21 @@ class Assets:
         if "index.html" in bodies:
             named = b"a/" + self.hash.encode() + b"/"
             bodies["index.html"] = bodies["index.html"].replace(_PLACEHOLDER, named)
-        self._files = {name: _asset(name, body) for name, body in bodies.items()}
+        plain = {name: _plain(name, body) for name, body in bodies.items()}
+        self._files = {name: _asset(name, body) for name, body in _bundled(plain).items()}
         return True
 
     def bytes_sent(self) -> int:
         """What a browser loads for the whole page, compressed; for those who watch its weight."""
-        loaded = [self._files[name] for name in self._files if Path(name).suffix in _LOADED]
-        return sum(len(asset.gzipped or asset.body) for asset in loaded)
+        loaded: dict[str, int] = {}
+        waiting = ["index.html"]
+        while waiting:
+            name = waiting.pop()
+            if name not in loaded:
+                asset = self._files[name]
+                loaded[name] = len(asset.gzipped or asset.body)
+                waiting += _names_in(name, asset.body.decode())
+        return sum(loaded.values())
 
     def get(self, name: str) -> Asset | None:
         """The file of that path, or None."""
@@ -95,10 +110,35 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
+def _plain(name: str, body: bytes) -> bytes:
+    return body if name.startswith("vendor/") else without_comments(Path(name).suffix, body)
+
+
+def _bundled(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files with all modules in main.js; as they are, which works too, where that fails."""
+    if _ENTRY not in files:
+        return files
+    try:
+        sources = {name: files[name].decode() for name in files if name.endswith(".js")}
+        return files | {_ENTRY: bundle(_ENTRY, sources).encode()}
+    except (BundleError, UnicodeDecodeError) as error:
+        LOG.warning("the page's modules are sent one by one: %s", error)
+        return files
+
+
+def _names_in(name: str, text: str) -> list[str]:
+    """The files that a page or a script loads."""
+    if name.endswith(".html"):
+        return re.findall(r'(?:src|href)="a/[^/"]+/([^"]+)"', text)
+    folder = Path(name).parent
+    return [
+        os.path.normpath(folder / target)
+        for target in re.findall(r'^import .* from "(\.[^"]+)";$', text, re.MULTILINE)
+    ]
+
+
 def _asset(name: str, body: bytes) -> Asset:
     suffix = Path(name).suffix
-    if not name.startswith("vendor/"):
-        body = without_comments(suffix, body)
     gzipped = None
     if suffix not in _PACKED:
         packed = gzip.compress(body, 9, mtime=0)

@@ -1,0 +1,82 @@
+"""The page's modules as one script do what they do one by one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from web.assets import Assets
+from web.bundle import BundleError, bundle
+
+NODE = Path(sys.executable).parent / "node"
+MODULES = {
+    "main.js": 'import { twice } from "./views/a.js";\nimport { ONE as one } from "./b.js";\n'
+    "const same = 5;\nconsole.log(JSON.stringify([twice(one), same]));\n",
+    "views/a.js": 'import { ONE, Box } from "../b.js";\nconst same = 2;\n'
+    "export function twice(n) {\n  return new Box(n * same * ONE).n;\n}\n",
+    "b.js": "export const ONE = 21;\nexport class Box {\n  constructor(n) { this.n = n; }\n}\n",
+}
+
+
+def run(script: Path) -> object:
+    done = subprocess.run([NODE, script], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_the_bundle_does_what_the_modules_do(tmp_path: Path) -> None:
+    for name, source in MODULES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "one.js").write_text(bundle("main.js", MODULES))
+    assert run(tmp_path / "one.js") == run(tmp_path / "main.js") == [882, 5]
+
+
+def test_every_module_is_in_it_once_after_what_it_imports() -> None:
+    script = bundle("main.js", MODULES)
+    places = [script.index(f"// {name}\n") for name in ("b.js", "views/a.js", "main.js")]
+    assert places == sorted(places)
+    assert script.count("// b.js\n") == 1
+
+
+def test_what_others_wrote_stays_a_file_of_its_own() -> None:
+    script = bundle("main.js", {"main.js": 'import { html } from "./vendor/x.js";\nhtml();\n'})
+    assert 'import * as $vendor_x from "./vendor/x.js";' in script
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ('import all from "./b.js";', "not read"),
+        ('import { a } from "./main.js";', "imports itself"),
+        ('import { a } from "./gone.js";', "gone.js, which is not there"),
+        ("export default 1;", "not read"),
+        ("export { a };", "not read"),
+        ("export let a;", "not read"),
+        ("await a();", "not read"),
+    ],
+)
+def test_what_it_does_not_read_is_refused_by_name(source: str, named: str) -> None:
+    with pytest.raises(BundleError, match=named):
+        bundle("main.js", {"main.js": source + "\n", "b.js": ""})
+
+
+def test_modules_that_cannot_be_one_are_sent_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "main.js").write_text("export default 1;\n")
+    asset = Assets(tmp_path).get("main.js")
+    assert asset is not None and asset.body == b"export default 1;\n"
+    assert "sent one by one" in caplog.text
+
+
+def test_the_page_is_one_script_beside_what_others_wrote() -> None:
+    asset = Assets().get("main.js")
+    assert asset is not None
+    script = asset.body.decode()
+    assert all(f"// {name}\n" in script for name in ("main.js", "store.js", "views/host.js"))
+    assert [line for line in script.splitlines() if line.startswith("import ")] == [
+        'import * as $vendor_lit_html from "./vendor/lit-html.js";'
+    ]

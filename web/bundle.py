@@ -1,0 +1,73 @@
+"""The page's modules as one script: one request instead of thirty, and a quarter fewer bytes.
+
+Small files compress badly alone, and a browser learns of a module only from the one that imports
+it, so on a slow link each floor of imports costs a round trip. What is edited stays modules; each
+becomes a function here, line by line as it was written, and what it exports is what that returns.
+"""
+
+import posixpath
+import re
+
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) (\w+))", re.MULTILINE)
+_LEFT_OVER = re.compile(r"^(?:import|export)\b.*|^await\b.*", re.MULTILINE)
+_FOREIGN = "vendor/"
+
+
+class BundleError(ValueError):
+    """A module that is written in a way this does not read; its file and line are named."""
+
+
+def bundle(entry: str, sources: dict[str, str]) -> str:
+    """The module `entry` with all that it imports, in the order in which they are evaluated.
+
+    Files of `vendor/` stay files of their own, imported as they were published.
+    """
+    parts: dict[str, str] = {}
+    foreign: dict[str, str] = {}
+    _add(entry, sources, parts, foreign, ())
+    imports = [f'import * as {name} from "./{path}";\n' for path, name in foreign.items()]
+    return "".join(imports) + "".join(parts.values())
+
+
+def _add(
+    path: str,
+    sources: dict[str, str],
+    parts: dict[str, str],
+    foreign: dict[str, str],
+    above: tuple[str, ...],
+) -> None:
+    """Add `path` to `parts`, after what it imports."""
+    if path in above:
+        raise BundleError(f"{path} imports itself by way of {above[-1]}")
+    if path in parts or path in foreign:
+        return
+    if path.startswith(_FOREIGN):
+        foreign[path] = _name(path)
+        return
+    if path not in sources:
+        raise BundleError(f"{above[-1]} imports {path}, which is not there")
+    source = sources[path]
+    for _, target in _IMPORT.findall(source):
+        _add(_resolve(path, target), sources, parts, foreign, (*above, path))
+    parts[path] = _as_function(path, source)
+
+
+def _as_function(path: str, source: str) -> str:
+    def taken(found: re.Match[str]) -> str:
+        names = found[1].replace(" as ", ": ")
+        return f"const {{{names}}} = {_name(_resolve(path, found[2]))};"
+
+    exported = ", ".join(_EXPORT.findall(source))
+    body = _EXPORT.sub("", _IMPORT.sub(taken, source))
+    if left := _LEFT_OVER.search(body):
+        raise BundleError(f"{path}: {left[0]!r} is not read by the bundle")
+    return f"// {path}\nconst {_name(path)} = (() => {{\n{body}\nreturn {{ {exported} }};\n}})();\n"
+
+
+def _resolve(path: str, target: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+
+
+def _name(path: str) -> str:
+    return "$" + re.sub(r"\W", "_", path.removesuffix(".js"))
