@@ -138,7 +138,7 @@ function paintFinder(live) {
 
 /** The title says what came while nobody looked, where no notification can. */
 function retitle() {
-  document.title = `${watch.told && "✓ free – "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
+  document.title = `${watch.told && "✓ free · "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
 }
 
 function about() {
@@ -259,7 +259,7 @@ const actions = {
   "/": () => at("search").focus(),
   j: () => list.focusNext(1),
   k: () => list.focusNext(-1),
-  f: () => at("finder").querySelector("input")?.focus(),
+  f: () => at("finder").querySelector("input")?.select(),
   a: () => chooseState(""),
   i: () => chooseState("idle"),
   m: () => choose({ metric: after(METRICS, view.metric) }),

@@ -1,0 +1,297 @@
+"""Asking the fleet in Chromium: query box, finder, users, CSV, and links to all of it."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+import pytest
+from fake_nvml import FakeNvml, Gpu, Process, Scenario
+from house import House, eventually
+from playwright.sync_api import Browser, Locator, Page, expect
+
+pytestmark = pytest.mark.browser
+
+HOSTS = 12
+GIB = 1024
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A simulated fleet for all of this module: nothing here changes it."""
+    house = House(tmp_path_factory.mktemp("demo"))
+    house.start("demo", "--hosts", str(HOSTS))
+    eventually(lambda: house.get("readyz") is not None, "the demo to serve")
+    eventually(
+        lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("gpus", 0) > 50, "GPUs"
+    )
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def visit(demo: House, page: Page) -> Page:
+    return open_page(page, demo.url)
+
+
+def open_page(page: Page, url: str) -> Page:
+    page.goto(url)
+    expect(page.locator("#summary .big").first).to_have_text(re.compile(r"\d"))
+    return page
+
+
+def shown(page: Page) -> Locator:
+    return page.locator("details.host:not([hidden])")
+
+
+def lit(page: Page) -> Locator:
+    return shown(page).locator(".cell:not(.dim)")
+
+
+def query(page: Page) -> Locator:
+    return page.locator("#search")
+
+
+def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> None:
+    query(visit).fill("state:idle")
+    expect(visit.locator("#found")).to_have_text(re.compile(r"^\d+ of 13 hosts$"))
+    expect(lit(visit).first).to_have_class(re.compile("idle"))
+    assert lit(visit).count() == visit.locator(".cell.idle:not(.dim)").count() > 0
+    query(visit).fill("-state:idle state:free")
+    expect(lit(visit).first).to_have_class(re.compile("free"))
+
+
+def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
+    query(visit).fill("state:idle foo<bar")
+    expect(visit.locator("#unknown")).to_have_text("not understood: foo<bar")
+    expect(lit(visit).first).to_have_class(re.compile("idle"))
+    query(visit).fill("state:idle")
+    expect(visit.locator("#unknown")).to_be_hidden()
+
+
+def test_state_buttons_and_attention_write_into_the_query(visit: Page) -> None:
+    visit.get_by_role("button", name="Held idle").click()
+    expect(query(visit)).to_have_value("state:idle")
+    expect(visit.get_by_role("button", name="Held idle")).to_have_attribute("aria-pressed", "true")
+    visit.locator(".attention button", has_text="missing").click()
+    expect(query(visit)).to_have_value("state:missing")
+    expect(shown(visit)).to_have_count(1)
+    visit.get_by_role("button", name="All", exact=True).click()
+    expect(query(visit)).to_have_value("")
+    expect(shown(visit)).to_have_count(13)
+
+
+def test_no_match_names_the_query_and_escape_clears_it(visit: Page) -> None:
+    query(visit).fill("nobody-has-this")
+    expect(visit.locator("#empty")).to_contain_text("No host matches “nobody-has-this”")
+    visit.get_by_role("button", name="Clear (Esc)").click()
+    expect(shown(visit)).to_have_count(13)
+    query(visit).fill("nobody-has-this")
+    visit.keyboard.press("Escape")
+    expect(query(visit)).to_have_value("")
+    expect(visit.locator("#empty")).to_be_empty()
+
+
+def test_a_user_is_one_enter_away_and_so_is_everybody(visit: Page) -> None:
+    user = visit.locator("#users tbody button").first
+    name = user.inner_text()
+    user.focus()
+    visit.keyboard.press("Enter")
+    expect(query(visit)).to_have_value(f"user:{name}")
+    expect(user).to_have_attribute("aria-pressed", "true")
+    expect(lit(visit).first).to_contain_text(re.compile(f"{name}|3g|2g|1g"))
+    user.click()
+    expect(query(visit)).to_have_value("")
+
+
+def test_users_are_sorted_by_any_column_and_the_link_says_so(visit: Page) -> None:
+    for column in ("user", "GiB", "util", "idle", "longest"):
+        head = visit.locator("#users thead th", has_text=column)
+        head.get_by_role("button").click()
+        ends = "ascending" if column == "user" else "descending"
+        expect(head).to_have_attribute("aria-sort", ends)
+    expect(visit).to_have_url(re.compile(r"by=time"))
+    visit.reload()
+    expect(visit.locator("#users th[aria-sort=descending]")).to_have_text("longest")
+
+
+def test_more_than_twenty_users_are_one_click_away(visit: Page) -> None:
+    rows = visit.locator("#users tbody tr")
+    expect(rows).to_have_count(20)
+    visit.locator("#users .more").click()
+    assert rows.count() > 20
+
+
+def test_every_choice_stands_in_the_link_and_comes_back(demo: House, visit: Page) -> None:
+    link = "?q=state:free&metric=mem&sort=free&by=util&need=1x20&model=A100&on=any&open=node01"
+    open_page(visit, demo.url + link)
+    expect(query(visit)).to_have_value("state:free")
+    expect(visit.get_by_role("button", name="Memory", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(visit.locator(".finder input[name=gib]")).to_have_value("20")
+    expect(visit.locator(".finder input[name=model]")).to_have_value("A100")
+    expect(visit.locator(".answer")).to_contain_text("1 A100 GPU with 20 GiB free")
+    visit.keyboard.press("a")
+    expect(visit).to_have_url(demo.url + link.replace("q=state:free&", ""))
+    visit.keyboard.press("Escape")
+    expect(visit).to_have_url(demo.url + "?metric=mem&sort=free&by=util&open=node01")
+
+
+def test_back_closes_the_host_that_was_opened(visit: Page) -> None:
+    host = visit.locator("details[data-name=node02]")
+    host.locator("summary").click()
+    expect(host).to_have_attribute("open", "")
+    expect(visit).to_have_url(re.compile(r"open=node02"))
+    visit.go_back()
+    expect(host).not_to_have_attribute("open", "")
+
+
+def test_the_finder_gives_what_the_api_gives(demo: House, visit: Page) -> None:
+    visit.keyboard.press("f")
+    expect(visit.locator(".finder input[name=gpus]")).to_be_focused()
+    visit.keyboard.type("2")
+    visit.keyboard.press("Tab")
+    visit.keyboard.type("20")
+    visit.keyboard.press("Enter")
+    expect(visit).to_have_url(re.compile(r"need=2x20$"))
+    answer = visit.locator(".answer")
+    expect(answer).to_contain_text("2 GPUs with 20 GiB free on one host, best fit first")
+
+    def as_the_api() -> bool:
+        (best, *_) = demo.get("api/v1/free?gpus=2&memory_gib=20")["hosts"]
+        lines = answer.locator(".offer").first.locator("code").all_inner_texts()
+        devices = ",".join(gpu["uuid"] for gpu in best["gpus"])
+        return lines == [f"ssh {best['host']}", f"export CUDA_VISIBLE_DEVICES={devices}"]
+
+    eventually(as_the_api, "the page and the API to agree")
+    assert lit(visit).count() < visit.locator(".cell.dim").count()
+    assert all("free" in (cell.get_attribute("class") or "") for cell in lit(visit).all())
+
+
+def test_a_line_is_copied_or_selected(visit: Page) -> None:
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_page(visit, visit.url + "?need=1x0")
+    line = visit.locator(".offer code").first
+    button = visit.locator(".offer div button").first
+    button.click()
+    expect(button).to_have_text("Copied")
+    assert visit.evaluate("navigator.clipboard.readText()") == line.inner_text()
+    visit.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    expect(button).to_have_text("Copy")
+    button.click()
+    expect(button).to_have_text("Press Ctrl+C")
+    assert visit.evaluate("String(getSelection())").strip() == line.inner_text()
+
+
+FREE = Scenario(gpus=[Gpu(name="NVIDIA H100", memory_used_mib=100)])
+BUSY = Scenario(
+    gpus=[
+        Gpu(
+            name="NVIDIA H100",
+            utilization_percent=90,
+            processes=[Process("self", memory_mib=8 * GIB)],
+        )
+    ]
+)
+
+
+@pytest.fixture
+def busy_house(house: House, fake_nvml: FakeNvml) -> House:
+    """One GPU, which is in use."""
+    fake_nvml.write(BUSY)
+    house.start("up", name="node1")
+    house.host("node1")
+    return house
+
+
+def test_without_notifications_title_and_banner_tell_when_it_is_free(
+    busy_house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    page.add_init_script("delete window.Notification")
+    open_page(page, busy_house.url + "?need=1x1&model=H100")
+    page.get_by_role("button", name="Tell me when free").click()
+    expect(page.locator("#answer")).to_contain_text("the title of this page will say so")
+    fake_nvml.write(FREE)
+    expect(page).to_have_title("✓ free · GPUs")
+    expect(page.locator(".banner.good")).to_contain_text("Free now: 1 H100 GPU")
+    expect(page.locator("#answer")).not_to_contain_text("Waiting")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page).to_have_title("GPUs")
+
+
+def test_a_notification_tells_once_also_while_nobody_looks(
+    busy_house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    page.add_init_script(
+        "window.told = []; window.Notification = class { static permission = 'default';"
+        "static async requestPermission() { this.permission = 'granted'; }"
+        "constructor(title, { body }) { window.told.push(`${title} on ${body}`); } }"
+    )
+    open_page(page, busy_house.url + "?need=1")
+    page.get_by_role("button", name="Tell me when free").click()
+    expect(page.locator("#answer")).to_contain_text("A notification will say so")
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true})")
+    fake_nvml.write(FREE)
+    eventually(lambda: page.evaluate("window.told.length > 0"), "the notification")
+    fake_nvml.write(BUSY)
+    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["busy"], "the GPU to be busy")
+    fake_nvml.write(FREE)
+    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
+    assert page.evaluate("window.told") == ["Free now: 1 GPU on node1"]
+    expect(page).to_have_title("GPUs")
+
+
+def test_a_hidden_page_draws_nothing_and_is_right_when_it_is_seen(
+    busy_house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    open_page(page, busy_house.url)
+    cell = page.locator(".cell").first
+    expect(cell).to_contain_text("90%")
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    fake_nvml.write(FREE)
+    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
+    assert "90%" in cell.inner_text()
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(cell).to_contain_text("free")
+
+
+def test_the_csv_holds_what_is_shown(demo: House, visit: Page) -> None:
+    query(visit).fill("state:idle")
+    expect(visit.locator("#found")).not_to_be_empty()
+    with visit.expect_download() as download:
+        visit.get_by_role("button", name="CSV").click()
+    assert re.fullmatch(r"gpus-simulated-[\dT-]+Z\.csv", download.value.suggested_filename)
+    text = download.value.path().read_bytes().decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert rows and {row["gpu_use"] for row in rows} == {"held_idle"}
+    assert all(row["gpu_uuid"].startswith(("GPU-", "MIG-")) for row in rows)
+    assert all(row["gpu_memory_used_mib"].isdigit() for row in rows)
+    with visit.expect_download() as again:
+        query(visit).blur()
+        visit.keyboard.press("d")
+    assert again.value.path().read_bytes().startswith(b"host,host_state,gpu_index,gpu_uuid,")
+
+
+def test_the_help_explains_keys_and_queries(visit: Page) -> None:
+    visit.keyboard.press("?")
+    dialog = visit.locator("dialog[open]")
+    expect(dialog).to_contain_text("find free GPUs")
+    expect(dialog).to_contain_text("util<5")
+    visit.keyboard.press("Escape")
+    expect(visit.locator("dialog[open]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_all_of_it_is_there_without_sideways_scroll(
+    demo: House, browser: Browser, theme: str
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    open_page(page, demo.url + "?need=2x20&q=foo<bar")
+    for place in ("#unknown", ".finder button", ".answer", "#users tbody button"):
+        expect(page.locator(place).first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    below = "document.querySelector('#hosts').getBoundingClientRect().bottom"
+    assert page.evaluate(f"document.querySelector('#users').getBoundingClientRect().top >= {below}")
+    page.close()
