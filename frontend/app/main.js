@@ -239,7 +239,7 @@ function help() {
     ([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`,
   )}</dl><h2>Search</h2><dl class="wide">${QUERY_HELP.map(
     ([query, words]) => html`<div><dt><code>${query}</code></dt><dd>${words}</dd></div>`,
-  )}</dl><form method="dialog"><button>Close</button></form>`, dialog);
+  )}</dl><form method="dialog"><button class="plain">Close</button></form>`, dialog);
   if (dialog.open) dialog.close();
   else dialog.showModal();
 }
