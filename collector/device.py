@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from collector import ranges
 from collector.failures import LOST, NOT_FOUND, NOT_SUPPORTED, UNSUPPORTED, NvmlError
-from collector.files import read_file
 from collector.mig import Slice
 from collector.nvml import Handle
 from collector.questions import Questions, Trace
@@ -134,7 +133,7 @@ class Device:
         failure = self._questions.failures.get("memory")
         if failure is None or failure.code != NOT_SUPPORTED:
             return None, None, None
-        host = memory(read_file("/proc/meminfo"))
+        host = memory()
         total, used = host.get("memory_total_mib"), host.get("memory_used_mib")
         return "unified", total and total << 20, used and used << 20
 

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import os
-from pathlib import Path
 
 from collector.idle import Idle
 
@@ -15,12 +14,13 @@ _FILE = "idle.json"
 _MAX_BYTES = 4 << 20
 
 
-def load(folder: Path | None, boot_id: str) -> dict[str, Idle]:
+def load(folder: str | None, boot_id: str) -> dict[str, Idle]:
     """What was kept in `folder` in this boot; nothing where that cannot be read, or is rubbish."""
     if folder is None:
         return {}
+    path = os.path.join(folder, _FILE)
     try:
-        with open(folder / _FILE, "rb") as file:
+        with open(path, "rb") as file:
             content = json.loads(file.read(_MAX_BYTES))
         if content["boot_id"] != boot_id:  # the times are counted from a boot
             return {}
@@ -28,7 +28,7 @@ def load(folder: Path | None, boot_id: str) -> dict[str, Idle]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        log.warning("idle times in %s not readable, starting anew: %r", folder / _FILE, error)
+        log.warning("idle times in %s not readable, starting anew: %r", path, error)
         return {}
 
 
@@ -42,7 +42,7 @@ def _idle(since: float | None, blip_at: float | None, seen_at: float) -> Idle:
 class Keeper:
     """Writes idle times at most every 30 s, whole or not at all; says once when it cannot."""
 
-    def __init__(self, folder: Path | None, boot_id: str) -> None:
+    def __init__(self, folder: str | None, boot_id: str) -> None:
         self._folder = folder
         self._boot_id = boot_id
         self._kept_at: float | None = None
@@ -61,10 +61,11 @@ class Keeper:
         self._kept_at = now
         kept = {key: (value.since, value.blip_at, value.seen_at) for key, value in idle.items()}
         text = json.dumps({"boot_id": self._boot_id, "idle": kept})
-        unfinished = self._folder / f"{_FILE}.new"
+        path = os.path.join(self._folder, _FILE)
         try:
-            unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, self._folder / _FILE)
+            with open(path + ".new", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(path + ".new", path)
             self._failed = False
         except OSError as error:
             if not self._failed:

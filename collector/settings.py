@@ -1,7 +1,6 @@
 """What a collector needs to know; read from config.yml at the door."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Commands = Literal["name", "scrubbed", "full", "off"]
@@ -20,4 +19,4 @@ class CollectorSettings:
     interval: float = 1.0
     rpc_timeout: float = 2.0
     commands: Commands = "name"
-    state_folder: Path | None = None
+    state_folder: str | None = None

@@ -1,24 +1,20 @@
-"""Host readings: processor, memory, network, disks, and what the host is."""
+"""Host readings by psutil: processor, memory, network, disks, and what the host is."""
 
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from collector.files import read_file, read_optional
-from collector.scrub import clean
-from wire.document import Column, Scalars, Table
+import psutil
 
-MIB = 1 << 20
+from collector.files import read_file
+from collector.scrub import clean
+from wire.document import Scalars, Table
+
 SLOW_SECONDS = 5.0
-_LOCAL_DISKS = frozenset(
-    {b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"zfs", b"f2fs", b"bcachefs", b"jfs"}
-)
+_LOCAL_DISKS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs"})
 """Filesystems whose fill is read: a network mount whose server is gone would hang the read."""
 _NOT_DATA = ("/boot", "/snap/", "/var/lib/docker/", "/var/lib/kubelet/", "/var/lib/containers/")
 _MAX_DISKS = 32
-_MEMORY = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):\s*(\d+)", re.MULTILINE)
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 def boot_id() -> str:
@@ -39,7 +35,7 @@ def operating_system(release: str = "/etc/os-release") -> str | None:
     return None
 
 
-class _Traffic(NamedTuple):
+class Traffic(NamedTuple):
     """Bytes since boot at a moment (monotonic seconds); only their growth tells something."""
 
     at: float
@@ -50,9 +46,7 @@ class _Traffic(NamedTuple):
 class System:
     """Reads the host; the first reading lacks what needs two (processor, network).
 
-    All numbers come from /proc in single reads: psutil takes four times as long for them, and a
-    twentieth of the collector's memory. Disks and network are read every 5 s: a rate is the mean
-    over that time.
+    Swap, disks and network are read every 5 s: a rate is the mean over that time.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,93 +54,72 @@ class System:
         self._static["cpu_count"] = os.cpu_count() or 1
         if (system := operating_system()) is not None:
             self._static["os"] = system
-        self._ticks: tuple[int, int] | None = None
-        self._traffic: _Traffic | None = None
+        self._compared = False
+        self._traffic: Traffic | None = None
         self._slow_at: float | None = None
-        self._network: Scalars = {}
+        self._slow: Scalars = {}
         self._disks: Table = disk_columns([])
 
     def read(self, now: float) -> tuple[Scalars, Table]:
         """The host's scalars and its table of disks; `now` in monotonic seconds."""
-        parts: list[Callable[[], Scalars]] = [_memory, _load, self._processor]
         if self._slow_at is None or now - self._slow_at >= SLOW_SECONDS:
             self._slow_at = now
-            self._disks = disk_columns(disks())
-            parts.append(lambda: self._read_network(now))
-        system = dict(self._static)
-        for part in parts:
-            try:
-                system |= part()
-            except (OSError, ValueError, IndexError):  # a kernel that lacks it: not known
-                continue
-        return system | self._network, self._disks
+            self._slow = _known(swap, lambda: self._network(now))
+            parts = psutil.disk_partitions()
+            self._disks = disk_columns(data_mounts(part[:3] for part in parts))
+        return self._static | _known(memory, _load, self._processor) | self._slow, self._disks
 
     def _processor(self) -> Scalars:
-        before, self._ticks = self._ticks, processor_ticks(read_file("/proc/stat", 4096))
-        return {} if before is None else processor_use(before, self._ticks)
+        """Share of all processors' time since the last call; waiting for a disk is not busy."""
+        compared, self._compared = self._compared, True
+        percent = psutil.cpu_percent()
+        return {"cpu_percent": round(percent)} if compared else {}
 
-    def _read_network(self, now: float) -> Scalars:
-        self._network = {}
-        before = self._traffic
-        sums = network_bytes(read_file("/proc/net/dev"), physical_interfaces())
-        self._traffic = _Traffic(now, *sums)
-        if before is not None:
-            self._network = network_rates(before, self._traffic)
-        return self._network
+    def _network(self, now: float) -> Scalars:
+        before, self._traffic = self._traffic, traffic(now, physical_interfaces())
+        return {} if before is None else network_rates(before, self._traffic)
 
 
-def _memory() -> Scalars:
-    return memory(read_file("/proc/meminfo"))
+def _known(*parts: Callable[[], Scalars]) -> Scalars:
+    """What the parts tell together; what a kernel lacks is not known."""
+    scalars: Scalars = {}
+    for part in parts:
+        try:
+            scalars |= part()
+        except (OSError, ValueError, RuntimeError):
+            continue
+    return scalars
+
+
+def memory() -> Scalars:
+    """The host's memory in MiB; used is what programs could not get (total - available)."""
+    found = psutil.virtual_memory()
+    return {
+        "memory_total_mib": found.total >> 20,
+        "memory_used_mib": (found.total - found.available) >> 20,
+    }
+
+
+def swap() -> Scalars:
+    """The host's swap in MiB."""
+    found = psutil.swap_memory()
+    return {"swap_total_mib": found.total >> 20, "swap_used_mib": found.used >> 20}
 
 
 def _load() -> Scalars:
     return {"load_1m": round(os.getloadavg()[0], 2)}
 
 
-def memory(meminfo: bytes) -> Scalars:
-    """Memory and swap in MiB; used is what programs could not get (total - available)."""
-    kib = {name: int(value) for name, value in _MEMORY.findall(meminfo)}
-    result: Scalars = {}
-    for key, total, free in (
-        ("memory", b"MemTotal", b"MemAvailable"),
-        ("swap", b"SwapTotal", b"SwapFree"),
-    ):
-        if total in kib:
-            result[f"{key}_total_mib"] = kib[total] >> 10
-            if free in kib:
-                result[f"{key}_used_mib"] = max(0, kib[total] - kib[free]) >> 10
-    return result
+def traffic(now: float, interfaces: frozenset[str]) -> Traffic:
+    """What `interfaces` received and sent, together, up to `now`."""
+    counters = psutil.net_io_counters(pernic=True)
+    chosen = [counter for name, counter in counters.items() if name in interfaces]
+    received = sum(counter.bytes_recv for counter in chosen)
+    return Traffic(now, received, sum(counter.bytes_sent for counter in chosen))
 
 
-def processor_ticks(stat: bytes) -> tuple[int, int]:
-    """Busy and all clock ticks of all processors since boot, from /proc/stat.
-
-    Waiting for a disk is not busy. Time of guests is part of user time already (proc(5)).
-    """
-    ticks = [int(word) for word in stat[: stat.index(b"\n")].split()[1:9]]
-    return sum(ticks) - sum(ticks[3:5]), sum(ticks)
-
-
-def network_bytes(dev: bytes, interfaces: frozenset[bytes]) -> tuple[int, int]:
-    """Bytes received and sent by `interfaces` since boot, from /proc/net/dev."""
-    received = sent = 0
-    for line in dev.splitlines()[2:]:
-        name, _, numbers = line.partition(b":")
-        if name.strip() in interfaces:
-            fields = numbers.split()
-            received += int(fields[0])
-            sent += int(fields[8])
-    return received, sent
-
-
-def processor_use(before: tuple[int, int], after: tuple[int, int]) -> Scalars:
-    """The share of busy ticks between two readings of `processor_ticks`."""
-    busy, ticks = after[0] - before[0], after[1] - before[1]
-    return {"cpu_percent": round(100 * busy / ticks)} if 0 <= busy <= ticks > 0 else {}
-
-
-def network_rates(before: _Traffic, after: _Traffic) -> Scalars:
-    """KiB per second; a counter that went back (an interface came or went) says nothing."""
+def network_rates(before: Traffic, after: Traffic) -> Scalars:
+    """KiB per second between two moments; a counter that went back (a new one) says nothing."""
     result: Scalars = {}
     seconds = after.at - before.at
     for key, count in (
@@ -158,44 +131,38 @@ def network_rates(before: _Traffic, after: _Traffic) -> Scalars:
     return result
 
 
-def physical_interfaces(folder: str = "/sys/class/net") -> frozenset[bytes]:
+def physical_interfaces(folder: str = "/sys/class/net") -> frozenset[str]:
     """Interfaces with a device behind them; in a container, which has none, all but loopback."""
     try:
         names = os.listdir(folder)
     except OSError:
         return frozenset()
     physical = [name for name in names if os.path.exists(f"{folder}/{name}/device")]
-    return frozenset(os.fsencode(name) for name in physical or names if name != "lo")
+    return frozenset(name for name in physical or names if name != "lo")
 
 
-def data_mounts(mounts: bytes) -> list[str]:
-    """The root, then every local data disk, once per device; from /proc/self/mounts (fstab(5))."""
-    by_device: dict[bytes, str] = {}
-    for line in mounts.splitlines():
-        device, folder, kind = line.split(b" ", 3)[:3]
-        mount = os.fsdecode(_ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), folder))
-        if mount == "/" or (kind in _LOCAL_DISKS and not mount.startswith(_NOT_DATA)):
+def data_mounts(partitions: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The root, then every local data disk, once per device by its shortest mount.
+
+    A partition is its device, where it is mounted, and its filesystem.
+    """
+    by_device: dict[str, str] = {}
+    for device, mount, filesystem in partitions:
+        if filesystem in _LOCAL_DISKS and not mount.startswith(_NOT_DATA):
             by_device[device] = min(mount, by_device.get(device, mount), key=len)
-    return sorted(by_device.values(), key=lambda mount: (mount != "/", mount))[:_MAX_DISKS]
+    return ["/", *sorted(set(by_device.values()) - {"/"})][:_MAX_DISKS]
 
 
-def disks() -> list[tuple[str, int, int]]:
-    """Mount, total and used bytes of the root and the data disks; used is as `df` counts it."""
-    found = []
-    for mount in data_mounts(read_optional("/proc/self/mounts")):
+def disk_columns(mounts: Iterable[str]) -> Table:
+    """Disks in whole MiB as `df` counts them; one that cannot be read is left out."""
+    columns: Table = {"mount": [], "total_mib": [], "used_mib": []}
+    for mount in mounts:
         try:
-            size = os.statvfs(mount)
+            usage = psutil.disk_usage(mount)
         except OSError:  # not ours to look into, or just unmounted
             continue
-        if size.f_blocks:
-            used = size.f_blocks - size.f_bfree
-            found.append((clean(mount), size.f_blocks * size.f_frsize, used * size.f_frsize))
-    return found
-
-
-def disk_columns(found: list[tuple[str, int, int]]) -> Table:
-    """Disks as columns, sizes in whole MiB."""
-    columns: list[Column] = [[mount for mount, _, _ in found]]
-    columns.append([total // MIB for _, total, _ in found])
-    columns.append([used // MIB for _, _, used in found])
-    return dict(zip(("mount", "total_mib", "used_mib"), columns, strict=True))
+        if usage.total:
+            columns["mount"].append(clean(mount))
+            columns["total_mib"].append(usage.total >> 20)
+            columns["used_mib"].append(usage.used >> 20)
+    return columns

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from broker.settings import BrokerSettings
 from collector.settings import CollectorSettings
@@ -26,7 +25,7 @@ def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
         interval=config.interval,
         rpc_timeout=config.rpc_timeout,
         commands=config.commands,
-        state_folder=Path(folder) if folder else None,
+        state_folder=folder or None,
     )
 
 

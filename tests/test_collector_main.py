@@ -135,7 +135,7 @@ def test_a_stop_is_quick_though_the_driver_hangs_and_no_broker_is_there(
 
 
 def test_an_idle_time_survives_a_restart(start: Start, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, state_folder=tmp_path)
+    settings = replace(SETTINGS, state_folder=str(tmp_path))
     running = start(settings)
     first = running.next()
     running.stop()

@@ -16,16 +16,16 @@ KNOWN = {
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    Keeper(tmp_path, "boot").write(KNOWN, 0.0)
+    Keeper(str(tmp_path), "boot").write(KNOWN, 0.0)
 
-    assert load(tmp_path, "boot") == KNOWN
+    assert load(str(tmp_path), "boot") == KNOWN
     assert [path.name for path in tmp_path.iterdir()] == ["idle.json"]
 
 
 def test_times_of_another_boot_mean_nothing(tmp_path: Path) -> None:
-    Keeper(tmp_path, "boot").write(KNOWN, 0.0)
+    Keeper(str(tmp_path), "boot").write(KNOWN, 0.0)
 
-    assert load(tmp_path, "another") == {}
+    assert load(str(tmp_path), "another") == {}
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
@@ -37,7 +37,7 @@ def test_without_a_folder_nothing_is_kept() -> None:
 
 
 def test_it_is_written_every_thirty_seconds(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, "boot")
+    keeper = Keeper(str(tmp_path), "boot")
     keeper.write({}, 0.0)
 
     assert [keeper.due(second) for second in (1.0, KEEP_SECONDS - 1, KEEP_SECONDS)] == [
@@ -50,7 +50,7 @@ def test_it_is_written_every_thirty_seconds(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = Keeper(tmp_path / "absent", "boot")
+    keeper = Keeper(str(tmp_path / "absent"), "boot")
 
     for second in range(3):
         keeper.write(KNOWN, float(second))
@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there_is_said_once(
 def test_rubbish_is_nothing_known(tmp_path: Path, rubbish: str) -> None:
     (tmp_path / "idle.json").write_text(rubbish)
 
-    assert load(tmp_path, "boot") == {}
+    assert load(str(tmp_path), "boot") == {}
 
 
 @given(content=st.binary(max_size=200))
@@ -87,4 +87,4 @@ def test_no_content_stops_the_start(
     folder = tmp_path_factory.mktemp("state")
     (folder / "idle.json").write_bytes(content)
 
-    assert load(folder, "boot") == {}
+    assert load(str(folder), "boot") == {}

@@ -1,7 +1,6 @@
 """What config.yml says, as the roles are told it."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -94,7 +93,7 @@ def test_idle_times_are_kept_in_the_folder_that_systemd_made(
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     assert collector_settings(Config()).state_folder is None
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/gpu-monitor:/run/other")
-    assert collector_settings(Config()).state_folder == Path("/run/gpu-monitor")
+    assert collector_settings(Config()).state_folder == "/run/gpu-monitor"
 
 
 def test_every_key_of_a_role_reaches_it() -> None:

@@ -10,23 +10,16 @@ from collector import system
 from wire.check import WireError, _scalars, _table
 from wire.document import SYSTEM_FIELDS
 
-STAT = b"cpu  100 5 20 800 40 3 2 10 50 5\ncpu0 1 2 3\n"
-DEV = b"""Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets
-    lo: 9000 1 0 0 0 0 0 0 9000 1 0 0 0 0 0 0
-  eth0:1024 1 0 0 0 0 0 0 2048 1 0 0 0 0 0 0
-  ib0: 100 1 0 0 0 0 0 0 200 1 0 0 0 0 0 0
-"""
-MOUNTS = b"""/dev/nvme0n1p2 / ext4 rw 0 0
-proc /proc proc rw 0 0
-/dev/nvme0n1p1 /boot ext4 rw 0 0
-/dev/md0 /data\\040one xfs rw 0 0
-/dev/md0 /data\\040one/bound/deeper xfs rw 0 0
-nas:/export /home nfs4 rw 0 0
-tank/x /tank zfs rw 0 0
-/dev/loop3 /snap/core/1 squashfs ro 0 0
-overlay /var/lib/docker/overlay2/x/merged overlay rw 0 0
-"""
+MOUNTS = [
+    ("/dev/nvme0n1p2", "/", "ext4"),
+    ("/dev/nvme0n1p1", "/boot", "ext4"),
+    ("/dev/md0", "/data one/bound/deeper", "xfs"),
+    ("/dev/md0", "/data one", "xfs"),
+    ("nas:/export", "/home", "nfs4"),
+    ("tank/x", "/tank", "zfs"),
+    ("/dev/loop3", "/snap/core/1", "squashfs"),
+    ("overlay", "/var/lib/docker/overlay2/x/merged", "overlay"),
+]
 
 
 def test_a_first_reading_lacks_what_needs_two() -> None:
@@ -70,22 +63,23 @@ def test_the_root_disk_agrees_with_psutil() -> None:
     assert abs(disks["used_mib"][0] - (psutil.disk_usage("/").used >> 20)) < 1024
 
 
-def test_waiting_for_a_disk_is_not_busy() -> None:
-    assert system.processor_ticks(STAT) == (140, 980)
+def test_the_share_of_the_processors_is_a_percentage() -> None:
+    host = system.System("node1")
+    first, _ = host.read(0.0)
+    second, _ = host.read(1.0)
+
+    assert "cpu_percent" not in first
+    assert 0 <= second["cpu_percent"] <= 100
 
 
 def test_only_the_named_interfaces_count() -> None:
-    assert system.network_bytes(DEV, frozenset({b"eth0", b"ib0"})) == (1124, 2248)
-
-
-def test_use_is_the_share_of_busy_ticks() -> None:
-    assert system.processor_use((100, 1000), (150, 1200)) == {"cpu_percent": 25}
-    assert system.processor_use((100, 1000), (100, 1000)) == {}
-    assert system.processor_use((100, 1000), (90, 1200)) == {}
+    assert system.traffic(1.0, frozenset()) == system.Traffic(1.0, 0, 0)
+    both = system.traffic(1.0, frozenset(psutil.net_io_counters(pernic=True)))
+    assert both.received >= system.traffic(1.0, frozenset({"lo"})).received
 
 
 def test_rates_are_per_second_and_unknown_when_a_counter_goes_back() -> None:
-    before, after = system._Traffic(10.0, 0, 4096), system._Traffic(12.0, 20480, 0)
+    before, after = system.Traffic(10.0, 0, 4096), system.Traffic(12.0, 20480, 0)
 
     assert system.network_rates(before, after) == {"network_receive_kib_per_second": 10}
     assert system.network_rates(after, after) == {}
@@ -96,7 +90,11 @@ def test_data_disks_are_local_and_named_once() -> None:
 
 
 def test_a_root_of_any_kind_is_a_disk() -> None:
-    assert system.data_mounts(b"overlay / overlay rw 0 0\n") == ["/"]
+    assert system.data_mounts([("overlay", "/", "overlay")]) == ["/"]
+
+
+def test_a_disk_that_cannot_be_read_is_left_out() -> None:
+    assert system.disk_columns(["/", "/no/such/mount"])["mount"] == ["/"]
 
 
 def test_interfaces_with_a_device_count_and_in_a_container_all_but_loopback(
@@ -107,8 +105,8 @@ def test_interfaces_with_a_device_count_and_in_a_container_all_but_loopback(
     container = system.physical_interfaces(str(tmp_path))
     (tmp_path / "eth0" / "device").mkdir()
 
-    assert container == {b"docker0", b"eth0"}
-    assert system.physical_interfaces(str(tmp_path)) == {b"eth0"}
+    assert container == {"docker0", "eth0"}
+    assert system.physical_interfaces(str(tmp_path)) == {"eth0"}
     assert system.physical_interfaces(str(tmp_path / "absent")) == frozenset()
 
 
@@ -130,11 +128,3 @@ def test_the_distribution_says_its_name(tmp_path: Path, text: str, name: str | N
 
     assert system.operating_system(str(tmp_path / "os-release")) == name
     assert system.operating_system(str(tmp_path / "absent")) is None
-
-
-def test_meminfo_without_a_line_leaves_that_number_out() -> None:
-    assert system.memory(b"MemTotal: 2048 kB\nSwapTotal: 1024 kB\nSwapFree: 1024 kB\n") == {
-        "memory_total_mib": 2,
-        "swap_total_mib": 1,
-        "swap_used_mib": 0,
-    }
