@@ -72,7 +72,7 @@ def test_scripts_go_without_comments_but_for_what_others_wrote(folder: Path) -> 
         (folder / name).write_text("// words\ncode()")
     assets = Assets(folder)
     own, other = assets.get("own.js"), assets.get("vendor/other.js")
-    assert own is not None and own.body == b"\ncode()"
+    assert own is not None and own.body == b"code()"
     assert other is not None and other.body == b"// words\ncode()"
 
 

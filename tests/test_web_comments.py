@@ -1,7 +1,6 @@
 """What is sent without comments is the same program."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,33 +29,25 @@ def sent(text: str, suffix: str = ".js") -> str:
 @pytest.mark.parametrize(
     ("text", "left"),
     [
-        ("// a\nb();\n", "\nb();\n"),
-        ("  /** a */\n  b();\n", "\n  b();\n"),
-        ("/**\n * a\n */\nb();\n", "\n\n\nb();\n"),
+        ("// a\nb();\n", "b();\n"),
+        ("  /** a */\n  b();\n", "  b();\n"),
+        ("/**\n * a\n */\nb();\n\nc();\n", "b();\nc();\n"),
         ("b(); // stays\n", "b(); // stays\n"),
-        ("/** @type {A} */ (b)();\n/** c */\n", "/** @type {A} */ (b)();\n\n"),
+        ("/** @type {A} */ (b)();\n/** c */\n", "(b)();\n"),
+        ("const a = /** @type {{ b: 1 }} */ ({});\n", "const a = ({});\n"),
         ("const a = '/*';\n", "const a = '/*';\n"),
     ],
 )
-def test_only_whole_lines_of_comment_go_and_leave_empty_ones(text: str, left: str) -> None:
+def test_comments_types_and_empty_lines_go(text: str, left: str) -> None:
     assert sent(text) == left
 
 
 def test_a_style_loses_its_comments_but_not_what_looks_like_one_in_a_script() -> None:
-    assert sent("/* a */\n// b\n", ".css") == "\n// b\n"
+    assert sent("/* a */\n// b\n", ".css") == "// b\n"
 
 
 def test_other_files_are_left_alone() -> None:
-    assert sent("// a\n/* b */\n", ".html") == "// a\n/* b */\n"
-
-
-def test_every_line_of_code_keeps_its_number() -> None:
-    for file in [*SCRIPTS, FOLDER / "style.css"]:
-        text = file.read_text()
-        for written, line in zip(
-            text.split("\n"), sent(text, file.suffix).split("\n"), strict=True
-        ):
-            assert line in (written, ""), file
+    assert sent("// a\n\n/* b */\n", ".html") == "// a\n\n/* b */\n"
 
 
 def test_every_script_is_the_same_program_to_the_compiler() -> None:
@@ -72,4 +63,4 @@ def test_every_script_is_the_same_program_to_the_compiler() -> None:
     ).stdout.splitlines()
     assert len(compiled) == 2 * len(SCRIPTS)
     for file, written, stripped in zip(SCRIPTS, compiled[::2], compiled[1::2], strict=True):
-        assert re.sub(r"\\n\s*", "", written) == re.sub(r"\\n\s*", "", stripped), file
+        assert written == stripped, file

@@ -1,8 +1,8 @@
-"""The page's modules as one script: one request instead of thirty, and a quarter fewer bytes.
+"""The page's modules as one script: one request instead of thirty, a quarter fewer bytes.
 
 Small files compress badly alone, and a browser learns of a module only from the one that imports
 it, so on a slow link each floor of imports costs a round trip. What is edited stays modules; each
-becomes a function here, line by line as it was written, and what it exports is what that returns.
+becomes a function here, as it was written, and what it exports is what that returns.
 """
 
 import posixpath
