@@ -1,10 +1,12 @@
 // The list of hosts: which are shown, in which order, and which of them are drawn now.
 
+import { pathOf } from "./history.js";
 import { Row } from "./row.js";
 
 /** @import { Choice } from "./choice.js" */
+/** @import { Recent } from "./history.js" */
 /** @import { Store } from "./store.js" */
-/** @import { View } from "./types.js" */
+/** @import { GpuRow, View } from "./types.js" */
 
 const MARGIN = "300px 0px";
 const ORDER_SECONDS = 5;
@@ -14,11 +16,21 @@ const SMALL_FLEET = 8;
 const EAGER_FLEET = 24;
 const MIN_CELLS = 4;
 const MAX_CELLS = 8;
+/**
+ * Rows come in chunks, and the browser watches and skips those: with 1,250 elements of their own
+ * to watch and to lay out around, it would take longer over them than over all they show.
+ */
+const CHUNK_ROWS = 8;
 
 export class HostList {
   /** @type {Map<string, Row>} */
   #rows = new Map();
-  #observer;
+  #chunks = /** @type {HTMLElement[]} */ ([]);
+  /** Chunks on the screen or close to it: filled. @type {Set<Element | null>} */
+  #near = new Set();
+  /** Chunks on the screen: brought up to date in every tick. @type {Set<Element | null>} */
+  #seen = new Set();
+  #observers;
   #orderedAt = -Infinity;
   #filterKey = "";
   #cells = 0;
@@ -30,16 +42,21 @@ export class HostList {
    * @param {HTMLElement} container
    * @param {Store} store
    * @param {Choice} choice
+   * @param {Recent} recent
    * @param {() => View} view
    * @param {(open: Set<string>, opened: boolean) => void} onOpen told the whole new set
    */
-  constructor(container, store, choice, view, onOpen) {
+  constructor(container, store, choice, recent, view, onOpen) {
     this.container = container;
     this.store = store;
     this.choice = choice;
+    this.recent = recent;
     this.view = view;
     this.onOpen = onOpen;
-    this.#observer = new IntersectionObserver((seen) => this.#see(seen), { rootMargin: MARGIN });
+    this.#observers = [
+      new IntersectionObserver((entries) => this.#see(entries, this.#near), { rootMargin: MARGIN }),
+      new IntersectionObserver((entries) => this.#see(entries, this.#seen)),
+    ];
   }
 
   /**
@@ -54,14 +71,18 @@ export class HostList {
     this.#now = now;
     const changed = this.#matchNames();
     this.#fitCells();
-    this.#filter(dirty);
-    if (changed || this.#mayOrder(clock)) this.#order(clock);
+    const filtered = this.#filter(dirty);
+    const ordered = changed || this.#mayOrder(clock);
+    if (ordered) this.#order(clock);
+    if (ordered || filtered) this.#fitChunks();
     let shown = 0;
     for (const [name, row] of this.#rows) {
       if (row.mask !== null) shown += 1;
-      if (!row.near) continue;
       // The age of what is not live counts up.
-      if (all || dirty.has(name) || this.store.stateOf(name) !== "live") this.#draw(name, row);
+      const news = all || dirty.has(name) || this.store.stateOf(name) !== "live";
+      if (!this.#isNear(row)) this.#empty(name, row);
+      else if (!row.drawn || (news && this.#seen.has(row.element.parentElement))) this.#draw(name, row);
+      else if (news) row.old = true;
     }
     return shown;
   }
@@ -88,6 +109,11 @@ export class HostList {
     this.focus(element?.dataset.name ?? "");
   }
 
+  /** The GPUs of a host that the filter wants; empty: all; null: none. @param {string} name */
+  mask(name) {
+    return this.#rows.get(name)?.mask ?? null;
+  }
+
   /** @param {string} name */
   focus(name) {
     this.#rows.get(name)?.focus();
@@ -101,7 +127,6 @@ export class HostList {
       if (this.#rows.has(name)) continue;
       const row = new Row(name, (open) => this.#toggled(name, open));
       this.#rows.set(name, row);
-      this.#observer.observe(row.element);
       if (names.length <= SMALL_FLEET && this.#hasNews(name)) this.#openByDefault.add(name);
       changed = true;
     }
@@ -109,7 +134,6 @@ export class HostList {
     const known = new Set(names);
     for (const [name, { element }] of this.#rows) {
       if (known.has(name)) continue;
-      this.#observer.unobserve(element);
       element.remove();
       this.#rows.delete(name);
     }
@@ -142,14 +166,16 @@ export class HostList {
     this.container.style.setProperty("--columns", String(cells));
   }
 
-  /** @param {Set<string>} dirty */
+  /** Shows and hides rows; whether there were any. @param {Set<string>} dirty */
   #filter(dirty) {
     const again = this.choice.key !== this.#filterKey;
     this.#filterKey = this.choice.key;
-    if (!again && !this.choice.active) return;
+    if (!again && !this.choice.active) return false;
+    let changed = false;
     for (const [name, row] of this.#rows) {
-      if (again || dirty.has(name)) row.show(this.choice.mask(name));
+      if (again || dirty.has(name)) changed = row.show(this.choice.mask(name)) || changed;
     }
+    return changed;
   }
 
   /**
@@ -165,25 +191,76 @@ export class HostList {
   /** @param {number} clock */
   #order(clock) {
     this.#orderedAt = clock;
-    let place = this.container.firstElementChild;
-    for (const name of this.store.sorted(this.view().sort)) {
-      const element = this.#rows.get(name)?.element;
-      if (element === undefined) continue;
-      if (element === place) place = element.nextElementSibling;
-      else this.container.insertBefore(element, place);
+    let place = /** @type {Element | null} */ (null);
+    this.store.sorted(this.view().sort).forEach((name, number) => {
+      const chunk = this.#chunk(Math.floor(number / CHUNK_ROWS));
+      if (number % CHUNK_ROWS === 0) place = chunk.firstElementChild;
+      const element = this.#rows.get(name)?.element ?? null;
+      if (element === place) place = place?.nextElementSibling ?? null;
+      else if (element !== null) chunk.insertBefore(element, place);
+    });
+    const used = Math.ceil(this.#rows.size / CHUNK_ROWS);
+    for (const chunk of this.#chunks.splice(used)) {
+      for (const observer of this.#observers) observer.unobserve(chunk);
+      this.#near.delete(chunk);
+      this.#seen.delete(chunk);
+      chunk.remove();
     }
   }
 
-  /** @param {IntersectionObserverEntry[]} seen */
-  #see(seen) {
-    for (const { target, isIntersecting, boundingClientRect } of seen) {
-      const name = /** @type {HTMLElement} */ (target).dataset.name ?? "";
-      const row = this.#rows.get(name);
-      if (row === undefined) continue;
-      row.near = isIntersecting || this.#rows.size <= EAGER_FLEET;
-      if (row.near && !row.drawn) this.#draw(name, row);
-      else if (!row.near && row.drawn) row.empty(boundingClientRect.height);
+  /** How much room each chunk takes while it is far: none, where all its rows are hidden. */
+  #fitChunks() {
+    for (const chunk of this.#chunks) {
+      const shown = [...chunk.children].filter((row) => !(/** @type {HTMLElement} */ (row).hidden)).length;
+      chunk.hidden = shown === 0;
+      chunk.style.setProperty("--shown", String(shown));
     }
+  }
+
+  /** @param {number} number */
+  #chunk(number) {
+    let chunk = this.#chunks[number];
+    if (chunk === undefined) {
+      chunk = document.createElement("div");
+      chunk.className = "chunk";
+      this.#chunks[number] = chunk;
+      this.container.append(chunk);
+      for (const observer of this.#observers) observer.observe(chunk);
+    }
+    return chunk;
+  }
+
+  /** @param {Row} row */
+  #isNear(row) {
+    return this.#rows.size <= EAGER_FLEET || this.#near.has(row.element.parentElement);
+  }
+
+  /**
+   * @param {IntersectionObserverEntry[]} entries
+   * @param {Set<Element | null>} chunks that are as near as the observer looks
+   */
+  #see(entries, chunks) {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) chunks.add(target);
+      else chunks.delete(target);
+      for (const element of target.children) {
+        const name = /** @type {HTMLElement} */ (element).dataset.name ?? "";
+        const row = this.#rows.get(name);
+        if (row === undefined) continue;
+        if (!this.#isNear(row)) this.#empty(name, row);
+        else if (!row.drawn || (row.old && this.#seen.has(target))) this.#draw(name, row);
+      }
+    }
+  }
+
+  /**
+   * @param {string} name
+   * @param {Row} row
+   */
+  #empty(name, row) {
+    if (!row.drawn) return;
+    row.empty();
+    this.recent.drop(pathOf(name));
   }
 
   /**
@@ -193,16 +270,36 @@ export class HostList {
   #draw(name, row) {
     const host = this.store.host(name);
     if (host === undefined) return;
+    const rows = this.store.rows(name);
+    const state = this.store.stateOf(name);
+    const open = this.open().has(name);
+    if (!open) this.recent.drop(pathOf(name));
     const drawn = {
       host,
       summary: this.store.summary(name),
-      rows: this.store.rows(name),
-      state: this.store.stateOf(name),
+      rows,
+      lines: Math.max(1, Math.ceil(rows.length / this.#cells)),
+      hours: open ? this.#hours(name, state === "live" ? rows : []) : new Map(),
+      state,
       metric: this.view().metric,
       mask: row.mask ?? [],
       now: this.#now,
       brokerLost: this.store.brokerLost(),
     };
-    row.draw(drawn, this.open().has(name));
+    row.draw(drawn, open);
+  }
+
+  /**
+   * The last hour of a host's GPUs, which now brings further.
+   * @param {string} name
+   * @param {GpuRow[]} rows
+   */
+  #hours(name, rows) {
+    return this.recent.hours(pathOf(name), rows.map(({ uuid, utilization }) => [uuid, utilization]), this.#now);
+  }
+
+  /** Brings up to date what is filled but not on the screen. */
+  refresh() {
+    for (const [name, row] of this.#rows) if (row.old && row.drawn) this.#draw(name, row);
   }
 }

@@ -4,6 +4,7 @@ import { html, nothing, render } from "./vendor/lit-html.js";
 import { Choice } from "./choice.js";
 import { toCsv } from "./csv.js";
 import { count, many, timeOfDay } from "./format.js";
+import { Recent } from "./history.js";
 import { HostList } from "./hosts.js";
 import { KEYS, QUERY_HELP, actionOf } from "./keys.js";
 import { valueOf, withValue } from "./query.js";
@@ -13,6 +14,7 @@ import { METRICS, SORTS, readView, writeView } from "./url.js";
 import { choices } from "./views/bar.js";
 import { answer, question, toldBanner } from "./views/finder.js";
 import { banner, pill } from "./views/link.js";
+import { FleetMap } from "./views/map.js";
 import { summaryTiles } from "./views/summary.js";
 import { UsersPanel } from "./views/users.js";
 import { Watch } from "./watch.js";
@@ -48,7 +50,10 @@ const link = new Link(
   },
   (message) => {
     if (!store.take(message)) return false;
-    if (message.type === "fleet") drawAll = true;
+    if (message.type === "fleet") {
+      drawAll = true;
+      recent.renew();
+    }
     if (store.fleet !== null) link.allowSilence(store.fleet.stale_after_seconds);
     if (!store.brokerLost()) watch.look(store.fleet?.hosts ?? {});
     plan();
@@ -56,7 +61,16 @@ const link = new Link(
   },
   () => plan(),
 );
-const list = new HostList(at("hosts"), store, choice, () => view, (open, opened) => choose({ open }, opened));
+const recent = new Recent(async (path) => {
+  const answer = await fetch(new URL(`api/v1/${path}`, document.baseURI));
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}, clock, () => {
+  drawAll = true;
+  plan();
+});
+const list = new HostList(at("hosts"), store, choice, recent, () => view, (open, opened) => choose({ open }, opened));
+const map = new FleetMap(at("map"), { store, view: () => view, mask: (name) => list.mask(name), goTo, plan });
 const panel = new UsersPanel(at("users"), chooseUser, (by) => choose({ by }), plan);
 
 /** @param {string} id */
@@ -98,10 +112,14 @@ function paint() {
   const hosts = store.names().length;
   at("size").textContent = hosts === 0 ? "" : `${many(hosts, "host")} · ${many(overview.gpus, "GPU")}`;
   if (choice.update(view, live)) drawAll = true;
-  render(summaryTiles(fleet.totals, overview, chooseState, goTo), at("summary"));
+  const totals = Object.entries(live ? fleet.totals : {});
+  const hours = recent.hours("recent", totals, brokerNow());
+  render(summaryTiles(fleet.totals, overview, hours, chooseState, goTo), at("summary"));
   render(choices(view, fleet.totals, overview, choose, toUsers, download), at("bar"));
   paintFinder(live);
-  const shown = list.update(store.takeDirty(), drawAll, brokerNow(), clock());
+  const dirty = store.takeDirty();
+  const shown = list.update(dirty, drawAll, brokerNow(), clock());
+  map.update(dirty, drawAll);
   if (drawAll) drawnAllAt = clock();
   drawAll = false;
   paintFound(shown, hosts);
@@ -286,8 +304,10 @@ window.addEventListener("popstate", () => {
   show();
 });
 window.addEventListener("online", () => link.retryNow());
+window.addEventListener("beforeprint", () => list.refresh());
 document.addEventListener("visibilitychange", () => {
   link.check();
+  recent.renew(); // Nothing was noted while nobody looked.
   drawAll = true;
   plan();
 });

@@ -13,9 +13,10 @@ export class Row {
   #spoken = document.createElement("span");
   #closed = document.createElement("div");
   #detail = document.createElement("div");
-  /** Whether the row is on the screen or close to it. */
-  near = false;
   drawn = false;
+  /** Whether there was news since it was drawn. */
+  old = false;
+  #lines = 1;
   /** Which GPUs the filter wants; empty: all; null: the host is not shown. */
   mask = /** @type {boolean[] | null} */ ([]);
 
@@ -24,6 +25,7 @@ export class Row {
    * @param {(open: boolean) => void} onToggle told what the viewer wants
    */
   constructor(name, onToggle) {
+    this.name = name;
     this.element.className = "host";
     this.element.dataset.name = name;
     this.#detail.className = "detail";
@@ -52,25 +54,29 @@ export class Row {
     if (this.element.open !== open) this.element.open = open;
     if (!this.drawn) this.element.style.removeProperty("min-height");
     this.drawn = true;
+    this.old = false;
+    if (drawn.lines !== this.#lines) this.element.style.setProperty("--lines", String(drawn.lines));
+    this.#lines = drawn.lines;
     render(closedRow(drawn), this.#closed);
     render(open ? openRow(drawn) : nothing, this.#detail);
   }
 
-  /**
-   * Takes the content out and keeps the height, so that nothing on the screen moves.
-   * @param {number} height in pixels
-   */
-  empty(height) {
-    if (height > 0) this.element.style.setProperty("min-height", `${height}px`);
+  /** Takes the content out and keeps the height, so that nothing on the screen moves. */
+  empty() {
     this.drawn = false;
+    this.#spoken.textContent = this.name;
+    const height = this.element.open ? this.element.getBoundingClientRect().height : 0;
+    if (height > 0) this.element.style.setProperty("min-height", `${height}px`);
     render(nothing, this.#closed);
     render(nothing, this.#detail);
   }
 
-  /** @param {boolean[] | null} mask */
+  /** Whether it is shown now and was not before, or the other way round. @param {boolean[] | null} mask */
   show(mask) {
+    const changed = (mask === null) !== this.element.hidden;
     this.mask = mask;
-    this.element.hidden = mask === null;
+    if (changed) this.element.hidden = mask === null;
+    return changed;
   }
 
   focus() {

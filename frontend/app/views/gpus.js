@@ -2,54 +2,72 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, gib, percent, size, span, watts } from "../format.js";
+import { unaccountedMib } from "../reading.js";
+import { bars } from "./bars.js";
 
+/** @import { Hour } from "../history.js" */
 /** @import { GpuRow, ProcessRow } from "../types.js" */
 
 const SHORTEST_IDLE_SECONDS = 60;
 
 /**
  * @param {GpuRow[]} rows
+ * @param {Map<string, Hour>} hours the last one of each GPU, by UUID
  * @param {number} now unix seconds by the host's clock
  * @param {boolean} live
  */
-export function gpuTable(rows, now, live) {
+export function gpuTable(rows, hours, now, live) {
   return html`<div class="scroll" role="group" aria-label="GPUs" tabindex="0"><table class="gpus ${live ? "" : "old"}">
     <thead><tr>
-      <th scope="col">GPU</th><th scope="col" class="n">util</th><th scope="col" class="n">memory GiB</th>
+      <th scope="col">GPU</th><th scope="col" class="hour">util, 60 min</th><th scope="col" class="n">util</th><th scope="col" class="n">memory GiB</th>
       <th scope="col" class="n">temp</th><th scope="col" class="n">power</th><th scope="col">user</th>
       <th scope="col" class="n">runtime</th><th scope="col" class="n">proc GiB</th>
       <th scope="col" class="n">SM</th><th scope="col">command</th>
     </tr></thead>
-    <tbody>${rows.map((gpu) => gpuRows(gpu, now))}</tbody>
+    <tbody>${rows.map((gpu) => gpuRows(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
   </table></div>`;
 }
 
 /**
- * One line per process; one line of state where there is none, or where the state is the news.
+ * One line per process; one line of state where there is none, or where the state is the news;
+ * one for memory that nobody accounts for.
  * @param {GpuRow} gpu
+ * @param {Hour | undefined} hour
  * @param {number} now
  */
-function gpuRows(gpu, now) {
+function gpuRows(gpu, hour, now) {
   const state = gpu.state !== "ok" || gpu.processes.length === 0;
+  const unaccounted = unaccountedMib(gpu);
   const lines = [
     ...(state ? [stateCells(gpu, now)] : []),
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
+    ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
   ];
   return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0
-    ? gpuCells(gpu, lines.length)
+    ? gpuCells(gpu, hour, lines.length)
     : nothing}${cells}</tr>`);
+}
+
+/** @param {number} mib */
+function unaccountedCells(mib) {
+  return html`<td class="user amber" colspan="2">no visible process</td>
+    <td class="n">${gib(mib)}</td><td></td>
+    <td class="command"><div class="clamp">held, but by none of the processes seen: on the host, as root,
+      <code>fuser -v /dev/nvidia*</code></div></td>`;
 }
 
 /**
  * @param {GpuRow} gpu
+ * @param {Hour | undefined} hour
  * @param {number} lines
  */
-function gpuCells(gpu, lines) {
+function gpuCells(gpu, hour, lines) {
   const identity = [gpu.name, gpu.uuid].filter(Boolean).join("\n");
   return html`
     <th scope="row" rowspan=${lines} title=${identity}>${gpu.label}${gpu.profile === null
       ? nothing
       : html` <small>${gpu.profile}</small>`}</th>
+    <td class="hour" rowspan=${lines}>${bars(hour, 100)}</td>
     <td class="n" rowspan=${lines}>${percent(gpu.utilization)}</td>
     <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
     <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲ hot</span> ` : nothing}${celsius(gpu.temperature)}</td>
@@ -101,7 +119,7 @@ function stateCells(gpu, now) {
   if (gpu.use === "free") return stateCell("free", "free");
   if (gpu.use === "held_idle") {
     const idle = gpu.idleSince === null ? "" : ` ${span(now - gpu.idleSince)}`;
-    return stateCell("amber", `idle${idle}, memory held by no visible process`);
+    return stateCell("amber", `idle${idle}`);
   }
   return stateCell("muted", gpu.use === "busy" ? "in use by no visible process" : "no process");
 }

@@ -5,6 +5,7 @@ import { age, percent, timeOfDay } from "../format.js";
 import { cell } from "./cell.js";
 import { gpuTable } from "./gpus.js";
 
+/** @import { Hour } from "../history.js" */
 /** @import { GpuRow, Host, HostSummary, Metric } from "../types.js" */
 
 /**
@@ -13,6 +14,8 @@ import { gpuTable } from "./gpus.js";
  * @property {Host} host
  * @property {HostSummary} summary
  * @property {GpuRow[]} rows
+ * @property {number} lines how many lines the cells of the closed row take
+ * @property {Map<string, Hour>} hours the last one of each GPU, by UUID; empty while closed
  * @property {Host["state"]} state as it is shown
  * @property {Metric} metric
  * @property {boolean[]} mask which GPUs the filter wants; empty: all
@@ -106,7 +109,7 @@ export function openRow(drawn) {
     : nothing}${summary.problems.length > 0
     ? html`<ul class="problems">${summary.problems.map((line) => html`<li>⚠\uFE0E ${line}</li>`)}</ul>`
     : nothing}${rows.length > 0
-    ? gpuTable(rows, hostTime(drawn), state === "live")
+    ? gpuTable(rows, drawn.hours, hostTime(drawn), state === "live")
     : nothing}${facts(host, drawn.now)}`;
 }
 

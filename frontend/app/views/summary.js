@@ -2,16 +2,19 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, memoryOf, power } from "../format.js";
+import { bars } from "./bars.js";
 
+/** @import { Hour } from "../history.js" */
 /** @import { Overview, Totals } from "../types.js" */
 
 /**
  * @param {Partial<Totals>} totals
  * @param {Overview} overview
+ * @param {Map<string, Hour>} hours the last one of each total
  * @param {(state: string) => void} show
  * @param {(host: string) => void} goTo
  */
-export function summaryTiles(totals, overview, show, goTo) {
+export function summaryTiles(totals, overview, hours, show, goTo) {
   const [used, ofTotal] = memoryOf(totals.memory_used_mib, totals.memory_total_mib);
   const [drawn, unit] = power(totals.power_watts);
   return html`
@@ -22,18 +25,18 @@ export function summaryTiles(totals, overview, show, goTo) {
     </div>
     <div class="tile">
       <h2>Utilization</h2>
-      <p class="big">${count(totals.utilization_percent)}<small>%</small></p>
-      <p class="sub" title="mean of the live GPUs that report it">${count(totals.gpus_busy)} busy</p>
+      <p class="big" title="mean of the live GPUs that report it">${count(totals.utilization_percent)}<small>% · ${count(totals.gpus_busy)} busy</small></p>
+      ${bars(hours.get("utilization_percent"), 100)}
     </div>
     <div class="tile">
       <h2>GPU memory</h2>
       <p class="big">${used}<small>${ofTotal}</small></p>
-      <p class="sub">${many(totals.processes, "process")}</p>
+      ${bars(hours.get("memory_used_mib"), totals.memory_total_mib)}
     </div>
     <div class="tile">
       <h2>Power</h2>
       <p class="big">${drawn}<small>${unit}</small></p>
-      <p class="sub">all live GPUs</p>
+      ${bars(hours.get("power_watts"))}
     </div>
     <div class="tile">
       <h2>Hottest</h2>
