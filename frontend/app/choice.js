@@ -1,10 +1,10 @@
 // What the query and the finder leave of the fleet: hosts that are shown, GPUs that are not dimmed.
 
-import { find } from "./finder.js";
+import { find, stands } from "./finder.js";
 import { match, parse } from "./query.js";
 
 /** @import { Store } from "./store.js" */
-/** @import { Offer, View } from "./types.js" */
+/** @import { Need, Offer, View } from "./types.js" */
 
 export class Choice {
   query = parse("");
@@ -12,6 +12,7 @@ export class Choice {
   /** Another text means that every mask may be another. */
   key = "";
   #text = "";
+  #need = /** @type {Need | null} */ (null);
   /** Rows on offer, of each host that has some; null: nothing is looked for, or found. */
   #picks = /** @type {Map<string, Set<number>> | null} */ (null);
 
@@ -29,11 +30,17 @@ export class Choice {
    * Brings the choice up to the view and the store; whether every mask may have changed.
    * @param {View} view
    * @param {boolean} live whether anything can be said of now
+   * @param {boolean} held whether somebody is about to take an offer: what still stands, stays
    */
-  update({ q, need }, live) {
+  update({ q, need }, live, held) {
     if (q !== this.#text) this.query = parse(q);
     this.#text = q;
-    this.offers = need === null || !live ? [] : find(this.store.fleet?.hosts ?? {}, need);
+    const hosts = live ? (this.store.fleet?.hosts ?? {}) : {};
+    const same = held && need === this.#need && this.offers.length > 0;
+    if (!same || !this.offers.every((offer) => stands(hosts, offer))) {
+      this.offers = need === null ? [] : find(hosts, need);
+    }
+    this.#need = need;
     this.#picks = this.offers.length === 0
       ? null
       : new Map(this.offers.map(({ host, gpus }) => [host, new Set(gpus.map(({ row }) => row))]));

@@ -29,6 +29,17 @@ export function find(hosts, need) {
 }
 
 /**
+ * Whether all GPUs of an offer are still the same, and free.
+ * @param {Fleet["hosts"]} hosts
+ * @param {Offer} offer
+ */
+export function stands(hosts, { host, gpus }) {
+  const now = hosts[host];
+  return now?.state === "live"
+    && gpus.every(({ row, uuid }) => now.gpus?.use?.[row] === "free" && (now.gpus.uuid?.[row] ?? null) === uuid);
+}
+
+/**
  * From the fewest left over on, until there are enough: hosts that are wholly free stay so.
  * @param {Offer[]} offers
  * @param {number} wanted

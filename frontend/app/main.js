@@ -111,7 +111,7 @@ function paint() {
   at("simulated").hidden = !(fleet.simulated ?? false);
   const hosts = store.names().length;
   at("size").textContent = hosts === 0 ? "" : `${many(hosts, "host")} · ${many(overview.gpus, "GPU")}`;
-  if (choice.update(view, live)) drawAll = true;
+  if (choice.update(view, live, at("answer").matches(":hover, :focus-within"))) drawAll = true;
   const totals = Object.entries(live ? fleet.totals : {});
   const hours = recent.hours("recent", totals, brokerNow());
   render(summaryTiles(fleet.totals, overview, hours, chooseState, goTo), at("summary"));
