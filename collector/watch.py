@@ -88,7 +88,7 @@ class Watch:
     twice as long, up to 5 minutes: when the driver hangs as a whole, each new worker is lost.
 
     `patience` (seconds) is how long `read` waits for readings, `timeout` how old a reading may
-    be to be shown.
+    be to be shown, `slow` what a GPU may take on the shared worker.
     """
 
     def __init__(
@@ -96,8 +96,10 @@ class Watch:
         driver: Driver,
         patience: float,
         timeout: float,
+        slow: float = SLOW_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._slow = slow
         self._driver = driver
         self._patience = patience
         self._timeout = timeout
@@ -118,7 +120,7 @@ class Watch:
         self._assign()
         self._start(begun.monotonic)
         give_up_at = begun.monotonic + self._patience
-        while not self._shared.idle.wait(SLOW_SECONDS) and self._clock() < give_up_at:
+        while not self._shared.idle.wait(self._slow) and self._clock() < give_up_at:
             self._replace_stuck(begun.monotonic)
         return self._picture(begun)
 
@@ -137,9 +139,9 @@ class Watch:
         """A slow GPU gets a worker of its own; a quick one goes back to the shared worker."""
         for key, seconds in list(self._took.items()):
             del self._took[key]
-            self._quick[key] = self._quick.get(key, 0) + 1 if seconds <= SLOW_SECONDS else 0
+            self._quick[key] = self._quick.get(key, 0) + 1 if seconds <= self._slow else 0
             worker = self._own.get(key)
-            if worker is None and seconds > SLOW_SECONDS:
+            if worker is None and seconds > self._slow:
                 self._own[key] = Worker(f"nvml-{key}", self._driver.trace)
             elif worker is not None and self._quick[key] >= QUICK_READINGS and worker.idle.is_set():
                 self._own.pop(key).end()
@@ -189,7 +191,7 @@ class Watch:
             slot = worker.slot
             if worker.idle.is_set() or slot is None or now < self._replace_at:
                 return
-            if now - worker.since < (SLOW_SECONDS if slot.latest else FIRST_SLOW_SECONDS):
+            if now - worker.since < (self._slow if slot.latest else FIRST_SLOW_SECONDS):
                 return
             self._own[slot.key] = worker
             self._quick[slot.key] = 0

@@ -16,6 +16,8 @@ from collector.watch import QUICK_READINGS, Watch
 
 PATIENCE = 0.4
 TIMEOUT = 1.2
+SLOW = 0.2
+"""More than in earnest: a busy machine must not make a quick GPU look slow."""
 DEADLINE = 20.0
 GPUS = [Gpu(uuid=f"GPU-{number}", utilization_percent=10 + number) for number in range(4)]
 HANG = Call("nvmlDeviceGetTemperature", hang=True, gpu=2)
@@ -24,7 +26,7 @@ HANG = Call("nvmlDeviceGetTemperature", hang=True, gpu=2)
 @pytest.fixture
 def watch(fake_nvml: FakeNvml) -> Iterator[Watch]:
     fake_nvml.write(Scenario(GPUS))
-    watch = Watch(Driver(), PATIENCE, TIMEOUT)
+    watch = Watch(Driver(), PATIENCE, TIMEOUT, SLOW)
     yield watch
     watch.close()
     fake_nvml.close()  # lets hung calls return
@@ -162,7 +164,7 @@ def test_a_slow_gpu_gets_a_worker_of_its_own_until_it_is_quick(
     fake_nvml: FakeNvml, watch: Watch
 ) -> None:
     watch.read(moment())
-    slow = Call("nvmlDeviceGetPowerUsage", delay_ms=80, gpu=1)
+    slow = Call("nvmlDeviceGetPowerUsage", delay_ms=300, gpu=1)
     fake_nvml.write(Scenario(GPUS, calls=[slow]))
     read_until(watch, lambda _: workers() == 2)
 
