@@ -2,13 +2,14 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import House, eventually
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
 pytestmark = pytest.mark.browser
 
@@ -48,6 +49,11 @@ def lit(page: Page) -> Locator:
     return shown(page).locator(".cell:not(.dim)")
 
 
+def all_are(kind: str, found: Locator) -> bool:
+    kinds: list[str] = found.evaluate_all("cells => cells.map((cell) => cell.className)")
+    return bool(kinds) and all(kind in names.split() for names in kinds)
+
+
 def query(page: Page) -> Locator:
     return page.locator("#search")
 
@@ -56,7 +62,7 @@ def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> 
     query(visit).fill("state:idle")
     expect(visit.locator("#found")).to_have_text(re.compile(r"^\d+ of 13 hosts$"))
     expect(lit(visit).first).to_have_class(re.compile("idle"))
-    assert lit(visit).count() == visit.locator(".cell.idle:not(.dim)").count() > 0
+    eventually(lambda: all_are("idle", lit(visit)), "only idle GPUs to be lit")
     query(visit).fill("-state:idle state:free")
     expect(lit(visit).first).to_have_class(re.compile("free"))
 
@@ -166,7 +172,7 @@ def test_the_finder_gives_what_the_api_gives(demo: House, visit: Page) -> None:
 
     eventually(as_the_api, "the page and the API to agree")
     assert lit(visit).count() < visit.locator(".cell.dim").count()
-    assert all("free" in (cell.get_attribute("class") or "") for cell in lit(visit).all())
+    assert all_are("free", lit(visit))
 
 
 def test_a_line_is_copied_or_selected(visit: Page) -> None:
@@ -295,3 +301,23 @@ def test_on_a_phone_all_of_it_is_there_without_sideways_scroll(
     below = "document.querySelector('#hosts').getBoundingClientRect().bottom"
     assert page.evaluate(f"document.querySelector('#users').getBoundingClientRect().top >= {below}")
     page.close()
+
+
+def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Page) -> None:
+    def connect(route: WebSocketRoute) -> None:
+        def forward(message: str | bytes) -> None:
+            body = json.loads(message)
+            if body["type"] == "patch":
+                body["patch"]["web"] = {"assets": "another"}
+            route.send(json.dumps(body))
+
+        route.connect_to_server().on_message(forward)
+
+    page.add_init_script("delete window.DecompressionStream")  # then frames are text
+    page.route_web_socket(re.compile("/ws$"), connect)
+    open_page(page, demo.url)
+    expect(page.locator("#banner")).to_contain_text("newer version of this page")
+    page.evaluate("window.before = true")
+    page.get_by_role("button", name="Reload").click()
+    expect(page.locator("#banner")).to_contain_text("newer version of this page")
+    assert page.evaluate("window.before") is None
