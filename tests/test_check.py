@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgpack import Timestamp
 from snapshots import make_gpus, make_processes, make_snapshot
 
+from wire import check
 from wire.check import MAX_TEXT, WireError, check_snapshot, is_host_name
 from wire.codec import pack, unpack
 from wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
@@ -159,6 +160,18 @@ def test_what_did_not_change_is_the_same_object_as_before() -> None:
     assert now["processes"] is before["processes"] and now["system"] is before["system"]
     changed = {key for key, column in now["gpus"].items() if column is not before["gpus"][key]}
     assert changed == {"utilization_percent"}
+
+
+def test_texts_that_repeat_are_kept_once_and_not_for_ever() -> None:
+    users = ["".join(("al", "ice")), "".join(("al", "ice"))]
+    columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}
+    one, other = check_snapshot(make_snapshot(processes=columns))["processes"]["user"]
+    assert one is other
+    for number in range(200):
+        commands = [f"{number} {row}" for row in range(512)]
+        table = {key: column * 512 for key, column in make_processes().items()}
+        check_snapshot(make_snapshot(processes=table | {"command": commands}))
+    assert len(check._kept) <= check._MAX_KEPT + 512
 
 
 def test_a_column_that_vanished_makes_the_table_a_new_one() -> None:

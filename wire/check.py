@@ -4,7 +4,6 @@ import math
 import re
 from itertools import chain, compress
 from operator import ne
-from sys import intern
 from typing import Any, cast
 
 from wire.document import (
@@ -55,6 +54,8 @@ _REPEATING = frozenset(
     ("name", "state", "memory_kind", "mig_profile", "user", "command", "type", "mount")
 )
 """Columns whose texts are the same on many rows and hosts: kept once."""
+_MAX_KEPT = 65_536
+_kept: dict[str, str] = {}
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 
 
@@ -197,13 +198,20 @@ def _table(value: object, what: str, previous: Table | None) -> Table:
         same = False
         _check_column(column, kinds.get(key), what, key)
         if key in _REPEATING and kinds.get(key) is Kind.TEXT:
-            table[key] = [value if value is None else intern(value) for value in column]
+            table[key] = _kept_once(column)
     if same and previous is not None:
         return previous
     for key in REQUIRED_COLUMNS[what] if rows > 0 else ():
         if None in table.get(key, (None,)):
             raise WireError("missing", f"{what}.{key} must have a value in every row")
     return table
+
+
+def _kept_once(texts: Column) -> Column:
+    """The same texts as one object each. Not sys.intern: some Pythons never let go of those."""
+    if len(_kept) > _MAX_KEPT:
+        _kept.clear()
+    return [text if text is None else _kept.setdefault(text, text) for text in texts]
 
 
 def _known_table(table: Table, what: str, previous: Table) -> Table | None:
