@@ -70,7 +70,7 @@ const recent = new Recent(async (path) => {
   plan();
 });
 const list = new HostList(at("hosts"), store, choice, recent, () => view, (open, opened) => choose({ open }, opened));
-const map = new FleetMap(at("map"), { store, view: () => view, mask: (name) => list.mask(name), goTo, plan });
+const map = new FleetMap(at("map"), { store, view: () => view, mask: (name) => list.mask(name), goTo, choose, plan });
 const panel = new UsersPanel(at("users"), chooseUser, (by) => choose({ by }), plan);
 
 /** @param {string} id */

@@ -3,13 +3,13 @@
 import { html, nothing, render } from "../vendor/lit-html.js";
 import { EMPTY, cardRows, hostCode, writeCodes } from "../cells.js";
 import { drawCell, readColours } from "../draw.js";
-import { many } from "../format.js";
+import { count, many } from "../format.js";
 import { cornerOf, layoutOf, placeAt } from "../layout.js";
 import { reading, usersOf } from "../reading.js";
 import { sentence } from "../summary.js";
 
 /** @import { Store } from "../store.js" */
-/** @import { MapLayout, Metric, View } from "../types.js" */
+/** @import { MapLayout, MapMode, Metric, View } from "../types.js" */
 
 /** @type {Record<Metric, [string, string]>} */
 const SCALES = {
@@ -18,6 +18,10 @@ const SCALES = {
   temp: ["30°", "85°"],
   power: ["0%", "100% of power limit"],
 };
+/** @type {[MapMode, string][]} */
+const MODES = [
+  ["auto", "fitting"], ["strips", "a strip per host"], ["blocks", "a block per host"], ["hosts", "a cell per host"], ["off", "off"],
+];
 /** No code of a cell: what was never drawn differs from whatever is to be. */
 const UNDRAWN = 254;
 /** Both sides of the card, borders too, as style.css has it. */
@@ -44,13 +48,15 @@ export class FleetMap {
    * @param {() => View} given.view
    * @param {(host: string) => boolean[] | null} given.mask the GPUs the filter wants; empty: all; null: none
    * @param {(host: string) => void} given.goTo
+   * @param {(change: { map: MapMode }) => void} given.choose
    * @param {() => void} given.plan asks for a paint
    */
-  constructor(section, { store, view, mask, goTo, plan }) {
+  constructor(section, { store, view, mask, goTo, choose, plan }) {
     this.section = section;
     this.store = store;
     this.view = view;
     this.mask = mask;
+    this.choose = choose;
     this.#legend.className = "legend";
     this.#canvas.role = "img";
     section.append(this.#legend, this.#canvas);
@@ -80,6 +86,7 @@ export class FleetMap {
    */
   update(dirty, all) {
     const moved = this.#arrange();
+    if (!this.section.hidden) this.#describe();
     if (this.#layout === null) return;
     this.#colours ??= readColours(this.section);
     const context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
@@ -94,7 +101,6 @@ export class FleetMap {
       const place = this.#places.get(name);
       if (place !== undefined) this.#paint(context, this.#layout, name, place, metric);
     }
-    this.#describe(metric);
   }
 
   /** Makes the canvas and the order fit the fleet and the window; whether that changed anything. */
@@ -108,7 +114,9 @@ export class FleetMap {
     this.#key = key;
     this.#names = names;
     this.#layout = layoutOf(names.length, mostCards, inner, map);
-    this.section.hidden = this.#layout === null;
+    // Who has turned it off can turn it on again.
+    this.section.hidden = names.length === 0 || (this.#layout === null && map !== "off");
+    this.#canvas.hidden = this.#layout === null;
     if (this.#layout === null) return true;
     this.#places = new Map(names.map((name, place) => [name, place]));
     this.#drawn = new Uint8Array(names.length * this.#layout.slots);
@@ -142,15 +150,20 @@ export class FleetMap {
     }
   }
 
-  /** @param {Metric} metric */
-  #describe(metric) {
+  /** What the map says in words, and what its colours mean. */
+  #describe() {
     const { gpus, heldIdle, lost, stale } = this.store.overview();
     const free = this.store.fleet?.totals.gpus_free ?? 0;
-    const parts = [`${free} free`, `${heldIdle} held idle`, `${lost} lost`];
-    const label = `Fleet map: ${many(gpus, "GPU")} on ${many(this.#names.length, "host")}, ${parts.join(", ")},`
-      + ` ${many(stale, "host")} stale; the list below has them all`;
+    const label = `Fleet map: ${many(gpus, "GPU")} on ${many(this.#names.length, "host")}, ${count(free)} free, `
+      + `${count(heldIdle)} held idle, ${count(lost)} lost, ${many(stale, "host")} stale; all are in the list below`;
     if (this.#canvas.ariaLabel !== label) this.#canvas.ariaLabel = label;
-    render(legend(metric, this.#layout?.mode === "hosts"), this.#legend);
+    const { metric, map } = this.view();
+    render(html`<h2>Fleet map</h2>${this.#layout === null ? nothing : legend(metric)}
+      <label>Map <select @change=${(/** @type {Event} */ event) => {
+        const { value } = /** @type {HTMLSelectElement} */ (event.target);
+        this.choose({ map: /** @type {MapMode} */ (value) });
+      }}>${MODES.map(([mode, words]) => html`<option value=${mode} .selected=${mode === map}>${words}</option>`)}</select></label>`,
+    this.#legend);
   }
 
   /** @param {MouseEvent} event */
@@ -174,16 +187,12 @@ export class FleetMap {
   }
 }
 
-/**
- * @param {Metric} metric
- * @param {boolean} hosts whether a cell is a host
- */
-function legend(metric, hosts) {
+/** @param {Metric} metric */
+function legend(metric) {
   const [least, most] = SCALES[metric];
   const swatch = (/** @type {string} */ kind, words = kind) => html`<span><i class="cell ${kind}"></i> ${words}</span>`;
-  return html`<h2>Fleet map</h2>
+  return html`
     <span>${least} <i class="ramp">${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="cell step${step}"></i>`)}</i> ${most}</span>
     ${swatch("free")} ${swatch("idle", "held idle")}
-    <span><b class="red">✕</b> lost</span> <span><b>▲</b> hot</span> ${swatch("old", "stale")}
-    ${hosts ? html`<span>one cell per host</span>` : nothing}`;
+    <span><b class="red">✕</b> lost</span> <span><b>▲</b> hot</span> ${swatch("old", "stale")}`;
 }
