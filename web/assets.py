@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bundle import BundleError, bundle
-from .comments import without_comments
+from .comments import without_comments, without_indents
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ class Assets:
             named = b"a/" + self.hash.encode() + b"/"
             bodies["index.html"] = bodies["index.html"].replace(_PLACEHOLDER, named)
         plain = {name: _plain(name, body) for name, body in bodies.items()}
-        self._files = {name: _asset(name, body) for name, body in _bundled(plain).items()}
+        short = {name: _shorter(name, body) for name, body in _bundled(plain).items()}
+        self._files = {name: _asset(name, body) for name, body in short.items()}
         return True
 
     def bytes_sent(self) -> int:
@@ -112,6 +113,10 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _plain(name: str, body: bytes) -> bytes:
     return body if name.startswith("vendor/") else without_comments(Path(name).suffix, body)
+
+
+def _shorter(name: str, body: bytes) -> bytes:
+    return body if name.startswith("vendor/") else without_indents(Path(name).suffix, body)
 
 
 def _bundled(files: dict[str, bytes]) -> dict[str, bytes]:

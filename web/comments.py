@@ -1,4 +1,4 @@
-"""Scripts and styles without comments and empty lines, which no browser needs."""
+"""Scripts and styles without comments, indents and empty lines, which no browser needs."""
 
 import re
 
@@ -10,11 +10,11 @@ _WHOLE_LINES = {
     ".css": re.compile(rb"^[ \t]*" + _COMMENT + rb"[ \t]*$", re.DOTALL | re.MULTILINE),
     ".js": re.compile(rb"^[ \t]*(?://[^\n]*|" + _COMMENT + rb"[ \t]*)$", re.DOTALL | re.MULTILINE),
 }
-_EMPTY_LINES = re.compile(rb"^[ \t]*\n", re.MULTILINE)
+_BLANKS = re.compile(rb"^[ \t]*\n|^[ \t]+", re.MULTILINE)
 
 
 def without_comments(suffix: str, body: bytes) -> bytes:
-    """`body` without whole lines of comment, types of expressions and empty lines.
+    """`body` without whole lines of comment and types of expressions.
 
     As it is where `suffix` is of no script or style. It does not read the language: a line of a
     template literal that starts like a comment would go too. A test compares every script of the
@@ -24,6 +24,9 @@ def without_comments(suffix: str, body: bytes) -> bytes:
     if pattern is None:
         return body
     body = pattern.sub(b"", body)
-    if suffix == ".js":
-        body = _CASTS.sub(b"", body)
-    return _EMPTY_LINES.sub(b"", body)
+    return _CASTS.sub(b"", body) if suffix == ".js" else body
+
+
+def without_indents(suffix: str, body: bytes) -> bytes:
+    """`body` without indents and empty lines, in templates too: to HTML they are one blank."""
+    return _BLANKS.sub(b"", body) if suffix in _WHOLE_LINES else body
