@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import House, eventually
 from playwright.sync_api import Page, expect
 
@@ -157,3 +158,18 @@ def test_the_map_fits_a_phone(fleet: Page) -> None:
     canvas = fleet.locator("#map canvas")
     eventually(lambda: canvas.evaluate("one => one.width === one.clientWidth"), "the map to fit")
     assert fleet.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_memory_that_no_process_holds_has_a_line_of_its_own(
+    house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.write(
+        Scenario(gpus=[Gpu(memory_used_mib=30_720, processes=[Process("self", memory_mib=10_240)])])
+    )
+    house.start("up", name="node1")
+    house.host("node1")
+    page.goto(house.url)
+    line = page.locator("table.gpus tbody tr").nth(1)
+    expect(line).to_contain_text("no visible process")
+    expect(line.locator("td.n")).to_have_text("20.0")
+    expect(line).to_contain_text("fuser -v /dev/nvidia*")

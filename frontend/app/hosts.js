@@ -192,14 +192,15 @@ export class HostList {
   #order(clock) {
     this.#orderedAt = clock;
     let place = /** @type {Element | null} */ (null);
+    const rows = this.#rows.size <= EAGER_FLEET ? 1 : CHUNK_ROWS;
     this.store.sorted(this.view().sort).forEach((name, number) => {
-      const chunk = this.#chunk(Math.floor(number / CHUNK_ROWS));
-      if (number % CHUNK_ROWS === 0) place = chunk.firstElementChild;
+      const chunk = this.#chunk(Math.floor(number / rows));
+      if (number % rows === 0) place = chunk.firstElementChild;
       const element = this.#rows.get(name)?.element ?? null;
       if (element === place) place = place?.nextElementSibling ?? null;
       else if (element !== null) chunk.insertBefore(element, place);
     });
-    const used = Math.ceil(this.#rows.size / CHUNK_ROWS);
+    const used = Math.ceil(this.#rows.size / rows);
     for (const chunk of this.#chunks.splice(used)) {
       for (const observer of this.#observers) observer.unobserve(chunk);
       this.#near.delete(chunk);

@@ -110,7 +110,7 @@ function paint() {
   retitle();
   at("simulated").hidden = !(fleet.simulated ?? false);
   const hosts = store.names().length;
-  at("size").textContent = hosts === 0 ? "" : `${many(hosts, "host")} · ${many(overview.gpus, "GPU")}`;
+  render(hosts === 0 ? nothing : `${many(hosts, "host")} · ${many(overview.gpus, "GPU")}`, at("size"));
   if (choice.update(view, live, at("answer").matches(":hover, :focus-within"))) drawAll = true;
   const totals = Object.entries(live ? fleet.totals : {});
   const hours = recent.hours("recent", totals, brokerNow());

@@ -50,7 +50,8 @@ export class Row {
    */
   draw(drawn, open) {
     this.element.classList.toggle("missing", drawn.state === "missing");
-    this.#spoken.textContent = sentence(drawn.summary, drawn.state);
+    const words = sentence(drawn.summary, drawn.state);
+    if (this.#spoken.textContent !== words) this.#spoken.textContent = words;
     if (this.element.open !== open) this.element.open = open;
     if (!this.drawn) this.element.style.removeProperty("min-height");
     this.drawn = true;
