@@ -42,7 +42,7 @@ export function cardRows(gpus) {
  * @param {Uint8Array} codes
  */
 export function writeCodes(gpus, state, metric, mask, codes) {
-  codes.fill(state === "missing" ? MISSING : EMPTY);
+  codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
   const rows = gpus.index.length;
   const [value, whole] = /** @type {number[][]} */ (COLUMNS[metric].map((column) => gpus[column]));

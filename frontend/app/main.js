@@ -156,7 +156,8 @@ function paintFinder(live) {
 
 /** The title says what came while nobody looked, where no notification can. */
 function retitle() {
-  document.title = `${watch.told && "✓ free · "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
+  const title = `${watch.told && "✓ free · "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
+  if (document.title !== title) document.title = title; // Even the same one costs half a millisecond.
 }
 
 function about() {

@@ -46,6 +46,7 @@ test("what a filter leaves out is dim", () => {
 
   assert.deepEqual(kinds(table, { mask: [true, false] }), ["free", "free dim"]);
   assert.deepEqual(kinds(table, { mask: null }), ["free dim", "free dim"]);
+  assert.deepEqual(kinds(undefined, { mask: null, state: "missing", slots: 1 }), ["missing dim"]);
 });
 
 test("a GPU in slices is one cell and shows their use", () => {
