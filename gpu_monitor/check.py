@@ -50,9 +50,9 @@ def _check_names(config: Config, addresses: dict[str, list[str]]) -> Iterator[Fi
         if not addresses[name]:
             yield Finding(False, f"hosts: {name} has no address here; {remedy}")
     known = sum(bool(addresses[name]) for name in config.hosts)
-    if config.hosts:
+    if known:
         yield Finding(True, f"hosts: {known} of {len(config.hosts)} have an address")
-    else:
+    if not config.hosts:
         yield Finding(True, "hosts: none named, so only this machine may report")
     if not addresses[config.broker]:
         yield Finding(False, f"broker: {config.broker} has no address here; {remedy}")
