@@ -74,6 +74,11 @@ def test_a_name_without_an_address_fails_with_a_remedy(house: House) -> None:
     assert "hosts: 1 of 2 have an address" in lines
 
 
+def test_no_host_with_an_address_is_nothing_to_call_ok(house: House) -> None:
+    _, lines = report(house, hosts=[ABSENT])
+    assert not [line for line in lines if line.startswith("ok") and "have an address" in line]
+
+
 def test_a_broker_elsewhere_that_does_not_answer_fails(house: House) -> None:
     code, lines = report(house, broker="192.0.2.1")
     assert code == 1
