@@ -14,8 +14,8 @@ from collector.driver import Driver
 from collector.readings import GpuReading, Picture
 from collector.watch import QUICK_READINGS, Watch
 
-PATIENCE = 0.4
-TIMEOUT = 1.2
+PATIENCE = 1.0
+TIMEOUT = 2.4
 SLOW = 0.2
 """More than in earnest: a busy machine must not make a quick GPU look slow."""
 DEADLINE = 20.0
