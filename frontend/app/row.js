@@ -11,8 +11,8 @@ export class Row {
   #summary = document.createElement("summary");
   /** The row in one sentence, for those who hear it; the cells would be a hundred words. */
   #spoken = document.createElement("span");
-  #closed = document.createElement("div");
-  #detail = document.createElement("div");
+  /** Made when the row first comes near; of a thousand hosts most never do. */
+  #content = /** @type {{ closed: HTMLElement, detail: HTMLElement } | null} */ (null);
   drawn = false;
   /** Whether there was news since it was drawn. */
   old = false;
@@ -28,13 +28,10 @@ export class Row {
     this.name = name;
     this.element.className = "host";
     this.element.dataset.name = name;
-    this.#detail.className = "detail";
     this.#spoken.className = "spoken";
     this.#spoken.textContent = name;
-    this.#closed.className = "closed";
-    this.#closed.ariaHidden = "true";
-    this.#summary.append(this.#spoken, this.#closed);
-    this.element.append(this.#summary, this.#detail);
+    this.#summary.append(this.#spoken);
+    this.element.append(this.#summary);
     // Whether a row is open is the view's to say: the browser would be ahead of it by a frame.
     this.#summary.addEventListener("click", (event) => {
       event.preventDefault();
@@ -53,13 +50,24 @@ export class Row {
     const words = sentence(drawn.summary, drawn.state);
     if (this.#spoken.textContent !== words) this.#spoken.textContent = words;
     if (this.element.open !== open) this.element.open = open;
+    const { closed, detail } = (this.#content ??= this.#fill());
     if (!this.drawn) this.element.style.removeProperty("min-height");
     this.drawn = true;
     this.old = false;
     if (drawn.lines !== this.#lines) this.element.style.setProperty("--lines", String(drawn.lines));
     this.#lines = drawn.lines;
-    render(closedRow(drawn), this.#closed);
-    render(open ? openRow(drawn) : nothing, this.#detail);
+    render(closedRow(drawn), closed);
+    render(open ? openRow(drawn) : nothing, detail);
+  }
+
+  #fill() {
+    const [closed, detail] = [document.createElement("div"), document.createElement("div")];
+    closed.className = "closed";
+    closed.ariaHidden = "true";
+    detail.className = "detail";
+    this.#summary.append(closed);
+    this.element.append(detail);
+    return { closed, detail };
   }
 
   /** Takes the content out and keeps the height, so that nothing on the screen moves. */
@@ -68,8 +76,9 @@ export class Row {
     this.#spoken.textContent = this.name;
     const height = this.element.open ? this.element.getBoundingClientRect().height : 0;
     if (height > 0) this.element.style.setProperty("min-height", `${height}px`);
-    render(nothing, this.#closed);
-    render(nothing, this.#detail);
+    this.#content?.closed.remove();
+    this.#content?.detail.remove();
+    this.#content = null;
   }
 
   /** Whether it is shown now and was not before, or the other way round. @param {boolean[] | null} mask */
