@@ -182,7 +182,8 @@ def words_for(error: OSError | zmq.ZMQError, role: Role) -> str:
     where = " or ".join(f"{listen.address}:{listen.port}" for listen in blamed)
     port_key = " or ".join(listen.port_key for listen in blamed)
     bind_key = " or ".join(listen.bind_key for listen in blamed)
-    remedy = _CANNOT_BIND.get(error.errno or 0)
+    # asyncio from 3.13 on leaves the number out where no address was this machine's (bpo-30945).
+    remedy = _CANNOT_BIND.get(error.errno or errno.EADDRNOTAVAIL)
     if remedy is None:
         return f"{role.name}: cannot listen on {where}: {error}; see {port_key} in config.yml"
     return f"{role.name}: {where} {remedy.format(port_key=port_key, bind_key=bind_key)}"
