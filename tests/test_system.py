@@ -10,6 +10,7 @@ from collector import system
 from wire.check import WireError, _scalars, _table
 from wire.document import SYSTEM_FIELDS
 
+STAT = b"cpu  100 5 20 800 40 3 2 10 50 5\ncpu0 1 2 3\n"
 MOUNTS = [
     ("/dev/nvme0n1p2", "/", "ext4"),
     ("/dev/nvme0n1p1", "/boot", "ext4"),
@@ -70,6 +71,16 @@ def test_the_share_of_the_processors_is_a_percentage() -> None:
 
     assert "cpu_percent" not in first
     assert 0 <= second["cpu_percent"] <= 100
+
+
+def test_waiting_for_a_disk_is_not_busy() -> None:
+    assert system.processor_ticks(STAT) == (140, 980)
+
+
+def test_use_is_the_share_of_busy_ticks() -> None:
+    assert system.processor_use((100, 1000), (150, 1200)) == {"cpu_percent": 25}
+    assert system.processor_use((100, 1000), (100, 1000)) == {}
+    assert system.processor_use((100, 1000), (90, 1200)) == {}
 
 
 def test_only_the_named_interfaces_count() -> None:
