@@ -78,7 +78,7 @@ def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
     except CannotBind as error:
         print(error, file=sys.stderr)
         return CANNOT_BIND
-    except Exception:
+    except Exception:  # whatever ends a role is told in the log and by the exit code
         logging.getLogger(__name__).exception("%s has failed", asked.command)
         return FAILED
     return OK

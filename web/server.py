@@ -103,7 +103,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return respond(request, {"error": text, "hint": hint}, error.status, allow)
     except ConnectionError:
         raise  # the client has gone: nobody to tell
-    except Exception:
+    except Exception:  # a bug of ours: the client is told, the log says where
         LOG.exception("%s could not be answered", request.path)
         told = {"error": "this server failed", "hint": "its log says more"}
         return respond(request, told, 500)
