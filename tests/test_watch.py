@@ -30,6 +30,7 @@ def watch(fake_nvml: FakeNvml) -> Iterator[Watch]:
     yield watch
     watch.close()
     fake_nvml.close()  # lets hung calls return
+    join_workers()  # or one that returns late opens NVML within the next test
 
 
 def read_until(watch: Watch, fulfilled: Callable[[Picture], bool]) -> Picture:
@@ -39,6 +40,12 @@ def read_until(watch: Watch, fulfilled: Callable[[Picture], bool]) -> Picture:
         assert time.monotonic() < give_up_at, f"never seen; last was {picture}"
         time.sleep(0.05)
     return picture
+
+
+def join_workers() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("nvml"):
+            thread.join(DEADLINE)
 
 
 def states(picture: Picture) -> list[str]:
@@ -209,8 +216,6 @@ def test_a_closed_watch_leaves_no_thread_and_no_open_library(
 
     watch.close()
 
-    for thread in threading.enumerate():
-        if thread.name.startswith("nvml"):
-            thread.join(DEADLINE)
+    join_workers()
     assert workers() == 0
     assert fake_nvml.calls("nvmlShutdown") == 1
