@@ -18,66 +18,92 @@ class GpuHistory:
     its row keeps its past, a new one begins without any.
     """
 
-    __slots__ = ("_column", "_minute", "_rings", "_uuids")
+    __slots__ = ("_column", "_minute", "_peaks", "_rings", "_uuids")
 
     def __init__(self) -> None:
         self._minute = 0
         self._uuids: Column = []
-        self._rings: list[bytearray] = []
         self._column: Column = []
+        self._peaks: Column = []
+        """The maxima of the minute that runs; None without a reading."""
+        self._rings = bytearray()
+        """The minutes before it, one row of all GPUs after the other."""
 
     def add(self, gpus: Table, now: float) -> None:
         """Takes in what was heard at `now`; the same column in the same minute costs nothing."""
         minute = int(now) // MINUTE_SECONDS
         column = gpus.get("utilization_percent", [])
         uuids = gpus.get("uuid", [])
-        if column is self._column and minute == self._minute and uuids is self._uuids:
+        if minute == self._minute and uuids is self._uuids:
+            if column is not self._column:
+                self._look(column)
             return
-        if uuids is not self._uuids:
-            self._arrange(uuids)
         if minute != self._minute:
             self._turn(minute)
-        self._column = column
-        place = minute % MINUTES
-        for ring, value in zip(self._rings, column, strict=False):
-            if value is not None and (ring[place] == _ABSENT or value > ring[place]):
-                ring[place] = min(value, _HIGHEST)
+        if uuids is not self._uuids:
+            self._arrange(uuids)
+        self._look(column)
 
     def answer(self, now: float) -> dict[str, Any]:
         """One list of 60 per GPU, oldest first, None where a minute holds no reading."""
         minute = int(now) // MINUTE_SECONDS
-        if self._rings and minute != self._minute:
+        if minute != self._minute:
             self._turn(minute)
-        rings = [
-            ring[(minute + 1) % MINUTES :] + ring[: (minute + 1) % MINUTES] for ring in self._rings
-        ]
+        self._keep()
+        rows, oldest = len(self._uuids), (minute + 1) % MINUTES
+        rings = [self._rings[row::rows] for row in range(rows)]
         return {
             "until": (minute + 1) * MINUTE_SECONDS,
             "minute_seconds": MINUTE_SECONDS,
             "uuid": self._uuids,
             "utilization_percent": [
-                [None if value == _ABSENT else value for value in ring] for ring in rings
+                [None if value == _ABSENT else value for value in ring[oldest:] + ring[:oldest]]
+                for ring in rings
             ],
         }
 
-    def _arrange(self, uuids: Column) -> None:
-        known = dict(zip(self._uuids, self._rings, strict=True))
-        known.pop(None, None)
-        self._rings = [
-            ring if (ring := known.pop(uuid, None)) is not None else _empty() for uuid in uuids
-        ]
-        self._uuids = uuids
+    def _look(self, column: Column) -> None:
+        self._column = column
+        if column:
+            self._peaks = list(map(_higher, self._peaks, column))
+
+    def _keep(self) -> None:
+        """The minute that runs, into its place in the rings."""
+        rows, place = len(self._uuids), self._minute % MINUTES
+        self._rings[place * rows : (place + 1) * rows] = bytes(
+            _ABSENT if peak is None else min(peak, _HIGHEST) for peak in self._peaks
+        )
 
     def _turn(self, minute: int) -> None:
         """Minutes that passed unheard are gaps; a clock that went back begins anew."""
-        passed = minute - self._minute
-        if not 0 < passed < MINUTES:
-            self._rings = [_empty() for _ in self._rings]
+        rows, passed = len(self._uuids), minute - self._minute
+        if 0 < passed < MINUTES:
+            self._keep()
+            gap = bytes([_ABSENT]) * rows
+            for unheard in range(self._minute + 1, minute + 1):
+                place = unheard % MINUTES
+                self._rings[place * rows : (place + 1) * rows] = gap
         else:
-            for ring in self._rings:
-                for unheard in range(self._minute + 1, minute + 1):
-                    ring[unheard % MINUTES] = _ABSENT
+            self._rings = bytearray([_ABSENT]) * (MINUTES * rows)
         self._minute = minute
+        self._peaks = [None] * rows
+
+    def _arrange(self, uuids: Column) -> None:
+        rows = len(self._uuids)
+        past = {uuid: row for row, uuid in enumerate(self._uuids) if uuid is not None}
+        places = [past.pop(uuid, None) for uuid in uuids]
+        self._peaks = [None if row is None else self._peaks[row] for row in places]
+        rings = bytearray([_ABSENT]) * (MINUTES * len(uuids))
+        for place, row in enumerate(places):
+            if row is not None:
+                rings[place :: len(uuids)] = self._rings[row::rows]
+        self._rings, self._uuids = rings, uuids
+
+
+def _higher(one: int | None, other: int | None) -> int | None:
+    if one is None or (other is not None and other > one):
+        return other
+    return one
 
 
 class TotalsHistory:
@@ -113,7 +139,3 @@ class TotalsHistory:
             "minute_seconds": MINUTE_SECONDS,
         }
         return answer | {key: [known.get(key) for known in minutes] for key in self.KEYS}
-
-
-def _empty() -> bytearray:
-    return bytearray([_ABSENT]) * MINUTES
