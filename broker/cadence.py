@@ -1,5 +1,6 @@
 """Which changes of a host travel now and which wait; pure."""
 
+from collections.abc import Iterable, Mapping
 from itertools import compress
 from operator import is_not
 from typing import Any
@@ -68,12 +69,7 @@ def advance(
     if "system" not in shown:  # its first time: also what is empty has to be there
         for key in ("system", "collector", *TABLES):
             shown[key], patch[key] = {}, {}
-    for key, value in own.items():
-        if type(value) is dict:
-            if changed := _scalars(shown[key], value, True):
-                patch[key] = changed
-        elif key not in shown or not same(shown[key], value):
-            shown[key] = patch[key] = value
+    _tell_own(shown, own, patch)
     if changed := _scalars(shown["system"], snapshot["system"], slow):
         patch["system"] = changed
     for key in TABLES:
@@ -84,6 +80,43 @@ def advance(
     if len(snapshot) != _SNAPSHOT_MEMBERS or len(shown) != _HOST_MEMBERS:
         _unknown(shown, snapshot, patch)
     return patch
+
+
+def follow(
+    shown: dict[str, Any],
+    snapshot: Snapshot,
+    use: Column,
+    own: dict[str, Any],
+    moved: Mapping[str, Iterable[str]],
+) -> dict[str, Any]:
+    """As `advance` where nothing but these members has moved and all of them are due: the usual
+    case. `moved` names them by their part of the snapshot; all are in `shown` already."""
+    patch: dict[str, Any] = {}
+    if own:
+        _tell_own(shown, own, patch)
+    for part, keys in moved.items():
+        before = shown[part]
+        latest: dict[str, Any] = snapshot[part]  # type: ignore[literal-required] # parts are members of Snapshot
+        changed = {}
+        for key in keys:
+            value = latest[key]
+            if before[key] != value:
+                before[key] = changed[key] = value
+        if changed:
+            patch[part] = changed
+    gpus = shown["gpus"]
+    if gpus and gpus["use"] != use:
+        gpus["use"] = patch.setdefault("gpus", {})["use"] = use
+    return patch
+
+
+def _tell_own(shown: dict[str, Any], own: dict[str, Any], patch: dict[str, Any]) -> None:
+    for key, value in own.items():
+        if type(value) is dict:
+            if changed := _scalars(shown[key], value, True):
+                patch[key] = changed
+        elif key not in shown or not same(shown[key], value):
+            shown[key] = patch[key] = value
 
 
 def _scalars(shown: Scalars, latest: Scalars, everything: bool) -> Scalars:

@@ -1,17 +1,20 @@
 """The latest state of every host; pure: the clocks are handed in."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
 
 from broker.freshness import FRESH, Link, Verdict
 from broker.history import GpuHistory
 from wire.document import Snapshot
-from wire.template import Template
+from wire.template import Moves, Reading, Template
 
 MAX_HOSTS = 20_000
 """With an empty list of hosts any local process may invent names; this is where it ends."""
 _MAX_RIVALS = 4
 _UNSHOWN_SECONDS = 60.0
+
+Moved: TypeAlias = dict[str, Sequence[str]]
+"""Members by their part of the snapshot (system, collector or a table); one may stand twice."""
 
 LIVE: Final = "live"
 STALE: Final = "stale"
@@ -38,9 +41,10 @@ class Run:
     def confirmed(self) -> bool:
         return self.fresh_at > float("-inf")
 
-    def judge(self, snapshot: Snapshot, received: float, limit: float) -> Verdict:
+    def judge(self, sequence: int, sampled: float, received: float, limit: float) -> Verdict:
+        """What a sample is worth that was taken at `sampled`, by the host's boot clock."""
         link = self.link
-        verdict = link.judge(received, snapshot["sampled_boottime"], snapshot["sequence"], limit)
+        verdict = link.judge(received, sampled, sequence, limit)
         if verdict is FRESH:
             self.fresh_at = received
             self.sampled_at = received - link.age
@@ -52,8 +56,11 @@ class Record:
 
     `snapshot` is the last one that was fresh when it came, at `heard_at` (unix seconds by the
     broker's clock); None until then. `state` is None while a host that nobody configured has
-    not been confirmed: it is not shown. `template` reads messages that repeat
-    the last one of this run; the intake keeps it here.
+    not been confirmed: it is not shown.
+
+    `template` reads messages that repeat the last one shown; those change `snapshot` in place,
+    column by column. `moved` holds which members may differ since the publisher last looked,
+    None where anything may.
     """
 
     __slots__ = (
@@ -61,6 +68,7 @@ class Record:
         "configured",
         "heard_at",
         "history",
+        "moved",
         "name",
         "rivals",
         "run",
@@ -75,11 +83,30 @@ class Record:
         self.state: str | None = MISSING if configured else None
         self.snapshot: Snapshot | None = None
         self.template: Template | None = None
+        self.moved: Moved | None = None
         self.heard_at = 0.0
         self.history = GpuHistory()
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}
         self.changed = False
+
+    def take(self, reading: Reading) -> None:
+        """What moved, into the snapshot that is shown; slow members only with `catch_up`."""
+        template, snapshot = self.template, self.snapshot
+        assert template is not None and snapshot is not None
+        self._note(template.take(reading, snapshot))
+
+    def catch_up(self) -> None:
+        """Brings the slow members of `snapshot` to the last message that was taken in."""
+        if self.template is not None and self.snapshot is not None:
+            self._note(self.template.catch_up(self.snapshot))
+
+    def _note(self, moves: Moves) -> None:
+        moved = self.moved
+        for part, keys in moves:
+            if moved is not None:
+                before = moved.get(part)
+                moved[part] = keys if before is None else [*before, *keys]
 
     def is_of_run(self, snapshot: Snapshot) -> bool:
         """Whether it comes from the run that is shown, or is the first to be."""
@@ -141,14 +168,33 @@ class Fleet:
             run = record.run = Run(snapshot, received, peer)
         if not record.is_of_run(snapshot):
             return self._hear_rival(record, run, snapshot, received, now, peer)
-        verdict = run.judge(snapshot, received, self._timeout)
+        sequence, sampled = snapshot["sequence"], snapshot["sampled_boottime"]
+        verdict = run.judge(sequence, sampled, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
+        self._replace(record, snapshot, now)
+        return None
+
+    def hear_moved(
+        self, record: Record, reading: Reading, received: float, now: float
+    ) -> str | None:
+        """As `hear`, for what the template of `record` has read."""
+        run, snapshot = record.run, record.snapshot
+        assert run is not None and snapshot is not None
+        sequence, sampled = reading.sequence, reading.sampled_boottime
+        verdict = run.judge(sequence, sampled, received, self._timeout)
+        if verdict is not FRESH:
+            return _refusal(verdict)
+        record.take(reading)
         self._show(record, snapshot, now)
         return None
 
-    def _show(self, record: Record, snapshot: Snapshot, now: float) -> None:
+    def _replace(self, record: Record, snapshot: Snapshot, now: float) -> None:
         record.snapshot = snapshot
+        record.template = record.moved = None
+        self._show(record, snapshot, now)
+
+    def _show(self, record: Record, snapshot: Snapshot, now: float) -> None:
         record.heard_at = now
         record.history.add(snapshot["gpus"], now)
         if record.state is not LIVE and record.state is not CONFLICT:
@@ -172,7 +218,8 @@ class Fleet:
         it then stays the one that is shown until it falls silent.
         """
         rival = self._rival(record, snapshot, received, peer)
-        verdict = rival.judge(snapshot, received, self._timeout)
+        sequence, sampled = snapshot["sequence"], snapshot["sampled_boottime"]
+        verdict = rival.judge(sequence, sampled, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
         if run.sampled_at > rival.first_at and received - run.fresh_at <= self._timeout:
@@ -181,7 +228,7 @@ class Fleet:
             return "conflict"
         record.run = rival
         del record.rivals[(rival.boot_id, rival.run_id)]
-        self._show(record, snapshot, now)
+        self._replace(record, snapshot, now)
         return None
 
     def _rival(self, record: Record, snapshot: Snapshot, received: float, peer: str) -> Run:

@@ -60,25 +60,26 @@ class Hearing:
         self.refusals.add("unknown host", peer, why, now)
         return False
 
-    def hear(self, data: bytes, peer: str, received: float) -> None:
-        """Takes in a message of an admitted peer; `received` is the boot clock at its arrival."""
+    def hear(self, data: bytes, name: str, peer: str, received: float) -> None:
+        """Takes in a message of an admitted peer; `received` is the boot clock at its arrival.
+
+        `name` is what `name_in` found in it.
+        """
         try:
-            reason = self._hear(data, peer, received)
+            reason = self._hear(data, name, peer, received)
             detail = "a sample that is not shown"
         except WireError as error:
             reason, detail = error.reason, str(error)
         if reason is not None:
             self.refusals.add(reason, peer or INSIDE, detail, received)
 
-    def _hear(self, data: bytes, peer: str, received: float) -> str | None:
-        sent = name_in(data)
+    def _hear(self, data: bytes, sent: str, peer: str, received: float) -> str | None:
         record = self._fleet.records.get(self._name(peer, sent)) if sent else None
-        if record is None or record.template is None:
-            return self._hear_in_full(data, peer, received)
-        snapshot = record.template.read(data)
-        if snapshot is None:
-            return self._hear_in_full(data, peer, received)
-        return self._fleet.hear(record.name, snapshot, received, time.time(), peer or INSIDE)
+        if record is not None and record.template is not None:
+            reading = record.template.read(data)
+            if reading is not None:
+                return self._fleet.hear_moved(record, reading, received, time.time())
+        return self._hear_in_full(data, peer, received)
 
     def _hear_in_full(self, data: bytes, peer: str, received: float) -> str | None:
         message = unpack(data)
@@ -90,8 +91,8 @@ class Hearing:
         snapshot = check_snapshot(message, fleet.previous(name))
         refusal = fleet.hear(name, snapshot, received, time.time(), peer or INSIDE)
         record = fleet.records.get(name)
-        if record is not None and record.is_of_run(snapshot):
-            record.template = make_template(data, message, snapshot)
+        if record is not None and record.snapshot is snapshot:
+            record.template = make_template(data, message)
         return refusal
 
     def _name(self, peer: str, sent: str) -> str:

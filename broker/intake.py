@@ -17,7 +17,7 @@ _RECEIVED_PER_TURN = 256
 _HEARD_PER_TURN = 64
 """Then the event loop has its turn: a backlog must not hold up the tick."""
 _MAX_WAITING = 16_384
-_PAUSE_SECONDS = 0.002
+_PAUSE_SECONDS = 0.004
 """After a look that found something, until the next: waking for each message would cost as much
 as the message."""
 
@@ -124,13 +124,13 @@ class Intake:
             if name:
                 self._waiting[peer, name] = (data, received)
             else:
-                self._hearing.hear(data, peer, received)
+                self._hearing.hear(data, "", peer, received)
 
     def _hear(self) -> bool:
         """Hears those who wait longest; whether none is left."""
         waiting = self._waiting
         for _ in range(min(_HEARD_PER_TURN, len(waiting))):
-            key = next(iter(waiting))
+            key = peer, name = next(iter(waiting))
             data, received = waiting.pop(key)
-            self._hearing.hear(data, key[0], received)
+            self._hearing.hear(data, name, peer, received)
         return not waiting

@@ -1,10 +1,11 @@
 """The published document: what all patches so far add up to."""
 
 import zlib
+from operator import is_
 from typing import Any, cast
 
-from broker.cadence import Turns, advance, bookkeeping
-from broker.fleet import LIVE, Fleet, Record
+from broker.cadence import Turns, advance, bookkeeping, follow
+from broker.fleet import LIVE, Fleet, Moved, Record
 from broker.history import TotalsHistory
 from broker.settings import BrokerSettings
 from broker.totals import Count, Totals, count
@@ -19,14 +20,27 @@ HEARTBEAT_SECONDS = 1.0
 class _Shown:
     """One host as published, and what was worked out for it and holds until it changes."""
 
-    __slots__ = ("count", "host", "seats", "snapshot", "state", "turns", "use", "use_changes_at")
+    __slots__ = (
+        "behind",
+        "count",
+        "host",
+        "seated",
+        "seats",
+        "state",
+        "turns",
+        "use",
+        "use_changes_at",
+    )
 
     def __init__(self, name: str) -> None:
         self.host: dict[str, Any] = {}
+        self.behind = False
+        """Whether slow values that have changed wait for their turn, nobody knows which."""
         self.state = ""
         self.turns = Turns(zlib.crc32(name.encode()) / 2**32)
-        self.snapshot: Snapshot | None = None
         self.seats: Seats | None = None
+        self.seated: tuple[Column | None, ...] = ()
+        """The columns that `seats` was worked out from."""
         self.use: Column = []
         self.use_changes_at = NEVER
         self.count: Count | None = None
@@ -143,40 +157,57 @@ class Published:
         if snapshot is None:
             shown.host["state"] = state
             return {"state": state}
-        self._count(shown, name, snapshot, state == LIVE)
         slow, book = shown.turns.due(received)
         exact = turned or state != LIVE
-        own: dict[str, Any] = {"state": state, "problems": _problems(record, snapshot)}
+        if slow or exact:
+            record.catch_up()
+        moved, record.moved = record.moved, {}
+        if exact or (slow and shown.behind):
+            moved = None
+        self._count(shown, name, snapshot, state == LIVE, moved)
+        own: dict[str, Any] = {}
         if book or exact:
             age = record.run.link.age if record.run is not None else 0.0
-            own.update(bookkeeping(snapshot, record.heard_at, age))
+            own = bookkeeping(snapshot, record.heard_at, age)
+        if moved is not None:
+            moved.pop("collector", None)  # it is part of the bookkeeping
+            return follow(shown.host, snapshot, shown.use, own, moved)
+        own.update(state=state, problems=_problems(record, snapshot))
+        shown.behind = not (slow or exact)
         return advance(shown.host, snapshot, shown.use, own, slow or exact)
 
-    def _count(self, shown: _Shown, name: str, snapshot: Snapshot, live: bool) -> None:
+    def _count(
+        self, shown: _Shown, name: str, snapshot: Snapshot, live: bool, moved: Moved | None
+    ) -> None:
         """Works out use and what the host counts, again only where what they rest on changed."""
         if not live:
             self._totals.replace(name, shown.count, None)
-            shown.count = shown.snapshot = None
+            shown.count = None
             shown.use = [None] * len(snapshot["gpus"].get("state", ()))
             return
-        gpus, processes, before = snapshot["gpus"], snapshot["processes"], shown.snapshot
-        shown.snapshot = snapshot
-        late = snapshot["sampled_at"] >= shown.use_changes_at
-        seated = shown.seats
-        if before is None or seated is None or _seating_changed(before, snapshot):
-            seated = shown.seats = seats(gpus, processes)
-            late = True
-        elif not late and before["gpus"] is gpus and before["processes"] is processes:
+        gpus, processes = snapshot["gpus"], snapshot["processes"]
+        late = moved is None or snapshot["sampled_at"] >= shown.use_changes_at
+        if moved is None:
+            self._seat(shown, gpus, processes)
+        elif not late and "gpus" not in moved and "processes" not in moved:
             return
-        else:
-            late = late or _using_changed(before["gpus"], gpus, seated)
-        if late:
+        seated = shown.seats
+        assert seated is not None
+        if late or _using_moved(moved or {}, seated):
             shown.use, shown.use_changes_at = use_of(
                 gpus, seated, snapshot["sampled_at"], self._limits
             )
-        counted = count(gpus, processes, shown.use, seated)
+        numbers_only = moved is not None and "processes" not in moved
+        counted = count(gpus, processes, shown.use, seated, shown.count if numbers_only else None)
         self._totals.replace(name, shown.count, counted)
         shown.count = counted
+
+    def _seat(self, shown: _Shown, gpus: Table, processes: Table) -> None:
+        """The columns that it reads are never among those that moved."""
+        of_gpus, of_processes = SEATING
+        columns = (*map(gpus.get, of_gpus), *map(processes.get, of_processes))
+        if len(columns) != len(shown.seated) or not all(map(is_, columns, shown.seated)):
+            shown.seats, shown.seated = seats(gpus, processes), columns
 
     def _advance_totals(self) -> dict[str, Any]:
         latest: dict[str, Any] = dict(self._totals.document(self._states))
@@ -207,26 +238,7 @@ def _problems(record: Record, snapshot: Snapshot) -> list[str]:
     return [*snapshot["problems"], conflict] if conflict is not None else snapshot["problems"]
 
 
-def _seating_changed(before: Snapshot, latest: Snapshot) -> bool:
-    of_gpus, of_processes = SEATING
-    return _differ(before["gpus"], latest["gpus"], of_gpus) or _differ(
-        before["processes"], latest["processes"], of_processes
-    )
-
-
-def _differ(before: Table, latest: Table, keys: tuple[str, ...]) -> bool:
-    if before is latest:
-        return False
-    for key in keys:  # noqa: SIM110 - any() over a generator costs twice as much
-        if before.get(key) is not latest.get(key):
-            return True
-    return False
-
-
-def _using_changed(before: Table, latest: Table, seated: Seats) -> bool:
+def _using_moved(moved: Moved, seated: Seats) -> bool:
     """Whether `use` may differ though the seats do not: memory tells only of vacant GPUs."""
-    if before.get("idle_since") is not latest.get("idle_since"):
-        return True
-    return bool(seated.vacant) and before.get("memory_used_mib") is not latest.get(
-        "memory_used_mib"
-    )
+    columns = moved.get("gpus", ())
+    return "idle_since" in columns or (bool(seated.vacant) and "memory_used_mib" in columns)

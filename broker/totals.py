@@ -1,56 +1,86 @@
 """The fleet's totals and its users, kept by adding and subtracting what each host counts; pure."""
 
 from collections.abc import Sequence
-from operator import add, sub
-from typing import Any, NamedTuple
+from operator import sub
+from typing import Any, NamedTuple, TypeAlias
 
-from broker.use import BUSY, FREE, HELD_IDLE, Rows, Seats
+from broker.use import BUSY, FREE, HELD_IDLE, Rows, Seat, Seats
 from wire.document import Column, Table
 
-_SUMS = 14
-_NO_SUMS: tuple[int, ...] = (0,) * _SUMS
-_NO_SHARE: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0)
+Numbers: TypeAlias = tuple[int, ...]
 
 
 class Share(NamedTuple):
     """What one user has on one host.
 
-    `numbers`: GPUs, processes, GPU memory in MiB and how many processes told it, utilization
-    in percent and how many GPUs told it, GPUs held idle. Whole numbers, so that subtracting
-    what was added leaves nothing behind. `oldest_started_at` is None when not known.
+    `standing`: GPUs, processes, GPU memory in MiB and how many processes told it. `moving`:
+    utilization in percent and how many GPUs told it, GPUs held idle. Whole numbers, so that
+    subtracting what was added leaves nothing behind. `oldest_started_at` is None when not known.
     """
 
-    numbers: tuple[int, ...]
+    standing: Numbers
+    moving: Numbers
     oldest_started_at: float | None
 
 
 class Count(NamedTuple):
     """What one live host adds to the totals, and to each of its users.
 
-    `sums`: GPUs, busy, free, held idle, lost; memory total, used, power and utilization, each
-    followed by how many GPUs told it; processes.
+    `standing`: GPUs, lost ones, processes; memory in MiB and how many GPUs told it. `moving`:
+    busy, free, held idle; memory used, power and utilization, each followed by how many GPUs
+    told it.
     """
 
-    sums: tuple[int, ...]
+    standing: Numbers
+    moving: Numbers
     users: dict[str, Share]
 
 
-def count(gpus: Table, processes: Table, use: Column, seated: Seats) -> Count:
+_NOTHING = Count((0,) * 5, (0,) * 9, {})
+_NO_SHARE = Share((0,) * 4, (0,) * 3, None)
+
+
+def count(
+    gpus: Table, processes: Table, use: Column, seated: Seats, before: Count | None = None
+) -> Count:
     """Counts a live host. A GPU split into MIG slices is counted as its slices; memory and
-    power, which the slices share, are those of the physical GPUs."""
-    sums = (
-        seated.rows - len(seated.split),
+    power, which the slices share, are those of the physical GPUs.
+
+    `before` is what was counted last, where nothing but numbers of GPUs has moved since then.
+    """
+    physical = seated.physical
+    moving = (
         use.count(BUSY),
         use.count(FREE),
         use.count(HELD_IDLE),
-        seated.lost,
-        *_sum(_pick(gpus.get("memory_total_mib", ()), seated.physical)),
-        *_sum(_pick(gpus.get("memory_used_mib", ()), seated.physical)),
-        *_sum(_pick(gpus.get("power_watts", ()), seated.physical)),
+        *_sum(_pick(gpus.get("memory_used_mib", ()), physical)),
+        *_sum(_pick(gpus.get("power_watts", ()), physical)),
         *_sum(_pick(gpus.get("utilization_percent", ()), seated.units)),
-        len(processes.get("gpu", ())),
     )
-    return Count(sums, _shares(gpus, processes, use, seated) if seated.users else {})
+    if before is not None:
+        standing = before.standing
+    else:
+        memory = _sum(_pick(gpus.get("memory_total_mib", ()), physical))
+        own = len(processes.get("gpu", ()))
+        standing = (seated.rows - len(seated.split), seated.lost, own, *memory)
+    if not seated.users:
+        return Count(standing, moving, {})
+    told = gpus.get("utilization_percent", ()), use if moving[2] else ()
+    memory_mib = processes.get("gpu_memory_mib", ()) if before is None else ()
+    shares = {}
+    for user, seat in seated.users.items():
+        if before is not None:
+            held = before.users[user].standing
+        else:
+            memory = _sum(seat.own(memory_mib)) if memory_mib else (0, 0)
+            held = (seat.gpus, seat.processes, *memory)
+        shares[user] = Share(held, _moving(seat, *told), seat.oldest_started_at)
+    return Count(standing, moving, shares)
+
+
+def _moving(seat: Seat, utilization: Sequence[Any], use: Sequence[Any]) -> Numbers:
+    percent, told = _sum(seat.rows(utilization)) if utilization else (0, 0)
+    return percent, told, seat.rows(use).count(HELD_IDLE) if use else 0
 
 
 def _pick(column: Sequence[Any], rows: Rows | None) -> Sequence[Any]:
@@ -60,38 +90,49 @@ def _pick(column: Sequence[Any], rows: Rows | None) -> Sequence[Any]:
 
 def _sum(values: Sequence[Any]) -> tuple[int, int]:
     """Sum and number of the values that are known."""
-    if None in values:
-        values = [value for value in values if value is not None]
-    return sum(values), len(values)
+    try:
+        return sum(values), len(values)
+    except TypeError:
+        known = [value for value in values if value is not None]
+        return sum(known), len(known)
 
 
-def _shares(gpus: Table, processes: Table, use: Column, seated: Seats) -> dict[str, Share]:
-    utilization = gpus.get("utilization_percent", ())
-    memory = processes.get("gpu_memory_mib", ())
-    any_idle = HELD_IDLE in use
-    shares = {}
-    for user, seat in seated.users.items():
-        idle = seat.rows(use).count(HELD_IDLE) if any_idle else 0
-        memory_mib, told_memory = _sum(seat.own(memory)) if memory else (0, 0)
-        percent, told_percent = _sum(seat.rows(utilization)) if utilization else (0, 0)
-        shares[user] = Share(
-            (seat.gpus, seat.processes, memory_mib, told_memory, percent, told_percent, idle),
-            seat.oldest_started_at,
-        )
-    return shares
+class _Ledger:
+    """A sum of tuples of numbers, kept by what is added and taken away; summed when asked."""
+
+    __slots__ = ("_added", "_sum", "_taken")
+
+    def __init__(self, nothing: Numbers) -> None:
+        self._sum = nothing
+        self._added: list[Numbers] = []
+        self._taken: list[Numbers] = []
+
+    def replace(self, old: Numbers, new: Numbers) -> None:
+        if old is not new:
+            self._taken.append(old)
+            self._added.append(new)
+
+    def sum(self) -> Numbers:
+        if self._added:
+            added = map(sum, zip(self._sum, *self._added, strict=True))
+            self._sum = tuple(map(sub, added, map(sum, zip(*self._taken, strict=True))))
+            self._added, self._taken = [], []
+        return self._sum
 
 
 class _User:
-    __slots__ = ("numbers", "oldest", "oldest_started_at", "ordered")
+    __slots__ = ("moving", "oldest", "oldest_started_at", "ordered", "standing")
 
     def __init__(self) -> None:
-        self.numbers: tuple[int, ...] = _NO_SHARE
+        self.standing = _Ledger(_NO_SHARE.standing)
+        self.moving = _Ledger(_NO_SHARE.moving)
         self.oldest: dict[str, float | None] = {}  # host -> oldest_started_at there
         self.ordered: list[str] | None = None  # None: to be worked out again, both
         self.oldest_started_at: float | None = None
 
     def document(self) -> dict[str, Any]:
-        gpus, processes, memory, told_memory, percent, told_percent, idle = self.numbers
+        gpus, processes, memory, told_memory = self.standing.sum()
+        percent, told_percent, idle = self.moving.sum()
         if self.ordered is None:
             self.ordered = sorted(self.oldest)
             started = [at for at in self.oldest.values() if at is not None]
@@ -116,17 +157,16 @@ class Totals:
 
     def __init__(self) -> None:
         self.changed_users: set[str] = set()
-        self._sums: tuple[int, ...] = _NO_SUMS
+        self._standing = _Ledger(_NOTHING.standing)
+        self._moving = _Ledger(_NOTHING.moving)
         self._users: dict[str, _User] = {}
 
     def replace(self, host: str, old: Count | None, new: Count | None) -> None:
         """`host` counts `new` where it counted `old`; None is a host that is not live."""
-        before = old.sums if old is not None else _NO_SUMS
-        after = new.sums if new is not None else _NO_SUMS
-        if before != after:
-            self._sums = tuple(map(add, self._sums, map(sub, after, before)))
-        leaving = old.users if old is not None else {}
-        coming = new.users if new is not None else {}
+        before, after = old or _NOTHING, new or _NOTHING
+        self._standing.replace(before.standing, after.standing)
+        self._moving.replace(before.moving, after.moving)
+        leaving, coming = before.users, after.users
         for user, share in coming.items():
             known = leaving.get(user)
             if known != share:
@@ -140,15 +180,16 @@ class Totals:
         user = self._users.get(name)
         if user is None:
             user = self._users[name] = _User()
-        before = old.numbers if old is not None else _NO_SHARE
-        after = new.numbers if new is not None else _NO_SHARE
-        user.numbers = tuple(map(add, user.numbers, map(sub, after, before)))
-        if new is None:
-            del user.oldest[host]
-        else:
+        before, after = old or _NO_SHARE, new or _NO_SHARE
+        user.standing.replace(before.standing, after.standing)
+        user.moving.replace(before.moving, after.moving)
+        if old is not None and new is not None and old.oldest_started_at == new.oldest_started_at:
+            return
+        user.ordered = None
+        if new is not None:
             user.oldest[host] = new.oldest_started_at
-        if old is None or new is None or old.oldest_started_at != new.oldest_started_at:
-            user.ordered = None
+            return
+        del user.oldest[host]
         if not user.oldest:
             del self._users[name]
 
@@ -157,29 +198,30 @@ class Totals:
 
         A sum that no GPU told is not known: it is left out.
         """
-        s = self._sums
+        gpus, lost, processes, total, told_total = self._standing.sum()
+        busy, free, idle, used, told_used, power, told_power, percent, told = self._moving.sum()
         totals = {
             "hosts": sum(states.values()),
             "hosts_live": states.get("live", 0),
             "hosts_stale": states.get("stale", 0),
             "hosts_missing": states.get("missing", 0),
-            "gpus": s[0],
-            "gpus_busy": s[1],
-            "gpus_free": s[2],
-            "gpus_held_idle": s[3],
-            "gpus_lost": s[4],
+            "gpus": gpus,
+            "gpus_busy": busy,
+            "gpus_free": free,
+            "gpus_held_idle": idle,
+            "gpus_lost": lost,
             "users": len(self._users),
-            "processes": s[13],
+            "processes": processes,
         }
-        for key, total, told in (
-            ("memory_total_mib", s[5], s[6]),
-            ("memory_used_mib", s[7], s[8]),
-            ("power_watts", s[9], s[10]),
+        for key, value, telling in (
+            ("memory_total_mib", total, told_total),
+            ("memory_used_mib", used, told_used),
+            ("power_watts", power, told_power),
         ):
-            if told or not s[0]:
-                totals[key] = total
-        if s[12]:
-            totals["utilization_percent"] = round(s[11] / s[12])
+            if telling or not gpus:
+                totals[key] = value
+        if told:
+            totals["utilization_percent"] = round(percent / told)
         return totals
 
     def user(self, name: str) -> dict[str, Any] | None:

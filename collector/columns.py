@@ -54,18 +54,18 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "mig_profile": lambda row: row.gpu.identity.mig_profile,
     "memory_kind": lambda row: row.gpu.memory_kind,
     "memory_total_mib": lambda row: mib(row.gpu.memory_total_bytes),
+    "slowdown_celsius": lambda row: row.gpu.identity.slowdown_celsius,
+    "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
+    "idle_since": lambda row: row.idle_since,
+    "throttle": lambda row: _throttle(row.gpu),
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
     "utilization_percent": lambda row: row.gpu.utilization_percent,
-    "memory_utilization_percent": lambda row: row.gpu.memory_utilization_percent,
     "temperature_celsius": lambda row: row.gpu.temperature_celsius,
-    "slowdown_celsius": lambda row: row.gpu.identity.slowdown_celsius,
     "power_watts": lambda row: whole(row.gpu.power_watts),
-    "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
+    "memory_utilization_percent": lambda row: row.gpu.memory_utilization_percent,
     "fan_percent": lambda row: row.gpu.fan_percent,
     "sm_clock_mhz": lambda row: row.gpu.sm_clock_mhz,
     "memory_clock_mhz": lambda row: row.gpu.memory_clock_mhz,
-    "throttle": lambda row: _throttle(row.gpu),
-    "idle_since": lambda row: row.idle_since,
 }
 
 _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
@@ -78,9 +78,9 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "job": lambda row: row.facts.job,
     "started_at": lambda row: row.started_at,
     "idle_since": lambda row: row.idle_since,
+    "type": lambda row: row.use.type,
     "gpu_memory_mib": lambda row: mib(row.use.memory_bytes),
     "sm_percent": lambda row: row.use.sm_percent,
-    "type": lambda row: row.use.type,
 }
 
 

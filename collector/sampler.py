@@ -9,7 +9,7 @@ from collector.idle import IdleTimes
 from collector.limits import MAX_GPUS, MAX_PROCESSES, largest
 from collector.readings import GpuReading, Identity, Picture, ProcessFacts
 from wire.check import MAX_WORDS
-from wire.document import VERSION, Scalars, Snapshot, Table
+from wire.document import SYSTEM_FIELDS, VERSION, Scalars, Snapshot, Table
 
 TICKS_PER_SECOND = 100
 """The kernel counts start times in hundredths of a second on all its platforms (USER_HZ)."""
@@ -59,6 +59,7 @@ class Sampler:
         picture = sources.gpus(begun)
         system, disks = sources.host(begun.monotonic)
         system |= _versions(picture) | {"booted_at": self._offset.unix(0.0)}
+        system = {key: system[key] for key in SYSTEM_FIELDS if key in system}
         gpus, problems = self._gpu_rows(picture, begun.boottime)
         processes, crowd = self._process_rows(gpus, begun)
         problems = [*self._standing, *picture.problems, *problems, *crowd]

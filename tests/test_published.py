@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from snapshots import make_gpus, make_processes, make_snapshot
 
 from broker.fleet import Fleet
+from broker.hearing import Hearing
+from broker.identity import Directory
 from broker.published import Published
 from broker.settings import BrokerSettings
 from wire.check import check_snapshot
+from wire.codec import pack
 from wire.patch import merge
 
 WALL = 1_700_000_000.0
@@ -187,3 +190,51 @@ def test_patches_add_up_whatever_happens(
     totals = broker.followed["totals"]
     assert totals["hosts"] == len(states) and totals["hosts_live"] == states.count("live")
     assert totals["gpus"] == 2 * states.count("live")
+
+
+moves = st.fixed_dictionaries(
+    {},
+    optional={
+        "utilization_percent": percents,
+        "memory_used_mib": st.lists(st.integers(0, 80_000), min_size=2, max_size=2),
+        "fan_percent": percents,
+        "idle_since": st.lists(st.sampled_from([None, WALL]), min_size=2, max_size=2),
+    },
+)
+jobs = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": st.sampled_from([["alice"], ["bob"]]),
+        "gpu_memory_mib": st.sampled_from([[1], [2], [None]]),
+        "idle_since": st.sampled_from([[None], [WALL]]),
+    },
+)
+
+
+@given(
+    st.lists(st.tuples(moves, jobs, st.integers(0, 2), st.sampled_from([0.4, 1.0])), max_size=12)
+)
+def test_messages_read_by_what_differs_are_published_as_those_read_in_full(
+    steps: list[tuple[dict[str, Any], dict[str, Any], int, float]],
+) -> None:
+    quick, full, at = Broker(), Broker(), 0.0
+    hearing = Hearing(quick.fleet, Directory(()), lambda: None)
+    for moved, job, load, pause in [*steps, ({}, {}, 1, 1.0), ({}, {}, 2, 5.0)]:
+        at += pause
+        members: dict[str, Any] = {
+            "gpus": make_gpus(2, **moved),
+            "processes": make_processes(**job),
+            "system": {"hostname": "node1", "cpu_percent": load, "load_1m": load},
+            "collector": {"version": "0.1.0", "cpu_percent": load, "memory_mib": 25},
+            "sampled_boottime": at,
+            "sampled_at": WALL + at,
+        }
+        full.hear(at, **members)
+        message = make_snapshot(sequence=full.sequence, **members)
+        hearing.hear(pack(message), "node1", "127.0.0.1", at)
+        for broker in (quick, full):
+            broker.fleet.records["node1"].heard_at = WALL + at
+            if pause >= 1.0:
+                broker.tick(at)
+        assert quick.published.document["hosts"] == full.published.document["hosts"]
+    assert quick.published.document == full.published.document

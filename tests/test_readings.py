@@ -26,8 +26,8 @@ def row(pid: int, memory_bytes: int | None) -> ProcessRow:
 
 
 def test_the_columns_are_those_of_the_document() -> None:
-    assert gpu_columns([GpuRow(GPU)]).keys() == GPU_COLUMNS.keys()
-    assert process_columns([row(1, None)]).keys() == PROCESS_COLUMNS.keys()
+    assert list(gpu_columns([GpuRow(GPU)])) == list(GPU_COLUMNS)
+    assert list(process_columns([row(1, None)])) == list(PROCESS_COLUMNS)
 
 
 def test_values_are_rounded_once_to_whole_numbers() -> None:

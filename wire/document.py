@@ -34,20 +34,24 @@ GPU_COLUMNS = {
     "mig_profile": Kind.TEXT,
     "memory_kind": Kind.TEXT,
     "memory_total_mib": Kind.COUNT,
+    "slowdown_celsius": Kind.NUMBER,
+    "power_limit_watts": Kind.COUNT,
+    "idle_since": Kind.NUMBER,
+    "throttle": Kind.WORDS,
     "memory_used_mib": Kind.COUNT,
     "utilization_percent": Kind.COUNT,
-    "memory_utilization_percent": Kind.COUNT,
     "temperature_celsius": Kind.NUMBER,
-    "slowdown_celsius": Kind.NUMBER,
     "power_watts": Kind.COUNT,
-    "power_limit_watts": Kind.COUNT,
+    "memory_utilization_percent": Kind.COUNT,
     "fan_percent": Kind.COUNT,
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
-    "throttle": Kind.WORDS,
-    "idle_since": Kind.NUMBER,
 }
-"""Columns of `gpus` as a collector sends them; the broker adds `use`."""
+"""Columns of `gpus` as a collector sends them; the broker adds `use`.
+
+In this order, and so in the other tables: what moves every second stands together, and so does
+what moves but is published seldom, for neighbours are read at once (wire/template.py).
+"""
 
 PROCESS_COLUMNS = {
     "gpu": Kind.ROW,
@@ -59,9 +63,9 @@ PROCESS_COLUMNS = {
     "job": Kind.TEXT,
     "started_at": Kind.NUMBER,
     "idle_since": Kind.NUMBER,
+    "type": Kind.TEXT,
     "gpu_memory_mib": Kind.COUNT,
     "sm_percent": Kind.COUNT,
-    "type": Kind.TEXT,
 }
 
 DISK_COLUMNS = {"mount": Kind.TEXT, "total_mib": Kind.COUNT, "used_mib": Kind.COUNT}
@@ -76,11 +80,11 @@ SYSTEM_FIELDS = {
     "cuda_version": Kind.TEXT,
     "booted_at": Kind.NUMBER,
     "cpu_count": Kind.COUNT,
-    "cpu_percent": Kind.COUNT,
-    "load_1m": Kind.NUMBER,
     "memory_total_mib": Kind.COUNT,
-    "memory_used_mib": Kind.COUNT,
     "swap_total_mib": Kind.COUNT,
+    "cpu_percent": Kind.COUNT,
+    "memory_used_mib": Kind.COUNT,
+    "load_1m": Kind.NUMBER,
     "swap_used_mib": Kind.COUNT,
     "network_receive_kib_per_second": Kind.COUNT,
     "network_send_kib_per_second": Kind.COUNT,
