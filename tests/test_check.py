@@ -162,6 +162,18 @@ def test_what_did_not_change_is_the_same_object_as_before() -> None:
     assert changed == {"utilization_percent"}
 
 
+def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
+    throttle: list[list[str]] = [["too hot"], []]
+    one, other = (
+        check_snapshot(unpack(pack(make_snapshot(name, gpus=make_gpus(2, throttle=throttle)))))
+        for name in ("node1", "node2")
+    )
+    assert one["gpus"] == other["gpus"] and one["gpus"]["throttle"] == throttle
+    for key in ("name", "state", "reason", "throttle"):
+        assert one["gpus"][key] is other["gpus"][key]
+    assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
+
+
 def test_texts_that_repeat_are_kept_once_and_not_for_ever() -> None:
     users = ["".join(("al", "ice")), "".join(("al", "ice"))]
     columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}

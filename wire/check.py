@@ -50,12 +50,27 @@ _NUMERIC = {
     ).difference(REQUIRED_COLUMNS[what])
     for what, kinds in TABLES.items()
 }
-_REPEATING = frozenset(
-    ("name", "state", "memory_kind", "mig_profile", "user", "command", "type", "mount")
-)
-"""Columns whose texts are the same on many rows and hosts: kept once."""
+_REPEATING = {
+    "gpus": frozenset(
+        (
+            "index",
+            "name",
+            "state",
+            "reason",
+            "parent",
+            "mig_profile",
+            "memory_kind",
+            "memory_total_mib",
+            "power_limit_watts",
+            "throttle",
+        )
+    ),
+    "processes": frozenset(("gpu", "user", "uid", "command", "container", "job", "type")),
+    "disks": frozenset(("mount",)),
+}
+"""Columns that are the same on many hosts, or whose texts are: kept once."""
 _MAX_KEPT = 65_536
-_kept: dict[str, str] = {}
+_kept: dict[object, Any] = {}
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 
 
@@ -197,7 +212,7 @@ def _table(value: object, what: str, previous: Table | None) -> Table:
             continue
         same = False
         _check_column(column, kinds.get(key), what, key)
-        if key in _REPEATING and kinds.get(key) is Kind.TEXT:
+        if key in _REPEATING[what]:
             table[key] = _kept_once(column)
     if same and previous is not None:
         return previous
@@ -207,11 +222,17 @@ def _table(value: object, what: str, previous: Table | None) -> Table:
     return table
 
 
-def _kept_once(texts: Column) -> Column:
-    """The same texts as one object each. Not sys.intern: some Pythons never let go of those."""
+def _kept_once(column: Column) -> Column:
+    """The same column, and its texts, as one object each wherever they occur.
+
+    Not sys.intern: some Pythons never let go of those.
+    """
     if len(_kept) > _MAX_KEPT:
         _kept.clear()
-    return [text if text is None else _kept.setdefault(text, text) for text in texts]
+    keep = _kept.setdefault
+    values = [keep(value, value) if type(value) is str else value for value in column]
+    kept: Column = keep(tuple(tuple(v) if type(v) is list else v for v in values), values)
+    return kept
 
 
 def _known_table(table: Table, what: str, previous: Table) -> Table | None:
