@@ -59,7 +59,7 @@ def measure(samples: int, interval: float) -> None:
             scenario = Path(folder) / "machine"
             pids = [sleeper.pid for sleeper in sleepers]
             machine(scenario, pids)
-            environment = os.environ | variables(library_folder(), scenario)
+            environment = with_bytecode(folder) | variables(library_folder(), scenario)
             figures = run_collector(environment, samples, interval)
             command = [sys.executable, __file__, "floor", ",".join(map(str, pids))]
             command += [str(interval), str(samples)]
@@ -69,6 +69,18 @@ def measure(samples: int, interval: float) -> None:
                 sleeper.kill()
                 sleeper.wait()
     show(figures, floor_ms, samples, interval)
+
+
+def with_bytecode(folder: str) -> dict[str, str]:
+    """Variables of a Python that finds all modules compiled, as where pip has installed them:
+    one that compiles them at each start keeps over 1 MB of what it needed for that."""
+    import subprocess
+
+    variables = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(folder, "bytecode"))
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    load = "import collector.main, gpu_monitor.__main__"
+    subprocess.run([sys.executable, "-c", load], env=variables, cwd=ROOT, check=True)
+    return variables
 
 
 def machine(path: "Path", pids: list[int]) -> None:
@@ -132,11 +144,14 @@ def run_collector(environment: dict[str, str], samples: int, interval: float) ->
 
 def collector(endpoint: str, interval: float) -> None:
     """The measured process; each line on stdin is answered with CPU seconds, calls, memory."""
+    import gpu_monitor.__main__  # noqa: F401 - what the command has loaded counts too
     from collector.main import run
-    from collector.settings import CollectorSettings
+    from gpu_monitor.config import parse_config
+    from gpu_monitor.settings import collector_settings
 
     stop = threading.Event()
-    settings = CollectorSettings("gpu-node-1", endpoint, interval, rpc_timeout=2 * interval)
+    text = f"name: gpu-node-1\ninterval: {interval}\nrpc_timeout: {max(2, 2 * interval)}"
+    settings = collector_settings(parse_config(text, "config.yml"), endpoint)
     loop = threading.Thread(target=run, args=(settings, stop))
     loop.start()
     counted = ctypes.CDLL("libnvidia-ml.so.1").fakeNvmlCalls
