@@ -35,7 +35,7 @@ REQUEST = (
     "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/140.0.0.0 Safari/537.36\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n"
-    "Origin: http://127.0.0.1\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
     "Accept-Language: en-GB,en;q=0.9\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
     "Sec-WebSocket-Protocol: gpu-monitor.v1.json\r\nSec-WebSocket-Key: {key}\r\n\r\n"

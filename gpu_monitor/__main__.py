@@ -28,6 +28,7 @@ COMMANDS = {
     "web": "serve the page and the HTTP API (one or many)",
     "demo": "the page with a simulated fleet, no GPU needed",
     "check": "look for what would keep it from working: one line per finding",
+    "viewers": "who may sign in to the page: add NAME, remove NAME, list",
 }
 
 EPILOG = f"""\
@@ -65,6 +66,11 @@ def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
         from gpu_monitor.check import check
 
         return OK if check(config, path) else FAILED
+    if asked.command == "viewers":
+        from gpu_monitor import viewers
+
+        viewers.run(config, asked.action, getattr(asked, "name", ""), getattr(asked, "role", ""))
+        return OK
     if asked.command == "collector":
         roles.collector(config)
         return OK
@@ -78,6 +84,8 @@ def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
     except CannotBind as error:
         print(error, file=sys.stderr)
         return CANNOT_BIND
+    except ConfigError:
+        raise
     except Exception:  # whatever ends a role is told in the log and by the exit code
         logging.getLogger(__name__).exception("%s has failed", asked.command)
         return FAILED
@@ -105,7 +113,29 @@ def _parser() -> argparse.ArgumentParser:
         if name == "demo":
             _add_count(command, "--hosts", 20, 1250, "simulated hosts")
             _add_count(command, "--gpus", 8, 64, "GPUs in each")
+        if name == "viewers":
+            _add_viewers(command)
     return parser
+
+
+def _add_viewers(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(
+        dest="action", metavar="ACTION", required=True, prog="gpu-monitor viewers"
+    )
+    add = actions.add_parser("add", help="a new viewer: prints a token, or reads a password")
+    remove = actions.add_parser("remove", help="no longer a viewer; open pages close in seconds")
+    listing = actions.add_parser("list", help="every viewer with role and kind of secret")
+    for action in (add, remove):
+        action.add_argument("name", metavar="NAME")
+    add.add_argument(
+        "--role",
+        choices=("counts", "names", "commands"),
+        default="",
+        help="what the viewer sees: no users, users but not what they run, everything "
+        "(default: viewer_role of config.yml)",
+    )
+    for action in (add, remove, listing):
+        _add_options(action, config=argparse.SUPPRESS, level=argparse.SUPPRESS)
 
 
 def _add_options(parser: argparse.ArgumentParser, config: str | None, level: str) -> None:

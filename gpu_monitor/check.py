@@ -10,6 +10,8 @@ from collector.failures import CLOSED, NvmlError
 from gpu_monitor import probe, settings
 from gpu_monitor.keys import Config
 from gpu_monitor.probe import PATIENCE_SECONDS
+from web import accounts
+from web.secret import kind_of
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 
@@ -42,6 +44,7 @@ def findings(config: Config, source: str | None) -> Iterator[Finding]:
     yield _check_gpus()
     yield from _check_broker(config, addresses[config.broker])
     yield _check_page(config)
+    yield from _check_sign_in(config)
 
 
 def _check_names(config: Config, addresses: dict[str, list[str]]) -> Iterator[Finding]:
@@ -115,6 +118,33 @@ def _check_port(role: str, address: str, port: int, key: str) -> Finding:
             False, f"{role}: {key} {port} cannot be used ({reason}); write another {key}"
         )
     return Finding(True, f"{role}: not running here; {key} {port} is free for it")
+
+
+def _check_sign_in(config: Config) -> Iterator[Finding]:
+    for words in settings.page_warnings(config):
+        yield Finding(True, f"web: {words}")
+    if config.sign_in == "none":
+        yield Finding(True, f"sign_in: none, everybody sees {config.viewer_role}")
+        return
+    if not config.viewers:
+        words = f"proxy, whoever it names sees {config.viewer_role}"
+        yield Finding(True, f"sign_in: {words}")
+        return
+    try:
+        people, wrong = accounts.parse(accounts.read(config.viewers))
+    except accounts.AccountsError as error:
+        yield Finding(False, f"viewers: {error}")
+        return
+    for words in wrong:
+        yield Finding(False, f"viewers: {config.viewers}: {words}")
+    needed = {"token": "token", "basic": "password"}.get(config.sign_in)
+    able = [p for p in people if needed is None or kind_of(p.secret) == needed]
+    unable = sorted({person.name for person in people} - {person.name for person in able})
+    if unable:
+        names = ", ".join(unable[:5]) + (", ..." if len(unable) > 5 else "")
+        yield Finding(False, f"viewers: no {needed} of {names}; remove and add them again")
+    remedy = "" if able else "; gpu-monitor viewers add NAME"
+    yield Finding(bool(able), f"sign_in: {config.sign_in}, {len(able)} may sign in{remedy}")
 
 
 def _check_page(config: Config) -> Finding:

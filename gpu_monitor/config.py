@@ -2,6 +2,7 @@
 
 import os.path
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -13,6 +14,12 @@ MAX_BYTES = 1 << 20
 MAX_SHOWN = 50
 """Wrong lines that are told; more of them are only counted."""
 DEFAULT_PATHS = ("config.yml", "/etc/gpu-monitor/config.yml")
+
+_SIGN_IN_NEEDS = (
+    ("viewers", ("token", "basic"), "the file of those who may sign in; write viewers: viewers"),
+    ("trusted_proxies", ("proxy",), "the proxy's address; write it under trusted_proxies"),
+)
+"""Keys without which a way of signing in has no meaning, or a dangerous one."""
 
 _READ_AS = {
     "str": "text",
@@ -42,8 +49,14 @@ def find_config(given: str | None) -> str | None:
 
 
 def load_config(path: str | None) -> Config:
-    """The configuration in that file (None: the defaults), or ConfigError."""
-    return Config() if path is None else parse_config(_read(path), path)
+    """The configuration in that file (None: the defaults), or ConfigError.
+
+    Files that it names beside itself have their whole paths.
+    """
+    if path is None:
+        return Config()
+    config = parse_config(_read(path), path)
+    return replace(config, viewers=_beside(path, config.viewers))
 
 
 def parse_config(text: str, file: str) -> Config:
@@ -105,6 +118,11 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+def _beside(path: str, named: str) -> str:
+    """A file that config.yml names: relative to the folder of config.yml, not to ours."""
+    return os.path.join(os.path.dirname(os.path.abspath(path)), named) if named else ""
 
 
 def _read(path: str) -> str:
@@ -173,6 +191,10 @@ def _clashes(read: Mapping[str, Any], lines: Mapping[str, int]) -> Iterator[tupl
             f"{key}: rpc_timeout ({rpc_timeout:g} s) must be at least twice interval "
             f"({interval:g} s); write rpc_timeout: {2 * interval:g}",
         )
+    mode = value("sign_in")
+    for key, modes, words in _SIGN_IN_NEEDS:
+        if mode in modes and key not in lines:
+            yield lines["sign_in"], f"sign_in: {mode} needs {words}"
     ports: dict[int, str] = {}
     for key in ("web_port", "rpc_port", "updates_port"):
         port = value(key)

@@ -7,6 +7,7 @@ from typing import Any
 from collector.settings import Commands
 from gpu_monitor import values
 from gpu_monitor.values import Written, seconds, whole
+from web.settings import Mode, Role
 
 HEARTBEAT_SECONDS = 1.0
 """The broker is heard at least this often, so a timeout below it would cry wolf."""
@@ -41,6 +42,33 @@ class Config:
     base_path: str = field(
         default="",
         metadata=_about(values.base_path, "path", "where a reverse proxy mounts the page"),
+    )
+    sign_in: Mode = field(
+        default="none",
+        metadata=_about(
+            values.choice("none", "token", "basic", "proxy"), "", "how viewers sign in to the page"
+        ),
+    )
+    viewers: str = field(
+        default="", metadata=_about(values.file, "path", "the file of those who may sign in")
+    )
+    viewer_role: Role = field(
+        default="commands",
+        metadata=_about(
+            values.choice("commands", "names", "counts"), "", "what is seen by all, or by default"
+        ),
+    )
+    user_header: str = field(
+        default="X-Remote-User",
+        metadata=_about(values.header, "", "in which a proxy says who has signed in"),
+    )
+    trusted_proxies: tuple[str, ...] = field(
+        default=("127.0.0.1", "::1"),
+        metadata=_about(values.networks, "addresses or networks", "proxies that are believed"),
+    )
+    allowed_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(values.origins, "origins", "other sites that may open the websocket"),
     )
     hosts: tuple[str, ...] = field(
         default=(),
@@ -82,7 +110,11 @@ class Config:
     )
     commands: Commands = field(
         default="name",
-        metadata=_about(values.commands, "", "how much of a command line leaves its host"),
+        metadata=_about(
+            values.choice("name", "scrubbed", "full", "off"),
+            "",
+            "how much of a command line leaves its host",
+        ),
     )
     name: str = field(
         default="", metadata=_about(values.own_name, "", "what this machine calls itself")

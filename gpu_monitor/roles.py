@@ -30,6 +30,7 @@ def up(config: Config) -> None:
     from gpu_monitor.serve import run_roles
 
     _warn([*settings.link_warnings(config), *settings.page_warnings(config)])
+    settings.check_viewers(config)
     collector_settings = settings.collector_settings(config, settings.RPC_INPROC)
     with _context() as context:
         roles = [
@@ -67,6 +68,7 @@ def web(config: Config) -> None:
     from gpu_monitor.serve import run_roles
 
     _warn(settings.page_warnings(config))
+    settings.check_viewers(config)
     run_roles([web_role(config, settings.web_settings(config))])
 
 
@@ -76,6 +78,7 @@ def demo(config: Config, hosts: int, gpus: int) -> None:
     from gpu_monitor.serve import run_roles
 
     _warn(settings.page_warnings(config))
+    settings.check_viewers(config)
     with _context() as context:
         roles = [
             broker_role(config, demo_settings(config), context),

@@ -13,6 +13,11 @@ from web.settings import WebSettings
 RPC_INPROC = "inproc://gpu-monitor-rpc"
 UPDATES_INPROC = "inproc://gpu-monitor-updates"
 
+_IN_CLEAR = {
+    "token": "tokens travel",
+    "basic": "passwords travel",
+    "proxy": "names of viewers and what they are shown travel",
+}
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 
 
@@ -56,6 +61,12 @@ def web_settings(config: Config, endpoint: str = "") -> WebSettings:
         web_port=config.web_port,
         base_path=config.base_path,
         rpc_timeout=config.rpc_timeout,
+        sign_in=config.sign_in,
+        viewers=config.viewers if config.sign_in != "none" else "",
+        viewer_role=config.viewer_role,
+        user_header=config.user_header,
+        trusted_proxies=config.trusted_proxies,
+        allowed_origins=config.allowed_origins,
     )
 
 
@@ -112,11 +123,28 @@ def link_warnings(config: Config) -> Iterable[str]:
 
 def page_warnings(config: Config) -> Iterable[str]:
     """Words for log and page while the page can be opened from other machines."""
-    if not is_loopback(config.web_bind):
+    if is_loopback(config.web_bind):
+        return
+    port = f"port {config.web_port} on {_where(config.web_bind)}"
+    if config.sign_in == "none":
+        yield f"the page is readable by everyone who can reach {port}"
+    else:
         yield (
-            "the page is readable by everyone who can reach "
-            f"port {config.web_port} on {_where(config.web_bind)}"
+            f"{_IN_CLEAR[config.sign_in]} in clear to {port}, unless a proxy with TLS is in front "
+            "and nothing else can reach it"
         )
+
+
+def check_viewers(config: Config) -> None:
+    """ConfigError when signing in needs a file of viewers that cannot be used."""
+    if config.sign_in == "none" or not config.viewers:
+        return
+    from web.accounts import AccountsError, read
+
+    try:
+        read(config.viewers)
+    except AccountsError as error:
+        raise ConfigError([f"viewers: {error}"]) from None
 
 
 def own_name() -> str:

@@ -4,17 +4,21 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from collector.settings import Commands
 from wire.check import is_host_name
 
-MAX_HOSTS = 10_000
+MAX_ENTRIES = 10_000
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]*)+")
+
+
+Choice = TypeVar("Choice", bound=str)
 
 
 class Wrong(ValueError):
@@ -47,7 +51,7 @@ class Word:
 
 
 Written: TypeAlias = "Word | Sequence[Word]"
-"""What stands behind a key: one word, or a list of them (only `hosts` has one)."""
+"""What stands behind a key: one word, or a list of them."""
 
 
 def whole(lowest: int, highest: int) -> Callable[[Written], int]:
@@ -115,17 +119,24 @@ def host(written: Written) -> str:
 
 def host_list(written: Written) -> tuple[str, ...]:
     """Names or addresses of machines; nothing behind the key is an empty list."""
+    return _list(written, "host", "the name or address of a machine", _host)
+
+
+def _list(
+    written: Written, noun: str, wanted: str, check: Callable[[Word], str]
+) -> tuple[str, ...]:
+    """Distinct entries, each as `check` takes it."""
     if isinstance(written, Word):
         if written.read_as == "nothing":
             return ()
-        raise Wrong(f"{written.shown} is no list; write one host a line, each as '- name'")
-    if len(written) > MAX_HOSTS:
-        raise Wrong(f"{len(written)} hosts are too many; write at most {MAX_HOSTS}")
+        raise Wrong(f"{written.shown} is no list; write one {noun} a line, each as '- name'")
+    if len(written) > MAX_ENTRIES:
+        raise Wrong(f"{len(written)} {noun}s are too many; write at most {MAX_ENTRIES}")
     seen: dict[str, int] = {}
     wrong: list[tuple[int, str]] = []
     for word in written:
         try:
-            name = _host(_text(word, "the name or address of a machine"))
+            name = check(_text(word, wanted))
         except Wrong as error:
             wrong.append((word.line, str(error)))
             continue
@@ -156,13 +167,44 @@ def base_path(written: Written) -> str:
     return path
 
 
-def commands(written: Written) -> Commands:
-    """How much of a process's command line leaves its host."""
-    word = _one(written, "name, scrubbed, full or off")
-    for choice in ("name", "scrubbed", "full", "off"):
-        if word.text == choice:  # as written: YAML would take a bare `off` for false
-            return choice
-    raise Wrong(f"{word.shown} is no choice here; write name, scrubbed, full or off")
+def choice(*choices: Choice) -> Callable[[Written], Choice]:
+    """A check for one of these words, as written: YAML would take a bare `off` for false."""
+    wanted = f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+    def check(written: Written) -> Choice:
+        word = _one(written, wanted)
+        for known in choices:
+            if word.text == known:
+                return known
+        raise Wrong(f"{word.shown} is no choice here; write {wanted}")
+
+    return check
+
+
+def file(written: Written) -> str:
+    """The path of a file; empty for none."""
+    word = _text(written, "the path of a file, such as viewers")
+    if "\0" in word.text or word.text.endswith("/"):
+        raise Wrong(f"{word.shown} is no path of a file; write one such as viewers")
+    return word.text
+
+
+def header(written: Written) -> str:
+    """The name of an HTTP header."""
+    word = _text(written, "the name of a header, such as X-Remote-User")
+    if not _HEADER.fullmatch(word.text):
+        raise Wrong(f"{word.shown} is no header; write a name such as X-Remote-User")
+    return word.text
+
+
+def networks(written: Written) -> tuple[str, ...]:
+    """Addresses and networks, a line each."""
+    return _list(written, "network", "an address or network, such as 10.0.0.0/24", _network)
+
+
+def origins(written: Written) -> tuple[str, ...]:
+    """Origins of web pages, a line each."""
+    return _list(written, "origin", "an origin, such as https://wiki.example.org", _origin)
 
 
 def is_address(text: str) -> bool:
@@ -190,6 +232,24 @@ def _text(written: Written, wanted: str) -> Word:
         text = word.text[:60]
         raise Wrong(f'{text} is read as {word.read_as} by YAML; quote it: "{text}"')
     return word
+
+
+def _network(word: Word) -> str:
+    import ipaddress  # only here: a collector has no use for it
+
+    try:
+        ipaddress.ip_network(word.text)
+    except ValueError:
+        raise Wrong(
+            f"{word.shown} is no address or network; write one such as 127.0.0.1 or 10.0.0.0/24"
+        ) from None
+    return word.text
+
+
+def _origin(word: Word) -> str:
+    if not _ORIGIN.fullmatch(word.text.lower()):
+        raise Wrong(f"{word.shown} is no origin; write https://, name and port, without a path")
+    return word.text
 
 
 def _host(word: Word) -> str:

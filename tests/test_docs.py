@@ -12,7 +12,15 @@ from gpu_monitor.values import Word, Wrong
 
 README = (ROOT / "README.md").read_text()
 CONFIG = (ROOT / "config.yml").read_text()
-WORDS_FOR = {"hosts": "none", "base_path": "none", "name": "hostname", "rpc_bind": ""}
+WORDS_FOR = {
+    "hosts": "none",
+    "base_path": "none",
+    "name": "hostname",
+    "rpc_bind": "",
+    "viewers": "none",
+    "trusted_proxies": "loopback",
+    "allowed_origins": "none",
+}
 """What README says where the default is nothing."""
 
 

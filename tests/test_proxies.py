@@ -17,8 +17,8 @@ from proxies import proxy, readme_blocks
 
 pytestmark = pytest.mark.browser
 
-(NGINX_STRIPS,) = readme_blocks("nginx")
-CADDY_STRIPS, CADDY_KEEPS = readme_blocks("caddyfile")
+_, NGINX_STRIPS = readme_blocks("nginx")
+_, CADDY_STRIPS, CADDY_KEEPS = readme_blocks("caddyfile")
 
 
 class Form(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from web_house import make_fleet, make_host, web_house
 
-from web.api import Wrong, read_wanted
+from web.api import read_wanted
 from web.free import Wanted
+from web.wrong import Wrong
 
 DATA_PATHS = ["readyz", "api/v1/hosts/a", "api/v1/users", "api/v1/free"]
 
@@ -48,7 +49,7 @@ async def test_the_fleet_is_the_whole_document() -> None:
         status, fleet = await house.get("api/v1/fleet")
         web = fleet.pop("web")
         assert (status, fleet) == (200, make_fleet(a=make_host()))
-        assert web.keys() == {"version", "assets"}
+        assert web.keys() == {"version", "assets", "role"}
 
 
 async def test_a_fleet_whose_broker_is_lost_says_so() -> None:

@@ -9,7 +9,10 @@ from web_house import wait_for
 
 from web.framing import JSON
 from web.hub import Hub
+from web.person import Person
 from web.viewer import EMPTYING_SECONDS, STUCK_SECONDS, Viewer
+
+SOMEBODY = Person("", "commands")
 
 
 class Pipe(asyncio.Transport):
@@ -68,7 +71,7 @@ class Scene:
     async def enter(self) -> tuple[Viewer, Pipe]:
         """A viewer who has its fleet."""
         pipe = Pipe()
-        viewer = self.hub.greet("here")
+        viewer = self.hub.greet("here", SOMEBODY)
         viewer.connection_made(pipe)
         self.hub.join(viewer, JSON, None)
         await wait_for(lambda: pipe.written != b"")
@@ -127,7 +130,7 @@ async def test_who_missed_much_is_sent_a_fresh_fleet(scene: Scene) -> None:
 
 async def test_patches_while_a_fleet_is_encoded_follow_it(scene: Scene) -> None:
     pipe = Pipe()
-    viewer = scene.hub.greet("here")
+    viewer = scene.hub.greet("here", SOMEBODY)
     viewer.connection_made(pipe)
     scene.hub.join(viewer, JSON, None)
     await asyncio.sleep(0)

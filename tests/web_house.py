@@ -156,8 +156,8 @@ class House:
 
 
 @asynccontextmanager
-async def web_house(**settings: Any) -> AsyncIterator[House]:
-    """A running web server whose broker has not spoken yet."""
+async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[House]:
+    """A running web server whose broker has not spoken yet; `headers` are our own client's."""
     broker = Broker()
     ready = asyncio.Event()
     urls: list[str] = []
@@ -173,7 +173,7 @@ async def web_house(**settings: Any) -> AsyncIterator[House]:
         await ready.wait()
         if server.done():
             server.result()
-        async with aiohttp.ClientSession() as client:
+        async with aiohttp.ClientSession(headers=headers) as client:
             house = House(urls[0], client, broker)
             yield house
             broker = house.broker

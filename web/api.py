@@ -10,6 +10,10 @@ from aiohttp import web
 from .following import Document, Following
 from .framing import encode_document, encode_json
 from .free import Offer, Wanted, find
+from .person import PERSON
+from .role import see, see_host, see_recent
+from .settings import Role
+from .wrong import Wrong
 
 _COMPRESS_FROM_BYTES = 1024
 _MAX_GPUS = 64
@@ -21,27 +25,24 @@ Recent: TypeAlias = Callable[[str], Awaitable[dict[str, Any] | None]]
 """Asks the broker for the last hour of a host, or of the totals for ""."""
 
 
-class Wrong(Exception):
-    """A request that cannot be answered: what is wrong, and what to do about it."""
+class Api:
+    """Handlers over the document that `following` holds; `clock` is the clock it is told by.
+
+    Each is told who asks by request[PERSON], and answers what that person's role may see.
+    """
 
     def __init__(
-        self, status: int, error: str, hint: str, headers: Mapping[str, str] | None = None
+        self,
+        following: Following,
+        clock: Callable[[], float],
+        recent: Recent,
+        ticket: Callable[[web.Request], str],
     ) -> None:
-        super().__init__(error)
-        self.headers = headers
-        self.status = status
-        self.error = error
-        self.hint = hint
-
-
-class Api:
-    """Handlers over the document that `following` holds; `clock` is the clock it is told by."""
-
-    def __init__(self, following: Following, clock: Callable[[], float], recent: Recent) -> None:
         self._recent = recent
         self._following = following
         self._clock = clock
-        self._encoded: tuple[Document, asyncio.Task[bytes]] | None = None
+        self._ticket = ticket
+        self._encoded: dict[Role, tuple[Document, asyncio.Task[bytes]]] = {}
 
     def routes(self) -> dict[str, Callable[[web.Request], Any]]:
         """Path, relative to where the server is mounted, -> handler of GET."""
@@ -54,6 +55,7 @@ class Api:
             "api/v1/recent": self.recent,
             "api/v1/users": self.users,
             "api/v1/free": self.free,
+            "api/v1/ticket": self.ticket,
         }
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -66,12 +68,13 @@ class Api:
         return respond(request, {"status": "ready"})
 
     async def fleet(self, request: web.Request) -> web.Response:
-        """The document, encoded once however many ask for the same."""
-        document = self._following.document
-        if self._encoded is None or self._encoded[0] is not document:
-            work = asyncio.to_thread(encode_document, document)
-            self._encoded = (document, asyncio.get_running_loop().create_task(work))
-        return respond_bytes(request, await asyncio.shield(self._encoded[1]))
+        """The document, encoded once however many of one role ask for the same."""
+        document, role = self._following.document, request[PERSON].role
+        known = self._encoded.get(role)
+        if known is None or known[0] is not document:
+            work = asyncio.to_thread(lambda: encode_document(see(document, role)))
+            known = self._encoded[role] = (document, asyncio.get_running_loop().create_task(work))
+        return respond_bytes(request, await asyncio.shield(known[1]))
 
     async def host(self, request: web.Request) -> web.Response:
         """One host; while the broker is lost, no host is live."""
@@ -83,7 +86,7 @@ class Api:
             raise Wrong(404, f"there is no host {name!r}", "see api/v1/fleet for the hosts")
         if self._following.lost and host["state"] == "live":
             host = {**host, "state": "stale"}
-        return respond(request, host)
+        return respond(request, see_host(host, request[PERSON].role))
 
     async def recent(self, request: web.Request) -> web.Response:
         """The last sixty minutes of a host's GPUs, or of the fleet's totals."""
@@ -100,10 +103,12 @@ class Api:
             raise Wrong(
                 404, f"{name!r} was never heard", "its last hour begins with its first word"
             )
-        return respond(request, answer)
+        return respond(request, see_recent(answer, request[PERSON].role))
 
     async def users(self, request: web.Request) -> web.Response:
         """Who uses how much of the live hosts."""
+        if request[PERSON].role == "counts":
+            raise Wrong(403, "your role sees no users", "ask for the role names")
         self._must_be_heard()
         return respond(request, self._following.document["users"])
 
@@ -124,6 +129,10 @@ class Api:
             "hosts": [describe(offer) for offer in offers],
         }
         return respond(request, answer)
+
+    async def ticket(self, request: web.Request) -> web.Response:
+        """For one websocket of the page that asks."""
+        return respond(request, {"ticket": self._ticket(request)})
 
     def _must_be_heard(self) -> None:
         following = self._following

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 from .following import Document, Patch
 from .framing import Encoding
+from .role import see
+from .settings import Role
 from .viewer import Viewer
 
 Names: TypeAlias = frozenset[str]
@@ -14,15 +16,18 @@ _RECENT_FRAMES = 4
 
 
 class Group:
-    """Viewers with the same encoding and the same hosts: they are sent the same bytes.
+    """Viewers with the same encoding, hosts and role: they are sent the same bytes.
 
     `recent` holds the latest patch frames, the last one of sequence `sequence`: who misses no
     more than these is sent them; who misses more, a fleet frame and what came after it.
     """
 
-    def __init__(self, encoding: Encoding, names: Names | None, sequence: int, now: float) -> None:
+    def __init__(
+        self, encoding: Encoding, names: Names | None, role: Role, sequence: int, now: float
+    ) -> None:
         self.encoding = encoding
         self.names = names
+        self.role: Role = role
         self.sequence = sequence
         self.current: set[Viewer] = set()
         self.behind: set[Viewer] = set()
@@ -33,11 +38,14 @@ class Group:
 
     def fleet_frame(self, sequence: int, document: Document) -> bytes:
         """The whole document as of patch `sequence`; slow for a large fleet: for a thread."""
-        fleet = narrow(document, self.names)
+        fleet = see(narrow(document, self.names), self.role)
         return self.encoding.frame({"type": "fleet", "sequence": sequence, "fleet": fleet})
 
     def send(self, patch: Patch, now: float) -> None:
-        """The next patch to everyone whose buffer is empty; the others fall behind."""
+        """The next patch, as the role sees it, to everyone whose buffer is empty.
+
+        The others fall behind.
+        """
         before = self.sequence
         self.sequence = before + 1
         narrowed = narrow(patch, self.names)

@@ -5,8 +5,11 @@ from collections import deque
 from collections.abc import Callable
 
 from .following import Document, Patch
-from .framing import GOING_AWAY, Encoding
+from .framing import GOING_AWAY, POLICY_VIOLATION, Encoding
 from .group import Group, Names
+from .person import Person
+from .role import see_patch
+from .settings import Role
 from .viewer import CLOSING_SECONDS, Viewer
 
 MAX_VIEWERS = 5_000
@@ -39,7 +42,7 @@ class Hub:
         self._clock = clock
         self._sequence = 1
         self._told_at = clock()
-        self._groups: dict[tuple[str, Names | None], Group] = {}
+        self._groups: dict[tuple[str, Names | None, Role], Group] = {}
         self._viewers: dict[Viewer, Group] = {}
         self._addresses: dict[str, int] = {}
         self._pings: deque[Viewer] = deque()
@@ -47,27 +50,30 @@ class Hub:
     def __len__(self) -> int:
         return len(self._viewers)
 
-    def check_room(self, address: str, names: Names | None) -> None:
+    def check_room(self, address: str, names: Names | None, role: Role) -> None:
         """Full when there is no place for one more viewer."""
         if len(self._viewers) >= MAX_VIEWERS:
             raise Full(f"all {MAX_VIEWERS} places for viewers are taken")
         if self._addresses.get(address, 0) >= MAX_VIEWERS_PER_ADDRESS:
             raise Full(f"{MAX_VIEWERS_PER_ADDRESS} viewers of one address are connected")
-        filters = {group.names for group in self._groups.values()}
-        if names not in filters and len(filters) >= MAX_FILTERS:
+        filters = {(g.names, g.role) for g in self._groups.values() if g.names is not None}
+        if names is not None and (names, role) not in filters and len(filters) >= MAX_FILTERS:
             raise Full(f"{MAX_FILTERS} different choices of hosts are being watched")
 
-    def greet(self, address: str) -> Viewer:
+    def greet(self, address: str, person: Person) -> Viewer:
         """Somebody whose connection is being set up; to be followed by `join`."""
-        return Viewer(address, self._clock, self._leave)
+        return Viewer(address, person, self._clock, self._leave)
 
     def join(self, viewer: Viewer, encoding: Encoding, names: Names | None) -> None:
-        """A connected viewer is sent the fleet as soon as that is encoded, then each patch."""
-        now = self._clock()
-        key = (encoding.protocol, names)
+        """A connected viewer is sent the fleet as soon as that is encoded, then each patch.
+
+        All of it as the viewer's role sees it.
+        """
+        now, role = self._clock(), viewer.person.role
+        key = (encoding.protocol, names, role)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(encoding, names, self._sequence, now)
+            group = self._groups[key] = Group(encoding, names, role, self._sequence, now)
         self._viewers[viewer] = group
         self._addresses[viewer.address] = self._addresses.get(viewer.address, 0) + 1
         viewer.ping_at = now + PING_SECONDS
@@ -80,8 +86,11 @@ class Hub:
         self._document = document
         self._sequence += 1
         self._told_at = now = self._clock()
+        seen: dict[Role, Patch] = {}
         for group in list(self._groups.values()):
-            group.send(patch, now)
+            if group.role not in seen:
+                seen[group.role] = see_patch(patch, group.role)
+            group.send(seen[group.role], now)
 
     def look(self) -> None:
         """Catch up with the slow, cut the stuck and the dead, send heartbeats.
@@ -96,6 +105,14 @@ class Hub:
         if now - self._told_at >= HEARTBEAT_SECONDS:
             at = self._document.get("now")
             self.publish(self._document, {} if at is None else {"now": at})
+
+    def dismiss(self, is_welcome: Callable[[Person], bool]) -> None:
+        """Leave those who may not watch any more."""
+        for viewer in [v for v in self._viewers if not is_welcome(v.person)]:
+            if viewer.to.get_write_buffer_size():
+                viewer.cut()
+            else:
+                viewer.close(POLICY_VIOLATION, "signed out")
 
     async def close(self) -> None:
         """Tell everyone that the server goes away; who does not take it in is cut."""
@@ -143,7 +160,7 @@ class Hub:
             return
         group.current.discard(viewer)
         group.behind.discard(viewer)
-        key = (group.encoding.protocol, group.names)
+        key = (group.encoding.protocol, group.names, group.role)
         if not group.current and not group.behind and self._groups.get(key) is group:
             del self._groups[key]
         self._addresses[viewer.address] -= 1

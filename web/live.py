@@ -7,10 +7,13 @@ import hashlib
 
 from aiohttp import HttpVersion11, web
 
-from .api import Wrong
 from .framing import ENCODINGS, JSON, Encoding
 from .group import Names
 from .hub import Full, Hub
+from .peer import Peers
+from .person import PERSON
+from .tickets import PREFIX
+from .wrong import Wrong
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 4.2.2."""
@@ -24,22 +27,23 @@ class Live:
     for a browser that is only ever written to. Moved, it takes 6 (bench/fanout.py).
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, peers: Peers) -> None:
         self._hub = hub
+        self._peers = peers
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer the handshake and hand the connection over."""
+        """Answer the handshake of request[PERSON] and hand the connection over."""
         encoding = pick_encoding(request.headers.getall("Sec-WebSocket-Protocol", []))
         answer = accept(request, encoding)
         names = read_names(request.query.get("hosts"))
-        address = request.remote or ""
+        address, person = self._peers.address(request), request[PERSON]
         try:
-            self._hub.check_room(address, names)
+            self._hub.check_room(address, names, person.role)
         except Full as full:
             raise Wrong(503, str(full), "try again later, or listen without hosts=") from None
         old = request.transport
         if old is not None and not old.is_closing():
-            viewer = self._hub.greet(address)
+            viewer = self._hub.greet(address, person)
             try:
                 connection = old.get_extra_info("socket").dup()
             except OSError as error:
@@ -89,7 +93,8 @@ def accept(request: web.BaseRequest, encoding: Encoding) -> bytes:
 
 def pick_encoding(headers: list[str]) -> Encoding:
     """The first known one of the offered subprotocols; JSON for a client that offers none."""
-    offered = [name for header in headers for part in header.split(",") if (name := part.strip())]
+    names = [name for header in headers for part in header.split(",") if (name := part.strip())]
+    offered = [name for name in names if not name.startswith(PREFIX)]
     for name in offered:
         if name in ENCODINGS:
             return ENCODINGS[name]

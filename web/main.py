@@ -1,6 +1,7 @@
 """The web server's life: follow the broker, serve, look at both a few times a second."""
 
 import asyncio
+import itertools
 import logging
 import resource
 import socket
@@ -14,16 +15,24 @@ from aiohttp.http import HttpProcessingError
 
 from wire import __version__
 
+from .accounts import Accounts
 from .api import Api
 from .assets import Assets
 from .following import Following, Patch
+from .form import Form
+from .gate import Gate
 from .hub import MAX_VIEWERS, Hub
 from .live import Live
+from .peer import Peers
 from .server import Page, make_app
 from .settings import WebSettings
+from .signin import SignIn
 from .subscriber import Subscriber
+from .tickets import Tickets
 
 LOOK_SECONDS = 0.1
+LOOKS_PER_FILE = 10
+"""The viewers' file is looked at once a second."""
 SHUTDOWN_SECONDS = 1.0
 KEEPALIVE_SECONDS = 75.0
 
@@ -54,7 +63,8 @@ async def run(
 ) -> None:
     """Serve until cancelled; `ready` is told the page's URL once it can be opened.
 
-    OSError when the port cannot be bound. The context is needed for an inproc endpoint.
+    OSError when the port cannot be bound, AccountsError when the viewers' file is refused. The
+    context is needed for an inproc endpoint.
     """
     allow_many_connections()
     assets = Assets()
@@ -74,8 +84,14 @@ async def run(
         return await subscriber.recent(name)
 
     subscriber: Subscriber | None = None
-    api = Api(following, clock, recent)
-    app = make_app(Page(assets, tell_assets), api, Live(hub), settings.base_path)
+    accounts = Accounts(settings.viewers) if settings.viewers else None
+    peers = Peers(settings.trusted_proxies)
+    signin = SignIn(settings, accounts, peers, clock)
+    form = Form(signin, peers, assets) if settings.sign_in == "token" else None
+    gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
+    page = Page(assets, tell_assets, public=settings.sign_in == "none")
+    api = Api(following, clock, recent, gate.ticket_for)
+    app = make_app(page, api, Live(hub, peers), gate, settings.base_path)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -96,10 +112,12 @@ async def run(
         )
         if ready is not None:
             ready(url)
-        while True:
+        for look in itertools.count():
             await asyncio.sleep(LOOK_SECONDS)
             subscriber.look()
             hub.look()
+            if accounts is not None and look % LOOKS_PER_FILE == 0 and accounts.refresh():
+                hub.dismiss(signin.holds)
     finally:
         if subscriber is not None:
             subscriber.close()

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from .api import Api, Wrong, respond
+from .api import Api, respond
 from .assets import Asset, Assets
+from .gate import Gate, Handler
 from .live import Live
+from .wrong import Wrong
 
 LOG = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEADERS = {
     "Server": "gpu-monitor",
@@ -25,8 +25,11 @@ HEADERS = {
 """On every response. No Cross-Origin-Opener-Policy: over plain http browsers ignore it with an
 error in their console, and the page opens no windows."""
 
+Gateway = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
 MAX_BODY_BYTES = 1024
 _HINTS = {
+    413: f"a form of at most {MAX_BODY_BYTES} bytes is taken here",
     404: (
         "there are ., ws, healthz, readyz and api/v1/ with fleet, hosts/NAME, users, free;"
         " behind a proxy that keeps its path set base_path"
@@ -35,11 +38,31 @@ _HINTS = {
 }
 
 
-def make_app(page: "Page", api: Api, live: Live, base_path: str) -> web.Application:
-    """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not."""
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
+def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> web.Application:
+    """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not.
+
+    Whatever is asked for, and there or not, passes the gate: all but healthz, the slash that is
+    added to base_path, and the form that signs in.
+    """
+    gates: dict[object, Gateway] = {
+        page.index: gate.to_page,
+        live.handle: gate.to_socket,
+        api.ticket: gate.to_ticket,
+        api.healthz: _open,
+        add_slash: _open,
+    }
+
+    @web.middleware
+    async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked = request.match_info.handler
+        return await gates.get(asked, gate.to_data)(request, handler)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json, let_in])
     for base in dict.fromkeys((base_path, "")):
         app.router.add_get(f"{base}/", page.index)
+        if gate.form is not None:
+            gates[gate.form.post] = _open
+            app.router.add_post(f"{base}/", gate.form.post)
         app.router.add_get(f"{base}/ws", live.handle, allow_head=False)
         app.router.add_get(f"{base}/a/{{hash}}/{{name:.+}}", page.file)
         for path, handler in api.routes().items():
@@ -51,11 +74,15 @@ def make_app(page: "Page", api: Api, live: Live, base_path: str) -> web.Applicat
 
 
 class Page:
-    """index.html and the files it names; `changed` is called when they are other ones."""
+    """index.html and the files it names; `changed` is called when they are other ones.
 
-    def __init__(self, assets: Assets, changed: Callable[[], None]) -> None:
+    Caches between here and the browser may keep files only where they are `public`.
+    """
+
+    def __init__(self, assets: Assets, changed: Callable[[], None], *, public: bool) -> None:
         self._assets = assets
         self._changed = changed
+        self._kept = f"{'public' if public else 'private'}, max-age=31536000, immutable"
 
     async def index(self, request: web.Request) -> web.Response:
         """The page, always asked for anew: it names the current files."""
@@ -72,9 +99,11 @@ class Page:
         if asset is None:
             raise web.HTTPNotFound
         current = request.match_info["hash"] == self._assets.hash
-        return _respond(
-            request, asset, "public, max-age=31536000, immutable" if current else "no-cache"
-        )
+        return _respond(request, asset, self._kept if current else "no-cache")
+
+
+async def _open(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)
 
 
 async def add_slash(request: web.Request) -> web.Response:
@@ -121,4 +150,5 @@ def _respond(request: web.Request, asset: Asset, cache_control: str) -> web.Resp
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+    own = response.headers.get("Content-Security-Policy")
+    response.headers.update(HEADERS if own is None else {**HEADERS, "Content-Security-Policy": own})

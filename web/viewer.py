@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from .framing import CLOSE, PING, POLICY_VIOLATION, PONG, BadFrame, close_frame, frame, read_frames
+from .person import Person
 
 STUCK_SECONDS = 2.0
 """A connection that takes no byte for so long is cut."""
@@ -38,6 +39,7 @@ class Viewer(asyncio.Protocol):
         "left",
         "left_bytes",
         "moved_at",
+        "person",
         "ping_at",
         "sequence",
         "to",
@@ -46,9 +48,14 @@ class Viewer(asyncio.Protocol):
     to: asyncio.WriteTransport
 
     def __init__(
-        self, address: str, clock: Callable[[], float], leave: Callable[["Viewer"], None]
+        self,
+        address: str,
+        person: Person,
+        clock: Callable[[], float],
+        leave: Callable[["Viewer"], None],
     ) -> None:
         self.address = address
+        self.person = person
         self.left = False
         self.heard_at = self.ping_at = clock()
         self.sequence = -1

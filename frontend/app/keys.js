@@ -41,3 +41,10 @@ export const QUERY_HELP = [
   ["util<5 free>=40", "also mem, temp, power, gpus (of the host); GiB, °C, W"],
   ['-user:bob "two words"', "a minus leaves out, quotes keep together"],
 ];
+
+/** What each role is shown, in the words of the help. */
+export const SHOWN = {
+  counts: "no users",
+  names: "users, not what they run",
+  commands: "everything",
+};

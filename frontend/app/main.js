@@ -6,10 +6,11 @@ import { toCsv } from "./csv.js";
 import { count, many, timeOfDay } from "./format.js";
 import { Recent } from "./history.js";
 import { HostList } from "./hosts.js";
-import { KEYS, QUERY_HELP, actionOf } from "./keys.js";
+import { KEYS, QUERY_HELP, SHOWN, actionOf } from "./keys.js";
 import { valueOf, withValue } from "./query.js";
 import { Link, socketUrl } from "./socket.js";
 import { Store } from "./store.js";
+import { openWithTicket } from "./ticket.js";
 import { METRICS, SORTS, readView, writeView } from "./url.js";
 import { choices } from "./views/bar.js";
 import { answer, question, toldBanner } from "./views/finder.js";
@@ -42,7 +43,7 @@ const clock = () => performance.now() / 1000;
 const link = new Link(
   socketUrl(document.baseURI),
   {
-    open: (url, protocols) => new WebSocket(url, protocols),
+    open: (url, protocols) => openWithTicket(url, protocols, () => ask("ticket")),
     clock,
     later: (run, seconds) => window.setTimeout(run, seconds * 1000),
     cancel: (timer) => window.clearTimeout(timer),
@@ -62,7 +63,7 @@ const link = new Link(
   () => plan(),
 );
 const recent = new Recent(async (path) => {
-  const answer = await fetch(new URL(`api/v1/${path}`, document.baseURI));
+  const answer = await ask(path);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }, clock, () => {
@@ -72,6 +73,11 @@ const recent = new Recent(async (path) => {
 const list = new HostList(at("hosts"), store, choice, recent, () => view, (open, opened) => choose({ open }, opened));
 const map = new FleetMap(at("map"), { store, view: () => view, mask: (name) => list.mask(name), goTo, choose, plan });
 const panel = new UsersPanel(at("users"), chooseUser, (by) => choose({ by }), plan);
+
+/** @param {string} path below api/v1/ */
+function ask(path) {
+  return fetch(new URL(`api/v1/${path}`, document.baseURI), { redirect: "manual" });
+}
 
 /** @param {string} id */
 function at(id) {
@@ -123,7 +129,7 @@ function paint() {
   if (drawAll) drawnAllAt = clock();
   drawAll = false;
   paintFound(shown, hosts);
-  panel.paint(fleet.users, view, brokerNow(), clock());
+  panel.paint(fleet.users, fleet.web?.role, view, brokerNow(), clock());
   render(about(), at("about"));
 }
 
@@ -258,7 +264,7 @@ function help() {
     ([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`,
   )}</dl><h2>Search</h2><dl class="wide">${QUERY_HELP.map(
     ([query, words]) => html`<div><dt><code>${query}</code></dt><dd>${words}</dd></div>`,
-  )}</dl><form method="dialog"><button class="plain">Close</button></form>`, dialog);
+  )}</dl><p class="sub">You are shown ${SHOWN[store.fleet?.web?.role ?? "commands"]}.</p><form method="dialog"><button class="plain">Close</button></form>`, dialog);
   if (dialog.open) dialog.close();
   else dialog.showModal();
 }

@@ -1,6 +1,8 @@
 // The link to the web server: subprotocol, frames in order, silence noticed, tried again.
 
-/** @import { LinkState, Message } from "./types.js" */
+import { SIGNED_OUT } from "./ticket.js";
+
+/** @import { LinkState, Message, Socket } from "./types.js" */
 
 const DEFLATE = "gpu-monitor.v1.deflate";
 const JSON_TEXT = "gpu-monitor.v1.json";
@@ -16,7 +18,7 @@ const MAX_WAITING_FRAMES = 100;
 /**
  * What the link stands on; the browser's own in the page, made by hand in tests.
  * @typedef {object} Ground
- * @property {(url: string, protocols: string[]) => WebSocket} open
+ * @property {(url: string, protocols: string[]) => Socket} open
  * @property {() => number} clock seconds, never going back
  * @property {(run: () => void, seconds: number) => number} later
  * @property {(timer: number) => void} cancel
@@ -79,9 +81,10 @@ export class Link {
   state = { state: "connecting", retryAt: null };
   /** When the newest message came, on the ground's clock; null before the first. */
   heardAt = /** @type {number | null} */ (null);
-  /** @type {WebSocket | null} */
+  /** @type {Socket | null} */
   #socket = null;
   #attempt = 0;
+  #signedOut = false;
   #timer = /** @type {number | null} */ (null);
   #silenceSeconds = FIRST_SILENCE_SECONDS;
 
@@ -123,7 +126,6 @@ export class Link {
   #connect() {
     const socket = this.ground.open(this.url, protocols());
     this.#socket = socket;
-    socket.binaryType = "arraybuffer";
     let queue = Promise.resolve();
     let waiting = 0;
     /** @param {MessageEvent} event */
@@ -142,13 +144,16 @@ export class Link {
           waiting -= 1;
         });
     };
-    socket.onclose = (event) => this.#lost(event.code === GOING_AWAY, socket);
-    this.#set({ state: this.heardAt === null ? "connecting" : "reconnecting", retryAt: null });
+    socket.onclose = ({ code }) => {
+      if (socket === this.#socket) this.#signedOut = code === SIGNED_OUT;
+      this.#lost(code === GOING_AWAY, socket);
+    };
+    this.#set({ state: this.#notLive(), retryAt: null });
     this.#watch(FIRST_SILENCE_SECONDS);
   }
 
   /**
-   * @param {WebSocket} socket
+   * @param {Socket} socket
    * @param {Message} message
    */
   #receive(socket, message) {
@@ -156,6 +161,7 @@ export class Link {
     if (!this.onMessage(message)) return this.#lost(false);
     this.heardAt = this.ground.clock();
     this.#attempt = 0;
+    this.#signedOut = false;
     if (this.state.state !== "live") this.#set({ state: "live", retryAt: null });
     this.#watch(this.#silenceSeconds);
   }
@@ -176,7 +182,7 @@ export class Link {
   /**
    * Leaves the connection and plans the next try.
    * @param {boolean} atOnce the server said goodbye, or nothing speaks against trying now
-   * @param {WebSocket | null} socket whose loss it is; that of an older one is no news
+   * @param {Socket | null} socket whose loss it is; that of an older one is no news
    */
   #lost(atOnce, socket = this.#socket) {
     if (socket === null || socket !== this.#socket) return;
@@ -186,9 +192,13 @@ export class Link {
     const first = this.#attempt === 0;
     const wait = atOnce && first ? 0 : backoffSeconds(this.#attempt, this.ground.random());
     this.#attempt += 1;
-    const state = this.heardAt === null ? "connecting" : "reconnecting";
-    this.#set({ state, retryAt: this.ground.clock() + wait });
+    this.#set({ state: this.#notLive(), retryAt: this.ground.clock() + wait });
     this.#after(wait, () => this.#connect());
+  }
+
+  #notLive() {
+    if (this.#signedOut) return "signedOut";
+    return this.heardAt === null ? "connecting" : "reconnecting";
   }
 
   /**

@@ -132,6 +132,9 @@ export interface Broker {
   warnings?: string[];
 }
 
+/** What this viewer is shown: the server sends no more. */
+export type Role = "counts" | "names" | "commands";
+
 export interface Fleet {
   version: number;
   /** Unix seconds by the broker's clock; absent, as much else, until a broker was heard. */
@@ -141,7 +144,7 @@ export interface Fleet {
   stale_after_seconds: number;
   simulated?: boolean;
   broker: Broker;
-  web?: { version: string; assets: string };
+  web?: { version: string; assets: string; role?: Role };
   totals: Partial<Totals>;
   users: Record<string, User>;
   hosts: Record<string, Host>;
@@ -297,7 +300,15 @@ export interface Overview {
 
 /** State of the link to the web server. */
 export interface LinkState {
-  state: "connecting" | "live" | "reconnecting";
+  state: "connecting" | "live" | "reconnecting" | "signedOut";
   /** When the next try starts, in seconds of the page's own clock; null while trying. */
   retryAt: number | null;
+}
+
+/** What the link needs of a WebSocket. */
+export interface Socket {
+  /** Of text, or of an ArrayBuffer. */
+  onmessage: ((event: MessageEvent) => void) | null;
+  onclose: ((event: { code: number }) => void) | null;
+  close(): void;
 }

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { deflateRawSync } from "node:zlib";
 
 import { Link, backoffSeconds, inflate, protocols, socketUrl } from "../app/socket.js";
+import { SIGNED_OUT } from "../app/ticket.js";
 
 /** The browser's clock, timers and sockets, moved by hand. */
 class Ground {
@@ -242,4 +243,20 @@ test("a wait can be cut short, and a live link restarted", async () => {
   ground.pass(0);
 
   assert.equal(ground.sockets.length, 3);
+});
+
+test("signed out is said until the link is live again, and tried on", async () => {
+  const { ground, link, deliver } = start();
+  await deliver(FLEET);
+
+  ground.sockets[0].onclose({ code: SIGNED_OUT });
+  assert.equal(link.state.state, "signedOut");
+  ground.pass(1);
+  assert.equal(ground.sockets.length, 2);
+  assert.equal(link.state.state, "signedOut");
+  await deliver(FLEET);
+
+  assert.equal(link.state.state, "live");
+  ground.sockets[1].onclose({ code: 1006 });
+  assert.equal(link.state.state, "reconnecting");
 });

@@ -92,7 +92,7 @@ function processCells(gpu, process, now) {
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
       .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
-      ?? html`<span title="not sent: see commands: in config.yml">${DASH}</span>`}</div></td>`;
+      ?? html`<span title="kept back by commands: in config.yml, or by your role">${DASH}</span>`}</div></td>`;
 }
 
 /** @param {ProcessRow} process */

@@ -15,7 +15,7 @@ import { timeOfDay } from "../format.js";
 export function pill(link, fleet, clock, heardAt) {
   const lost = link.state === "live" && fleet?.broker.state === "lost";
   const kind = lost ? "lost" : link.state;
-  const words = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", lost: "Broker silent" };
+  const words = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", signedOut: "Signed out", lost: "Broker silent" };
   return html`<span class="pill ${kind}"><i class="dot"></i
     ><span role="status">${words[kind]}</span
     ><span aria-hidden="true">${detail(kind, link, fleet, clock, heardAt)}</span></span>`;
@@ -50,9 +50,12 @@ function minutes(seconds) {
  */
 export function banner(link, fleet, outdated) {
   const asOf = html`Everything below is as of <b>${timeOfDay(fleet?.now)}</b>`;
+  const out = link.state === "signedOut";
   const lost = fleet !== null && link.state !== "live";
-  return html`${lost
-    ? html`<p class="banner alarm"><b>Connection lost.</b> ${asOf}; it will refresh by itself.</p>`
+  return html`${lost || out
+    ? html`<p class="banner alarm"><b>${out ? html`You are signed out. <a href="">Sign in</a>` : "Connection lost."}</b> ${lost
+        ? html`${asOf}; it will refresh by itself.`
+        : nothing}</p>`
     : nothing}${!lost && fleet?.broker.state === "lost"
     ? html`<p class="banner alarm"><b>The broker is silent.</b> ${fleet.now === undefined
         ? "It has not been heard yet: see that it runs and that this web server can reach it."

@@ -5,7 +5,7 @@ import { count, many, percent, shortSpan, size } from "../format.js";
 import { sortedUsers } from "../order.js";
 import { valueOf } from "../query.js";
 
-/** @import { User, UserSort, View } from "../types.js" */
+/** @import { Role, User, UserSort, View } from "../types.js" */
 
 const SHORT_LIST = 20;
 const ORDER_SECONDS = 5;
@@ -34,11 +34,12 @@ export class UsersPanel {
 
   /**
    * @param {Record<string, User>} users
+   * @param {Role | undefined} role of the viewer
    * @param {View} view
    * @param {number} now unix seconds by the broker's clock
    * @param {number} clock seconds of the page's own clock
    */
-  paint(users, { q, by }, now, clock) {
+  paint(users, role, { q, by }, now, clock) {
     if (by !== this.#orderedBy || this.#mayOrder(clock)) {
       this.#order = sortedUsers(users, by);
       this.#orderedBy = by;
@@ -46,6 +47,7 @@ export class UsersPanel {
     }
     const table = usersTable({
       users,
+      role,
       order: this.#order,
       sort: by,
       all: this.#all,
@@ -73,6 +75,7 @@ export class UsersPanel {
 /**
  * @param {object} given
  * @param {Record<string, User>} given.users
+ * @param {Role | undefined} given.role of the viewer
  * @param {string[]} given.order names, some of which may have left since it was made
  * @param {UserSort} given.sort
  * @param {boolean} given.all whether to show more than the first 20
@@ -82,7 +85,7 @@ export class UsersPanel {
  * @param {(name: string) => void} given.choose
  * @param {() => void} given.showAll
  */
-function usersTable({ users, order, sort, all, chosen, now, sortBy, choose, showAll }) {
+function usersTable({ users, role, order, sort, all, chosen, now, sortBy, choose, showAll }) {
   const present = order.filter((name) => users[name] !== undefined);
   const shown = all ? present : present.slice(0, SHORT_LIST);
   return html`<div class="card users">
@@ -94,7 +97,7 @@ function usersTable({ users, order, sort, all, chosen, now, sortBy, choose, show
       )}</tr></thead>
       <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), chosen, now, choose))}</tbody>
     </table>
-    ${present.length === 0 && now > 0 ? html`<p class="sub">Nobody holds a GPU.</p>` : nothing}
+    ${present.length === 0 && now > 0 ? html`<p class="sub">${role === "counts" ? "Your role is not shown users." : "Nobody holds a GPU."}</p>` : nothing}
     ${present.length > shown.length
       ? html`<button type="button" class="link more" @click=${showAll}>all ${many(present.length, "user")}</button>`
       : nothing}
