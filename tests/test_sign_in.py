@@ -34,7 +34,7 @@ def figure(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tells how many cells of the matrix were tried."""
     yield
     words = ", ".join(f"{mode} {count}" for mode, count in cells.items())
-    capture = request.config.pluginmanager.getplugin("capturemanager")
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     if capture is not None and cells:
         with capture.global_and_fixture_disabled():
             print(f"\nsign-in matrix: {sum(cells.values())} cells ({words})")

@@ -104,9 +104,12 @@ def test_a_viewer_is_found_by_name_and_by_token(file: Path) -> None:
 def test_the_file_is_read_again_when_it_changes(file: Path) -> None:
     accounts = Accounts(str(file))
     alice = accounts.by_name("alice")
-    assert alice is not None and not accounts.refresh()
+    accounts.refresh()
+    assert alice is not None and accounts.changes == 0
     file.write_text(ALICE.replace("names", "counts") + BOB)
-    assert accounts.refresh() and not accounts.refresh()
+    accounts.refresh()
+    accounts.refresh()
+    assert accounts.changes == 1
     assert not accounts.holds(alice)
     assert len(accounts) == 2
 
@@ -125,20 +128,34 @@ def test_a_file_that_others_could_read_since_lets_nobody_in_until_it_is_mended(
 ) -> None:
     accounts = Accounts(str(file))
     file.chmod(0o644)
-    assert accounts.refresh()
+    accounts.refresh()
     assert len(accounts) == 0
     assert caplog.text.count("chmod") == 1
     file.chmod(0o600)
-    assert accounts.refresh() and len(accounts) == 1
+    accounts.refresh()
+    assert len(accounts) == 1 and accounts.changes == 2
 
 
 def test_a_file_that_is_away_for_a_moment_is_waited_for(file: Path, tmp_path: Path) -> None:
     accounts = Accounts(str(file))
     file.rename(tmp_path / "away")
-    assert not accounts.refresh() and len(accounts) == 1
-    assert accounts.refresh() and len(accounts) == 0
+    for _ in range(9):
+        accounts.refresh_for_newcomer()
+    accounts.refresh()
+    assert len(accounts) == 1
+    accounts.refresh()
+    assert len(accounts) == 0
     (tmp_path / "away").rename(file)
-    assert accounts.refresh() and len(accounts) == 1
+    accounts.refresh()
+    assert len(accounts) == 1
+
+
+def test_one_who_was_added_just_now_is_known(file: Path) -> None:
+    accounts = Accounts(str(file))
+    file.write_text(ALICE + BOB)
+    assert accounts.by_name("bob") is None
+    accounts.refresh_for_newcomer()
+    assert accounts.by_name("bob") is not None and accounts.changes == 1
 
 
 def test_wrong_lines_are_said_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:

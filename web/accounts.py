@@ -98,10 +98,12 @@ def read(path: str) -> str:
 class Accounts:
     """The viewers of the file at `path`, as of the last `refresh`.
 
-    A file that may not be used any more lets nobody in.
+    A file that may not be used any more lets nobody in. `changes` counts how often the viewers
+    were others than before.
     """
 
     def __init__(self, path: str) -> None:
+        self.changes = 0
         self._path = path
         self._stamp: tuple[int, ...] | None = None
         self._missed = 0
@@ -126,12 +128,22 @@ class Accounts:
         """Whether this is a viewer still, with the same role and the same secret."""
         return self._by_name.get(person.name) == person
 
-    def refresh(self) -> bool:
-        """Read the file again if it has changed; whether viewers have. One stat call."""
+    def refresh(self) -> None:
+        """Read the file again if it has changed; to be called about once a second."""
         stamp = self._look()
         self._missed = self._missed + 1 if stamp is None else 0
-        if stamp == self._stamp or 0 < self._missed < _GONE_LOOKS:
-            return False
+        if stamp is not None or self._missed >= _GONE_LOOKS:
+            self._read_if_other(stamp)
+
+    def refresh_for_newcomer(self) -> None:
+        """The same before somebody is refused, who may have been added in this second."""
+        stamp = self._look()
+        if stamp is not None:
+            self._read_if_other(stamp)
+
+    def _read_if_other(self, stamp: tuple[int, ...] | None) -> None:
+        if stamp == self._stamp:
+            return
         self._stamp = stamp
         before = self._by_name
         try:
@@ -139,7 +151,7 @@ class Accounts:
         except AccountsError as error:
             self._hold(())
             self._say([f"{error}. Until then nobody may sign in"])
-        return self._by_name != before
+        self.changes += self._by_name != before
 
     def _look(self) -> tuple[int, ...] | None:
         try:

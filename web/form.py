@@ -50,7 +50,7 @@ class Form:
             if request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # A link on another site opens the page without its cookie (SameSite=Strict).
                 return _refresh(request, wrong.status)
-            return self._show(wrong, wrong.error if cookies_of(request) else "")
+            return self._show(wrong, _sentence(wrong) if cookies_of(request) else "")
         response = await handler(request)
         for token in cookies_of(request):
             if hash_token(token) == person.secret:
@@ -75,7 +75,7 @@ class Form:
         try:
             self._signin.by_token(request, [token])
         except Wrong as wrong:
-            return self._show(wrong, f"{wrong.error}; {wrong.hint}")
+            return self._show(wrong, _sentence(wrong))
         response = _refresh(request, 200)
         self._set_cookie(request, response, token)
         return response
@@ -99,6 +99,11 @@ class Form:
         style = hashlib.sha256("".join(_STYLE.findall(text)).encode()).digest()
         allowed = f"style-src 'sha256-{base64.b64encode(style).decode()}'; img-src data:"
         return _page(text.replace("<!-- words -->", said), allowed, wrong.status, wrong.headers)
+
+
+def _sentence(wrong: Wrong) -> str:
+    words = wrong.error if wrong.status == 401 else f"{wrong.error}; {wrong.hint}"
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _refresh(request: web.Request, status: int) -> web.Response:

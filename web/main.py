@@ -84,6 +84,7 @@ async def run(
         return await subscriber.recent(name)
 
     subscriber: Subscriber | None = None
+    changes = 0
     accounts = Accounts(settings.viewers) if settings.viewers else None
     peers = Peers(settings.trusted_proxies)
     signin = SignIn(settings, accounts, peers, clock)
@@ -116,7 +117,10 @@ async def run(
             await asyncio.sleep(LOOK_SECONDS)
             subscriber.look()
             hub.look()
-            if accounts is not None and look % LOOKS_PER_FILE == 0 and accounts.refresh():
+            if accounts is not None and look % LOOKS_PER_FILE == 0:
+                accounts.refresh()
+            if accounts is not None and accounts.changes != changes:
+                changes = accounts.changes
                 hub.dismiss(signin.holds)
     finally:
         if subscriber is not None:

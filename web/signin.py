@@ -75,10 +75,9 @@ class SignIn:
 
     def by_token(self, request: web.Request, tokens: list[str]) -> Person:
         """The person of one of these tokens, or Wrong; a right one is never made to wait."""
-        for token in tokens:
-            person = self._accounts.by_token(token) if self._accounts is not None else None
-            if person is not None:
-                return person
+        known = [person for token in tokens if (person := self._known(token=token)) is not None]
+        if known:
+            return known[0]
         if tokens:
             self._guess(request)
             raise self._refused("this token is not known here")
@@ -88,7 +87,7 @@ class SignIn:
         name, password = credentials_of(request)
         if name is None:
             raise self._refused("sign in first")
-        person = self._accounts.by_name(name) if self._accounts is not None else None
+        person = self._known(name=name)
         secret = person.secret if person is not None else ""
         if person is None or kind_of(secret) != "password":
             secret = NOBODYS_PASSWORD
@@ -116,11 +115,22 @@ class SignIn:
             raise Wrong(401, "the proxy does not say who asks", hint)
         if self._accounts is None:
             return Person(names[0], self._settings.viewer_role)
-        person = self._accounts.by_name(names[0])
+        person = self._known(name=names[0])
         if person is None:
             hint = f"gpu-monitor viewers add {names[0]}"
             raise Wrong(403, f"{names[0]} is none of the viewers here", hint)
         return person
+
+    def _known(self, name: str = "", token: str = "") -> Person | None:
+        """The viewer of that name or token, also one who was added just now."""
+        if self._accounts is None:
+            return None
+        for _ in range(2):
+            found = self._accounts.by_token(token) if token else self._accounts.by_name(name)
+            if found is not None:
+                return found
+            self._accounts.refresh_for_newcomer()
+        return None
 
     def _guess(self, request: web.Request) -> None:
         """Count one guess of this address, or refuse it."""
