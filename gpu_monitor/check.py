@@ -1,5 +1,6 @@
 """`gpu-monitor check`: looks for what would keep this machine's part from working."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,11 @@ def _check_sign_in(config: Config) -> Iterator[Finding]:
     if not config.viewers:
         words = f"proxy, whoever it names sees {config.viewer_role}"
         yield Finding(True, f"sign_in: {words}")
+        return
+    others = settings.names_another_machine((config.broker, *config.hosts))
+    if others and not os.path.exists(config.viewers):
+        words = f"{config.viewers} is not here, and needed only where the page is served"
+        yield Finding(True, f"sign_in: {config.sign_in}; {words}")
         return
     try:
         people, wrong = accounts.parse(accounts.read(config.viewers))

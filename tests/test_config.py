@@ -42,6 +42,13 @@ def test_a_file_that_says_nothing_leaves_the_defaults(text: str) -> None:
     assert parse_config(text, "config.yml") == Config()
 
 
+def test_a_file_that_config_yml_names_lies_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "config.yml"
+    for written, meant in (("viewers", tmp_path / "viewers"), ("/etc/v", "/etc/v")):
+        file.write_text(f"viewers: {written}\n")
+        assert load_config(str(file)).viewers == str(meant)
+
+
 def test_without_a_file_the_defaults_apply() -> None:
     assert load_config(None) == Config()
 
@@ -69,6 +76,19 @@ ACCEPTED = [
     ("broker: gpu-head.example", "broker", "gpu-head.example"),
     ("hosts: [a, 10.0.0.3, 'fe80::1', '12']", "hosts", ("a", "10.0.0.3", "fe80::1", "12")),
     ("name: lab-1", "name", "lab-1"),
+    ("viewer_role: counts", "viewer_role", "counts"),
+    ("user_header: X-Forwarded-User", "user_header", "X-Forwarded-User"),
+    (
+        "trusted_proxies: [10.0.0.0/8, 'fd00::/8', 10.0.0.1]",
+        "trusted_proxies",
+        ("10.0.0.0/8", "fd00::/8", "10.0.0.1"),
+    ),
+    ("trusted_proxies: []", "trusted_proxies", ()),
+    (
+        "allowed_origins: ['https://wiki.example:8443', 'http://[::1]']",
+        "allowed_origins",
+        ("https://wiki.example:8443", "http://[::1]"),
+    ),
 ]
 
 
@@ -103,6 +123,18 @@ REFUSED = [
     ("broker: on", '1: broker: on is read as true or false by YAML; quote it: "on"'),
     ("broker: http://a/", "1: broker: 'http://a/' is no host; write the name alone"),
     ("name: a b", "1: name: 'a b' is no host name; write"),
+    ("sign_in: yes", "1: sign_in: 'yes' is no choice here; write none, token, basic or proxy"),
+    ("sign_in: token", "1: sign_in: token needs the file of those who may sign in; write viewers"),
+    ("sign_in: basic", "1: sign_in: basic needs the file of those who may sign in; write viewers"),
+    ("sign_in: proxy", "1: sign_in: proxy needs the proxy's address; write it under trusted_prox"),
+    ("viewer_role: root", "1: viewer_role: 'root' is no choice here; write commands, names or co"),
+    ("viewers: a/", "1: viewers: 'a/' is no path of a file; write one such as viewers"),
+    ("user_header: 'X: y'", "1: user_header: 'X: y' is no header; write a name such as X-Remote"),
+    ("trusted_proxies: a", "1: trusted_proxies: 'a' is no list; write one network a line"),
+    ("trusted_proxies: [proxy]", "1: trusted_proxies: 'proxy' is no address or network; write"),
+    ("trusted_proxies: [10.0.0.1/8]", "1: trusted_proxies: '10.0.0.1/8' is no address or netw"),
+    ("allowed_origins: ['https://a/b']", "1: allowed_origins: 'https://a/b' is no origin; wri"),
+    ("allowed_origins: ['*']", "1: allowed_origins: '*' is no origin; write https://, name and"),
     ("base_path: gpus", "1: base_path: 'gpus' is no plain path; write one such as /gpus"),
     ("base_path: /../x", "1: base_path: '/../x' is no plain path"),
     ("rpc_bind: eth0", "1: rpc_bind: 'eth0' is no address; write"),

@@ -6,14 +6,16 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_nvml import Call, FakeNvml, Gpu, Scenario
 from house import COMMAND, ROOT, House
 
 from gpu_monitor import probe
-from gpu_monitor.check import Finding, findings
+from gpu_monitor.check import Finding, _check_sign_in, findings
 from gpu_monitor.keys import Config
+from web.secret import hash_token
 
 ABSENT = "host.that.is.absent.invalid"  # RFC 6761: never resolves
 HOLDS_2 = Scenario(gpus=[Gpu(), Gpu()])
@@ -47,6 +49,40 @@ def test_a_machine_where_all_is_right_passes(house: House) -> None:
     assert "ok   gpus: 2 found, driver " in lines
     assert f"ok   broker: not running here; rpc_port {house.rpc_port} is free for it" in lines
     assert f"ok   web: not running here; web_port {house.web_port} is free for it" in lines
+
+
+VIEWERS = f"alice names {hash_token('a')}\nbob counts -\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "mode", "good", "line"),
+    [
+        ({}, 0o600, True, "ok   sign_in: none, everybody sees commands"),
+        ({"sign_in": "proxy"}, 0o600, True, "ok   sign_in: proxy, whoever it names sees commands"),
+        ({"sign_in": "proxy", "viewers": "v"}, 0o600, True, "ok   sign_in: proxy, 2 may sign in"),
+        ({"sign_in": "token", "viewers": "v"}, 0o600, False, "FAIL viewers: no token of bob; rem"),
+        ({"sign_in": "basic", "viewers": "v"}, 0o600, False, "0 may sign in; gpu-monitor viewers"),
+        ({"sign_in": "token", "viewers": "v"}, 0o644, False, "others may read or change it; chmod"),
+        ({"sign_in": "token", "viewers": "none"}, 0o600, False, "FAIL viewers: "),
+        (
+            {"sign_in": "token", "viewers": "none", "broker": "192.0.2.1"},
+            0o600,
+            True,
+            "none is not here, and needed only where the page is served",
+        ),
+    ],
+)
+def test_who_may_sign_in_is_told(
+    tmp_path: Path, keys: dict[str, Any], mode: int, good: bool, line: str
+) -> None:
+    viewers = tmp_path / "v"
+    viewers.write_text(VIEWERS)
+    viewers.chmod(mode)
+    if "viewers" in keys:
+        keys = {**keys, "viewers": str(tmp_path / keys["viewers"])}
+    told = list(_check_sign_in(Config(**keys)))
+    assert all(finding.good for finding in told) == good
+    assert line in "\n".join(map(str, told))
 
 
 def test_what_runs_here_already_is_recognised(house: House) -> None:

@@ -17,6 +17,7 @@ from gpu_monitor.settings import (
     rpc_address,
     web_settings,
 )
+from web.settings import Mode
 from wire.check import is_host_name
 
 OTHERS = ("node1", "node2")
@@ -85,6 +86,37 @@ def test_a_page_open_to_others_is_warned_of_in_one_process() -> None:
     assert words == "the page is readable by everyone who can reach port 8042 on 10.0.0.1"
     assert words in broker_settings(config, one_process=True).warnings
     assert words not in broker_settings(config).warnings
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("token", "tokens travel in clear to port 8042 on all interfaces, unless a proxy with TLS"),
+        ("basic", "passwords travel in clear to port 8042 on all interfaces, unless a proxy"),
+        ("proxy", "names of viewers and what they are shown travel in clear to port 8042"),
+    ],
+)
+def test_a_page_that_asks_who_one_is_is_warned_of_what_travels_in_clear(
+    mode: Mode, words: str
+) -> None:
+    (warning,) = page_warnings(Config(web_bind="*", sign_in=mode))
+    assert warning.startswith(words)
+    assert list(page_warnings(Config(sign_in=mode))) == []
+
+
+def test_what_sign_in_needs_reaches_the_web_server() -> None:
+    config = Config(
+        sign_in="proxy",
+        viewers="/etc/viewers",
+        viewer_role="counts",
+        user_header="X-User",
+        trusted_proxies=("10.0.0.1",),
+        allowed_origins=("https://a",),
+    )
+    web = web_settings(config)
+    assert (web.sign_in, web.viewers, web.viewer_role) == ("proxy", "/etc/viewers", "counts")
+    assert (web.user_header, web.trusted_proxies) == ("X-User", ("10.0.0.1",))
+    assert web.allowed_origins == ("https://a",)
 
 
 def test_idle_times_are_kept_in_the_folder_that_systemd_made(
