@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import SCREENSHOTS
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import COMMAND, ROOT, House, eventually
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -265,21 +264,33 @@ def test_one_who_is_removed_reads_so_on_the_open_page_and_can_sign_in_again(
     expect(page.locator("#link")).to_contain_text("Signed out", timeout=8000)
     banner = page.locator("#banner")
     expect(banner).to_contain_text("You are signed out. Sign in Everything below is as of")
-    SCREENSHOTS.mkdir(exist_ok=True)
     banner.get_by_role("link", name="Sign in").click()
     page.get_by_label("Your token").fill(site.tokens["None commands"])
     page.get_by_role("button", name="Sign in").click()
     expect_live(page)
 
 
+def test_a_browser_can_be_signed_out(site: Site, page: Page) -> None:
+    house = site.viewers[0]
+    page.goto(f"{house.url}?token={site.tokens['None commands']}")
+    expect_live(page)
+    page.goto(f"{house.url}?token=")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("alert")).to_contain_text("signed out in this browser")
+    assert page.context.cookies() == []
+    page.goto(house.url)
+    expect(page.get_by_label("Your token")).to_be_visible()
+
+
 def test_who_may_see_no_users_sees_dashes_with_their_reason(site: Site, page: Page) -> None:
     house = site.viewers[0]
     page.goto(f"{house.url}?token={site.tokens['None counts']}")
     expect_live(page)
-    expect(page.locator("#users")).to_contain_text("Your role is not shown users.")
+    expect(page.locator("#users")).to_contain_text("Kept back by your role.")
     row = page.locator("details[data-name='node1'] .gpus tbody tr").first
     expect(row.locator(".user")).to_have_text(DASH)
     expect(row.locator(".command span")).to_have_attribute("title", re.compile("your role"))
+    expect(row.locator(".user")).to_have_attribute("title", re.compile("your role"))
     assert "python" not in page.content()
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_contain_text("You are shown no users.")

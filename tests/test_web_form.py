@@ -109,7 +109,15 @@ async def test_the_form_signs_in_as_the_link_does(viewers: Path) -> None:
 
 async def test_a_wrong_form_says_so(viewers: Path) -> None:
     async with visit(viewers, "", "POST", {"token": "wrong"}) as (answer, text):
-        assert answer.status == 401 and 'role="alert"' in text
+        assert answer.status == 401 and '<p role="alert"' in text
+
+
+async def test_an_empty_link_leads_to_the_form_where_a_browser_can_sign_out(viewers: Path) -> None:
+    async with visit(viewers, "?token=", Cookie=f"{COOKIE}={TOKEN}") as (answer, text):
+        assert answer.status == 401 and '<p role="alert"' not in text
+        assert "Sign out of this browser" in text
+    async with visit(viewers, "?token=") as (answer, text):
+        assert answer.status == 401 and "Sign out" not in text
 
 
 async def test_an_empty_form_signs_out(viewers: Path) -> None:

@@ -21,6 +21,7 @@ COOKIE_SECONDS = 30 * 86400
 _FIELD = "token"
 _SENT_AS = "application/x-www-form-urlencoded"
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_SIGN_OUT = '<button name="token" value="" formnovalidate>Sign out of this browser</button>'
 _CSP = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 
 
@@ -39,9 +40,14 @@ class Form:
     async def open(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """The page to those who are signed in, the form to others; a link's token is taken."""
-        if _FIELD in request.query:
-            return self._try(request, request.query[_FIELD])
+        """The page to those who are signed in, the form to others; a link's token is taken.
+
+        An empty one leads to the form again, where a browser can sign out.
+        """
+        if token := request.query.get(_FIELD):
+            return self._try(request, token)
+        if token is not None:
+            return self._show(request, Wrong(401, "", ""), "")
         try:
             person = request[PERSON] = await self._signin.person(request)
         except Wrong as wrong:
@@ -50,7 +56,7 @@ class Form:
             if request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # A link on another site opens the page without its cookie (SameSite=Strict).
                 return _refresh(request, wrong.status)
-            return self._show(wrong, _sentence(wrong) if cookies_of(request) else "")
+            return self._show(request, wrong, _sentence(wrong) if cookies_of(request) else "")
         response = await handler(request)
         for token in cookies_of(request):
             if hash_token(token) == person.secret:
@@ -67,7 +73,7 @@ class Form:
         token = fields.get(_FIELD, [""])[0].strip()
         if token:
             return self._try(request, token)
-        response = self._show(Wrong(200, "", ""), "You are signed out in this browser.")
+        response = self._show(request, Wrong(200, "", ""), "You are signed out in this browser.")
         self._set_cookie(request, response, "")
         return response
 
@@ -75,7 +81,7 @@ class Form:
         try:
             self._signin.by_token(request, [token])
         except Wrong as wrong:
-            return self._show(wrong, _sentence(wrong))
+            return self._show(request, wrong, _sentence(wrong))
         response = _refresh(request, 200)
         self._set_cookie(request, response, token)
         return response
@@ -91,14 +97,17 @@ class Form:
             secure=self._peers.is_https(request),
         )
 
-    def _show(self, wrong: Wrong, words: str) -> web.Response:
+    def _show(self, request: web.Request, wrong: Wrong, words: str) -> web.Response:
         """The form, with words about what went wrong."""
         asset = self._assets.get("sign-in.html")
         text = asset.body.decode() if asset is not None else ""
         said = f'<p role="alert">{html.escape(words)}</p>' if words else ""
         style = hashlib.sha256("".join(_STYLE.findall(text)).encode()).digest()
         allowed = f"style-src 'sha256-{base64.b64encode(style).decode()}'; img-src data:"
-        return _page(text.replace("<!-- words -->", said), allowed, wrong.status, wrong.headers)
+        text = text.replace("<!-- words -->", said)
+        if cookies_of(request) and request.method == "GET":
+            text = text.replace("<!-- sign out -->", _SIGN_OUT)
+        return _page(text, allowed, wrong.status, wrong.headers)
 
 
 def _sentence(wrong: Wrong) -> str:

@@ -45,6 +45,6 @@ export const QUERY_HELP = [
 /** What each role is shown, in the words of the help. */
 export const SHOWN = {
   counts: "no users",
-  names: "users, not what they run",
+  names: "no commands",
   commands: "everything",
 };

@@ -84,7 +84,8 @@ export class Link {
   /** @type {Socket | null} */
   #socket = null;
   #attempt = 0;
-  #signedOut = false;
+  /** What it is while it is not live. @type {LinkState["state"]} */
+  #down = "connecting";
   #timer = /** @type {number | null} */ (null);
   #silenceSeconds = FIRST_SILENCE_SECONDS;
 
@@ -145,10 +146,10 @@ export class Link {
         });
     };
     socket.onclose = ({ code }) => {
-      if (socket === this.#socket) this.#signedOut = code === SIGNED_OUT;
+      if (socket === this.#socket && code === SIGNED_OUT) this.#down = "signedOut";
       this.#lost(code === GOING_AWAY, socket);
     };
-    this.#set({ state: this.#notLive(), retryAt: null });
+    this.#set({ state: this.#down, retryAt: null });
     this.#watch(FIRST_SILENCE_SECONDS);
   }
 
@@ -161,7 +162,7 @@ export class Link {
     if (!this.onMessage(message)) return this.#lost(false);
     this.heardAt = this.ground.clock();
     this.#attempt = 0;
-    this.#signedOut = false;
+    this.#down = "reconnecting";
     if (this.state.state !== "live") this.#set({ state: "live", retryAt: null });
     this.#watch(this.#silenceSeconds);
   }
@@ -192,13 +193,8 @@ export class Link {
     const first = this.#attempt === 0;
     const wait = atOnce && first ? 0 : backoffSeconds(this.#attempt, this.ground.random());
     this.#attempt += 1;
-    this.#set({ state: this.#notLive(), retryAt: this.ground.clock() + wait });
+    this.#set({ state: this.#down, retryAt: this.ground.clock() + wait });
     this.#after(wait, () => this.#connect());
-  }
-
-  #notLive() {
-    if (this.#signedOut) return "signedOut";
-    return this.heardAt === null ? "connecting" : "reconnecting";
   }
 
   /**

@@ -84,7 +84,7 @@ function processCells(gpu, process, now) {
   const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
   const idle = idleSince === null ? 0 : now - idleSince;
   return html`
-    <td class="user" title=${process.user}>${process.user || DASH}</td>
+    <td class="user" title=${process.user || "unseen, or kept back by your role"}>${process.user || DASH}</td>
     <td class="n">${span(runtime)}</td>
     <td class="n">${gib(process.memoryMib)}</td>
     <td class="n">${percent(process.smPercent)}</td>
@@ -92,7 +92,7 @@ function processCells(gpu, process, now) {
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
       .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
-      ?? html`<span title="kept back by commands: in config.yml, or by your role">${DASH}</span>`}</div></td>`;
+      ?? html`<span title="kept back by your role, or commands: in config.yml">${DASH}</span>`}</div></td>`;
 }
 
 /** @param {ProcessRow} process */

@@ -30,7 +30,7 @@ export function pill(link, fleet, clock, heardAt) {
  */
 function detail(kind, link, fleet, clock, heardAt) {
   if (kind === "live") return ` · ${fleet?.interval_seconds ?? 1} s`;
-  const wait = link.retryAt === null ? 0 : Math.ceil(link.retryAt - clock);
+  const wait = link.retryAt === null || kind === "signedOut" ? 0 : Math.ceil(link.retryAt - clock);
   const soon = wait > 0 ? ` in ${wait} s` : "";
   if (kind !== "reconnecting" || heardAt === null) return soon;
   return `${soon}, last data ${minutes(clock - heardAt)} ago`;
@@ -54,7 +54,7 @@ export function banner(link, fleet, outdated) {
   const lost = fleet !== null && link.state !== "live";
   return html`${lost || out
     ? html`<p class="banner alarm"><b>${out ? html`You are signed out. <a href="">Sign in</a>` : "Connection lost."}</b> ${lost
-        ? html`${asOf}; it will refresh by itself.`
+        ? html`${asOf}${out ? "" : "; it will refresh by itself"}.`
         : nothing}</p>`
     : nothing}${!lost && fleet?.broker.state === "lost"
     ? html`<p class="banner alarm"><b>The broker is silent.</b> ${fleet.now === undefined

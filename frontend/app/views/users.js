@@ -97,7 +97,7 @@ function usersTable({ users, role, order, sort, all, chosen, now, sortBy, choose
       )}</tr></thead>
       <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), chosen, now, choose))}</tbody>
     </table>
-    ${present.length === 0 && now > 0 ? html`<p class="sub">${role === "counts" ? "Your role is not shown users." : "Nobody holds a GPU."}</p>` : nothing}
+    ${present.length === 0 && now > 0 ? html`<p class="sub">${role === "counts" ? "Kept back by your role." : "Nobody holds a GPU."}</p>` : nothing}
     ${present.length > shown.length
       ? html`<button type="button" class="link more" @click=${showAll}>all ${many(present.length, "user")}</button>`
       : nothing}
