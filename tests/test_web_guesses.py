@@ -29,6 +29,14 @@ def test_in_an_hour_an_address_has_six_hundred_and_ten_guesses() -> None:
     assert made == pytest.approx(AT_ONCE + 3600 / SECONDS_EACH, abs=1)
 
 
+def test_that_an_address_is_slowed_is_news_once_until_it_has_rested() -> None:
+    book = Guesses()
+    news = [book.wrong("a", float(now)) for now in range(40)]
+    assert news.count(True) == 1
+    rested = 40 + AT_ONCE * SECONDS_EACH
+    assert [book.wrong("a", rested) for _ in range(12)].count(True) == 1
+
+
 def test_a_guess_that_was_right_is_taken_back() -> None:
     book = Guesses()
     for _ in range(100):

@@ -317,6 +317,29 @@ async def test_one_address_cannot_take_every_place(monkeypatch: pytest.MonkeyPat
         assert refused.value.status == 503
 
 
+async def test_behind_a_trusted_proxy_each_viewer_has_an_address_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(web.hub, "MAX_VIEWERS_PER_ADDRESS", 1)
+    one, other = ({"X-Forwarded-For": f"198.51.100.{n}"} for n in (1, 2))
+    async with web_house() as house, house.watch(headers=one), house.watch(headers=other):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await house.watch(headers=one)
+        assert refused.value.status == 503
+    async with web_house(trusted_proxies=()) as house, house.watch(headers=one):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await house.watch(headers=other)
+
+
+async def test_who_watches_all_hosts_finds_a_place_beside_many_choices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(web.hub, "MAX_FILTERS", 1)
+    async with web_house() as house, house.watch("ws?hosts=a") as first, house.watch() as all_:
+        await first.receive(timeout=10)
+        assert (await all_.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+
+
 async def test_only_so_many_choices_of_hosts_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web.hub, "MAX_FILTERS", 1)
     async with web_house() as house, house.watch("ws?hosts=a") as first:

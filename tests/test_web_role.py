@@ -1,9 +1,11 @@
 """Nobody is sent what their role may not see, in any frame, answer or patch."""
 
 import json
+import re
 from typing import Any, get_args
 
 import pytest
+from house import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from web_house import Follower, make_host, web_house
@@ -103,6 +105,16 @@ def test_every_known_column_is_decided_about(role: Role) -> None:
             "names": {"gpus": set(), "processes": WHAT.keys()},
         }[role]
     )
+
+
+def test_the_protocol_page_names_what_each_role_is_sent() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    rows = dict(re.findall(r"^\| `(counts|names)` \| (.*) \|$", page, re.MULTILINE))
+    processes = {column: [1] for column in PROCESS_COLUMNS}
+    shown = see_host({"processes": processes}, "counts")["processes"]
+    (told,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
+    assert set(re.findall(r"`(\w+)`", told)) == shown.keys()
+    assert set(re.findall(r"`(\w+)`", rows["names"])) == WHAT.keys()
 
 
 scalars = st.sampled_from([None, True, 0, 2.5, "SECRET-command", "SECRET-user"])
@@ -206,9 +218,12 @@ def test_it_does_so_for_patches_that_no_broker_would_send(
         assert shown == see(document, role)
 
 
+@pytest.mark.parametrize("role", LESS)
 @pytest.mark.parametrize("protocol", [None, *ENCODINGS])
-async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(protocol: str | None) -> None:
-    async with web_house(viewer_role="counts", rpc_timeout=10.0) as house:
+async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(
+    protocol: str | None, role: Role
+) -> None:
+    async with web_house(viewer_role=role, rpc_timeout=10.0) as house:
         await house.show(a=telling_host())
         async with house.watch(protocol=protocol) as socket:
             viewer = Follower(socket, protocol)
@@ -216,9 +231,9 @@ async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(protocol: st
             host = telling_host(state="stale")
             house.broker.patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
             while "b" not in viewer.document["hosts"]:
-                assert leaks(json.dumps(await viewer.hear()), "counts") == []
+                assert leaks(json.dumps(await viewer.hear()), role) == []
             assert viewer.document == (await house.get("api/v1/fleet"))[1]
-            assert viewer.document["web"]["role"] == "counts"
+            assert viewer.document["web"]["role"] == role
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -17,20 +17,31 @@ class Guesses:
 
     def __init__(self) -> None:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._told: set[str] = set()
 
     def seconds_to_wait(self, address: str, now: float) -> float:
         """0 when another guess may be made; else how long until then."""
         left = self._count(_household(address), now)
         return 0.0 if left >= 1 else (1 - left) * SECONDS_EACH
 
-    def wrong(self, address: str, now: float, guesses: int = 1) -> None:
-        """A guess was wrong, or may turn out to be; -1 takes one back."""
+    def wrong(self, address: str, now: float, guesses: int = 1) -> bool:
+        """A guess was wrong, or may turn out to be; -1 takes one back.
+
+        True when none is left, for the first time since all were.
+        """
         key = _household(address)
-        left = min(AT_ONCE, max(0.0, self._count(key, now) - guesses))
+        before = self._count(key, now)
+        if before >= AT_ONCE:
+            self._told.discard(key)
+        left = min(AT_ONCE, max(0.0, before - guesses))
         self._left[key] = (left, now)
         self._left.move_to_end(key)
         if len(self._left) > MAX_ADDRESSES:
-            self._left.popitem(last=False)
+            self._told.discard(self._left.popitem(last=False)[0])
+        is_news = left < 1 and key not in self._told
+        if is_news:
+            self._told.add(key)
+        return is_news
 
     def __len__(self) -> int:
         return len(self._left)

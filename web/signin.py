@@ -74,7 +74,10 @@ class SignIn:
         return ticket
 
     def by_token(self, request: web.Request, tokens: list[str]) -> Person:
-        """The person of one of these tokens, or Wrong; a right one is never made to wait."""
+        """The person of one of these tokens, or Wrong; a right one is never made to wait.
+
+        A token is looked up by its hash, so the time that takes tells nothing about it.
+        """
         known = [person for token in tokens if (person := self._known(token=token)) is not None]
         if known:
             return known[0]
@@ -117,7 +120,7 @@ class SignIn:
             return Person(names[0], self._settings.viewer_role)
         person = self._known(name=names[0])
         if person is None:
-            hint = f"gpu-monitor viewers add {names[0]}"
+            hint = "whoever runs this page can add them: gpu-monitor viewers add NAME"
             raise Wrong(403, f"{names[0]} is none of the viewers here", hint)
         return person
 
@@ -137,8 +140,7 @@ class SignIn:
         address, now = self._peers.address(request), self._clock()
         wait = self._guesses.seconds_to_wait(address, now)
         if not wait:
-            self._guesses.wrong(address, now)
-            if self._guesses.seconds_to_wait(address, now):
+            if self._guesses.wrong(address, now):
                 LOG.warning("%s has tried too many wrong secrets, and has to wait", address)
             return
         seconds = int(wait) + 1
