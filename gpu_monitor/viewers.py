@@ -33,7 +33,8 @@ def run(config: Config, action: str, name: str = "", role: str = "") -> None:
         raise ConfigError([str(error)]) from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise ConfigError([f"{config.viewers}: cannot be changed ({why})"]) from None
+        remedy = "see that its folder is there, and that you may write in it"
+        raise ConfigError([f"{config.viewers}: cannot be changed ({why}); {remedy}"]) from None
 
 
 def add(config: Config, name: str, role: Role | None) -> None:

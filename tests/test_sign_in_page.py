@@ -17,6 +17,7 @@ from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import COMMAND, ROOT, House, eventually
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from proxies import find_program, proxy, readme_blocks
+from test_accessibility import findings
 from test_proxies import FORMS
 
 pytestmark = pytest.mark.browser
@@ -303,6 +304,7 @@ def test_the_form_fits_a_phone_in_both_themes(site: Site, browser: Browser, them
     field = page.get_by_label("Your token")
     expect(field).to_be_focused()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert findings(page) == ""
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(245, 247, 250)", "dark": "rgb(14, 17, 22)"}[theme]
     page.close()

@@ -181,6 +181,12 @@ def test_many_who_are_added_at_once_are_all_there(desk: Desk) -> None:
     assert sorted(line.split()[0] for line in desk.lines()) == [f"v{n}" for n in range(6)]
 
 
+def test_a_folder_that_is_not_there_is_named(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    desk.config.write_text("sign_in: token\nviewers: none/viewers\n")
+    assert main(["viewers", "add", "alice", "--config", str(desk.config)]) == BAD_CONFIG
+    assert "see that its folder is there" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["web", "up", "demo"])
 def test_no_page_is_served_while_its_viewers_file_cannot_be_used(
     desk: Desk, command: str, capfd: pytest.CaptureFixture[str]

@@ -84,7 +84,9 @@ def read(path: str) -> str:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = (getattr(error, "strerror", "") or str(error)).lower()
-        remedy = "make it with gpu-monitor viewers add NAME, as the user that serves the page"
+        remedy = "make it with gpu-monitor viewers add NAME"
+        if isinstance(error, PermissionError):
+            remedy = "chown it to the user that serves the page"
         raise AccountsError(f"{path}: cannot be read ({why}); {remedy}") from None
     if not stat.S_ISREG(facts.st_mode):
         raise AccountsError(f"{path}: is no file; write the path of the viewers' file")
