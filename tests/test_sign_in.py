@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import aiohttp
 import pytest
+from house import ROOT
 from test_web_secret import cheap_hash
 from web_house import Follower, House, make_host, wait_for, web_house
 
@@ -44,11 +45,14 @@ def basic(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
 class Try(NamedTuple):
     """Headers of a request, and whether an answer is due for them."""
 
     due: bool
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
 
 
 def asks(due: bool, *headers: tuple[str, str]) -> Try:
@@ -171,9 +175,7 @@ async def is_gone(house: House, viewers: Path, mode: str) -> None:
 numbers = iter(range(1, 1 << 16))
 
 
-async def ask(
-    house: House, path: str, headers: tuple[tuple[str, str], ...], method: str = "GET"
-) -> int:
+async def ask(house: House, path: str, headers: Headers, method: str = "GET") -> int:
     """The status of an answer, asked from an address of its own."""
     number = next(numbers)
     lines = [
@@ -193,7 +195,7 @@ async def ask(
     return int(status.split(b" ")[1])
 
 
-def handshake(protocol: str) -> tuple[tuple[str, str], ...]:
+def handshake(protocol: str) -> Headers:
     wanted = (("Sec-WebSocket-Protocol", protocol),) if protocol else ()
     return (
         ("Upgrade", "websocket"),
@@ -204,6 +206,29 @@ def handshake(protocol: str) -> tuple[tuple[str, str], ...]:
     )
 
 
+def all_requests(headers: Headers) -> list[tuple[str, Headers, str]]:
+    """Every path, by both methods, and every kind of websocket."""
+    paths = [
+        (base + path, headers, method)
+        for base in BASES
+        for path in PATHS
+        for method in ("GET", "HEAD")
+    ]
+    sockets = [
+        (f"{base}ws", (*headers, *handshake(protocol)), "GET")
+        for base in BASES
+        for protocol in PROTOCOLS
+    ]
+    return paths + sockets
+
+
+def test_readme_tells_how_many_cells_the_matrix_has() -> None:
+    tries = sum(len(tries) for tries in TRIES.values())
+    cells = tries * (len(all_requests(())) + len(OPEN))
+    readme = (ROOT / "README.md").read_text()
+    assert f"{cells:,} requests" in readme
+
+
 @pytest.mark.parametrize("mode", TRIES)
 async def test_an_answer_is_given_where_it_is_due_and_nowhere_else(
     mode: str, viewers: Path
@@ -212,16 +237,7 @@ async def test_an_answer_is_given_where_it_is_due_and_nowhere_else(
         await is_gone(house, viewers, mode)
         tried = 0
         for title, (due, headers) in TRIES[mode].items():
-            requests = [
-                (path, headers, method)
-                for base in BASES
-                for path in [base + path for path in PATHS]
-                for method in ("GET", "HEAD")
-            ] + [
-                (f"{base}ws", (*headers, *handshake(protocol)), "GET")
-                for base in BASES
-                for protocol in PROTOCOLS
-            ]
+            requests = all_requests(headers)
             answers = await asyncio.gather(*(ask(house, *request) for request in requests))
             allowed = DUE if due else CLOSED
             wrong = [
