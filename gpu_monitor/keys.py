@@ -110,11 +110,7 @@ class Config:
     )
     commands: Commands = field(
         default="name",
-        metadata=_about(
-            values.choice("name", "scrubbed", "full", "off"),
-            "",
-            "how much of a command line leaves its host",
-        ),
+        metadata=_about(values.commands, "", "how much of a command line leaves its host"),
     )
     name: str = field(
         default="", metadata=_about(values.own_name, "", "what this machine calls itself")

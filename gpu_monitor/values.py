@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from collector.settings import Commands
 from wire.check import is_host_name
 
 MAX_ENTRIES = 10_000
@@ -179,6 +180,10 @@ def choice(*choices: Choice) -> Callable[[Written], Choice]:
         raise Wrong(f"{word.shown} is no choice here; write {wanted}")
 
     return check
+
+
+commands: Callable[[Written], Commands] = choice("name", "scrubbed", "full", "off")
+"""How much of a process's command line leaves its host."""
 
 
 def file(written: Written) -> str:
