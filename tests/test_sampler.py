@@ -214,3 +214,14 @@ def test_more_rows_than_the_wire_allows_are_cut_and_said() -> None:
         f"{MAX_GPUS} of {MAX_GPUS + 1} GPUs and slices shown",
         f"{MAX_PROCESSES} of {MAX_PROCESSES + 9} processes shown: those with the most GPU memory",
     ]
+
+
+def test_problems_name_nobody_and_nothing_that_runs() -> None:
+    """Viewers who may not see commands are told problems in words."""
+    crowd = [Use(4242, "C", None)] * (MAX_PROCESSES + 1)
+    gpus = [ok(index, uses=tuple(crowd)) for index in range(MAX_GPUS + 1)]
+    snapshot = sampler(ManualClock(), showing(*gpus)).sample()
+    words = " ".join(unpack(packed(snapshot, 20_000))["problems"])  # type: ignore[index]  # a map
+    assert "GPUs and slices shown" in words and "message too large" in words
+    for secret in ("alice", "1000", "4242", "train.py", "3f4e"):
+        assert secret not in words
