@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from gpu_monitor import logs, roles
+from gpu_monitor import keys_command, logs, roles
 from gpu_monitor.config import DEFAULT_PATHS, ConfigError, find_config, load_config
 from gpu_monitor.keys import Config
 from wire import __version__
@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "the page with a simulated fleet, no GPU needed",
     "check": "look for what would keep it from working: one line per finding",
     "viewers": "who may sign in to the page: add NAME, remove NAME, list",
+    "keys": "make keys for the links between machines, and say whose are let in",
 }
 
 EPILOG = f"""\
@@ -71,6 +72,8 @@ def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
 
         viewers.run(config, asked.action, getattr(asked, "name", ""), getattr(asked, "role", ""))
         return OK
+    if asked.command == "keys":
+        return OK if keys_command.run(asked, config) else FAILED
     if asked.command == "collector":
         roles.collector(config)
         return OK
@@ -108,13 +111,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, words in COMMANDS.items():
         command = commands.add_parser(name, help=words, description=words[0].upper() + words[1:])
         command.set_defaults(command=name)
-        # Without a default of its own: it would hide what stands in front of the command.
-        _add_options(command, config=argparse.SUPPRESS, level=argparse.SUPPRESS)
+        _add_own_options(command)
         if name == "demo":
             _add_count(command, "--hosts", 20, 1250, "simulated hosts")
             _add_count(command, "--gpus", 8, 64, "GPUs in each")
         if name == "viewers":
             _add_viewers(command)
+        if name == "keys":
+            keys_command.add_arguments(command, _add_own_options)
     return parser
 
 
@@ -135,7 +139,12 @@ def _add_viewers(command: argparse.ArgumentParser) -> None:
         "(default: viewer_role of config.yml)",
     )
     for action in (add, remove, listing):
-        _add_options(action, config=argparse.SUPPRESS, level=argparse.SUPPRESS)
+        _add_own_options(action)
+
+
+def _add_own_options(command: argparse.ArgumentParser) -> None:
+    """Without defaults of its own: they would hide what stands in front of the command."""
+    _add_options(command, config=argparse.SUPPRESS, level=argparse.SUPPRESS)
 
 
 def _add_options(parser: argparse.ArgumentParser, config: str | None, level: str) -> None:

@@ -108,6 +108,10 @@ class Config:
         default="127.0.0.1",
         metadata=_about(values.address, "address", "where the broker serves web servers"),
     )
+    keys: str = field(
+        default="",
+        metadata=_about(values.folder, "folder", "CURVE keys for both links; empty: none"),
+    )
     commands: Commands = field(
         default="name",
         metadata=_about(values.commands, "", "how much of a command line leaves its host"),

@@ -16,6 +16,7 @@ _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_FOLDER = re.compile(r"/[^\x00-\x1f\x7f]{0,4000}")
 _DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]*)+")
 
 
@@ -210,6 +211,14 @@ def networks(written: Written) -> tuple[str, ...]:
 def origins(written: Written) -> tuple[str, ...]:
     """Origins of web pages, a line each."""
     return _list(written, "origin", "an origin, such as https://wiki.example.org", _origin)
+
+
+def folder(written: Written) -> str:
+    """The full path of a folder; empty for none."""
+    word = _text(written, "the full path of a folder")
+    if word.text and not _FOLDER.fullmatch(word.text):
+        raise Wrong(f"{word.shown} is no full path; write one such as /etc/gpu-monitor/keys")
+    return word.text.rstrip("/") or word.text
 
 
 def is_address(text: str) -> bool:

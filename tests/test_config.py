@@ -89,6 +89,8 @@ ACCEPTED = [
         "allowed_origins",
         ("https://wiki.example:8443", "http://[::1]"),
     ),
+    ("keys: /etc/gpu-monitor/keys/", "keys", "/etc/gpu-monitor/keys"),
+    ('keys: ""', "keys", ""),
 ]
 
 
@@ -100,7 +102,8 @@ def test_a_right_value_is_taken_over(text: str, key: str, value: object) -> None
 REFUSED = [
     ("web_prot: 8042", "1: web_prot: is no key of GPU Monitor; write web_port, or remove it"),
     ("colour: red", "1: colour: is no key of GPU Monitor; remove it, or use one of web_port"),
-    ("keys: a\n", "1: keys: is no key of GPU Monitor"),
+    ("keys: a\n", "1: keys: 'a' is no full path; write one such as /etc/gpu-monitor/keys"),
+    ('keys: "/a\\nb"', "1: keys: '/a\\nb' is no full path"),
     ("tick: 0.5\ntick: 1", "2: tick: stands in line 1 already; remove one of them"),
     ("web_port: 010", "1: web_port: '010' is no whole number in plain digits; write"),
     ("web_port: 12:30", "1: web_port: '12:30' is no whole number"),

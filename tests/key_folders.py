@@ -1,0 +1,41 @@
+"""Folders of keys for tests."""
+
+from pathlib import Path
+
+from gpu_monitor import enrolment
+from wire.keyring import HOSTS, WEBS, own_pair
+
+
+class KeyFolders:
+    """The folders of a broker and of the machines that it may let in, below one place."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.broker = str(place / "broker")
+        enrolment.init(self.broker, "broker")
+
+    def machine(self, name: str, *kinds: str) -> str:
+        """The folder of a machine that pins the broker's key, enrolled as those kinds."""
+        folder = self.place / name
+        enrolment.init(str(folder), name)
+        (folder / "broker.pub").write_text(own_pair(self.broker).public + "\n")
+        for kind in kinds:
+            self.enrol(name, kind)
+        return str(folder)
+
+    def host(self, name: str) -> str:
+        """The folder of a collector's machine that may report."""
+        return self.machine(name, HOSTS)
+
+    def web(self, name: str) -> str:
+        """The folder of a web server's machine that may listen."""
+        return self.machine(name, WEBS)
+
+    def enrol(self, name: str, kind: str) -> None:
+        """Lets a machine in that has a folder."""
+        public = own_pair(str(self.place / name)).public
+        enrolment.add(self.broker, kind, name, public)
+
+    def revoke(self, name: str, kind: str) -> None:
+        """Lets it in no longer."""
+        enrolment.revoke(self.broker, kind, name)

@@ -1,0 +1,211 @@
+"""A folder of CURVE keys as the roles read it; a key that others may read or write is refused.
+
+Keys are Z85 text of 40 signs. A key file holds one, beside empty lines and comments ("# ...").
+"""
+
+import contextlib
+import hashlib
+import os
+import pwd
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import zmq
+from zmq.utils import z85
+
+OWN_SECRET = "own.key"
+OWN_PUBLIC = "own.pub"
+BROKER_PUBLIC = "broker.pub"
+HOSTS = "hosts"
+WEBS = "webs"
+PUBLIC_ENDING = ".pub"
+
+SECRET_BITS = 0o077
+"""No one but the owner may do anything with a secret."""
+PUBLIC_BITS = 0o022
+"""What others may read, they may still not change."""
+
+_KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
+_MAX_FILE_BYTES = 4096
+
+
+class KeysError(Exception):
+    """A key that cannot be used: one line with the file and what to do. Never holds a secret."""
+
+
+class Missing(KeysError):
+    """A key file that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A machine's own keys."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """What a collector or a web server needs: its own pair, and the key the broker must have."""
+
+    own: Pair
+    broker: str
+
+    def lock(self, socket: "zmq.Socket[bytes]") -> None:
+        """The socket's next connections speak CURVE, to that broker alone."""
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode())
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self.own.public.encode())
+        socket.setsockopt(zmq.CURVE_SERVERKEY, self.broker.encode())
+
+
+def is_key(text: str) -> bool:
+    """Whether it is a key: 40 signs of Z85 that stand for 32 bytes."""
+    if not _KEY.fullmatch(text):
+        return False
+    try:
+        return len(z85.decode(text)) == 32
+    except struct.error:  # five signs may stand for more than four bytes hold
+        return False
+
+
+def key_in(text: str) -> str | None:
+    """The one key that a key file's text holds, None for anything else."""
+    lines = [line.strip() for line in text.splitlines()]
+    words = [line for line in lines if line not in ("", "#") and not line.startswith("# ")]
+    return words[0] if len(words) == 1 and is_key(words[0]) else None
+
+
+def fingerprint(public: str) -> str:
+    """A short name for a public key, to compare by eye."""
+    return hashlib.sha256(public.encode()).hexdigest()[:12]
+
+
+def client_keys(folder: str) -> ClientKeys:
+    """The keys in that folder, or KeysError.
+
+    In the broker's own folder, told by what it admits, the broker's key is the own one.
+    """
+    own = own_pair(folder)
+    try:
+        return ClientKeys(own, public_key(folder, BROKER_PUBLIC))
+    except Missing:
+        if any(os.path.isdir(os.path.join(folder, name)) for name in (HOSTS, WEBS)):
+            return ClientKeys(own, own.public)
+        raise
+
+
+def own_pair(folder: str) -> Pair:
+    """This machine's pair, or KeysError; the public key follows from the secret one."""
+    check_folder(folder)
+    secret = _read_key(folder, OWN_SECRET, SECRET_BITS)
+    return Pair(zmq.curve_public(secret.encode()).decode(), secret)
+
+
+def public_key(folder: str, name: str) -> str:
+    """The key in a file of public keys, `name` relative to the folder; or KeysError."""
+    return _read_key(folder, name, PUBLIC_BITS)
+
+
+def check_folder(folder: str) -> None:
+    """KeysError where others than its owner could put other keys into the folder."""
+    with _complaining(folder):
+        found = os.stat(folder)
+        if not stat.S_ISDIR(found.st_mode):
+            raise KeysError(f"{folder}: is no folder; name a folder of keys")
+    _check_owner(folder, found.st_uid, {0, os.geteuid()} if os.geteuid() else {found.st_uid})
+    _check_bits(folder, found.st_mode, PUBLIC_BITS, "700")
+
+
+def is_open(folder: str) -> bool:
+    """Whether others may look into the folder: no danger to the keys, but nobody's business."""
+    return bool(os.stat(folder).st_mode & SECRET_BITS)
+
+
+def names(folder: str, kind: str) -> list[str]:
+    """Who is enrolled as `kind` (HOSTS or WEBS), sorted; KeysError where others could enrol."""
+    path = os.path.join(folder, kind)
+    try:
+        check_folder(path)
+        with _complaining(path):
+            files = os.listdir(path)
+    except Missing:
+        return []
+    ending = len(PUBLIC_ENDING)
+    return sorted(file[:-ending] for file in files if file.endswith(PUBLIC_ENDING))
+
+
+def stamp(path: str) -> tuple[int, ...]:
+    """What changes with a file's content, owner or mode; empty while there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+
+def _read_key(folder: str, name: str, forbidden: int) -> str:
+    path = os.path.join(folder, name)
+    with _complaining(path), _opened(path) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise KeysError(f"{path}: is no plain file; put a key file there")
+        data = file.read(_MAX_FILE_BYTES + 1)
+    _check_owner(path, found.st_uid, {0, os.geteuid(), os.stat(folder).st_uid})
+    _check_bits(path, found.st_mode, forbidden, "600" if forbidden == SECRET_BITS else "644")
+    key = key_in(data.decode("ascii", "replace")) if len(data) <= _MAX_FILE_BYTES else None
+    if key is None:
+        raise KeysError(f"{path}: holds no key (one line of 40 Z85 signs); {_remedy(name)}")
+    return key
+
+
+def _opened(path: str) -> BinaryIO:
+    """Without waiting, as a named pipe would, for someone to write."""
+    return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def _check_owner(path: str, owner: int, right: set[int]) -> None:
+    if owner not in right:
+        remedy = f"run chown {_user(os.geteuid())} {path}, or run this as {_user(owner)}"
+        raise KeysError(f"{path}: belongs to {_user(owner)}; {remedy}")
+
+
+def _check_bits(path: str, mode: int, forbidden: int, right: str) -> None:
+    if mode & forbidden:
+        verb = "read" if forbidden == SECRET_BITS else "write"
+        shown = f"{stat.S_IMODE(mode):04o}"
+        raise KeysError(f"{path}: others may {verb} it (mode {shown}); run chmod {right} {path}")
+
+
+@contextlib.contextmanager
+def _complaining(path: str) -> Iterator[None]:
+    """Turns what the system says about a path into a KeysError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Missing(f"{path}: is missing; {_remedy(os.path.basename(path))}") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        remedy = f"it has to belong to {_user(os.geteuid())}, who runs this"
+        raise KeysError(f"{path}: cannot be read ({why}); {remedy}") from None
+
+
+def _remedy(name: str) -> str:
+    if name == BROKER_PUBLIC:
+        return f"put the broker's {OWN_PUBLIC} there"
+    if name == OWN_SECRET:
+        return "make one with gpu-monitor keys init"
+    if name.endswith(PUBLIC_ENDING):
+        return "enrol it anew with gpu-monitor keys"
+    return "make it with gpu-monitor keys init"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
