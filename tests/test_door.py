@@ -83,6 +83,15 @@ def test_a_wrong_config_exits_with_2_and_its_lines_alone(command: str, tmp_path:
     ]
 
 
+@pytest.mark.parametrize("command", ["collector", "web"])
+def test_a_config_that_suits_one_process_only_exits_with_2(command: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text("rpc_port: 0\nupdates_port: 0\n")
+    answer = call(command, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "0 (any free port) is for one process" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
 def test_a_config_that_is_not_there_exits_with_2() -> None:
     answer = call("--config", "/none/config.yml", "up")
     assert (answer.returncode, answer.stdout) == (2, "")
