@@ -5,6 +5,7 @@ from typing import Final, TypeAlias
 
 from broker.freshness import FRESH, Link, Verdict
 from broker.history import GpuHistory
+from broker.identity import address_of
 from wire.document import Snapshot
 from wire.template import Moves, Reading, Template
 
@@ -30,7 +31,7 @@ class Run:
     def __init__(self, snapshot: Snapshot, received: float, peer: str) -> None:
         self.boot_id = snapshot["boot_id"]
         self.run_id = snapshot["run_id"]
-        self.peer = peer
+        self.peer = address_of(peer)  # both sides of a conflict have the same key, if they have one
         self.link = Link()
         self.first_at = received
         self.fresh_at = float("-inf")
@@ -145,6 +146,19 @@ class Fleet:
         self._timeout = rpc_timeout
         self._forget_after = forget_after
         self._next_sweep = float("-inf")
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Who is expected from now on: missing until heard, and never forgotten.
+
+        One that is expected no more is forgotten as any other; at once if it was never heard.
+        """
+        wanted = frozenset(names)
+        for name in wanted - self.records.keys():
+            self._turn(self.records.setdefault(name, Record(name, True)), MISSING)
+        for name, record in self.records.items():
+            record.configured = name in wanted
+            if record.configured and record.state is None:
+                self._turn(record, MISSING)
 
     def previous(self, name: str) -> Snapshot | None:
         record = self.records.get(name)
@@ -269,9 +283,9 @@ class Fleet:
         gone = []
         for name, record in self.records.items():
             run = record.run
-            if record.configured or run is None or record.state is LIVE:
+            if record.configured or record.state is LIVE:
                 continue
-            silent = received - max(run.fresh_at, run.first_at)
+            silent = received - max(run.fresh_at, run.first_at) if run else float("inf")
             if silent > (_UNSHOWN_SECONDS if record.state is None else self._forget_after):
                 gone.append(name)
         for name in gone:

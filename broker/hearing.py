@@ -11,6 +11,8 @@ from wire.codec import unpack
 from wire.template import make_template
 
 INSIDE = "this process"
+UNKNOWN_HOST = "unknown host"
+UNKNOWN_KEY = "unknown key"
 _NAME_KEY = b"\xa4name"
 _NAME_WITHIN = 64
 _MAX_LOGGED = 256
@@ -42,7 +44,8 @@ class Refusals:
 
 
 class Hearing:
-    """Tells a fleet what peers say. A peer is its address, or empty inside this process."""
+    """Tells a fleet what peers say. A peer is its address, with its key where there are keys, or
+    empty inside this process."""
 
     def __init__(self, fleet: Fleet, directory: Directory, unknown: Callable[[], object]) -> None:
         """`unknown` is called when a peer is refused for its address: perhaps a name has moved."""
@@ -52,12 +55,18 @@ class Hearing:
         self._unknown = unknown
 
     def admits(self, peer: str, now: float) -> bool:
-        """Whether anyone at this address may report; a refusal is counted. `now` as in `hear`."""
+        """Whether anyone at this address or with this key may report; a refusal is counted.
+
+        `now` as in `hear`.
+        """
         if not peer or self._directory.entries(peer):
             return True
+        if self._directory.keyed:
+            self.refusals.add(UNKNOWN_KEY, peer, "it has been revoked", now)
+            return False
         self._unknown()
         why = "no entry of hosts has this address; a host behind NAT needs keys"
-        self.refusals.add("unknown host", peer, why, now)
+        self.refusals.add(UNKNOWN_HOST, peer, why, now)
         return False
 
     def hear(self, data: bytes, name: str, peer: str, received: float) -> None:
@@ -99,7 +108,11 @@ class Hearing:
         """The name in the document; what is sent counts only where the directory lets it."""
         if not peer:
             return self._directory.own_name(sent)
-        return choose(self._directory.entries(peer), sent) or sent
+        name = choose(self._directory.entries(peer), sent)
+        if name is None:
+            reason = UNKNOWN_KEY if self._directory.keyed else UNKNOWN_HOST
+            raise WireError(reason, "it was let in, and is no longer")
+        return name
 
 
 def name_in(data: bytes) -> str:

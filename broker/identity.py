@@ -1,4 +1,4 @@
-"""Which host a peer is: the entry of `hosts` that its address belongs to."""
+"""Which host a peer is: the one its key was issued for, or the entry of `hosts` of its address."""
 
 import ipaddress
 import logging
@@ -27,6 +27,21 @@ def plain_address(text: str) -> str | None:
     return str(mapped or address)
 
 
+def peer_with_key(address: str, key: str) -> str:
+    """A peer that has a public key: what the log calls it, too."""
+    return f"{address} with key {key}"
+
+
+def key_of(peer: str) -> str:
+    """The public key of such a peer; empty for one without."""
+    return peer.partition(" with key ")[2]
+
+
+def address_of(peer: str) -> str:
+    """The address of a peer, with or without a key."""
+    return peer.partition(" with key ")[0]
+
+
 def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
@@ -47,6 +62,7 @@ class Directory:
                 self._addresses[host] = frozenset((address,))
         self.names = tuple(host for host in self.hosts if host not in self._addresses)
         """The entries that are names: their addresses have to be asked for."""
+        self._host_of_key: Callable[[str], str | None] | None = None
         self._own: frozenset[str] = frozenset()
         self._peers: dict[str, tuple[str, ...]] = {}
 
@@ -64,6 +80,19 @@ class Directory:
             self._own = own
             self._peers.clear()
 
+    def ask_for_keys(self, host_of_key: Callable[[str], str | None]) -> None:
+        """From now on a peer is whom this tells for its key, whatever its address."""
+        self._host_of_key = host_of_key
+
+    @property
+    def keyed(self) -> bool:
+        """Whether peers are told by their keys."""
+        return self._host_of_key is not None
+
+    def forget_peers(self) -> None:
+        """Keys were issued or revoked: every peer is looked at anew."""
+        self._peers.clear()
+
     def entries(self, peer: str) -> tuple[str, ...]:
         """The entries that `peer` belongs to; with an empty list ("",) for one on loopback,
         which may report under any name."""
@@ -75,6 +104,11 @@ class Directory:
         return found
 
     def _find(self, peer: str) -> Iterator[str]:
+        if self._host_of_key is not None:
+            name = self._host_of_key(key_of(peer))
+            if name is not None:
+                yield name
+            return
         address = plain_address(peer)
         if address is None:
             return

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 
 import zmq
 
+from broker.gate import CURVE_BYTES, Gate
 from broker.hearing import INSIDE, Hearing, name_in
+from broker.identity import peer_with_key
 from wire.check import MAX_MESSAGE_BYTES
+from wire.keyring import HOSTS
 
 _QUEUED_MESSAGES = 16
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
@@ -34,8 +37,11 @@ class Intake:
         endpoints: Iterable[str],
         context: zmq.Context[zmq.Socket[bytes]],
         hearing: Hearing,
+        gate: Gate | None = None,
     ) -> None:
+        """With a gate only collectors that it lets in are heard, but for those inside."""
         self._hearing = hearing
+        self._gate = gate
         self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = context.socket(zmq.PULL)
@@ -43,7 +49,7 @@ class Intake:
             (zmq.LINGER, 0),
             (zmq.RCVHWM, _QUEUED_MESSAGES),
             (zmq.RCVBUF, _RECEIVE_BYTES),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES + (CURVE_BYTES if gate else 0)),
             (zmq.BACKLOG, 4096),
             (zmq.HANDSHAKE_IVL, 10_000),
             (zmq.TCP_KEEPALIVE, 1),
@@ -52,6 +58,8 @@ class Intake:
             (zmq.TCP_KEEPALIVE_CNT, 3),
         ):
             self._socket.setsockopt(option, value)
+        if gate is not None:
+            gate.guard(self._socket, HOSTS)
         try:
             for endpoint in endpoints:
                 self._socket.setsockopt(zmq.IPV6, int("[" in endpoint or "//*" in endpoint))
@@ -109,10 +117,7 @@ class Intake:
         return count
 
     def _take(self, frame: zmq.Frame) -> None:
-        try:
-            peer = str(frame.get("Peer-Address"))
-        except zmq.ZMQError:  # inproc has no address: the peer is this process
-            peer = ""
+        peer = self._peer(frame)
         received = time.clock_gettime(time.CLOCK_BOOTTIME)
         if frame.more:
             while self._socket.recv(zmq.NOBLOCK, copy=False).more:
@@ -125,6 +130,15 @@ class Intake:
                 self._waiting[peer, name] = (data, received)
             else:
                 self._hearing.hear(data, "", peer, received)
+        elif self._gate is not None:
+            self._gate.cut(frame)
+
+    def _peer(self, frame: zmq.Frame) -> str:
+        try:
+            address = str(frame.get("Peer-Address"))
+        except zmq.ZMQError:  # inproc has no address: the peer is this process
+            return ""
+        return address if self._gate is None else peer_with_key(address, str(frame.get("User-Id")))
 
     def _hear(self) -> bool:
         """Hears those who wait longest; whether none is left."""

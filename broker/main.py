@@ -6,10 +6,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
 from broker.fleet import LIVE, Fleet
+from broker.gate import Gate
 from broker.hearing import Hearing
 from broker.identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
 from broker.intake import Intake
@@ -35,7 +37,8 @@ async def run(
 ) -> None:
     """Runs until it is cancelled. `ready` is called once the sockets are bound.
 
-    Raises zmq.ZMQError when an endpoint cannot be bound. A `context` that is handed in is
+    Raises zmq.ZMQError when an endpoint cannot be bound, wire.keyring.KeysError when the
+    broker's own keys cannot be used. A `context` that is handed in is
     left open.
     """
     thresholds = gc.get_threshold()
@@ -55,8 +58,9 @@ class _Broker:
     def __init__(self, settings: BrokerSettings, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._fleet = Fleet(settings.hosts, settings.rpc_timeout, settings.forget_after)
         self._directory = Directory(settings.hosts, settings.own_name)
+        self._gate = self._make_gate(context)
+        self._fleet = Fleet(self._expected(), settings.rpc_timeout, settings.forget_after)
         self._resolver = Resolver(self._directory.names, self._found)
         self._published = Published(settings, self._fleet, time.time())
         self._hearing = Hearing(
@@ -64,7 +68,11 @@ class _Broker:
             self._directory,
             lambda: self._resolver.refresh(boottime(), RETRY_SECONDS),
         )
-        self._intake = Intake(settings.rpc_endpoints, context, self._hearing)
+        try:
+            self._intake = Intake(settings.rpc_endpoints, context, self._hearing, self._gate)
+        except zmq.ZMQError:
+            self._close_gate()
+            raise
         try:
             self._publisher = Publisher(
                 settings.updates_endpoints,
@@ -72,13 +80,42 @@ class _Broker:
                 uuid.uuid4().hex,
                 lambda: self._published.document,
                 lambda name: self._published.recent(name, time.time()),
+                self._gate,
             )
         except zmq.ZMQError:
             self._intake.close()
+            self._close_gate()
             raise
+
+    def _make_gate(self, context: zmq.Context[zmq.Socket[bytes]]) -> Gate | None:
+        settings = self._settings
+        if not settings.keys:
+            return None
+
+        def refuse(*refusal: Any) -> None:
+            self._hearing.refusals.add(*refusal)
+
+        gate = Gate(settings.keys, context, settings.own_name, refuse)
+        self._directory.ask_for_keys(gate.host)
+        return gate
+
+    def _expected(self) -> tuple[str, ...]:
+        """Who is shown as missing until it is heard."""
+        return (*self._settings.hosts, *(self._gate.hosts() if self._gate is not None else ()))
+
+    def _look_at_keys(self) -> None:
+        if self._gate is not None and self._gate.look(boottime()):
+            self._directory.forget_peers()
+            self._fleet.expect(self._expected())
+
+    def _close_gate(self) -> None:
+        if self._gate is not None:
+            self._gate.close()
 
     async def run(self, ready: Callable[[], None] | None) -> None:
         try:
+            if self._gate is not None:
+                self._gate.start(self._loop)
             self._publisher.start(self._loop)
             if ready is not None:
                 ready()
@@ -88,6 +125,7 @@ class _Broker:
         finally:
             self._intake.close()
             self._publisher.close()
+            self._close_gate()
 
     async def _resolve_first(self) -> None:
         """The first names, before anyone is refused for want of them; not for long, though."""
@@ -109,6 +147,7 @@ class _Broker:
         pause = min(tick, _LOOK_SECONDS)
         next_tick = next_beat = time.monotonic()
         while True:
+            self._look_at_keys()
             turned = self._fleet.look(boottime())
             now = time.monotonic()
             if turned or now >= next_tick or now >= next_beat:

@@ -7,7 +7,9 @@ from typing import Any
 
 import zmq
 
+from broker.gate import Gate
 from wire.codec import pack
+from wire.keyring import WEBS
 
 _PATCH = b"patch"
 _PICTURE = re.compile(rb"picture/[0-9a-f]{32}")
@@ -30,10 +32,13 @@ class Publisher:
         run_id: str,
         document: Callable[[], dict[str, Any]],
         recent: Callable[[str], dict[str, Any] | None],
+        gate: Gate | None = None,
     ) -> None:
+        """With a gate only subscribers that it lets in are answered, but for those inside."""
         self._run_id = run_id
         self._document = document
         self._recent = recent
+        self._gate = gate
         self._sequence = 0
         self._picture: bytes | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,6 +49,8 @@ class Publisher:
         self._socket.setsockopt(zmq.MAXMSGSIZE, 1024)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
+        if gate is not None:
+            gate.guard(self._socket, WEBS)
         try:
             for endpoint in endpoints:
                 self._socket.bind(endpoint)
@@ -81,8 +88,11 @@ class Publisher:
         emptied = False
         try:
             while len(asking) < _MAX_ASKING:
-                message = self._socket.recv(zmq.NOBLOCK)
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                message = frame.bytes
                 topic = message[1:]
+                if self._gate is not None and not self._gate.lets_listen(frame):
+                    continue
                 if not _PICTURE.fullmatch(topic) and not _RECENT.fullmatch(topic):
                     continue
                 if message[:1] == b"\x01":

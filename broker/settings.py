@@ -9,13 +9,16 @@ class BrokerSettings:
 
     `rpc_endpoints` and `updates_endpoints` are bound, in this order (`inproc://` in one process,
     `tcp://` for others). `hosts` is who is expected and who may report; empty means any name
-    from this machine. `warnings` are words for the page, such as a link without keys.
+    from this machine. `keys` is a folder of CURVE keys: then those may report and listen whose
+    keys are enrolled in it, wherever they are. `warnings` are words for the page, such as a link
+    without keys.
     """
 
     rpc_endpoints: tuple[str, ...] = ("tcp://127.0.0.1:8043",)
     updates_endpoints: tuple[str, ...] = ("tcp://127.0.0.1:8044",)
     hosts: tuple[str, ...] = ()
     own_name: str = ""
+    keys: str = ""
     interval: float = 1.0
     rpc_timeout: float = 2.0
     tick: float = 0.5

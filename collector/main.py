@@ -18,6 +18,7 @@ from collector.sampler import Origin, Sampler, Sources
 from collector.settings import CollectorSettings
 from collector.users import Users
 from collector.watch import Watch
+from wire.lock import Lock
 
 if TYPE_CHECKING:
     import zmq
@@ -37,13 +38,16 @@ def run(
 
     No driver, a hung driver and no broker are states of the snapshot or of the log, none ends
     the loop. `context` is shared where collector and broker live in one process (inproc).
+    wire.keyring.KeysError when the keys cannot be used.
     """
     boot_id = system.boot_id()
     idle = IdleTimes(keep.load(settings.state_folder, boot_id))
     keeper = keep.Keeper(settings.state_folder, boot_id)
     watch = Watch(Driver(), PATIENCE * settings.interval, settings.rpc_timeout)
     sampler = _sampler(settings, boot_id, watch, idle)
-    pusher = Pusher(settings.endpoint, context)
+    outside = settings.endpoint.startswith("tcp:")
+    lock = Lock(settings.keys, f"gpu-monitor keys add {settings.name}") if outside else None
+    pusher = Pusher(settings.endpoint, context, lock=lock)
     said: Sequence[str] = ()
     next_at = time.monotonic()
     try:

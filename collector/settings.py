@@ -11,7 +11,8 @@ class CollectorSettings:
     """`name` is what the host calls itself; the broker decides what it is shown as.
 
     `interval` and `rpc_timeout` are seconds. `state_folder` is where idle times are kept over a
-    restart (systemd's RuntimeDirectory), None to keep them in memory only.
+    restart (systemd's RuntimeDirectory), None to keep them in memory only. `keys` is the folder of
+    CURVE keys, empty for none.
     """
 
     name: str
@@ -20,3 +21,4 @@ class CollectorSettings:
     rpc_timeout: float = 2.0
     commands: Commands = "name"
     state_folder: str | None = None
+    keys: str = ""

@@ -26,11 +26,12 @@ def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
     folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd gives a list
     return CollectorSettings(
         name=config.name or own_name(),
-        endpoint=endpoint or _connect(config.broker, config.rpc_port, "rpc_port"),
+        endpoint=endpoint or rpc_endpoint(config),
         interval=config.interval,
         rpc_timeout=config.rpc_timeout,
         commands=config.commands,
         state_folder=folder or None,
+        keys="" if endpoint else _usable(config.keys),
     )
 
 
@@ -43,6 +44,7 @@ def broker_settings(config: Config, *, one_process: bool = False) -> BrokerSetti
         updates_endpoints=(UPDATES_INPROC, updates) if one_process else (updates,),
         hosts=config.hosts,
         own_name=config.name or own_name(),
+        keys=_usable(config.keys, by_broker=True),
         interval=config.interval,
         rpc_timeout=config.rpc_timeout,
         tick=config.tick,
@@ -56,7 +58,7 @@ def broker_settings(config: Config, *, one_process: bool = False) -> BrokerSetti
 def web_settings(config: Config, endpoint: str = "") -> WebSettings:
     """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
     return WebSettings(
-        updates_endpoint=endpoint or _connect(config.broker, config.updates_port, "updates_port"),
+        updates_endpoint=endpoint or updates_endpoint(config),
         web_bind="" if config.web_bind == "*" else config.web_bind,
         web_port=config.web_port,
         base_path=config.base_path,
@@ -67,14 +69,40 @@ def web_settings(config: Config, endpoint: str = "") -> WebSettings:
         user_header=config.user_header,
         trusted_proxies=config.trusted_proxies,
         allowed_origins=config.allowed_origins,
+        keys="" if endpoint else _usable(config.keys),
     )
 
 
+def _usable(folder: str, *, by_broker: bool = False) -> str:
+    """The folder of keys, or ConfigError with what is wrong in it."""
+    if folder:
+        from wire import keyring  # only here: most have no keys
+
+        try:
+            (keyring.own_pair if by_broker else keyring.client_keys)(folder)
+        except keyring.KeysError as error:
+            raise ConfigError([str(error)]) from None
+    return folder
+
+
+def rpc_endpoint(config: Config) -> str:
+    """What a collector connects to."""
+    return _connect(config.broker, config.rpc_port, "rpc_port")
+
+
+def updates_endpoint(config: Config) -> str:
+    """What a web server connects to."""
+    return _connect(config.broker, config.updates_port, "updates_port")
+
+
 def rpc_address(config: Config) -> str:
-    """Where collectors are heard: loopback as long as no other machine is expected."""
+    """Where collectors are heard: loopback as long as no other machine is expected.
+
+    With keys others may be let in at any time, and strangers are kept out.
+    """
     if config.rpc_bind:
         return config.rpc_bind
-    return "*" if names_another_machine(config.hosts) else "127.0.0.1"
+    return "*" if config.keys or names_another_machine(config.hosts) else "127.0.0.1"
 
 
 def names_another_machine(hosts: Iterable[str]) -> bool:
@@ -108,6 +136,8 @@ def is_loopback(address: str) -> bool:
 
 def link_warnings(config: Config) -> Iterable[str]:
     """Words for log and page while a link of the broker leaves the machine without keys."""
+    if config.keys:
+        return
     rpc = rpc_address(config)
     if not is_loopback(rpc):
         yield (

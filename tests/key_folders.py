@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gpu_monitor import enrolment
-from wire.keyring import HOSTS, WEBS, own_pair
+from wire.keyring import HOSTS, WEBS, names, own_pair
 
 
 class KeyFolders:
@@ -25,11 +25,16 @@ class KeyFolders:
 
     def host(self, name: str) -> str:
         """The folder of a collector's machine that may report."""
-        return self.machine(name, HOSTS)
+        return self._known(name, HOSTS)
 
     def web(self, name: str) -> str:
         """The folder of a web server's machine that may listen."""
-        return self.machine(name, WEBS)
+        return self._known(name, WEBS)
+
+    def _known(self, name: str, kind: str) -> str:
+        if name in names(self.broker, kind):
+            return str(self.place / name)
+        return self.machine(name, kind)
 
     def enrol(self, name: str, kind: str) -> None:
         """Lets a machine in that has a folder."""

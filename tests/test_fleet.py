@@ -202,3 +202,38 @@ def test_each_host_stands_once_among_the_changed() -> None:
     for moment in range(5):
         collector.tell(float(moment))
     assert [record.name for record in fleet.changed] == ["node1"]
+
+
+def test_who_is_expected_from_now_on_is_missing_and_who_was_never_heard_is_gone() -> None:
+    fleet = make_fleet("node1")
+    fleet.expect(["node1", "node2"])
+    assert state(fleet, "node2") == "missing"
+    assert fleet.changes == [("node2", "missing")]
+    fleet.expect(["node1"])
+    assert fleet.look(10.0)
+    assert state(fleet, "node2") is None and fleet.forgotten == ["node2"]
+    assert state(fleet, "node1") == "missing"
+
+
+def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> None:
+    fleet = make_fleet("node1", forget_after=100.0)
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    collector.tell(1.0)
+    fleet.expect([])
+    fleet.look(10.0)
+    assert state(fleet) == "stale"
+    fleet.look(90.0)
+    assert state(fleet) == "stale"
+    fleet.look(102.0)
+    assert state(fleet) is None
+
+
+def test_one_that_waits_to_be_confirmed_is_missing_once_it_is_expected() -> None:
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    fleet.expect(["node1"])
+    assert state(fleet) == "missing"
+    collector.tell(1.0)
+    assert state(fleet) == "live"

@@ -11,7 +11,7 @@ from snapshots import make_gpus, make_snapshot
 
 from broker.fleet import Fleet
 from broker.hearing import Hearing, Refusals, name_in
-from broker.identity import Directory
+from broker.identity import Directory, peer_with_key
 from wire.codec import pack
 
 PEER = "127.0.0.1"
@@ -72,6 +72,35 @@ def test_two_runs_in_turn_are_each_read_as_they_are() -> None:
         tell(hearing, sequence, run_id="two", gpus=make_gpus(1))
     assert shown(hearing)["run_id"] == "one" and len(shown(hearing)["gpus"]["uuid"]) == 2
     assert hearing._fleet.records["node1"].state == "conflict"
+
+
+def test_a_message_that_waits_while_its_key_is_revoked_is_not_heard_under_any_name() -> None:
+    issued = {"KEY": "node1"}
+    directory = Directory(())
+    directory.ask_for_keys(issued.get)
+    hearing = Hearing(Fleet((), 2.0, 1000.0), directory, lambda: None)
+    peer = peer_with_key("10.0.0.1", "KEY")
+    assert hearing.admits(peer, 1.0)
+    del issued["KEY"]
+    directory.forget_peers()
+    hearing.hear(pack(make_snapshot("node2")), "node2", peer, 1.0)
+    assert hearing._fleet.records == {} and hearing.refusals.counts == {"unknown key": 1}
+    assert not hearing.admits(peer, 1.0) and hearing.refusals.counts == {"unknown key": 2}
+
+
+def test_both_sides_of_a_conflict_are_told_by_their_addresses() -> None:
+    directory = Directory(())
+    directory.ask_for_keys({"KEY": "node1"}.get)
+    hearing = Hearing(Fleet((), 2.0, 1000.0), directory, lambda: None)
+    for sequence in range(1, 6):
+        for number in (1, 2):
+            members = {"run_id": f"{number}", "boot_id": f"boot{number}"}
+            message = make_snapshot(sequence=sequence, sampled_boottime=float(sequence), **members)
+            peer = peer_with_key(f"10.0.0.{number}", "KEY")
+            hearing.hear(pack(message), "node1", peer, float(sequence))
+    words = hearing._fleet.records["node1"].conflict() or ""
+    assert "from 10.0.0.1 (boot boot1) and from 10.0.0.2 (boot boot2)" in words
+    assert "KEY" not in words
 
 
 def test_the_name_is_found_without_unpacking() -> None:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.identity import Directory, Resolver, own_addresses, plain_address, resolve
+from broker.identity import (
+    Directory,
+    Resolver,
+    address_of,
+    key_of,
+    own_addresses,
+    peer_with_key,
+    plain_address,
+    resolve,
+)
 
 
 def directory(*hosts: str, own_name: str = "", **known: list[str]) -> Directory:
@@ -100,6 +109,25 @@ def test_a_name_that_moves_takes_its_right_along() -> None:
 @given(st.text())
 def test_no_peer_address_is_an_error(peer: str) -> None:
     assert directory("node1", node1=["10.0.0.1"]).name(peer, "node1") in (None, "node1")
+
+
+def test_with_keys_a_host_is_whom_its_key_was_issued_for_wherever_it_is() -> None:
+    known = directory("node1", node1=["10.0.0.1"])
+    issued: dict[str, str] = {"KEY1": "gpu1", "KEY2": "gpu2"}
+    known.ask_for_keys(issued.get)
+    assert known.name(peer_with_key("10.0.0.1", "KEY1"), "node1") == "gpu1"
+    assert known.name(peer_with_key("10.0.0.1", "KEY2"), "gpu1") == "gpu2"
+    assert known.name(peer_with_key("127.0.0.1", "KEY3"), "node1") is None
+    assert known.name("10.0.0.1", "node1") is None
+    del issued["KEY1"]
+    known.forget_peers()
+    assert known.name(peer_with_key("10.0.0.1", "KEY1"), "node1") is None
+
+
+def test_a_peer_s_address_and_key_can_be_told_apart() -> None:
+    peer = peer_with_key("fe80::1%eth0", "a key")
+    assert (address_of(peer), key_of(peer)) == ("fe80::1%eth0", "a key")
+    assert (address_of("this process"), key_of("10.0.0.1")) == ("this process", "")
 
 
 def test_names_are_asked_for_in_threads_and_not_too_often() -> None:

@@ -1,8 +1,10 @@
 """What config.yml says, as the roles are told it."""
 
 import os
+from pathlib import Path
 
 import pytest
+from key_folders import KeyFolders
 
 from gpu_monitor.config import ConfigError
 from gpu_monitor.keys import Config
@@ -78,6 +80,29 @@ def test_every_link_that_leaves_the_machine_is_warned_of() -> None:
     assert len(warnings) == 2
     assert "rpc_port 8043 is open on all interfaces without keys" in warnings[0]
     assert "updates_port 8044 is open on all interfaces without keys" in warnings[1]
+
+
+def test_with_keys_links_are_open_to_others_without_a_warning(tmp_path: Path) -> None:
+    folders = KeyFolders(tmp_path)
+    config = Config(keys=folders.broker, updates_bind="*")
+    assert list(link_warnings(config)) == []
+    assert broker_settings(config).rpc_endpoints == ("tcp://*:8043",)
+    assert broker_settings(config).keys == folders.broker
+    assert rpc_address(Config(keys=folders.broker, rpc_bind="127.0.0.1")) == "127.0.0.1"
+
+
+def test_keys_are_for_what_leaves_the_process(tmp_path: Path) -> None:
+    config = Config(keys=KeyFolders(tmp_path).host("node1"))
+    assert collector_settings(config).keys == web_settings(config).keys == config.keys
+    assert collector_settings(config, RPC_INPROC).keys == ""
+    assert web_settings(config, UPDATES_INPROC).keys == ""
+
+
+def test_keys_that_cannot_be_used_are_refused_at_the_door(tmp_path: Path) -> None:
+    config = Config(keys=str(tmp_path / "none"))
+    for settings in (collector_settings, web_settings, broker_settings):
+        with pytest.raises(ConfigError, match="none: is missing; make it with gpu-monitor keys"):
+            settings(config)
 
 
 def test_a_page_open_to_others_is_warned_of_in_one_process() -> None:

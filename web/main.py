@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from wire import __version__
+from wire.lock import Lock
 
 from .accounts import Accounts
 from .api import Api
@@ -63,8 +64,9 @@ async def run(
 ) -> None:
     """Serve until cancelled; `ready` is told the page's URL once it can be opened.
 
-    OSError when the port cannot be bound, AccountsError when the viewers' file is refused. The
-    context is needed for an inproc endpoint.
+    OSError when the port cannot be bound, AccountsError when the viewers' file is refused,
+    wire.keyring.KeysError when the keys cannot be used. The context is needed for an inproc
+    endpoint.
     """
     allow_many_connections()
     assets = Assets()
@@ -101,6 +103,9 @@ async def run(
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     own_context = zmq.Context() if context is None else None
+    outside = settings.updates_endpoint.startswith("tcp:")
+    enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
+    lock = Lock(settings.keys, enrol) if outside else None
     await runner.setup()
     try:
         url = await _listen(runner, settings)
@@ -110,6 +115,7 @@ async def run(
             following,
             publish,
             clock,
+            lock,
         )
         if ready is not None:
             ready(url)

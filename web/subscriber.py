@@ -9,6 +9,7 @@ from typing import Any, cast
 import zmq
 
 from wire.codec import unpack_trusted
+from wire.lock import Lock
 
 from .following import Following, Patch
 
@@ -36,16 +37,18 @@ class Subscriber:
         following: Following,
         publish: Callable[[Patch], None],
         clock: Callable[[], float],
+        lock: Lock | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._context = context
         self._following = following
         self._publish = publish
         self._clock = clock
+        self._lock = lock
         self._loop = asyncio.get_running_loop()
         self._picture = b""
         self._questions: dict[str, tuple[bytes, asyncio.Future[Any]]] = {}
-        self._said_lost = False
+        self._said = (False, "")
         self._open()
 
     def look(self) -> None:
@@ -57,7 +60,10 @@ class Subscriber:
             self._publish(patch)
         self._say()
         silent = min(self._following.silent_seconds(now), now - self._opened_at)
-        if self._following.lost and silent >= REBUILD_SECONDS:
+        patience, renewed = REBUILD_SECONDS, False
+        if self._lock is not None:
+            patience, renewed = min(patience, self._lock.patience), self._lock.is_changed()
+        if renewed or (self._following.lost and silent >= patience):
             self.close()
             self._open()
         elif self._following.wants_picture(now):
@@ -80,6 +86,8 @@ class Subscriber:
         """Leave the broker; nothing is sent or awaited."""
         self._loop.remove_reader(self._fd)
         self._socket.close(linger=0)
+        if self._lock is not None:
+            self._lock.take_off()
 
     def _open(self) -> None:
         socket = self._context.socket(zmq.SUB)
@@ -88,6 +96,8 @@ class Subscriber:
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.IPV6, 1)
+        if self._lock is not None:
+            self._lock.put_on(socket)
         self._socket = socket
         self._fd = cast(int, socket.getsockopt(zmq.FD))
         self._opened_at = self._clock()
@@ -154,13 +164,21 @@ class Subscriber:
             self._publish(patch)
 
     def _say(self) -> None:
-        """One line when the broker is lost or heard again; at the start it may take its time."""
-        lost = self._following.lost
-        if lost == self._said_lost or (lost and not self._following.is_silent(self._clock())):
+        """One line when the broker is lost or heard again, and one when the reason is another; at
+        the start it may take its time."""
+        lost, why = self._following.lost, ""
+        if lost and self._lock is not None:
+            why = self._lock.why()
+        if why:  # what is to be done about it is for the log only
+            self._following.refusal = f"the broker is not heard: {why.partition(';')[0]}"
+        said = (lost, why or self._following.refusal)
+        if said == self._said or (lost and not self._following.is_silent(self._clock())):
             return
-        self._said_lost = lost
-        if not self._said_lost:
+        self._said = said
+        if not lost:
             LOG.info("the broker at %s is heard", self._endpoint)
+        elif why:
+            LOG.error("the broker at %s is not heard: %s", self._endpoint, why)
         elif self._following.refusal:
             LOG.error("%s", self._following.refusal)
         else:
