@@ -5,14 +5,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from collector import nvml
 from collector.failures import CLOSED, NvmlError
-from gpu_monitor import probe, settings
+from gpu_monitor import keys_check, probe, settings
 from gpu_monitor.keys import Config
 from gpu_monitor.probe import PATIENCE_SECONDS
 from web import accounts
 from web.secret import kind_of
+from wire.keyring import KeysError
+from wire.lock import Lock
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 
@@ -43,6 +46,10 @@ def findings(config: Config, source: str | None) -> Iterator[Finding]:
     addresses = probe.resolve({config.broker, *config.hosts})
     yield from _check_names(config, addresses)
     yield _check_gpus()
+    if config.keys:
+        here = probe.is_own(addresses[config.broker])
+        for good, words in keys_check.findings(config, here):
+            yield Finding(good, f"keys: {words}")
     yield from _check_broker(config, addresses[config.broker])
     yield _check_page(config)
     yield from _check_sign_in(config)
@@ -94,22 +101,55 @@ def _check_broker(config: Config, addresses: Sequence[str]) -> Iterator[Finding]
         remedy = "remove rpc_bind, or write an address that they reach"
         yield Finding(False, f"broker: rpc_bind {config.rpc_bind} keeps hosts out; {remedy}")
     where = f"{config.broker}:{config.rpc_port}"
-    fleet = None
-    if config.updates_port and probe.accepts(addresses, config.updates_port):
-        fleet = probe.hear_broker(settings.web_settings(config).updates_endpoint)
+    fleet, why = _hear_broker(config, addresses)
     if fleet is not None:
         totals = fleet["totals"]
         live = f"{totals['hosts_live']} of {totals['hosts']} hosts live"
         yield Finding(True, f"broker: {config.broker}:{config.updates_port} is heard, {live}")
+    elif here and why:
+        yield Finding(False, f"broker: {config.broker}:{config.updates_port} is not heard: {why}")
     elif here:
         rpc = settings.rpc_address(config)
         yield _check_port("broker", rpc, config.rpc_port, "rpc_port")
         yield _check_port("broker", config.updates_bind, config.updates_port, "updates_port")
     elif probe.accepts(addresses, config.rpc_port):
-        yield Finding(True, f"broker: {where} takes connections from here")
+        yield _check_link(config, where)
     else:
         remedy = "start gpu-monitor broker there, and look at its rpc_bind and at firewalls"
         yield Finding(False, f"broker: {where} does not answer; {remedy}")
+
+
+def _hear_broker(config: Config, addresses: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+    """The broker's picture, or why it is refused."""
+    if not config.updates_port or not probe.accepts(addresses, config.updates_port):
+        return None, ""
+    lock = _lock(config, "--web ")
+    if lock is None:
+        return None, ""
+    fleet = probe.hear_broker(settings.updates_endpoint(config), lock)
+    return fleet, "" if fleet is not None else lock.why()
+
+
+def _check_link(config: Config, where: str) -> Finding:
+    """Whether this machine may report, where it may not listen."""
+    lock = _lock(config)
+    why = probe.knock(settings.rpc_endpoint(config), lock) if lock is not None else ""
+    if why is None:
+        why = "it does not answer as a broker does; look at rpc_port"
+    if why and "gpu-monitor keys add" in why:
+        why += " (with --web, if it is a web server)"
+    if why:
+        return Finding(False, f"broker: {where} does not take what this machine reports: {why}")
+    return Finding(True, f"broker: {where} takes connections from here")
+
+
+def _lock(config: Config, kind: str = "") -> Lock | None:
+    """None where the keys cannot be used, which has been said then."""
+    try:
+        name = config.name or settings.own_name()
+        return Lock(config.keys, f"gpu-monitor keys add {kind}{name}")
+    except KeysError:
+        return None
 
 
 def _check_port(role: str, address: str, port: int, key: str) -> Finding:

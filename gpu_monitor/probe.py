@@ -12,9 +12,11 @@ from typing import Any
 import psutil
 import zmq
 
+from collector.pusher import Pusher
 from gpu_monitor.settings import is_loopback
 from web.following import Following
 from web.subscriber import Subscriber
+from wire.lock import Lock
 
 PATIENCE_SECONDS = 2.0
 """How long a name server, a broker or a web server may take to answer."""
@@ -53,18 +55,37 @@ def _addresses(name: str) -> list[str]:
     return sorted({str(answer[4][0]) for answer in answers})
 
 
-def hear_broker(endpoint: str) -> dict[str, Any] | None:
-    """The broker's picture, as a web server gets it; None when none comes in time."""
-    return asyncio.run(_hear_broker(endpoint))
+def knock(endpoint: str, lock: Lock) -> str | None:
+    """Whether the broker takes a collector from here: empty when it does, else why not, in words;
+    None when it does not say. Nothing is sent."""
+    pusher = Pusher(endpoint, lock=lock)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            if pusher.is_taken(50):
+                return ""
+            if pusher.why():
+                return pusher.why()
+    finally:
+        pusher.close()
+    return None
 
 
-async def _hear_broker(endpoint: str) -> dict[str, Any] | None:
+def hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
+    """The broker's picture, as a web server gets it; None when none comes in time.
+
+    The lock says why, where the broker has refused the connection.
+    """
+    return asyncio.run(_hear_broker(endpoint, lock))
+
+
+async def _hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
     following = Following({}, 10 * PATIENCE_SECONDS, time.monotonic())
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    subscriber = Subscriber(endpoint, context, following, lambda patch: None, time.monotonic)
+    subscriber = Subscriber(endpoint, context, following, lambda patch: None, time.monotonic, lock)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not following.ever_heard and time.monotonic() < deadline:
+        while not following.ever_heard and not lock.why() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
             subscriber.look()
     finally:
