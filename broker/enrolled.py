@@ -78,43 +78,43 @@ class _Kind:
         self.names: dict[str, str] = {}
         self._folder = folder
         self._kind = kind
-        self._stamp: tuple[int, ...] | None = None
-        self._files: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._stamp: keyring.Stamp | None = None
+        self._stamps: dict[str, keyring.Stamp] = {}
+        self._keys: dict[str, str] = {}
+        """By name; empty for a file that cannot be used."""
         self._said: set[str] = set()
 
     def look(self, everything: bool) -> bool:
-        path = os.path.join(self._folder, self._kind)
-        stamp = keyring.stamp(path)
+        """Whether anybody came or went. The folder alone is looked at, or everything in it."""
+        stamp = keyring.stamp(os.path.join(self._folder, self._kind))
         if stamp == self._stamp and not everything:
             return False
         self._stamp = stamp
         problems: list[str] = []
-        files = self._read(problems)
-        names: dict[str, str] = {}
-        for name, (_, public) in files.items():
-            if public and names.setdefault(public, name) != name:
-                words = "is passed over: it has the key of"
-                problems.append(f"{self._file(name)}: {words} {names[public]}")
-        self._files = files
+        stamps: dict[str, keyring.Stamp] = {}
+        try:
+            stamps = keyring.stamps(self._folder, self._kind)
+        except KeysError as error:
+            problems.append(str(error))
+        if stamps == self._stamps and not problems:
+            return False
+        names = self._read(stamps, problems)
         self._say(names, problems)
         changed, self.names = names != self.names, names
         return changed
 
-    def _read(self, problems: list[str]) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Stamp and key of every file, the key empty where it cannot be used."""
-        try:
-            listed = keyring.names(self._folder, self._kind)
-        except KeysError as error:
-            problems.append(str(error))
-            return {}
-        files = {}
-        for name in listed:
-            stamp = keyring.stamp(self._file(name))
-            known = self._files.get(name)
-            if known is None or known[0] != stamp or not known[1]:
-                known = (stamp, self._key(name, problems))
-            files[name] = known
-        return files
+    def _read(self, stamps: dict[str, keyring.Stamp], problems: list[str]) -> dict[str, str]:
+        """Names by key, of the files as they are now; those that have not changed are known."""
+        keys: dict[str, str] = {}
+        names: dict[str, str] = {}
+        for name in sorted(stamps):
+            known = self._keys[name] if self._stamps.get(name) == stamps[name] else ""
+            public = keys[name] = known or self._key(name, problems)
+            if public and names.setdefault(public, name) != name:
+                words = "is passed over: it has the key of"
+                problems.append(f"{self._file(name)}: {words} {names[public]}")
+        self._keys, self._stamps = keys, stamps
+        return names
 
     def _key(self, name: str, problems: list[str]) -> str:
         if not is_host_name(name):

@@ -160,6 +160,19 @@ async def test_a_revoked_host_is_out_on_its_living_connection_and_back_when_enro
     assert web.states("other") == {"live"} and web.lost == 0 and not other.pusher.why()
 
 
+@pytest.mark.parametrize("own", ["127.0.0.1", "[::1]"])
+async def test_a_connection_is_cut_off_on_all_interfaces_too(tmp_path: Path, own: str) -> None:
+    if own == "[::1]" and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    port = free_ports(1)[0]
+    async with links(tmp_path, rpc_endpoints=(f"tcp://*:{port}",)) as house:
+        web = house.web()
+        node = house.collector(house.folders.host("node1"), endpoint=f"tcp://{own}:{port}")
+        await house.until(lambda: web.state("node1") == "live")
+        house.folders.revoke("node1", HOSTS)
+        await house.until(lambda: node.pusher.why().startswith("it does not know this machine"))
+
+
 async def test_a_revoked_web_server_is_cut_off_and_back_when_enrolled_again(house: Links) -> None:
     stays, goes = house.web(), house.web()
     house.host("node1")

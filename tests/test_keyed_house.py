@@ -52,6 +52,20 @@ def test_three_processes_with_keys_show_a_host_under_its_key_s_name(
     assert no_secret_in_logs(house, folders)
 
 
+def test_in_one_process_only_what_comes_from_outside_needs_a_key(
+    house: House, folders: KeyFolders
+) -> None:
+    house.start("up", name="head", keys=folders.broker, rpc_bind="127.0.0.1")
+    house.start("collector", keys=folders.host("node1"))
+    house.start("collector", title="stranger", name="stranger")
+    house.host("head")
+    house.host("node1")
+    eventually(lambda: "it asks for keys" in house.log("stranger"), "a refusal")
+    assert house.get("api/v1/fleet")["hosts"].keys() == {"head", "node1"}
+    assert [house.stop(title) for title in ("collector", "stranger", "up")] == [0, 0, 0]
+    assert no_secret_in_logs(house, folders)
+
+
 def test_a_revoked_host_goes_stale_and_comes_back_while_another_stays_live(
     house: House, folders: KeyFolders
 ) -> None:

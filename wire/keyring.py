@@ -4,7 +4,6 @@ Keys are Z85 text of 40 signs. A key file holds one, beside empty lines and comm
 """
 
 import contextlib
-import hashlib
 import os
 import pwd
 import re
@@ -12,7 +11,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import zmq
 from zmq.utils import z85
@@ -28,6 +27,8 @@ SECRET_BITS = 0o077
 """No one but the owner may do anything with a secret."""
 PUBLIC_BITS = 0o022
 """What others may read, they may still not change."""
+
+Stamp: TypeAlias = tuple[int, ...]
 
 _KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 _MAX_FILE_BYTES = 4096
@@ -82,6 +83,8 @@ def key_in(text: str) -> str | None:
 
 def fingerprint(public: str) -> str:
     """A short name for a public key, to compare by eye."""
+    import hashlib  # only here: a collector has no use for it, and it loads megabytes
+
     return hashlib.sha256(public.encode()).hexdigest()[:12]
 
 
@@ -128,24 +131,41 @@ def is_open(folder: str) -> bool:
 
 def names(folder: str, kind: str) -> list[str]:
     """Who is enrolled as `kind` (HOSTS or WEBS), sorted; KeysError where others could enrol."""
+    return sorted(stamps(folder, kind))
+
+
+def stamps(folder: str, kind: str) -> dict[str, Stamp]:
+    """The stamp of each file of public keys, by the name it is for; KeysError as in `names`."""
     path = os.path.join(folder, kind)
+    found: dict[str, Stamp] = {}
     try:
         check_folder(path)
-        with _complaining(path):
-            files = os.listdir(path)
+        with _complaining(path), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.endswith(PUBLIC_ENDING):
+                    found[entry.name[: -len(PUBLIC_ENDING)]] = _stamp_of(entry)
     except Missing:
-        return []
-    ending = len(PUBLIC_ENDING)
-    return sorted(file[:-ending] for file in files if file.endswith(PUBLIC_ENDING))
+        return {}
+    return found
 
 
-def stamp(path: str) -> tuple[int, ...]:
+def stamp(path: str) -> Stamp:
     """What changes with a file's content, owner or mode; empty while there is none."""
     try:
-        found = os.stat(path)
+        return _stamp(os.stat(path))
     except OSError:
         return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+
+def _stamp_of(entry: "os.DirEntry[str]") -> Stamp:
+    try:
+        return _stamp(entry.stat())
+    except OSError:  # gone by now, or a link to nothing
+        return ()
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return (found.st_ino, found.st_ctime_ns)  # whatever is done to a file changes its ctime
 
 
 def _read_key(folder: str, name: str, forbidden: int) -> str:
@@ -155,7 +175,8 @@ def _read_key(folder: str, name: str, forbidden: int) -> str:
         if not stat.S_ISREG(found.st_mode):
             raise KeysError(f"{path}: is no plain file; put a key file there")
         data = file.read(_MAX_FILE_BYTES + 1)
-    _check_owner(path, found.st_uid, {0, os.geteuid(), os.stat(folder).st_uid})
+        owners = {0, os.geteuid(), os.stat(folder).st_uid}
+    _check_owner(path, found.st_uid, owners)
     _check_bits(path, found.st_mode, forbidden, "600" if forbidden == SECRET_BITS else "644")
     key = key_in(data.decode("ascii", "replace")) if len(data) <= _MAX_FILE_BYTES else None
     if key is None:
