@@ -108,6 +108,7 @@ def _own(folder: str, config: Config, asked: argparse.Namespace) -> None:
     """Prints the public key alone to stdout, for a script to read."""
     from gpu_monitor import enrolment
     from gpu_monitor.settings import own_name
+    from wire import keyring
 
     name = config.name or own_name()
     if asked.action == "init":
@@ -118,7 +119,10 @@ def _own(folder: str, config: Config, asked: argparse.Namespace) -> None:
         raise ConfigError(["rotate: whose key? write HOST, or leave --public and --web out"])
     else:
         public = enrolment.rotate_own(folder, name)
-        _tell("a new pair is made; once the broker has this key, it is let in again:")
+        then = "once the broker has this key, it lets this machine in again"
+        if keyring.is_broker(folder):
+            then = "restart the broker, and put own.pub on every machine as broker.pub"
+        _tell(f"a new pair is made; {then}:")
     print(public, flush=True)
 
 

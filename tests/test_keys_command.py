@@ -168,6 +168,14 @@ def test_rotate_without_a_host_makes_a_new_pair_here(broker: Folder) -> None:
     assert before.secret != after.secret and broker.mode("own.key") == 0o600
 
 
+def test_rotate_says_what_else_there_is_to_do(broker: Folder) -> None:
+    broker.keys("rotate")
+    assert "once the broker has this key, it lets this machine in again" in broker.said
+    broker.keys("add", "node1")
+    broker.keys("rotate")
+    assert "restart the broker, and put own.pub on every machine as broker.pub" in broker.said
+
+
 def test_a_broker_s_key_that_is_pinned_on_its_own_machine_follows_a_rotation(
     broker: Folder, other: str
 ) -> None:

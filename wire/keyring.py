@@ -97,9 +97,14 @@ def client_keys(folder: str) -> ClientKeys:
     try:
         return ClientKeys(own, public_key(folder, BROKER_PUBLIC))
     except Missing:
-        if any(os.path.isdir(os.path.join(folder, name)) for name in (HOSTS, WEBS)):
-            return ClientKeys(own, own.public)
-        raise
+        if not is_broker(folder):
+            raise
+        return ClientKeys(own, own.public)
+
+
+def is_broker(folder: str) -> bool:
+    """Whether the folder is the broker's: it says who is let in."""
+    return any(os.path.isdir(os.path.join(folder, name)) for name in (HOSTS, WEBS))
 
 
 def own_pair(folder: str) -> Pair:
