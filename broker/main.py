@@ -10,13 +10,14 @@ from typing import Any
 
 import zmq
 
-from broker.fleet import LIVE, Fleet
+from broker.fleet import Fleet
 from broker.gate import Gate
 from broker.hearing import Hearing
 from broker.identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
 from broker.intake import Intake
 from broker.published import HEARTBEAT_SECONDS, Published
 from broker.publisher import Publisher
+from broker.record import LIVE
 from broker.settings import BrokerSettings
 
 _LOOK_SECONDS = 0.25

@@ -5,8 +5,9 @@ from operator import is_
 from typing import Any, cast
 
 from broker.cadence import Turns, advance, bookkeeping, follow
-from broker.fleet import LIVE, Fleet, Moved, Record
+from broker.fleet import Fleet
 from broker.history import TotalsHistory
+from broker.record import LIVE, Moved, Record
 from broker.settings import BrokerSettings
 from broker.totals import Count, Totals, count
 from broker.use import NEVER, SEATING, Seats, UseLimits, seats, use_of
