@@ -3,13 +3,13 @@
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import zmq
 
+from gpu_monitor.whole_file import write_whole
 from wire import keyring
 from wire.check import is_host_name
 from wire.keyring import BROKER_PUBLIC, OWN_PUBLIC, OWN_SECRET, PUBLIC_ENDING, KeysError, Pair
@@ -191,19 +191,8 @@ def _write_public(path: str, public: str, name: str) -> None:
 
 
 def _write(path: str, words: str, key: str, mode: int) -> None:
-    """At once or not at all: whoever reads meanwhile sees the old file or the new one."""
     with _complaining(path):
-        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
-        try:
-            with open(descriptor, "w") as file:
-                file.write(f"# {words}\n{key}\n")
-                file.flush()
-                os.fsync(descriptor)
-                os.fchmod(descriptor, mode)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(path, f"# {words}\n{key}\n", mode)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ import fcntl
 import getpass
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 
 from gpu_monitor.config import ConfigError
 from gpu_monitor.keys import Config
+from gpu_monitor.whole_file import write_whole
 from web import accounts, secret
 from web.person import Person
 from web.settings import Role
@@ -126,19 +126,10 @@ def _lines(path: str, create: bool = False) -> Iterator[list[str]]:
 
 
 def _replace(path: str, text: str, like: os.stat_result | None) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=".viewers-", dir=os.path.dirname(path) or ".")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, _NEW_FILE_MODE if like is None else like.st_mode & 0o777)
-            if like is not None and os.geteuid() == 0:
-                os.fchown(descriptor, like.st_uid, like.st_gid)
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    if like is None:
+        write_whole(path, text, _NEW_FILE_MODE)
+    else:
+        write_whole(path, text, like.st_mode & 0o777, (like.st_uid, like.st_gid))
 
 
 def _say(words: str) -> None:
