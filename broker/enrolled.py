@@ -96,7 +96,7 @@ class _Kind:
             stamps = keyring.stamps(self._folder, self._kind)
         except KeysError as error:
             problems.append(str(error))
-        if stamps == self._stamps and not problems:
+        if stamps == self._stamps and not problems and all(self._keys.values()):
             return False
         names = self._read(stamps, problems)
         self._say(names, problems)

@@ -111,7 +111,7 @@ class Gate:
         if self._enrolled.name(WEBS, key) is not None:
             self._subscribers[descriptor] = (key, peer)
             return True
-        _cut(descriptor, peer)
+        self.cut(frame)
         return False
 
     def cut(self, frame: zmq.Frame) -> None:

@@ -100,6 +100,21 @@ def test_a_file_that_is_wrong_is_said_once_and_lets_nobody_in(
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
+def test_a_file_that_was_broken_for_a_moment_is_read_again(
+    folders: KeyFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is seen while it is written: its time may be the same afterwards."""
+    path = Path(folders.broker, "hosts", "node1.pub")
+    right = path.read_text()
+    monkeypatch.setattr("wire.keyring._stamp", lambda found: (1,))
+    path.write_text("")
+    enrolled = Enrolled(folders.broker, "")
+    assert list(enrolled.names(HOSTS)) == []
+    path.write_text(right)
+    assert enrolled.look(LATER)
+    assert list(enrolled.names(HOSTS)) == ["node1"]
+
+
 def test_a_folder_that_others_may_write_lets_nobody_in_until_it_is_put_right(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -170,7 +170,9 @@ def _stamp_of(entry: "os.DirEntry[str]") -> Stamp:
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    return (found.st_ino, found.st_ctime_ns)  # whatever is done to a file changes its ctime
+    # Whatever is done to a file changes its ctime, by a clock that may tick every 4 ms only: a file
+    # that is seen while it is written is told by its size.
+    return (found.st_ino, found.st_ctime_ns, found.st_size)
 
 
 def _read_key(folder: str, name: str, forbidden: int) -> str:

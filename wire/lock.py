@@ -44,6 +44,7 @@ class Lock:
         self._keys = client_keys(folder) if folder else None
         self._monitor: zmq.Socket[bytes] | None = None
         self._why = ""
+        self._broken = ""
         self._refused_patience = FIRST_PATIENCE_SECONDS
 
     @property
@@ -59,14 +60,17 @@ class Lock:
         """
         self._read_events()
         stamps = self._look()
-        if stamps == self._stamps:
+        if stamps == self._stamps and not self._broken:
             return False
         self._stamps = stamps
         try:
             keys = client_keys(self._folder)
         except KeysError as error:
-            log.warning("%s; until then the keys are as they were", error)
+            if str(error) != self._broken:
+                self._broken = str(error)
+                log.warning("%s; until then the keys are as they were", error)
             return False
+        self._broken = ""
         changed, self._keys = keys != self._keys, keys
         self._why = "" if changed else self._why
         return changed
