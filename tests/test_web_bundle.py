@@ -36,9 +36,9 @@ def test_the_bundle_does_what_the_modules_do(tmp_path: Path) -> None:
 
 def test_every_module_is_in_it_once_after_what_it_imports() -> None:
     script = bundle("main.js", MODULES)
-    places = [script.index(f"// {name}\n") for name in ("b.js", "views/a.js", "main.js")]
+    places = [script.index(f"const {name} = (") for name in ("$b", "$views_a", "$main")]
     assert places == sorted(places)
-    assert script.count("// b.js\n") == 1
+    assert script.count("const $b = (") == 1
 
 
 def test_what_others_wrote_stays_a_file_of_its_own() -> None:
@@ -76,7 +76,7 @@ def test_the_page_is_one_script_beside_what_others_wrote() -> None:
     asset = Assets().get("main.js")
     assert asset is not None
     script = asset.body.decode()
-    assert all(f"// {name}\n" in script for name in ("main.js", "store.js", "views/host.js"))
-    assert [line for line in script.splitlines() if line.startswith("import ")] == [
-        'import * as $vendor_lit_html from "./vendor/lit-html.js";'
+    assert all(f"const {name}=(" in script for name in ("$main", "$store", "$views_host"))
+    assert [line for line in script.splitlines() if line.startswith("import")] == [
+        'import*as $vendor_lit_html from "./vendor/lit-html.js";'
     ]

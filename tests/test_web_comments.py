@@ -1,4 +1,4 @@
-"""What is sent without comments is the same program."""
+"""What is sent without comments and spare blanks is the same program."""
 
 import json
 import re
@@ -10,7 +10,8 @@ import pytest
 from house import ROOT
 
 from web.assets import FOLDER
-from web.comments import without_comments, without_indents
+from web.blanks import without_blanks
+from web.comments import without_comments
 
 NODE = Path(sys.executable).parent / "node"
 SCRIPTS = sorted(file for file in FOLDER.rglob("*.js") if "vendor" not in file.parts)
@@ -26,7 +27,7 @@ for (const text of JSON.parse(readFileSync(0, "utf8")))
 
 
 def sent(text: str, suffix: str = ".js") -> str:
-    return without_indents(suffix, without_comments(suffix, text.encode())).decode()
+    return without_blanks(suffix, without_comments(suffix, text.encode())).decode()
 
 
 @pytest.mark.parametrize(
@@ -35,18 +36,39 @@ def sent(text: str, suffix: str = ".js") -> str:
         ("// a\nb();\n", "b();\n"),
         ("  /** a */\n  b();\n", "b();\n"),
         ("/**\n * a\n */\nb();\n\nc();\n", "b();\nc();\n"),
-        ("b(); // stays\n", "b(); // stays\n"),
+        ("b(); // stays : here\n", "b();// stays : here\n"),
         ("/** @type {A} */ (b)();\n/** c */\n", "(b)();\n"),
-        ("const a = /** @type {{ b: 1 }} */ ({});\n", "const a = ({});\n"),
-        ("const a = '/*';\n", "const a = '/*';\n"),
+        ("const a = /** @type {{ b: 1 }} */ ({});\n", "const a=({});\n"),
+        ("const a = '/*';\n", "const a='/*';\n"),
+        ("a + +b - -c / d;\n", "a + +b - -c / d;\n"),
+        ("a = ' = ' + \"it's { \" + b;\n", "a=' = ' + \"it's { \" + b;\n"),
+        ("a = /[/ `] = {/g.test(b);\n", "a=/[/ `] = {/g.test(b);\n"),
+        (
+            "a = `b : ${ c({ d : 1 }) } , ${`e = ${ f }`} ;`;\n",
+            "a=`b : ${c({d:1})} , ${`e = ${f}`} ;`;\n",
+        ),
+        ("return { a : 1 } in b;\n", "return{a:1}in b;\n"),
+        ("a = `never closed { \n", "a=`never closed { \n"),
     ],
 )
-def test_comments_types_indents_and_empty_lines_go(text: str, left: str) -> None:
+def test_comments_types_and_spare_blanks_go(text: str, left: str) -> None:
     assert sent(text) == left
 
 
 def test_a_style_loses_its_comments_but_not_what_looks_like_one_in_a_script() -> None:
     assert sent("/* a */\n// b\n", ".css") == "// b\n"
+
+
+def test_a_style_keeps_the_blanks_that_mean_something() -> None:
+    text = """
+    .a :is(b, c) > d::after { content: " : { "; width: calc(1px + var(--e, 2px)); }
+    @media (min-width: 1px) { .f { margin: 0 auto; } }
+    """
+    assert sent(text, ".css").split("\n") == [
+        """.a :is(b,c) > d::after{content:" : { ";width:calc(1px + var(--e,2px));}""",
+        "@media (min-width:1px){.f{margin:0 auto;}}",
+        "",
+    ]
 
 
 def test_other_files_are_left_alone() -> None:

@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .blanks import without_blanks
 from .bundle import BundleError, bundle
-from .comments import without_comments, without_indents
+from .comments import without_comments
 
 LOG = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class Asset:
 class Assets:
     """The files below `folder`, by their path in it; nothing else can be asked for.
 
-    Our own scripts and styles are sent without comments, and main.js with all that it imports;
-    `vendor/` is sent as published.
+    Our own scripts and styles are sent without comments and spare blanks, and main.js with all
+    that it imports; `vendor/` is sent as published.
 
     `hash` is made of all names and contents. In index.html `a/dev/` is replaced by `a/<hash>/`,
     and relative imports inherit it, so that a browser keeps a file until any of them changes.
@@ -116,7 +117,7 @@ def _plain(name: str, body: bytes) -> bytes:
 
 
 def _shorter(name: str, body: bytes) -> bytes:
-    return body if name.startswith("vendor/") else without_indents(Path(name).suffix, body)
+    return body if name.startswith("vendor/") else without_blanks(Path(name).suffix, body)
 
 
 def _bundled(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -138,7 +139,7 @@ def _names_in(name: str, text: str) -> list[str]:
     folder = Path(name).parent
     return [
         os.path.normpath(folder / target)
-        for target in re.findall(r'^import .* from "(\.[^"]+)";$', text, re.MULTILINE)
+        for target in re.findall(r'^import\b.* from ?"(\.[^"]+)";$', text, re.MULTILINE)
     ]
 
 

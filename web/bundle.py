@@ -62,7 +62,7 @@ def _as_function(path: str, source: str) -> str:
     body = _EXPORT.sub("", _IMPORT.sub(taken, source))
     if left := _LEFT_OVER.search(body):
         raise BundleError(f"{path}: {left[0]!r} is not read by the bundle")
-    return f"// {path}\nconst {_name(path)} = (() => {{\n{body}\nreturn {{ {exported} }};\n}})();\n"
+    return f"const {_name(path)} = (() => {{\n{body}\nreturn {{ {exported} }};\n}})();\n"
 
 
 def _resolve(path: str, target: str) -> str:

@@ -1,4 +1,4 @@
-"""Scripts and styles without comments, indents and empty lines, which no browser needs."""
+"""Scripts and styles without comments, which no browser needs."""
 
 import re
 
@@ -10,7 +10,6 @@ _WHOLE_LINES = {
     ".css": re.compile(rb"^[ \t]*" + _COMMENT + rb"[ \t]*$", re.DOTALL | re.MULTILINE),
     ".js": re.compile(rb"^[ \t]*(?://[^\n]*|" + _COMMENT + rb"[ \t]*)$", re.DOTALL | re.MULTILINE),
 }
-_BLANKS = re.compile(rb"^[ \t]*\n|^[ \t]+", re.MULTILINE)
 
 
 def without_comments(suffix: str, body: bytes) -> bytes:
@@ -25,8 +24,3 @@ def without_comments(suffix: str, body: bytes) -> bytes:
         return body
     body = pattern.sub(b"", body)
     return _CASTS.sub(b"", body) if suffix == ".js" else body
-
-
-def without_indents(suffix: str, body: bytes) -> bytes:
-    """`body` without indents and empty lines, in templates too: to HTML they are one blank."""
-    return _BLANKS.sub(b"", body) if suffix in _WHOLE_LINES else body
