@@ -15,12 +15,14 @@ export const HOT = 16;
 export const DIM = 32;
 export const EMPTY = 255;
 const [UNMEASURED, FREE, IDLE, LOST, ERROR, ASLEEP, OLD, MISSING] = [6, 7, 8, 9, 10, 11, 12, 13];
+/** @type {Record<"ok" | "lost" | "asleep" | "error", number>} */
+const BAD = { ok: UNMEASURED, lost: LOST, asleep: ASLEEP, error: ERROR };
 
-/** What a metric is read from, and what it is a share of. @type {Record<Metric, (keyof Gpus)[]>} */
+/** What a metric is read from, and what it is a share of. @type {Record<Metric, [keyof Gpus, keyof Gpus | null]>} */
 const COLUMNS = {
-  util: ["utilization_percent"],
+  util: ["utilization_percent", null],
   mem: ["memory_used_mib", "memory_total_mib"],
-  temp: ["temperature_celsius"],
+  temp: ["temperature_celsius", null],
   power: ["power_watts", "power_limit_watts"],
 };
 
@@ -44,38 +46,34 @@ export function cardRows(gpus) {
 export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
+  // Each column is looked up once: of all that is done here, that would take longest.
+  const { parent, use, state: states, temperature_celsius: heat, slowdown_celsius: slowdown, throttle } = gpus;
+  const [valueColumn, wholeColumn] = COLUMNS[metric];
+  const values = /** @type {(number | null)[] | undefined} */ (gpus[valueColumn]);
+  const wholes = /** @type {(number | null)[] | undefined} */ (wholeColumn === null ? undefined : gpus[wholeColumn]);
   const rows = gpus.index.length;
-  const [value, whole] = /** @type {number[][]} */ (COLUMNS[metric].map((column) => gpus[column]));
   let slot = 0;
   let parts = 0;
   for (let row = 0; row < rows; row += 1) {
-    if (gpus.parent?.[row] != null) {
+    if (parent?.[row] != null) {
       parts += 1;
       continue;
     }
     if (slot === codes.length) continue;
-    const dim = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
-    codes[slot] = dim | (state === "live" ? liveCode(gpus, row, metric, value?.[row], whole?.[row]) : OLD);
+    let code = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
+    if (state !== "live") code |= OLD;
+    else if (states[row] !== "ok") code |= BAD[states[row] ?? "error"];
+    else {
+      if (isHot(heat?.[row], slowdown?.[row], throttle?.[row])) code |= HOT;
+      const kind = use?.[row];
+      code |= kind === "free" ? FREE
+        : kind === "held_idle" ? IDLE
+        : (stepOf(metric, values?.[row], wholes?.[row]) ?? UNMEASURED);
+    }
+    codes[slot] = code;
     slot += 1;
   }
   if (parts > 0) addSlices(gpus, state, mask, codes);
-}
-
-/**
- * @param {Gpus} gpus
- * @param {number} row
- * @param {Metric} metric
- * @param {number | null | undefined} value
- * @param {number | null | undefined} whole
- */
-function liveCode(gpus, row, metric, value, whole) {
-  const state = gpus.state?.[row];
-  if (state !== "ok") return state === "lost" ? LOST : state === "asleep" ? ASLEEP : ERROR;
-  const hot = isHot(gpus.temperature_celsius?.[row], gpus.slowdown_celsius?.[row], gpus.throttle?.[row]) ? HOT : 0;
-  const use = gpus.use?.[row];
-  if (use === "free") return hot | FREE;
-  if (use === "held_idle") return hot | IDLE;
-  return hot | (stepOf(metric, value, whole) ?? UNMEASURED);
 }
 
 /**

@@ -1,7 +1,8 @@
 // What the query and the finder leave of the fleet: hosts that are shown, GPUs that are not dimmed.
 
 import { find, stands } from "./finder.js";
-import { match, parse } from "./query.js";
+import { match } from "./match.js";
+import { parse } from "./query.js";
 
 /** @import { Store } from "./store.js" */
 /** @import { Need, Offer, View } from "./types.js" */
@@ -58,11 +59,16 @@ export class Choice {
    */
   mask(name) {
     const { store } = this;
-    const summary = { ...store.summary(name), state: store.stateOf(name) };
-    const hostname = store.host(name)?.system?.hostname ?? "";
-    const found = match(this.query, summary, hostname, () => store.rows(name));
+    const gpus = store.gpus(name);
+    const found = this.query.terms.length === 0 ? [] : match(this.query, {
+      summary: store.summary(name),
+      state: store.stateOf(name),
+      hostname: store.host(name)?.system?.hostname ?? "",
+      gpus,
+      processes: store.processes(name),
+    });
     if (found === null || this.#picks === null) return found;
     const picked = this.#picks.get(name);
-    return store.rows(name).map((_, row) => (found[row] ?? true) && (picked?.has(row) ?? false));
+    return gpus?.index.map((_, row) => (found[row] ?? true) && (picked?.has(row) ?? false)) ?? [];
   }
 }

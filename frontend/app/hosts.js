@@ -26,11 +26,15 @@ export class HostList {
   /** @type {Map<string, Row>} */
   #rows = new Map();
   #chunks = /** @type {HTMLElement[]} */ ([]);
-  /** Chunks on the screen or close to it: filled. @type {Set<Element | null>} */
+  /** Chunks on the screen or close to it: filled. @type {Set<Element>} */
   #near = new Set();
-  /** Chunks on the screen: brought up to date in every tick. @type {Set<Element | null>} */
+  /** Chunks on the screen: brought up to date in every tick. @type {Set<Element>} */
   #seen = new Set();
-  #observers;
+  /** How many rows are not hidden. */
+  #shown = 0;
+  #nearObserver = new IntersectionObserver((entries) => this.#see(entries, this.#near), { rootMargin: MARGIN });
+  /** Looks at what is near only: to watch all would cost as much again in every frame. */
+  #seenObserver = new IntersectionObserver((entries) => this.#see(entries, this.#seen));
   #orderedAt = -Infinity;
   #filterKey = "";
   #cells = 0;
@@ -53,10 +57,6 @@ export class HostList {
     this.recent = recent;
     this.view = view;
     this.onOpen = onOpen;
-    this.#observers = [
-      new IntersectionObserver((entries) => this.#see(entries, this.#near), { rootMargin: MARGIN }),
-      new IntersectionObserver((entries) => this.#see(entries, this.#seen)),
-    ];
   }
 
   /**
@@ -71,20 +71,19 @@ export class HostList {
     this.#now = now;
     const changed = this.#matchNames();
     this.#fitCells();
-    const filtered = this.#filter(dirty);
+    const unfit = this.#filter(dirty);
     const ordered = changed || this.#mayOrder(clock);
     if (ordered) this.#order(clock);
-    if (ordered || filtered) this.#fitChunks();
-    let shown = 0;
-    for (const [name, row] of this.#rows) {
-      if (row.mask !== null) shown += 1;
-      // The age of what is not live counts up.
-      const news = all || dirty.has(name) || this.store.stateOf(name) !== "live";
-      if (!this.#isNear(row)) this.#empty(name, row);
-      else if (!row.drawn || (news && this.#seen.has(row.element.parentElement))) this.#draw(name, row);
-      else if (news) row.old = true;
+    for (const chunk of ordered ? this.#chunks : unfit) fitChunk(chunk);
+    for (const chunk of this.#isEager() ? this.#chunks : this.#near) {
+      for (const row of this.#rowsOf(chunk)) {
+        // The age of what is not live counts up.
+        const news = all || dirty.has(row.name) || this.store.stateOf(row.name) !== "live";
+        if (row.drawn === null || (news && this.#seen.has(chunk))) this.#draw(row);
+        else if (news) row.old = true;
+      }
     }
-    return shown;
+    return this.#shown;
   }
 
   /** Puts the rows in the order asked for at the next update, whatever was done lately. */
@@ -127,14 +126,16 @@ export class HostList {
       if (this.#rows.has(name)) continue;
       const row = new Row(name, (open) => this.#toggled(name, open));
       this.#rows.set(name, row);
+      this.#shown += 1;
       if (names.length <= SMALL_FLEET && this.#hasNews(name)) this.#openByDefault.add(name);
       changed = true;
     }
     if (this.#rows.size === names.length) return changed;
     const known = new Set(names);
-    for (const [name, { element }] of this.#rows) {
+    for (const [name, { element, mask }] of this.#rows) {
       if (known.has(name)) continue;
       element.remove();
+      if (mask !== null) this.#shown -= 1;
       this.#rows.delete(name);
     }
     return true;
@@ -166,14 +167,17 @@ export class HostList {
     this.container.style.setProperty("--columns", String(cells));
   }
 
-  /** Shows and hides rows; whether there were any. @param {Set<string>} dirty */
+  /** Shows and hides rows; the chunks they are in, as far as they are in any. @param {Set<string>} dirty */
   #filter(dirty) {
     const again = this.choice.key !== this.#filterKey;
     this.#filterKey = this.choice.key;
-    if (!again && !this.choice.active) return false;
-    let changed = false;
-    for (const [name, row] of this.#rows) {
-      if (again || dirty.has(name)) changed = row.show(this.choice.mask(name)) || changed;
+    const changed = /** @type {Set<Element>} */ (new Set());
+    if (!again && !this.choice.active) return changed;
+    for (const name of again ? this.#rows.keys() : dirty) {
+      const row = this.#rows.get(name);
+      if (row === undefined || !row.show(this.choice.mask(name))) continue;
+      this.#shown += row.mask === null ? -1 : 1;
+      if (row.element.parentElement !== null) changed.add(row.element.parentElement);
     }
     return changed;
   }
@@ -202,19 +206,14 @@ export class HostList {
     });
     const used = Math.ceil(this.#rows.size / rows);
     for (const chunk of this.#chunks.splice(used)) {
-      for (const observer of this.#observers) observer.unobserve(chunk);
-      this.#near.delete(chunk);
-      this.#seen.delete(chunk);
+      this.#nearObserver.unobserve(chunk);
+      this.#leave(chunk);
       chunk.remove();
     }
-  }
-
-  /** How much room each chunk takes while it is far: none, where all its rows are hidden. */
-  #fitChunks() {
-    for (const chunk of this.#chunks) {
-      const shown = [...chunk.children].filter((row) => !(/** @type {HTMLElement} */ (row).hidden)).length;
-      chunk.hidden = shown === 0;
-      chunk.style.setProperty("--shown", String(shown));
+    if (this.#isEager()) return;
+    for (const row of this.#rows.values()) {
+      const chunk = row.element.parentElement;
+      if (chunk !== null && !this.#near.has(chunk)) this.#empty(row);
     }
   }
 
@@ -226,49 +225,60 @@ export class HostList {
       chunk.className = "chunk";
       this.#chunks[number] = chunk;
       this.container.append(chunk);
-      for (const observer of this.#observers) observer.observe(chunk);
+      this.#nearObserver.observe(chunk);
     }
     return chunk;
   }
 
-  /** @param {Row} row */
-  #isNear(row) {
-    return this.#rows.size <= EAGER_FLEET || this.#near.has(row.element.parentElement);
+  #isEager() {
+    return this.#rows.size <= EAGER_FLEET;
   }
 
-  /**
-   * @param {IntersectionObserverEntry[]} entries
-   * @param {Set<Element | null>} chunks that are as near as the observer looks
-   */
-  #see(entries, chunks) {
-    for (const { target, isIntersecting } of entries) {
-      if (isIntersecting) chunks.add(target);
-      else chunks.delete(target);
-      for (const element of target.children) {
-        const name = /** @type {HTMLElement} */ (element).dataset.name ?? "";
-        const row = this.#rows.get(name);
-        if (row === undefined) continue;
-        if (!this.#isNear(row)) this.#empty(name, row);
-        else if (!row.drawn || (row.old && this.#seen.has(target))) this.#draw(name, row);
-      }
+  /** @param {Element} chunk */
+  *#rowsOf(chunk) {
+    for (const element of chunk.children) {
+      const row = this.#rows.get(/** @type {HTMLElement} */ (element).dataset.name ?? "");
+      if (row !== undefined) yield row;
     }
   }
 
   /**
-   * @param {string} name
-   * @param {Row} row
+   * @param {IntersectionObserverEntry[]} entries
+   * @param {Set<Element>} chunks that are as near as the observer looks
    */
-  #empty(name, row) {
-    if (!row.drawn) return;
-    row.empty();
-    this.recent.drop(pathOf(name));
+  #see(entries, chunks) {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) {
+        if (chunks === this.#near) this.#leave(target);
+        else chunks.delete(target);
+      } else {
+        chunks.add(target);
+        if (chunks === this.#near) this.#seenObserver.observe(target);
+      }
+      for (const row of this.#rowsOf(target)) {
+        if (!this.#isEager() && !this.#near.has(target)) this.#empty(row);
+        else if (row.drawn === null || (row.old && this.#seen.has(target))) this.#draw(row);
+      }
+    }
   }
 
-  /**
-   * @param {string} name
-   * @param {Row} row
-   */
-  #draw(name, row) {
+  /** @param {Element} chunk that is no longer near */
+  #leave(chunk) {
+    this.#near.delete(chunk);
+    this.#seen.delete(chunk);
+    this.#seenObserver.unobserve(chunk);
+  }
+
+  /** @param {Row} row */
+  #empty(row) {
+    if (row.drawn === null) return;
+    row.empty();
+    this.recent.drop(pathOf(row.name));
+  }
+
+  /** @param {Row} row */
+  #draw(row) {
+    const { name } = row;
     const host = this.store.host(name);
     if (host === undefined) return;
     const rows = this.store.rows(name);
@@ -301,6 +311,14 @@ export class HostList {
 
   /** Brings up to date what is filled but not on the screen. */
   refresh() {
-    for (const [name, row] of this.#rows) if (row.old && row.drawn) this.#draw(name, row);
+    for (const row of this.#rows.values()) if (row.old && row.drawn !== null) this.#draw(row);
   }
+}
+
+/** How much room a chunk takes while it is far: none, where all its rows are hidden. @param {Element} chunk */
+function fitChunk(chunk) {
+  const shown = [...chunk.children].filter((row) => !(/** @type {HTMLElement} */ (row).hidden)).length;
+  const element = /** @type {HTMLElement} */ (chunk);
+  element.hidden = shown === 0;
+  element.style.setProperty("--shown", String(shown));
 }

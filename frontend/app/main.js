@@ -120,7 +120,12 @@ function paint() {
   if (choice.update(view, live, at("answer").matches(":hover, :focus-within"))) drawAll = true;
   const totals = Object.entries(live ? fleet.totals : {});
   const hours = recent.hours("recent", totals, brokerNow());
-  render(summaryTiles(fleet.totals, overview, hours, chooseState, goTo), at("summary"));
+  render(summaryTiles({
+    totals: fleet.totals,
+    overview,
+    hottest: store.rows(overview.hottestHost)[overview.hottestRow]?.label ?? "",
+    hours,
+  }, chooseState, goTo), at("summary"));
   render(choices(view, fleet.totals, overview, choose, toUsers, download), at("bar"));
   paintFinder(live);
   const dirty = store.takeDirty();

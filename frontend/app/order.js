@@ -1,6 +1,6 @@
 // In which order hosts and users stand; pure.
 
-/** @import { HostSummary, Sort, User, UserSort } from "./types.js" */
+/** @import { User, UserSort } from "./types.js" */
 
 const natural = new Intl.Collator("en", { numeric: true });
 
@@ -13,27 +13,14 @@ export function byName(names) {
 }
 
 /**
- * Hosts in the order asked for, most first; what is not live comes last, equals by name.
- * @param {string[]} names by name already
- * @param {Sort} sort
- * @param {(name: string) => HostSummary} summary
+ * Names by a number, most first; equals stay as they are.
+ * @param {string[]} names
+ * @param {(name: string) => number} key
  * @returns {string[]}
  */
-export function sortedHosts(names, sort, summary) {
-  if (sort === "host") return names;
-  const keys = new Map(names.map((name) => [name, hostKey(summary(name), sort)]));
-  return mostFirst(names, keys);
-}
-
-/**
- * @param {HostSummary} host
- * @param {Exclude<Sort, "host">} sort
- */
-function hostKey(host, sort) {
-  if (host.state !== "live") return -1;
-  if (sort === "free") return host.free;
-  if (sort === "idle") return host.heldGibHours;
-  return host.utilization ?? -0.5;
+export function mostFirst(names, key) {
+  const keys = new Map(names.map((name) => [name, key(name)]));
+  return [...names].sort((a, b) => (keys.get(b) ?? 0) - (keys.get(a) ?? 0));
 }
 
 /**
@@ -45,8 +32,7 @@ function hostKey(host, sort) {
 export function sortedUsers(users, sort) {
   const names = byName(Object.keys(users));
   if (sort === "user") return names;
-  const keys = new Map(names.map((name) => [name, userKey(/** @type {User} */ (users[name]), sort)]));
-  return mostFirst(names, keys);
+  return mostFirst(names, (name) => userKey(/** @type {User} */ (users[name]), sort));
 }
 
 /**
@@ -59,12 +45,4 @@ function userKey(user, sort) {
   if (sort === "idle") return user.held_idle_gpus;
   if (sort === "time") return -(user.oldest_started_at ?? Infinity);
   return user.utilization_percent ?? -1;
-}
-
-/**
- * @param {string[]} names
- * @param {Map<string, number>} keys
- */
-function mostFirst(names, keys) {
-  return [...names].sort((a, b) => (keys.get(b) ?? -1) - (keys.get(a) ?? -1));
 }

@@ -22,7 +22,7 @@ Bare.prototype = Object.create(null);
 export function merge(target, patch) {
   if (!isObject(patch)) return patch;
   const result = isObject(target) ? target : new Bare();
-  for (const key of Object.keys(patch)) {
+  for (const key in patch) {
     const value = /** @type {Json} */ (patch[key]);
     if (value === null) delete result[key];
     else if (isObject(value)) result[key] = merge(result[key], value);

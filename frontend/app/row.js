@@ -2,7 +2,8 @@
 
 import { nothing, render } from "./vendor/lit-html.js";
 import { sentence } from "./summary.js";
-import { closedRow, openRow } from "./views/host.js";
+import { hover } from "./views/cell.js";
+import { closedRow, hostTime, openRow } from "./views/host.js";
 
 /** @import { Drawn } from "./views/host.js" */
 
@@ -13,7 +14,8 @@ export class Row {
   #spoken = document.createElement("span");
   /** Made when the row first comes near; of a thousand hosts most never do. */
   #content = /** @type {{ closed: HTMLElement, detail: HTMLElement } | null} */ (null);
-  drawn = false;
+  /** What it was drawn from last; null while it is empty. */
+  drawn = /** @type {Drawn | null} */ (null);
   /** Whether there was news since it was drawn. */
   old = false;
   #lines = 1;
@@ -51,8 +53,8 @@ export class Row {
     if (this.#spoken.textContent !== words) this.#spoken.textContent = words;
     if (this.element.open !== open) this.element.open = open;
     const { closed, detail } = (this.#content ??= this.#fill());
-    if (!this.drawn) this.element.style.removeProperty("min-height");
-    this.drawn = true;
+    if (this.drawn === null) this.element.style.removeProperty("min-height");
+    this.drawn = drawn;
     this.old = false;
     if (drawn.lines !== this.#lines) this.element.style.setProperty("--lines", String(drawn.lines));
     this.#lines = drawn.lines;
@@ -64,15 +66,24 @@ export class Row {
     const [closed, detail] = [document.createElement("div"), document.createElement("div")];
     closed.className = "closed";
     closed.ariaHidden = "true";
+    // Titles are written when they are about to be read: eight a row would change in every tick.
+    closed.addEventListener("pointerover", ({ target }) => this.#explain(/** @type {Element} */ (target)));
     detail.className = "detail";
     this.#summary.append(closed);
     this.element.append(detail);
     return { closed, detail };
   }
 
+  /** @param {Element} target below the pointer */
+  #explain(target) {
+    const cell = /** @type {HTMLElement | null} */ (target.closest(".cell"));
+    const gpu = this.drawn?.rows[[...(cell?.parentElement?.children ?? [])].indexOf(/** @type {Element} */ (cell))];
+    if (cell !== null && this.drawn !== null && gpu !== undefined) cell.title = hover(gpu, hostTime(this.drawn));
+  }
+
   /** Takes the content out and keeps the height, so that nothing on the screen moves. */
   empty() {
-    this.drawn = false;
+    this.drawn = null;
     this.#spoken.textContent = this.name;
     const height = this.element.open ? this.element.getBoundingClientRect().height : 0;
     if (height > 0) this.element.style.setProperty("min-height", `${height}px`);

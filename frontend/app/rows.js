@@ -4,9 +4,39 @@ import { isObject } from "./patch.js";
 
 /** @import { GpuRow, Host, Json, ProcessRow } from "./types.js" */
 
+/** Why a table cannot be drawn, in words; null: it can. @typedef {{ gpus: string | null, processes: string | null }} Tables */
+
 const HOT_MARGIN_CELSIUS = 5;
 /** The column that every table has, and whose length counts. */
 const KEYS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
+
+/** Fields that are columns, by another name. */
+const GPU = {
+  uuid: "uuid",
+  name: "name",
+  profile: "mig_profile",
+  reason: "reason",
+  stateSince: "state_since",
+  use: "use",
+  memoryKind: "memory_kind",
+  memoryTotalMib: "memory_total_mib",
+  memoryUsedMib: "memory_used_mib",
+  utilization: "utilization_percent",
+  temperature: "temperature_celsius",
+  power: "power_watts",
+  powerLimit: "power_limit_watts",
+  idleSince: "idle_since",
+};
+const PROCESS = {
+  pid: "pid",
+  command: "command",
+  container: "container",
+  job: "job",
+  startedAt: "started_at",
+  idleSince: "idle_since",
+  memoryMib: "gpu_memory_mib",
+  smPercent: "sm_percent",
+};
 
 /**
  * What keeps a table from being drawn, in words; null when all its columns have one length.
@@ -32,9 +62,10 @@ export function tableProblem(host, name) {
 /**
  * What keeps tables of a host from being drawn; most often nothing.
  * @param {Host} host
+ * @returns {Tables}
  */
 export function tableProblems(host) {
-  return [tableProblem(host, "gpus"), tableProblem(host, "processes")].filter((line) => line !== null);
+  return { gpus: tableProblem(host, "gpus"), processes: tableProblem(host, "processes") };
 }
 
 /**
@@ -82,33 +113,31 @@ export function gpuRows(host) {
   const processes = processesByGpu(host);
   const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
   return gpus.index.map((_, row) => ({
+    ...read(gpus, GPU, row),
     row,
     label: labels[row] ?? String(row),
-    uuid: gpus.uuid?.[row] ?? null,
-    name: gpus.name?.[row] ?? null,
-    profile: gpus.mig_profile?.[row] ?? null,
     state: gpus.state?.[row] ?? "error",
-    reason: gpus.reason?.[row] ?? null,
-    stateSince: gpus.state_since?.[row] ?? null,
     sliced: parents.has(row),
-    use: gpus.use?.[row] ?? null,
-    memoryKind: gpus.memory_kind?.[row] ?? null,
-    memoryTotalMib: gpus.memory_total_mib?.[row] ?? null,
-    memoryUsedMib: gpus.memory_used_mib?.[row] ?? null,
-    utilization: gpus.utilization_percent?.[row] ?? null,
-    temperature: gpus.temperature_celsius?.[row] ?? null,
-    slowdown: gpus.slowdown_celsius?.[row] ?? null,
-    power: gpus.power_watts?.[row] ?? null,
-    powerLimit: gpus.power_limit_watts?.[row] ?? null,
     throttle: gpus.throttle?.[row] ?? [],
     hot: isHot(
       gpus.temperature_celsius?.[row],
       gpus.slowdown_celsius?.[row],
       gpus.throttle?.[row],
     ),
-    idleSince: gpus.idle_since?.[row] ?? null,
     processes: processes.get(row) ?? [],
   }));
+}
+
+/**
+ * One row of a table; what is not there is not known.
+ * @param {object} table
+ * @param {Record<string, string>} names of fields, and of the columns they come from
+ * @param {number} row
+ * @returns {any}
+ */
+function read(table, names, row) {
+  const columns = /** @type {Record<string, unknown[] | undefined>} */ (table);
+  return Object.fromEntries(Object.entries(names).map(([field, column]) => [field, columns[column]?.[row] ?? null]));
 }
 
 /**
@@ -142,18 +171,7 @@ function processesByGpu(host) {
   table.gpu.forEach((gpu, row) => {
     if (gpu === null) return;
     const uid = table.uid?.[row];
-    const process = {
-      pid: table.pid?.[row] ?? null,
-      user: table.user?.[row] ?? (uid == null ? "" : `uid ${uid}`),
-      command: table.command?.[row] ?? null,
-      container: table.container?.[row] ?? null,
-      job: table.job?.[row] ?? null,
-      startedAt: table.started_at?.[row] ?? null,
-      idleSince: table.idle_since?.[row] ?? null,
-      memoryMib: table.gpu_memory_mib?.[row] ?? null,
-      smPercent: table.sm_percent?.[row] ?? null,
-      type: table.type?.[row] ?? null,
-    };
+    const process = { ...read(table, PROCESS, row), user: table.user?.[row] ?? (uid == null ? "" : `uid ${uid}`) };
     const others = byGpu.get(gpu);
     if (others === undefined) byGpu.set(gpu, [process]);
     else others.push(process);

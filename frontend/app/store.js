@@ -1,11 +1,25 @@
 // The document as the page holds it: fed by messages, asked by views; pure, time is handed in.
 
-import { byName, sortedHosts } from "./order.js";
+import { byName, mostFirst } from "./order.js";
 import { isObject, merge } from "./patch.js";
 import { gpuRows, mayReshape, tableProblems } from "./rows.js";
-import { overview, summarize } from "./summary.js";
+import { feel, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
 
-/** @import { Fleet, GpuRow, Host, HostSummary, Json, Message, Overview, Sort } from "./types.js" */
+/** @import { Fleet, GpuRow, Gpus, Host, HostSummary, Json, Message, Overview, Sort } from "./types.js" */
+
+/** @import { Tables } from "./rows.js" */
+
+/**
+ * What was worked out of a host; each part is null where that is yet to be done.
+ * @typedef {object} Known
+ * @property {Tables} tables looked at again only where a patch may have changed their shape
+ * @property {HostSummary | null} summary
+ * @property {unknown[]} counted what the summary was made of, but for the heat
+ * @property {unknown} heat
+ * @property {GpuRow[] | null} rows
+ */
+
+const MISSING = /** @type {Host} */ ({ state: "missing" });
 
 export class Store {
   /** @type {Fleet | null} */
@@ -15,10 +29,7 @@ export class Store {
   /** Names of hosts whose document changed since takeDirty(). */
   #dirty = /** @type {Set<string>} */ (new Set());
   #names = /** @type {string[] | null} */ (null);
-  #rows = /** @type {Map<string, GpuRow[]>} */ (new Map());
-  #summaries = /** @type {Map<string, HostSummary>} */ (new Map());
-  /** What keeps tables from being drawn: looked for only where a patch may have changed it. */
-  #tables = /** @type {Map<string, string[]>} */ (new Map());
+  #known = /** @type {Map<string, Known>} */ (new Map());
   #overview = /** @type {Overview | null} */ (null);
 
   /**
@@ -31,9 +42,7 @@ export class Store {
     if (message.type === "fleet") {
       this.fleet = /** @type {any} */ (merge(undefined, message.fleet));
       this.#names = null;
-      this.#rows.clear();
-      this.#summaries.clear();
-      this.#tables.clear();
+      this.#known.clear();
       for (const name of this.names()) this.#dirty.add(name);
     } else if (message.type !== "patch") {
       return true; // A newer server's message: nothing of ours.
@@ -51,13 +60,14 @@ export class Store {
   #patch(patch) {
     const hosts = isObject(patch) && isObject(patch.hosts) ? patch.hosts : {};
     for (const name of Object.keys(hosts)) {
-      const known = this.fleet?.hosts[name] !== undefined;
-      if (known !== (hosts[name] !== null)) this.#names = null;
+      const host = this.fleet?.hosts[name];
+      if ((host !== undefined) !== (hosts[name] !== null)) this.#names = null;
       this.#dirty.add(name);
-      this.#rows.delete(name);
-      this.#summaries.delete(name);
-      const sound = this.#tables.get(name)?.length === 0;
-      if (!sound || mayReshape(this.fleet?.hosts[name], hosts[name])) this.#tables.delete(name);
+      const known = this.#known.get(name);
+      if (known === undefined) continue;
+      known.rows = null;
+      const { gpus, processes } = known.tables;
+      if (gpus !== null || processes !== null || mayReshape(host, hosts[name])) this.#known.delete(name);
     }
     merge(/** @type {any} */ (this.fleet), patch);
   }
@@ -82,16 +92,37 @@ export class Store {
 
   /**
    * @param {string} name
+   * @param {Host} host
+   * @returns {Known}
+   */
+  #of(name, host) {
+    let known = this.#known.get(name);
+    if (known === undefined) {
+      known = { tables: tableProblems(host), summary: null, counted: [], heat: null, rows: null };
+      this.#known.set(name, known);
+    }
+    return known;
+  }
+
+  /** A host's table of GPUs, if it can be drawn. @param {string} name */
+  gpus(name) {
+    const host = this.host(name);
+    return host?.gpus?.index === undefined || this.#of(name, host).tables.gpus !== null ? undefined : host.gpus;
+  }
+
+  /** A host's table of processes, if it can be drawn. @param {string} name */
+  processes(name) {
+    const host = this.host(name);
+    return host?.processes?.gpu === undefined || this.#of(name, host).tables.processes !== null ? undefined : host.processes;
+  }
+
+  /**
+   * @param {string} name
    * @returns {GpuRow[]}
    */
   rows(name) {
-    let rows = this.#rows.get(name);
-    if (rows === undefined) {
-      const host = this.host(name);
-      rows = host === undefined ? [] : gpuRows(host);
-      this.#rows.set(name, rows);
-    }
-    return rows;
+    const host = this.host(name) ?? MISSING;
+    return (this.#of(name, host).rows ??= gpuRows(host));
   }
 
   /**
@@ -99,15 +130,23 @@ export class Store {
    * @returns {HostSummary}
    */
   summary(name) {
-    let summary = this.#summaries.get(name);
-    if (summary === undefined) {
-      const host = this.host(name) ?? { state: /** @type {const} */ ("missing") };
-      const tables = this.#tables.get(name) ?? tableProblems(host);
-      this.#tables.set(name, tables);
-      summary = summarize(name, host, this.fleet?.now ?? 0, tables);
-      this.#summaries.set(name, summary);
+    const host = this.host(name) ?? MISSING;
+    const known = this.#of(name, host);
+    const { state, problems, gpus } = host;
+    const heat = gpus?.temperature_celsius;
+    // A patch brings a changed column whole, as a new array: to see that it is the same is
+    // quicker than to count again.
+    const counted = [
+      state, problems, gpus?.use, gpus?.state, gpus?.index, gpus?.parent, gpus?.name, gpus?.throttle, gpus?.slowdown_celsius,
+    ];
+    if (known.summary === null || counted.some((value, at) => value !== known.counted[at])) {
+      known.summary = summarize(name, host, known.tables);
+      known.counted = counted;
+    } else if (heat !== known.heat && known.summary.cards > 0) {
+      feel(known.summary, /** @type {Gpus} */ (gpus));
     }
-    return summary;
+    known.heat = heat;
+    return known.summary;
   }
 
   overview() {
@@ -136,6 +175,12 @@ export class Store {
    * @returns {string[]}
    */
   sorted(sort) {
-    return sortedHosts(this.names(), sort, (name) => this.summary(name));
+    if (sort === "host") return this.names();
+    return mostFirst(this.names(), (name) => {
+      if (this.host(name)?.state !== "live") return -1;
+      if (sort === "free") return this.summary(name).free;
+      if (sort === "idle") return heldGibHours(this.gpus(name), this.fleet?.now ?? 0);
+      return meanUtilization(this.gpus(name)) ?? -0.5;
+    });
   }
 }

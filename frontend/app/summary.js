@@ -3,21 +3,21 @@
 import { model } from "./format.js";
 import { isHot, tableProblems } from "./rows.js";
 
+/** @import { Tables } from "./rows.js" */
 /** @import { Gpus, Host, HostSummary, Overview } from "./types.js" */
 
-const MIB_HOURS_TO_GIB_HOURS = 1 / 1024 / 3600;
+const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
 /**
- * What a closed row shows of a host and what it is sorted by. The state of each GPU (`use`) is
+ * What a closed row shows of a host and what the tiles count. The state of each GPU (`use`) is
  * the broker's; nothing is judged here but heat.
  * @param {string} name
  * @param {Host} host
- * @param {number} now unix seconds by the broker's clock
- * @param {string[]} [tables] what keeps its tables from being drawn
+ * @param {Tables} [tables]
  * @returns {HostSummary}
  */
-export function summarize(name, host, now, tables = tableProblems(host)) {
-  const problems = tables.length === 0 ? (host.problems ?? []) : [...(host.problems ?? []), ...tables];
+export function summarize(name, host, tables = tableProblems(host)) {
+  const problems = [...(host.problems ?? []), tables.gpus, tables.processes].filter((line) => line !== null);
   /** @type {HostSummary} */
   const summary = {
     name,
@@ -25,62 +25,80 @@ export function summarize(name, host, now, tables = tableProblems(host)) {
     gpus: 0,
     cards: 0,
     free: 0,
-    busy: 0,
     heldIdle: 0,
     lost: 0,
     errors: 0,
     hot: 0,
-    utilization: null,
     hottest: null,
-    hottestLabel: "",
-    heldGibHours: 0,
+    hottestRow: 0,
     models: "",
     problems,
-    trouble: host.state !== "live" || problems.length > 0,
   };
-  if (host.gpus?.index !== undefined && !tables.some((line) => line.startsWith("gpus "))) {
-    countGpus(summary, host.gpus, now);
-  }
+  if (host.gpus?.index === undefined || tables.gpus !== null) return summary;
+  count(summary, host.gpus);
+  feel(summary, host.gpus);
   return summary;
 }
 
 /**
  * @param {HostSummary} summary
  * @param {Gpus} gpus
- * @param {number} now
  */
-function countGpus(summary, gpus, now) {
-  const { parent, use, state, utilization_percent: percents, temperature_celsius: heat } = gpus;
-  const parents = new Set(parent);
-  let utilization = 0;
-  let measured = 0;
+function count(summary, gpus) {
+  const { parent, use, state } = gpus;
+  summary.gpus = summary.cards = gpus.index.length;
   for (let row = 0; row < gpus.index.length; row += 1) {
-    if (!parents.has(row)) summary.gpus += 1;
-    if (parent?.[row] == null) summary.cards += 1;
-    if (use?.[row] === "free") summary.free += 1;
-    else if (use?.[row] === "busy") summary.busy += 1;
-    else if (use?.[row] === "held_idle") {
-      summary.heldIdle += 1;
-      const held = now - (gpus.idle_since?.[row] ?? now);
-      summary.heldGibHours += (gpus.memory_used_mib?.[row] ?? 0) * held * MIB_HOURS_TO_GIB_HOURS;
-    }
+    const kind = use?.[row];
+    if (kind === "free") summary.free += 1;
+    else if (kind === "held_idle") summary.heldIdle += 1;
     if (state[row] === "lost") summary.lost += 1;
     else if (state[row] === "error") summary.errors += 1;
-    const percent = percents?.[row];
-    if (percent != null) {
-      utilization += percent;
-      measured += 1;
-    }
-    const celsius = heat?.[row];
-    if (isHot(celsius, gpus.slowdown_celsius?.[row], gpus.throttle?.[row])) summary.hot += 1;
-    if (celsius != null && (summary.hottest === null || celsius > summary.hottest)) {
-      summary.hottest = celsius;
-      summary.hottestLabel = String(gpus.index[row] ?? row);
-    }
+    const of = parent?.[row];
+    if (of == null) continue;
+    summary.cards -= 1;
+    if (parent?.indexOf(of) === row) summary.gpus -= 1; // The card itself, once.
   }
-  if (measured > 0) summary.utilization = utilization / measured;
-  if (summary.lost + summary.errors > 0) summary.trouble = true;
   summary.models = modelsOf(gpus);
+}
+
+/**
+ * Reads the heat anew, which changes more often than all the rest.
+ * @param {HostSummary} summary
+ * @param {Gpus} gpus
+ */
+export function feel(summary, { temperature_celsius: heat, slowdown_celsius: slowdown, throttle, index }) {
+  summary.hot = 0;
+  summary.hottest = null;
+  for (let row = 0; row < index.length; row += 1) {
+    const celsius = heat?.[row];
+    if (isHot(celsius, slowdown?.[row], throttle?.[row])) summary.hot += 1;
+    if (celsius == null || (summary.hottest !== null && celsius <= summary.hottest)) continue;
+    summary.hottest = celsius;
+    summary.hottestRow = row;
+  }
+}
+
+/**
+ * Mean over the GPUs that report it; null when none does.
+ * @param {Gpus | undefined} gpus
+ */
+export function meanUtilization(gpus) {
+  const known = gpus?.utilization_percent?.filter((percent) => percent !== null) ?? [];
+  return known.length === 0 ? null : known.reduce((sum, percent) => sum + percent, 0) / known.length;
+}
+
+/**
+ * GiB times hours held without use.
+ * @param {Gpus | undefined} gpus
+ * @param {number} now unix seconds by the broker's clock
+ */
+export function heldGibHours(gpus, now) {
+  let sum = 0;
+  gpus?.use?.forEach((use, row) => {
+    if (use !== "held_idle") return;
+    sum += (gpus.memory_used_mib?.[row] ?? 0) * (now - (gpus.idle_since?.[row] ?? now));
+  });
+  return sum * MIB_SECONDS_TO_GIB_HOURS;
 }
 
 /** Models of hosts by their column of names, which a patch seldom brings. @type {WeakMap<object, string>} */
@@ -113,7 +131,7 @@ export function overview(summaries) {
     gpus: 0,
     hottest: null,
     hottestHost: "",
-    hottestLabel: "",
+    hottestRow: 0,
     wholeHosts: 0,
     heldIdle: 0,
     hot: 0,
@@ -143,7 +161,7 @@ export function overview(summaries) {
     if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
       fleet.hottest = host.hottest;
       fleet.hottestHost = host.name;
-      fleet.hottestLabel = host.hottestLabel;
+      fleet.hottestRow = host.hottestRow;
     }
   }
   return fleet;

@@ -165,7 +165,6 @@ export interface ProcessRow {
   idleSince: number | null;
   memoryMib: number | null;
   smPercent: number | null;
-  type: string | null;
 }
 
 /** One GPU (or MIG slice) of one host with its processes. */
@@ -188,7 +187,6 @@ export interface GpuRow {
   memoryUsedMib: number | null;
   utilization: number | null;
   temperature: number | null;
-  slowdown: number | null;
   power: number | null;
   powerLimit: number | null;
   throttle: string[];
@@ -261,20 +259,14 @@ export interface HostSummary {
   /** GPUs one can touch: a GPU in slices counts once, as it does not in `gpus`. */
   cards: number;
   free: number;
-  busy: number;
   heldIdle: number;
   lost: number;
   errors: number;
   hot: number;
-  /** Mean over the GPUs that report it. */
-  utilization: number | null;
   hottest: number | null;
-  hottestLabel: string;
-  /** GiB times hours held without use. */
-  heldGibHours: number;
+  hottestRow: number;
   models: string;
   problems: string[];
-  trouble: boolean;
 }
 
 /** What the fleet's totals do not say; counts of live hosts unless named for another state. */
@@ -283,7 +275,7 @@ export interface Overview {
   gpus: number;
   hottest: number | null;
   hottestHost: string;
-  hottestLabel: string;
+  hottestRow: number;
   wholeHosts: number;
   heldIdle: number;
   hot: number;

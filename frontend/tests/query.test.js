@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { match, parse, valueOf, withValue } from "../app/query.js";
-import { gpuRows } from "../app/rows.js";
+import { match } from "../app/match.js";
+import { parse, valueOf, withValue } from "../app/query.js";
+import { tableProblems } from "../app/rows.js";
 import { summarize } from "../app/summary.js";
 import { gpus, host, processes } from "./fleets.js";
 
+function subject(given) {
+  assert.deepEqual(tableProblems(given), { gpus: null, processes: null });
+  return { summary: summarize("node4", given), state: given.state, hostname: "box.example", gpus: given.gpus, processes: given.processes };
+}
+
 function found(given, text) {
-  return match(parse(text), summarize("node4", given, 0), "box.example", () => gpuRows(given));
+  return match(parse(text), subject(given));
 }
 
 const H100 = { name: "NVIDIA H100 80GB", memory_total_mib: 81559, memory_used_mib: 0, utilization_percent: 0 };
@@ -117,6 +123,28 @@ test("a host without GPUs is found by what it has", () => {
   assert.deepEqual(found(host(), "-user:alice"), []);
   assert.equal(found(host(), "alice"), null);
   assert.equal(found(host(), "util<5"), null);
+});
+
+test("what a word has found stands until a column that it reads is another one", () => {
+  const query = parse("train");
+  const busy = { ...BUSY, processes: { ...BUSY.processes } };
+  assert.deepEqual(match(query, subject(busy)), [true, false, false]);
+
+  busy.gpus = { ...busy.gpus, utilization_percent: [1, 2, 3] };
+  assert.deepEqual(match(query, subject(busy)), [true, false, false]);
+
+  busy.processes.command = ["python eval.py", "python train.py"];
+  assert.deepEqual(match(query, subject(busy)), [false, false, true]);
+
+  busy.problems = ["the train driver is missing"];
+  assert.deepEqual(match(query, subject(busy)), []);
+});
+
+test("a user without a name is found by the number that is shown", () => {
+  const given = host({ gpus: gpus({}, {}), processes: processes({ gpu: 1, uid: 1003 }) });
+
+  assert.deepEqual(found(given, 'user:"uid 1003"'), [false, true]);
+  assert.deepEqual(found(given, "1003"), [false, true]);
 });
 
 /** Numbers that look random and are the same in every run. */

@@ -1,55 +1,57 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { overview, sentence, summarize } from "../app/summary.js";
+import { heldGibHours, meanUtilization, overview, sentence, summarize } from "../app/summary.js";
 import { gpus, host } from "./fleets.js";
 
 const HOUR = 3600;
 
 test("a host is counted by the uses the broker gave", () => {
-  const summary = summarize("a", host({
-    gpus: gpus({ use: "free" }, { use: "busy", utilization_percent: 80 }, { use: "held_idle", utilization_percent: 0 }, { state: "lost" }),
-  }), 1000);
+  const rows = gpus({ use: "free" }, { use: "busy" }, { use: "held_idle" }, { state: "lost" });
+  const summary = summarize("a", host({ gpus: rows }));
 
-  assert.deepEqual([summary.gpus, summary.free, summary.busy, summary.heldIdle, summary.lost], [4, 1, 1, 1, 1]);
-  assert.equal(summary.utilization, 40);
-  assert.equal(summary.trouble, true);
+  assert.deepEqual([summary.gpus, summary.free, summary.heldIdle, summary.lost], [4, 1, 1, 1]);
+});
+
+test("utilization is the mean of those that report it", () => {
+  assert.equal(meanUtilization(gpus({ utilization_percent: 80 }, { utilization_percent: 0 }, {})), 40);
+  assert.equal(meanUtilization(gpus({})), null);
+  assert.equal(meanUtilization(undefined), null);
 });
 
 test("held memory is weighed by the hours it is held", () => {
   const rows = gpus({ use: "held_idle", memory_used_mib: 2048, idle_since: 0 });
 
-  assert.equal(summarize("a", host({ gpus: rows }), 3 * HOUR).heldGibHours, 6);
+  assert.equal(heldGibHours(rows, 3 * HOUR), 6);
 });
 
 test("a GPU cut into slices is not counted beside them", () => {
-  const summary = summarize("a", host({ gpus: gpus({}, { parent: 0, use: "free" }, { parent: 0, use: "busy" }) }), 0);
+  const summary = summarize("a", host({ gpus: gpus({}, { parent: 0, use: "free" }, { parent: 0, use: "busy" }) }));
 
   assert.equal(summary.gpus, 2);
   assert.equal(summary.free, 1);
 });
 
 test("a table that cannot be drawn is a problem of the host", () => {
-  const summary = summarize("a", host({ gpus: { index: [0], state: [] } }), 0);
+  const summary = summarize("a", host({ gpus: { index: [0], state: [] } }));
 
   assert.match(summary.problems[0], /^gpus are not shown/);
   assert.equal(summary.gpus, 0);
-  assert.equal(summary.trouble, true);
 });
 
 test("models are named once, without their maker", () => {
   const rows = gpus({ name: "NVIDIA H100 80GB HBM3" }, { name: "NVIDIA H100 80GB HBM3" }, { name: "Tesla T4" });
 
-  assert.equal(summarize("a", host({ gpus: rows }), 0).models, "H100 80GB HBM3 + T4");
+  assert.equal(summarize("a", host({ gpus: rows })).models, "H100 80GB HBM3 + T4");
 });
 
 test("what is not live counts only as what it is", () => {
   const rows = gpus({ use: "free", temperature_celsius: 90, slowdown_celsius: 90 });
   const fleet = overview([
-    summarize("a", host({ gpus: gpus({ use: "free", temperature_celsius: 40 }) }), 0),
-    summarize("b", host({ state: "stale", gpus: rows }), 0),
-    summarize("c", { state: "missing" }, 0),
-    summarize("d", host({ state: "conflict", gpus: rows }), 0),
+    summarize("a", host({ gpus: gpus({ use: "free", temperature_celsius: 40 }) })),
+    summarize("b", host({ state: "stale", gpus: rows })),
+    summarize("c", { state: "missing" }),
+    summarize("d", host({ state: "conflict", gpus: rows })),
   ]);
 
   assert.deepEqual([fleet.wholeHosts, fleet.stale, fleet.missing, fleet.conflict, fleet.hot], [1, 1, 1, 1, 0]);
@@ -57,15 +59,15 @@ test("what is not live counts only as what it is", () => {
 });
 
 test("a host without GPUs is no free host", () => {
-  assert.equal(overview([summarize("a", host(), 0)]).wholeHosts, 0);
+  assert.equal(overview([summarize("a", host())]).wholeHosts, 0);
 });
 
 test("a row is told in one sentence", () => {
   const rows = gpus({ use: "free" }, { use: "held_idle" }, { state: "lost" });
-  const summary = summarize("node4", host({ gpus: rows, problems: ["NVML is stuck"] }), 0);
+  const summary = summarize("node4", host({ gpus: rows, problems: ["NVML is stuck"] }));
 
   assert.equal(sentence(summary, "live"), "node4: 1 of 3 free, 1 held idle, 1 lost, has problems");
   assert.equal(sentence(summary, "stale"), "node4: stale, 1 of 3 free, 1 held idle, 1 lost, has problems");
-  assert.equal(sentence(summarize("n", { state: "missing" }, 0), "missing"), "n: never heard");
-  assert.equal(sentence(summarize("n", host(), 0), "live"), "n: no GPUs");
+  assert.equal(sentence(summarize("n", { state: "missing" }), "missing"), "n: never heard");
+  assert.equal(sentence(summarize("n", host()), "live"), "n: no GPUs");
 });

@@ -19,7 +19,7 @@ export function cell(gpu, { metric, live, dim, now }) {
   const { step } = reading(gpu, metric);
   const fill = memoryShare(gpu);
   const ramp = kind === "busy" && live ? (step === null ? "unmeasured" : `step${step}`) : "";
-  return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}" title=${hover(gpu, now)}
+  return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}"
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
       ? nothing
       : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.hot && live
@@ -67,10 +67,11 @@ function since(at, now) {
 }
 
 /**
+ * All of a GPU in words, for the pointer.
  * @param {GpuRow} gpu
- * @param {number} now
+ * @param {number} now unix seconds by the host's clock
  */
-function hover(gpu, now) {
+export function hover(gpu, now) {
   const lines = [
     `GPU ${gpu.label} ${gpu.name ?? ""} ${gpu.profile ?? ""}`.trim(),
     `${percent(gpu.utilization)}, ${gib(gpu.memoryUsedMib)} of ${size(gpu.memoryTotalMib)} GiB, `

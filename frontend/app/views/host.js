@@ -28,7 +28,7 @@ import { gpuTable } from "./gpus.js";
  * not live is drawn as of its last word.
  * @param {Drawn} drawn
  */
-function hostTime({ host, state, now }) {
+export function hostTime({ host, state, now }) {
   const then = state === "live" ? now : Math.min(now, host.heard_at ?? now);
   return then + (host.clock_offset_seconds ?? 0);
 }

@@ -136,9 +136,7 @@ export class FleetMap {
    * @param {Metric} metric
    */
   #paint(context, layout, name, place, metric) {
-    // A table that is not sound is not drawn here either.
-    const gpus = this.store.summary(name).cards > 0 ? this.store.host(name)?.gpus : undefined;
-    writeCodes(gpus, this.store.stateOf(name), metric, this.mask(name), this.#fresh);
+    writeCodes(this.store.gpus(name), this.store.stateOf(name), metric, this.mask(name), this.#fresh);
     if (layout.mode === "hosts") this.#fresh[0] = hostCode(this.#fresh);
     for (let slot = 0; slot < layout.slots; slot += 1) {
       const code = this.#fresh[slot] ?? EMPTY;

@@ -8,13 +8,15 @@ import { bars } from "./bars.js";
 /** @import { Overview, Totals } from "../types.js" */
 
 /**
- * @param {Partial<Totals>} totals
- * @param {Overview} overview
- * @param {Map<string, Hour>} hours the last one of each total
+ * @param {object} given
+ * @param {Partial<Totals>} given.totals
+ * @param {Overview} given.overview
+ * @param {string} given.hottest what the hottest GPU is called on its host
+ * @param {Map<string, Hour>} given.hours the last one of each total
  * @param {(state: string) => void} show
  * @param {(host: string) => void} goTo
  */
-export function summaryTiles(totals, overview, hours, show, goTo) {
+export function summaryTiles({ totals, overview, hottest, hours }, show, goTo) {
   const [used, ofTotal] = memoryOf(totals.memory_used_mib, totals.memory_total_mib);
   const [drawn, unit] = power(totals.power_watts);
   return html`
@@ -44,7 +46,7 @@ export function summaryTiles(totals, overview, hours, show, goTo) {
       ${overview.hottest === null
         ? nothing
         : html`<p class="sub"><button type="button" class="link" @click=${() => goTo(overview.hottestHost)}
-            >${overview.hottestHost} / GPU ${overview.hottestLabel}</button></p>`}
+            >${overview.hottestHost} / GPU ${hottest}</button></p>`}
     </div>
     <div class="tile attention">
       <h2>Needs attention</h2>

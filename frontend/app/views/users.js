@@ -18,6 +18,7 @@ export class UsersPanel {
   #order = /** @type {string[]} */ ([]);
   #orderedBy = "";
   #orderedAt = -Infinity;
+  #users = /** @type {Record<string, User>} */ ({});
 
   /**
    * @param {HTMLElement} container
@@ -30,6 +31,14 @@ export class UsersPanel {
     this.choose = choose;
     this.sortBy = sortBy;
     this.plan = plan;
+    // A title is written when it is about to be read: as an attribute it would change all the time.
+    container.addEventListener("pointerover", ({ target }) => {
+      const line = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest("tbody tr"));
+      const user = line === null ? undefined : this.#users[line.querySelector("button")?.textContent ?? ""];
+      if (line !== null && user !== undefined) {
+        line.title = `${many(user.processes, "process")} on ${many(user.hosts.length, "host")}`;
+      }
+    });
   }
 
   /**
@@ -40,6 +49,7 @@ export class UsersPanel {
    * @param {number} clock seconds of the page's own clock
    */
   paint(users, role, { q, by }, now, clock) {
+    this.#users = users;
     if (by !== this.#orderedBy || this.#mayOrder(clock)) {
       this.#order = sortedUsers(users, by);
       this.#orderedBy = by;
@@ -113,8 +123,7 @@ function usersTable({ users, role, order, sort, all, chosen, now, sortBy, choose
  */
 function userRow(name, user, chosen, now, choose) {
   const since = user.oldest_started_at;
-  const title = `${many(user.processes, "process")} on ${many(user.hosts.length, "host")}`;
-  return html`<tr title=${title}>
+  return html`<tr>
     <th scope="row"><button type="button" aria-pressed=${chosen === name.toLowerCase()} @click=${() => choose(name)}>${name}</button></th>
     <td>${count(user.gpus)}</td>
     <td>${size(user.gpu_memory_mib)}</td>
