@@ -124,6 +124,7 @@ function paint() {
     totals: fleet.totals,
     overview,
     hottest: store.rows(overview.hottestHost)[overview.hottestRow]?.label ?? "",
+    bestFit: view.need === null ? overview.bestFit : (choice.offers[0]?.host ?? ""),
     hours,
   }, chooseState, goTo), at("summary"));
   render(choices(view, fleet.totals, overview, choose, toUsers, download), at("bar"));

@@ -133,6 +133,7 @@ export function overview(summaries) {
     hottestHost: "",
     hottestRow: 0,
     wholeHosts: 0,
+    bestFit: "",
     heldIdle: 0,
     hot: 0,
     lost: 0,
@@ -144,6 +145,7 @@ export function overview(summaries) {
     mostGpus: 0,
     mostCards: 0,
   };
+  let fewest = Infinity;
   for (const host of summaries) {
     fleet.gpus += host.gpus;
     if (host.gpus > fleet.mostGpus) fleet.mostGpus = host.gpus;
@@ -153,6 +155,11 @@ export function overview(summaries) {
       continue;
     }
     if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
+    // As the finder orders its offers of one GPU.
+    if (host.free > 0 && (host.free < fewest || (host.free === fewest && host.name < fleet.bestFit))) {
+      fewest = host.free;
+      fleet.bestFit = host.name;
+    }
     if (host.problems.length > 0) fleet.problems += 1;
     fleet.heldIdle += host.heldIdle;
     fleet.hot += host.hot;

@@ -277,6 +277,8 @@ export interface Overview {
   hottestHost: string;
   hottestRow: number;
   wholeHosts: number;
+  /** Where a single GPU is best taken: of the fewest that are free; "" when none is. */
+  bestFit: string;
   heldIdle: number;
   hot: number;
   lost: number;

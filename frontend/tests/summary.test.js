@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { find } from "../app/finder.js";
 import { heldGibHours, meanUtilization, overview, sentence, summarize } from "../app/summary.js";
 import { gpus, host } from "./fleets.js";
 
@@ -56,6 +57,17 @@ test("what is not live counts only as what it is", () => {
 
   assert.deepEqual([fleet.wholeHosts, fleet.stale, fleet.missing, fleet.conflict, fleet.hot], [1, 1, 1, 1, 0]);
   assert.deepEqual([fleet.hottest, fleet.hottestHost, fleet.gpus], [40, "a", 3]);
+});
+
+test("the best fit for one GPU is the live host with the fewest free", () => {
+  const free = (/** @type {number} */ n) => host({ gpus: gpus(...Array(n).fill({ use: "free" }), { use: "busy" }) });
+  const dead = { ...free(1), state: "stale" };
+  const hosts = { a: free(3), node10: free(2), node2: free(2), dead, full: free(0) };
+  const fleet = overview(Object.entries(hosts).map(([name, given]) => summarize(name, given)));
+
+  assert.equal(fleet.bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
+  assert.equal(fleet.bestFit, "node10");
+  assert.equal(overview([summarize("full", free(0))]).bestFit, "");
 });
 
 test("a host without GPUs is no free host", () => {

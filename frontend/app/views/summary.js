@@ -12,22 +12,27 @@ import { bars } from "./bars.js";
  * @param {Partial<Totals>} given.totals
  * @param {Overview} given.overview
  * @param {string} given.hottest what the hottest GPU is called on its host
+ * @param {string} given.bestFit the host to take free GPUs on; "" for none
  * @param {Map<string, Hour>} given.hours the last one of each total
  * @param {(state: string) => void} show
  * @param {(host: string) => void} goTo
  */
-export function summaryTiles({ totals, overview, hottest, hours }, show, goTo) {
+export function summaryTiles({ totals, overview, hottest, bestFit, hours }, show, goTo) {
   const [used, ofTotal] = memoryOf(totals.memory_used_mib, totals.memory_total_mib);
   const [drawn, unit] = power(totals.power_watts);
   return html`
     <div class="tile">
       <h2>Free now</h2>
-      <p class="big free">${count(totals.gpus_free)}<small>of ${many(totals.gpus, "GPU")}</small></p>
-      <p class="sub">${totals.gpus === undefined ? nothing : many(overview.wholeHosts, "whole host")}</p>
+      <p class="big free"><button type="button" @click=${() => show("free")}>${count(totals.gpus_free)}</button
+        ><small>of ${many(totals.gpus, "GPU")}</small></p>
+      <p class="sub">${overview.wholeHosts > 0 ? `${many(overview.wholeHosts, "whole host")} ·` : nothing} ${bestFit === ""
+        ? nothing
+        : html`<span>best fit</span> <button type="button" class="link" title="where free GPUs are best taken, so that whole hosts stay free"
+            @click=${() => goTo(bestFit)}>${bestFit}</button>`}</p>
     </div>
     <div class="tile">
       <h2>Utilization</h2>
-      <p class="big" title="mean of the live GPUs that report it">${count(totals.utilization_percent)}<small>% · ${count(totals.gpus_busy)} busy</small></p>
+      <p class="big" title="mean of the live GPUs that report it">${count(totals.utilization_percent)}<small>%<span class="wide"> · ${count(totals.gpus_busy)} busy</span></small></p>
       ${bars(hours.get("utilization_percent"), 100)}
     </div>
     <div class="tile">
