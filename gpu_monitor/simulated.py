@@ -36,9 +36,9 @@ class Job:
     pid: int
     memory: int
     level: int
-    started_at: float
+    started_at: int
     until: float
-    idle_since: float | None = None
+    idle_since: int | None = None
     container: str | None = None
     slurm: str | None = None
     graphics: bool = False
@@ -125,10 +125,16 @@ class SimulatedHost:
     def _make_odd(self, now: float) -> None:
         last = len(self._gpus["index"]) - 1
         if self.kind == "lost":
-            lose(self._gpus, last, "lost", "fell off the bus (Xid 79): reboot needed", now - HOUR)
+            lose(
+                self._gpus,
+                last,
+                "lost",
+                "fell off the bus (Xid 79): reboot needed",
+                int(now - HOUR),
+            )
             self._problems.append(f"GPU {last} is lost: fell off the bus (Xid 79), reboot needed")
         elif self.kind == "asleep":
-            lose(self._gpus, last, "asleep", "powered down by the kernel", now - 5 * HOUR)
+            lose(self._gpus, last, "asleep", "powered down by the kernel", int(now - 5 * HOUR))
         elif self.kind == "hot":
             self._gpus["throttle"][0] = ["too hot"]
         elif self.kind == "mig":
@@ -169,9 +175,11 @@ class SimulatedHost:
             pid=random.randint(2_000, 4_000_000),
             memory=int(total * random.uniform(0.15, 0.96)),
             level=0 if idle else random.choice((35, 62, 80, 93, 98, 99)),
-            started_at=started_at,
+            started_at=int(started_at),
             until=now + random.expovariate(1 / (12 * HOUR if idle else 600)) + 10,
-            idle_since=started_at + random.uniform(0.1, 0.6) * (now - started_at) if idle else None,
+            idle_since=int(started_at + random.uniform(0.1, 0.6) * (now - started_at))
+            if idle
+            else None,
             container=f"{random.getrandbits(48):012x}" if random.random() < 0.3 else None,
             slurm=str(random.randint(180_000, 199_999)) if random.random() < 0.5 else None,
             graphics=random.random() < 0.03,
@@ -201,7 +209,7 @@ class SimulatedHost:
             self._gpus["memory_used_mib"][row] = self._random.randint(1, 4)
             if row in self._usable:
                 self._gpus["utilization_percent"][row] = 0
-                self._gpus["idle_since"][row] = now
+                self._gpus["idle_since"][row] = int(now)
                 self._settle(row)
 
     def _end_all(self, now: float) -> None:
@@ -243,7 +251,7 @@ class SimulatedHost:
                     "command": job.program,
                     "container": job.container,
                     "job": job.slurm,
-                    "started_at": round(job.started_at, 2),
+                    "started_at": job.started_at,
                     "idle_since": job.idle_since,
                     "gpu_memory_mib": job.memory - 3,
                     "sm_percent": None if row in self._slices else job.level,

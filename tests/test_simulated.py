@@ -30,6 +30,14 @@ def odd(kind: str) -> Snapshot:
     return after(3, ODD_HOSTS.index(kind))
 
 
+@pytest.mark.parametrize("number", range(len(ODD_HOSTS)))
+def test_times_are_whole_seconds_as_the_collector_sends_them(number: int) -> None:
+    snapshot = after(40, number)
+    gpus, processes = snapshot["gpus"], snapshot["processes"]
+    times = gpus["idle_since"] + gpus["state_since"] + processes["idle_since"]
+    assert {type(at) for at in times + processes["started_at"]} <= {int, type(None)}
+
+
 @given(st.integers(0, 1249), st.integers(1, 16), st.integers(0, 60))
 def test_every_host_at_any_time_passes_the_check(number: int, gpus: int, seconds: int) -> None:
     snapshot = after(seconds, number, gpus)
