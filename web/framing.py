@@ -62,8 +62,12 @@ def encode_message(message: Message) -> bytes:
 
 
 def deflate(data: bytes) -> bytes:
-    """Raw deflate (RFC 1951), as `DecompressionStream("deflate-raw")` reads it."""
-    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+    """Raw deflate (RFC 1951), as `DecompressionStream("deflate-raw")` reads it.
+
+    A document is numbers for the most part: to prefer a digit's own short code to a match of
+    three or four bytes (`Z_FILTERED`) takes 6 % off a fleet and 5 % off a patch.
+    """
+    compressor = zlib.compressobj(6, zlib.DEFLATED, -15, zlib.DEF_MEM_LEVEL, zlib.Z_FILTERED)
     return compressor.compress(data) + compressor.flush()
 
 
