@@ -69,6 +69,15 @@ def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> 
     expect(lit(visit).first).to_have_class(re.compile("free"))
 
 
+def test_what_the_query_hides_is_not_drawn(demo: House, page: Page) -> None:
+    open_page(page, demo.url + "?q=host:node02")
+    expect(shown(page)).to_have_count(1)
+    expect(shown(page).locator(".cell")).to_have_count(8)
+    expect(page.locator("details.host[hidden] .cell")).to_have_count(0)
+    query(page).fill("")
+    expect(page.locator("details[data-name='node03'] .cell")).to_have_count(8)
+
+
 def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
     query(visit).fill("state:idle foo<bar")
     expect(visit.locator("#unknown")).to_have_text("not understood: foo<bar")

@@ -77,6 +77,10 @@ export class HostList {
     for (const chunk of ordered ? this.#chunks : unfit) fitChunk(chunk);
     for (const chunk of this.#isEager() ? this.#chunks : this.#near) {
       for (const row of this.#rowsOf(chunk)) {
+        if (row.mask === null) {
+          row.old = true;
+          continue;
+        }
         // The age of what is not live counts up.
         const news = all || dirty.has(row.name) || this.store.stateOf(row.name) !== "live";
         if (row.drawn === null || (news && this.#seen.has(chunk))) this.#draw(row);
@@ -257,7 +261,7 @@ export class HostList {
       }
       for (const row of this.#rowsOf(target)) {
         if (!this.#isEager() && !this.#near.has(target)) this.#empty(row);
-        else if (row.drawn === null || (row.old && this.#seen.has(target))) this.#draw(row);
+        else if (row.mask !== null && (row.drawn === null || (row.old && this.#seen.has(target)))) this.#draw(row);
       }
     }
   }

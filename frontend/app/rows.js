@@ -137,7 +137,9 @@ export function gpuRows(host) {
  */
 function read(table, names, row) {
   const columns = /** @type {Record<string, unknown[] | undefined>} */ (table);
-  return Object.fromEntries(Object.entries(names).map(([field, column]) => [field, columns[column]?.[row] ?? null]));
+  const values = /** @type {Record<string, unknown>} */ ({});
+  for (const field in names) values[field] = columns[names[field] ?? ""]?.[row] ?? null;
+  return values;
 }
 
 /**
