@@ -90,8 +90,10 @@ def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
     pill = visit.locator("#link")
     expect(pill).to_contain_text("Reconnecting", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
     expect(visit.locator("#banner")).to_contain_text("Everything below is as of")
+    expect(visit.locator("#columns")).to_have_css("filter", "grayscale(1)")
     house.start("web")
     expect(pill).to_contain_text("Live", timeout=2 * RECOVERY_MS)
+    expect(visit.locator("#columns")).to_have_css("filter", "none")
     assert same_visit(visit)
 
 
@@ -136,6 +138,64 @@ def test_a_hostile_command_is_text_and_nothing_else(
     assert "\u202e" not in page.content()
     assert page.locator("img").count() == 0
     assert "taken" not in page.title()
+    assert complaints == []
+
+
+def test_a_megabyte_of_arguments_neither_moves_the_page_nor_stops_it(
+    house: House, page: Page, fake_nvml: FakeNvml, complaints: list[str]
+) -> None:
+    long = [f"<b>{number}" + "x" * 100_000 for number in range(10)]
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", *long], stdin=subprocess.PIPE
+    ) as process:
+        fake_nvml.write(Scenario(gpus=[Gpu(processes=[Process(process.pid)])]))
+        house.start("up", name="node1", commands="full")
+        house.host("node1")
+        page.goto(house.url)
+        command = host_row(page).locator(".command")
+        expect(command).to_contain_text("<b>0xxx")
+        assert command.evaluate("cell => cell.getBoundingClientRect().height") < 60
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+        process.communicate(b"\n")
+    assert page.locator("table.gpus b").count() == 0
+    assert complaints == []
+
+
+def test_all_of_the_page_is_reached_without_a_mouse(visit: Page, complaints: list[str]) -> None:
+    press, focused = visit.keyboard.press, visit.locator(":focus")
+    row = host_row(visit)
+    press("j")
+    expect(row.locator("summary")).to_be_focused()
+    expect(row).to_have_attribute("open", "")  # a small fleet is open by itself
+    press("Enter")
+    expect(row).not_to_have_attribute("open", "")
+    press("/")
+    visit.keyboard.type("state:free")
+    press("Tab")  # out of the box, where letters are keys again
+    press("i")
+    expect(visit.locator("#search")).to_have_value("state:idle")
+    press("a")
+    expect(visit.locator("#search")).to_have_value("")
+    press("m")
+    expect(visit.get_by_role("button", name="Memory")).to_have_attribute("aria-pressed", "true")
+    press("s")
+    expect(visit).to_have_url(re.compile("sort=free"))
+    press("f")
+    expect(focused).to_have_attribute("name", "gpus")
+    press("Enter")
+    expect(visit.locator(".answer")).to_contain_text("Free now: 1 GPU")
+    press("Escape")
+    expect(visit.locator(".answer")).to_have_count(0)
+    press("u")
+    press("Enter")
+    expect(visit.locator("#search")).to_have_value(re.compile("^user:."))
+    press("Escape")
+    press("t")
+    expect(visit.locator("html")).to_have_attribute("data-theme", "light")
+    press("?")
+    expect(visit.locator("dialog#keys")).to_be_visible()
+    press("Escape")
+    expect(visit.locator("dialog#keys")).to_be_hidden()
     assert complaints == []
 
 

@@ -235,7 +235,7 @@ function goTo(name) {
 
 function toUsers() {
   at("users").scrollIntoView({ block: "nearest" });
-  at("users").querySelector("button")?.focus();
+  /** @type {HTMLElement | null} */ (at("users").querySelector("tbody button"))?.focus();
 }
 
 /** What is shown, as a file. */
@@ -266,10 +266,10 @@ function nextTheme() {
 
 function help() {
   const dialog = /** @type {HTMLDialogElement} */ (at("keys"));
-  render(html`<h2>Keys</h2><dl>${Object.entries(KEYS).map(
-    ([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`,
-  )}</dl><h2>Search</h2><dl class="wide">${QUERY_HELP.map(
+  render(html`<h2>Search</h2><dl class="queries">${QUERY_HELP.map(
     ([query, words]) => html`<div><dt><code>${query}</code></dt><dd>${words}</dd></div>`,
+  )}</dl><h2>Keys</h2><dl>${Object.entries(KEYS).map(
+    ([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`,
   )}</dl><p class="sub">You are shown ${SHOWN[store.fleet?.web?.role ?? "commands"]}.</p><form method="dialog"><button class="plain">Close</button></form>`, dialog);
   if (dialog.open) dialog.close();
   else dialog.showModal();
