@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from collector import keep, processes, system
@@ -33,11 +33,13 @@ def run(
     settings: CollectorSettings,
     stop: threading.Event,
     context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> None:
     """Push a snapshot every interval until `stop` is set; returns within a second of that.
 
     No driver, a hung driver and no broker are states of the snapshot or of the log, none ends
     the loop. `context` is shared where collector and broker live in one process (inproc).
+    `alive` is called once per round, after the push.
     wire.keyring.KeysError when the keys cannot be used.
     """
     boot_id = system.boot_id()
@@ -54,6 +56,7 @@ def run(
         while not stop.is_set():
             snapshot = sampler.sample()
             pusher.push(packed(snapshot))
+            alive()
             said = _say_changes(said, snapshot["problems"])
             if keeper.due(now := snapshot["sampled_boottime"]):
                 idle.forget(now)

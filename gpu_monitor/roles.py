@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpu_monitor import settings
 from gpu_monitor.keys import Config
+from gpu_monitor.notify import Notify
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -45,14 +46,19 @@ def collector(config: Config) -> None:
     from collector import main as collector_main
 
     stop = threading.Event()
+    notify = Notify(pause_seconds=config.interval)
+
+    def end() -> None:
+        notify.stopping()
+        stop.set()
 
     def leave(*_: object) -> None:
         # From a thread: the handler may interrupt stop.wait() while that holds the event's lock.
-        threading.Thread(target=stop.set, daemon=True).start()
+        threading.Thread(target=end, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
-    collector_main.run(settings.collector_settings(config), stop)
+    collector_main.run(settings.collector_settings(config), stop, alive=notify.alive)
 
 
 def broker(config: Config) -> None:

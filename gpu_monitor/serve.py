@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 import zmq
 
+from gpu_monitor.notify import Notify
+
 logger = logging.getLogger(__name__)
 
 OTHERS_SECONDS, LAST_SECONDS = 1.3, 0.4
@@ -71,6 +73,7 @@ def run_roles(roles: list[Role], worker: Worker | None = None) -> None:
 
 
 async def _run(roles: list[Role], worker: Worker | None) -> None:
+    notify = Notify()
     with _signals() as stopped:
         running: Running = {"signal": asyncio.ensure_future(stopped.wait())}
         stop = threading.Event()
@@ -79,8 +82,11 @@ async def _run(roles: list[Role], worker: Worker | None) -> None:
                 await _start(role, running)
             if worker is not None and not stopped.is_set():
                 running["collector"] = _start_thread(worker, stop)
+            if not stopped.is_set():
+                running["beat"] = asyncio.create_task(_beat(notify))
             await _until_stopped(running)
         finally:
+            notify.stopping()
             stop.set()
             await _stop(running, last=roles[0].name)
 
@@ -141,6 +147,15 @@ async def _start(role: Role, running: Running) -> None:
             f"{listen.address}:{listen.port or 'any free port'}" for listen in role.listens
         )
         logger.info("%s listens on %s", role.name, where or "nothing outside this process")
+
+
+async def _beat(notify: Notify) -> None:
+    """Says that the roles are up, then that the loop they share goes round."""
+    notify.alive()
+    while notify.beat_seconds is not None:
+        await asyncio.sleep(notify.beat_seconds)
+        notify.alive()
+    await asyncio.Event().wait()
 
 
 async def _until_stopped(running: Running) -> None:
