@@ -32,6 +32,8 @@ COMMANDS = {
     "keys": "make keys for the links between machines, and say whose are let in",
 }
 
+CHECKED = ("all", "config", "collector", "broker", "web")
+
 EPILOG = f"""\
 configuration:
   --config names the file; otherwise {DEFAULT_PATHS[0]} of this folder is read, else
@@ -66,7 +68,7 @@ def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
     if asked.command == "check":
         from gpu_monitor.check import check
 
-        return OK if check(config, path) else FAILED
+        return OK if check(config, path, asked.part) else FAILED
     if asked.command == "viewers":
         from gpu_monitor import viewers
 
@@ -115,7 +117,16 @@ def _parser() -> argparse.ArgumentParser:
         if name == "demo":
             _add_count(command, "--hosts", 20, 1250, "simulated hosts")
             _add_count(command, "--gpus", 8, 64, "GPUs in each")
-        if name == "viewers":
+        elif name == "check":
+            command.add_argument(
+                "part",
+                nargs="?",
+                choices=CHECKED,
+                default="all",
+                metavar="PART",
+                help=f"one of {', '.join(CHECKED[1:])} alone; broker: each host's state",
+            )
+        elif name == "viewers":
             _add_viewers(command)
         if name == "keys":
             keys_command.add_arguments(command, _add_own_options)

@@ -2,11 +2,12 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from broker.record import LIVE
 from collector import nvml
 from collector.failures import CLOSED, NvmlError
 from gpu_monitor import keys_check, probe, settings
@@ -18,6 +19,8 @@ from wire.keyring import KeysError
 from wire.lock import Lock
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
+MAX_NAMED = 50
+ADDRESS_REMEDY = "add it to DNS or /etc/hosts, or write its address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,42 +34,47 @@ class Finding:
         return f"{'ok  ' if self.good else 'FAIL'} {self.words}"
 
 
-def check(config: Config, source: str | None) -> bool:
+def check(config: Config, source: str | None, part: str = "all") -> bool:
     """Prints one line per finding; whether all are good. `source` is the file that was read."""
     good = True
-    for finding in findings(config, source):
+    for finding in findings(config, source, part):
         print(finding, flush=True)
         good = good and finding.good
     return good
 
 
-def findings(config: Config, source: str | None) -> Iterator[Finding]:
-    """All findings, in the order in which they are worth reading."""
+def findings(config: Config, source: str | None, part: str = "all") -> Iterator[Finding]:
+    """All findings about a part, in the order in which they are worth reading."""
     yield Finding(True, f"config: {source or 'no config.yml, so the defaults apply'}")
-    addresses = probe.resolve({config.broker, *config.hosts})
-    yield from _check_names(config, addresses)
-    yield _check_gpus()
+    if part == "config":
+        return
+    hears_hosts = part in ("all", "broker")
+    addresses = probe.resolve({config.broker, *(config.hosts if hears_hosts else ())})
+    if hears_hosts and not config.keys:  # with keys a host is let in wherever it is
+        yield from _check_hosts(config, addresses)
+    if not addresses[config.broker]:
+        yield Finding(False, f"broker: {config.broker} has no address here; {ADDRESS_REMEDY}")
+    if part in ("all", "collector"):
+        yield _check_gpus()
     if config.keys:
         here = probe.is_own(addresses[config.broker])
         for good, words in keys_check.findings(config, here):
             yield Finding(good, f"keys: {words}")
-    yield from _check_broker(config, addresses[config.broker])
-    yield _check_page(config)
-    yield from _check_sign_in(config)
+    yield from _check_broker(config, addresses[config.broker], part)
+    if part in ("all", "web"):
+        yield _check_page(config)
+        yield from _check_sign_in(config)
 
 
-def _check_names(config: Config, addresses: dict[str, list[str]]) -> Iterator[Finding]:
-    remedy = "add it to DNS or /etc/hosts, or write its address"
+def _check_hosts(config: Config, addresses: dict[str, list[str]]) -> Iterator[Finding]:
     for name in config.hosts:
         if not addresses[name]:
-            yield Finding(False, f"hosts: {name} has no address here; {remedy}")
+            yield Finding(False, f"hosts: {name} has no address here; {ADDRESS_REMEDY}")
     known = sum(bool(addresses[name]) for name in config.hosts)
     if known:
         yield Finding(True, f"hosts: {known} of {len(config.hosts)} have an address")
     if not config.hosts:
         yield Finding(True, "hosts: none named, so only this machine may report")
-    if not addresses[config.broker]:
-        yield Finding(False, f"broker: {config.broker} has no address here; {remedy}")
 
 
 def _check_gpus() -> Finding:
@@ -93,7 +101,7 @@ def _ask_nvml() -> Finding:
     return Finding(True, f"gpus: {count} found, driver {driver}")
 
 
-def _check_broker(config: Config, addresses: Sequence[str]) -> Iterator[Finding]:
+def _check_broker(config: Config, addresses: Sequence[str], part: str) -> Iterator[Finding]:
     if not addresses:
         return
     here = probe.is_own(addresses)
@@ -106,8 +114,14 @@ def _check_broker(config: Config, addresses: Sequence[str]) -> Iterator[Finding]
         totals = fleet["totals"]
         live = f"{totals['hosts_live']} of {totals['hosts']} hosts live"
         yield Finding(True, f"broker: {config.broker}:{config.updates_port} is heard, {live}")
-    elif here and why:
+        if part == "broker":
+            yield from check_states(fleet["hosts"])
+    elif why and (here or part == "web"):
         yield Finding(False, f"broker: {config.broker}:{config.updates_port} is not heard: {why}")
+    elif part == "broker" or (part == "web" and not here):
+        where = f"{config.broker}:{config.updates_port}"
+        remedy = "start gpu-monitor broker there, and look at its updates_bind and at firewalls"
+        yield Finding(False, f"broker: {where} is not heard; {remedy}")
     elif here:
         rpc = settings.rpc_address(config)
         yield _check_port("broker", rpc, config.rpc_port, "rpc_port")
@@ -117,6 +131,24 @@ def _check_broker(config: Config, addresses: Sequence[str]) -> Iterator[Finding]
     else:
         remedy = "start gpu-monitor broker there, and look at its rpc_bind and at firewalls"
         yield Finding(False, f"broker: {where} does not answer; {remedy}")
+
+
+def check_states(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """A line for each host that is not live, and one for those that are."""
+    live = [name for name, host in hosts.items() if host["state"] == LIVE]
+    others = [(name, host["state"]) for name, host in hosts.items() if host["state"] != LIVE]
+    if live:
+        yield Finding(True, f"live: {_listed(live)}")
+    for name, state in others[:MAX_NAMED]:
+        remedy = "see there: systemctl status gpu-monitor-collector; gpu-monitor check collector"
+        yield Finding(False, f"{state}: {name}; {remedy}")
+    if len(others) > MAX_NAMED:
+        yield Finding(False, f"and {len(others) - MAX_NAMED} more hosts are not live")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _hear_broker(config: Config, addresses: Sequence[str]) -> tuple[dict[str, Any] | None, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from house import COMMAND, ROOT, House, eventually
 
-from gpu_monitor.__main__ import COMMANDS
+from gpu_monitor.__main__ import CHECKED, COMMANDS
 from wire import __version__
 
 STARTED = re.compile("listens on|not reachable")
@@ -229,6 +229,12 @@ def open_files(pid: int) -> list[str]:
 def test_the_module_runs_without_a_config_in_an_empty_folder(tmp_path: Path) -> None:
     answer = call("check", cwd=tmp_path)
     assert answer.stdout.startswith("ok   config: no config.yml, so the defaults apply\n")
+
+
+def test_check_knows_the_parts_of_a_fleet_and_no_other() -> None:
+    for part in CHECKED:
+        assert part == "all" or part in call("check", "--help").stdout
+    assert call("check", "gpu").returncode == 2
 
 
 def test_check_fails_with_1_when_a_port_is_taken(house: House) -> None:

@@ -13,7 +13,7 @@ from fake_nvml import Call, FakeNvml, Gpu, Scenario
 from house import COMMAND, ROOT, House
 
 from gpu_monitor import probe
-from gpu_monitor.check import Finding, _check_sign_in, findings
+from gpu_monitor.check import Finding, _check_sign_in, check_states, findings
 from gpu_monitor.keys import Config
 from web.secret import hash_token
 
@@ -29,10 +29,10 @@ def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
     house.close()
 
 
-def report(house: House, **keys: object) -> tuple[int, str]:
+def report(house: House, part: str = "all", **keys: object) -> tuple[int, str]:
     """Exit code and lines of `gpu-monitor check` with the house's config."""
     answer = subprocess.run(
-        [*COMMAND, "check", "--config", str(house.config(**keys))],
+        [*COMMAND, "check", part, "--config", str(house.config(**keys))],
         cwd=ROOT,
         env=os.environ | house.environment,
         capture_output=True,
@@ -147,6 +147,54 @@ def test_a_driver_that_does_not_answer_fails(
     code, lines = report(house)
     assert code == 1
     assert re.search(f"^FAIL gpus: {words}", lines, re.MULTILINE)
+
+
+def kinds(lines: str) -> set[str]:
+    """What the findings are about."""
+    return {line[5:].partition(":")[0] for line in lines.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("part", "about"),
+    [
+        ("config", {"config"}),
+        ("collector", {"config", "gpus", "broker"}),
+        ("broker", {"config", "hosts", "broker"}),
+        ("web", {"config", "broker", "web", "sign_in"}),
+    ],
+)
+def test_one_part_is_looked_at_alone(house: House, part: str, about: set[str]) -> None:
+    assert kinds(report(house, part)[1]) == about
+
+
+def test_the_broker_names_the_state_of_each_host(house: House) -> None:
+    hosts = ["127.0.0.1", "192.0.2.7"]
+    house.start("broker", hosts=hosts)
+    house.start("web")
+    house.start("collector")
+    house.host("127.0.0.1")
+    code, lines = report(house, "broker", hosts=hosts)
+    assert code == 1
+    assert "ok   live: 127.0.0.1\n" in lines
+    assert "FAIL missing: 192.0.2.7; see there: systemctl status" in lines
+
+
+def test_a_long_list_of_hosts_is_cut() -> None:
+    hosts = {f"node{number}": {"state": "live"} for number in range(60)}
+    hosts |= {f"gone{number}": {"state": "stale"} for number in range(60)}
+    found = list(check_states(hosts))
+    assert found[0].words.endswith("node49 and 10 more")
+    assert found[-1].words == "and 10 more hosts are not live"
+    assert len(found) == 52
+
+
+@pytest.mark.parametrize(("part", "broker"), [("broker", "127.0.0.1"), ("web", "192.0.2.1")])
+def test_a_broker_that_is_not_heard_fails_where_it_has_to_be(
+    house: House, part: str, broker: str
+) -> None:
+    code, lines = report(house, part, broker=broker)
+    assert code == 1
+    assert f"FAIL broker: {broker}:{house.updates_port} is not heard; start" in lines
 
 
 def test_a_finding_reads_as_one_line() -> None:
