@@ -1,0 +1,79 @@
+"""Builds the wheel that the rollout installs, once per state of the sources; prints its folder.
+
+Beside it lies requirements.txt for pip: the wheel and all it needs, each with its hash. The folder
+is named after version and content, so that an unchanged checkout is not built again. It is built
+from a copy: setuptools would put what an earlier build left in build/lib into it.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LOCK = "ansible/requirements.txt"
+FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", LOCK)
+PACKAGES = ("gpu_monitor", "collector", "broker", "web", "wire", "frontend/app")
+
+
+def sources() -> Iterator[Path]:
+    """Every file that goes into the wheel or tells how to build it, in order."""
+    yield from (ROOT / name for name in FILES)
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def release_name() -> str:
+    """The version, and a few signs of what the files hold."""
+    digest = hashlib.sha256()
+    for path in sources():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
+    found = re.search(r'__version__ = "([^"]+)"', (ROOT / "wire" / "__init__.py").read_text())
+    assert found, "wire/__init__.py names no version"
+    return f"{found[1]}-{digest.hexdigest()[:10]}"
+
+
+def build(to: Path) -> None:
+    """Puts the wheel into the folder `to`, whole or not at all."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent) as folder:
+        copy, made = Path(folder) / "copy", Path(folder) / "made"
+        for path in sources():
+            target = copy / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command += ["--disable-pip-version-check", "--wheel-dir", str(made), str(copy)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        (wheel,) = made.glob("*.whl")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lock = (ROOT / LOCK).read_text()
+        (made / "requirements.txt").write_text(f"{lock}./{wheel.name} --hash=sha256:{digest}\n")
+        try:
+            os.rename(made, to)
+        except OSError:
+            if not to.exists():  # somebody else has built it at the same time
+                raise
+
+
+def main() -> int:
+    folder = ROOT / "build" / "wheels" / release_name()
+    if not folder.exists():
+        try:
+            build(folder)
+        except subprocess.CalledProcessError:
+            return 1
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
