@@ -1,6 +1,6 @@
 # Everything runs in .venv, which tools/setup makes and keeps up to date.
 # ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/test_config.py -q"
-.PHONY: help run demo test check bench bench-page gpu-check clean
+.PHONY: help run demo test lab lab-vm check bench bench-page gpu-check clean
 .DEFAULT_GOAL := help
 
 ARGS =
@@ -11,6 +11,8 @@ help:
 	@echo "make demo       the page with a simulated fleet"
 	@echo "make test       the tests, with everything they need"
 	@echo "make check      format, lint and types of the code; the page's own tests"
+	@echo "make lab        rolls out to booted machines and breaks them (root, Debian)"
+	@echo "make lab-vm     proves the services' limits in an emulated machine (root, Debian)"
 	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
 	@echo "make bench-page what the page costs a browser, beside a naive one"
 	@echo "make gpu-check  every column against nvidia-smi, on a machine with an NVIDIA driver"
@@ -27,6 +29,14 @@ demo:
 test:
 	@tools/setup test
 	@$(BIN)/python -m pytest $(ARGS)
+
+lab:
+	@tools/setup lab
+	@$(BIN)/python -m pytest tests/lab --timeout=600 -x $(ARGS)
+
+lab-vm:
+	@tools/setup lab-vm
+	@$(BIN)/python -m pytest tests/lab/vm_limits.py --timeout=900 $(ARGS)
 
 check:
 	@tools/setup test

@@ -1,11 +1,11 @@
-"""nginx and Caddy for tests: in the foreground, on a port of loopback, gone with the test."""
+"""nginx and Caddy for tests: in the foreground, on a port of their own, gone with the test."""
 
 import os
 import re
 import shutil
-import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,11 +27,12 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen {address}:{port};
         {block}
     }}
 }}
 """
+KNOCK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 CADDY = """
 {{
     admin off
@@ -60,14 +61,24 @@ def find_program(name: str) -> str:
 
 
 @contextmanager
-def proxy(program: str, block: str, web_port: int, folder: Path) -> Iterator[str]:
-    """The origin of a proxy that serves a block of README.md for the web server on that port."""
+def proxy(
+    program: str,
+    block: str,
+    web_port: int,
+    folder: Path,
+    address: str = "127.0.0.1",
+    launcher: Sequence[str] = (),
+) -> Iterator[str]:
+    """The origin of a proxy that serves a block of README.md for the web server on that port.
+
+    `launcher` stands in front of its command, to start it elsewhere in the network.
+    """
     (port,) = free_ports(1)
-    origin = f"http://127.0.0.1:{port}"
+    origin = f"http://{address}:{port}"
     block = block.replace(":8042", f":{web_port}").replace("example.com", origin)
     config = folder / f"{program}.conf"
     if program == "nginx":
-        config.write_text(NGINX.format(folder=folder, port=port, block=block))
+        config.write_text(NGINX.format(folder=folder, address=address, port=port, block=block))
         arguments = ["-p", str(folder), "-c", str(config)]
     else:
         config.write_text(CADDY.format(block=block))
@@ -75,18 +86,18 @@ def proxy(program: str, block: str, web_port: int, folder: Path) -> Iterator[str
     homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(folder))
     log = folder / f"{program}.log"
     with log.open("w") as out:
-        command = [find_program(program), *arguments]
+        command = [*launcher, find_program(program), *arguments]
         process = subprocess.Popen(command, env=os.environ | homes, stdout=out, stderr=out)
     try:
-        eventually(lambda: process.poll() is not None or is_open(port), f"{program} to listen")
+        knock = [*launcher, sys.executable, "-c", KNOCK, address, str(port)]
+        eventually(
+            lambda: (
+                process.poll() is not None or subprocess.call(knock, stderr=subprocess.DEVNULL) == 0
+            ),
+            f"{program} to listen",
+        )
         assert process.poll() is None, f"{program} has ended:\n{log.read_text()}"
         yield origin
     finally:
         process.kill()
         process.wait(PATIENCE_SECONDS)
-
-
-def is_open(port: int) -> bool:
-    """Whether somebody listens on that port of loopback."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,1 @@
+"""Booted machines to roll out to: see bed.py."""

@@ -1,0 +1,55 @@
+"""One lab for all tests of this folder, which build on each other and run in order."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from house import ROOT
+
+from lab.bed import Bed, missing, mounts, namespaces, processes_of
+from lab.fleet import Fleet
+from lab.tree import BUILDS
+
+FIGURES = BUILDS / "figures.json"
+_figures: dict[str, object] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = missing()
+    if reason:
+        print(f"\nlab: NOT RUN: {reason}")
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=f"the lab cannot run here: {reason}"))
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """The machines; that nothing of them is left is looked at once they are gone."""
+    made = Bed()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+    assert (mounts(made.id), namespaces(made.id), processes_of([made.id])) == ([], [], [])
+
+
+@pytest.fixture(scope="session")
+def fleet(bed: Bed) -> Fleet:
+    made = Fleet(bed)
+    made.set_up()
+    return made
+
+
+@pytest.fixture(scope="session")
+def figures() -> dict[str, object]:
+    """What was measured; printed at the end, and kept in build/lab/figures.json."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _figures:
+        FIGURES.write_text(json.dumps(_figures, indent=2) + "\n")
+        terminalreporter.section(f"the lab's figures ({FIGURES.relative_to(ROOT)})")
+        for name, value in _figures.items():
+            terminalreporter.write_line(f"{name}: {value}")

@@ -1,0 +1,144 @@
+"""The units' limits where the kernel enforces them: in an emulated machine with cgroup v2.
+
+Containers of a machine with cgroup v1 accept MemoryMax and DeviceAllow without any effect. This
+takes minutes, so that `make lab` leaves it out: run it when a unit changes.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_nvml.library import SONAME, library_folder
+from house import ROOT
+
+from lab import tree
+from lab.bed import call, missing
+from lab.fleet import wheelhouse
+
+PACKAGES = f"{tree.PACKAGES},linux-image-cloud-amd64,initramfs-tools"
+VM_SECONDS = 600
+PROOF = Path(__file__).parent / "vm_proof.py"
+PROOF_UNIT = """\
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 /opt/proof.py
+ExecStopPost=/usr/bin/systemctl --force --force poweroff
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture(scope="module")
+def proof() -> Iterator[dict[str, str]]:
+    """What the machine has said."""
+    reason = missing()
+    if not reason and shutil.which("qemu-system-x86_64") is None:
+        reason = "qemu-system-x86_64 is not installed"
+    if reason:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(dir=tree.BUILDS.parent) as folder:
+        log = run_machine(Path(folder))
+    found = dict(re.findall(r"PROOF (.*?): (.*?)\r?$", log, re.MULTILINE))
+    assert "end" in found, log[-6000:]
+    print("\n".join(f"{name}: {value}" for name, value in found.items()))
+    yield found
+
+
+def run_machine(folder: Path) -> str:
+    """Make a disk, start it, and return all that the machine has written to its console."""
+    root = folder / "root"
+    root.mkdir()
+    call("tar", "-C", root, "--xattrs", "-xpf", tree.tarball(PACKAGES))
+    install(root)
+    (kernel,) = (root / "boot").glob("vmlinuz-*")
+    (initrd,) = (root / "boot").glob("initrd.img-*")
+    shutil.copy(kernel, folder / "kernel")
+    shutil.copy(initrd, folder / "initrd")
+    call("mke2fs", "-q", "-t", "ext4", "-d", root, folder / "root.img", "2500M")
+    shutil.rmtree(root)
+    machine = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024"]
+    machine += ["-smp", "2", "-display", "none", "-no-reboot", "-net", "none"]
+    machine += ["-kernel", str(folder / "kernel"), "-initrd", str(folder / "initrd")]
+    machine += ["-append", "root=/dev/vda rw console=ttyS0 panic=-1 quiet"]
+    machine += ["-drive", f"file={folder}/root.img,format=raw,if=virtio"]
+    machine += ["-serial", f"file:{folder}/console.log"]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(machine, timeout=VM_SECONDS, check=False, stdin=subprocess.DEVNULL)
+    return (folder / "console.log").read_text(errors="replace")
+
+
+def install(root: Path) -> None:
+    """What the rollout does, in a tree that is not booted; all three services on one machine."""
+    package = Path(call(ROOT / "tools" / "setup", "wheel").strip())
+    wheels = root / "srv" / "wheels"
+    shutil.copytree(wheelhouse(), wheels)
+    shutil.copytree(package, wheels, dirs_exist_ok=True)
+    release = "/opt/gpu-monitor/releases/lab"
+    script = f"""
+    set -e
+    useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gpu-monitor
+    python3 -m venv {release}
+    cd /srv/wheels
+    {release}/bin/python -m pip install --quiet --no-index --find-links . -r requirements.txt
+    ln -s {release} /opt/gpu-monitor/current
+    """
+    call("chroot", root, "sh", "-c", script, timeout=VM_SECONDS)
+    shutil.copy(library_folder() / SONAME, root / "usr/lib/x86_64-linux-gnu" / SONAME)
+    (root / "usr/lib/x86_64-linux-gnu" / SONAME).chmod(0o755)
+    shutil.copy(ROOT / "tests/fake_nvml/lab.scenario", root / "etc/gpus.scenario")
+    (root / "etc/gpu-monitor").mkdir()
+    (root / "etc/gpu-monitor/config.yml").write_text("{}\n")
+    (root / "etc/systemd/system.conf.d").mkdir()
+    (root / "etc/systemd/system.conf.d/lab.conf").write_text(
+        "[Manager]\nDefaultEnvironment=FAKE_NVML_SCENARIO=/etc/gpus.scenario\n"
+    )
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    hidepid = operations[operations.index("## Hosts with hidepid") :]
+    drop_ins = re.findall(r"```ini\n\[Service\]\n(.*?)```", hidepid, re.DOTALL)[:2]
+    named = dict(zip(("the group", "the capability"), drop_ins, strict=True))
+    (root / "opt/drop_ins.json").write_text(json.dumps(named))
+    shutil.copy(PROOF, root / "opt/proof.py")
+    (root / "etc/systemd/system/proof.service").write_text(PROOF_UNIT)
+    units = ["proof"]
+    for unit in ROOT.glob("ansible/roles/*/files/*.service"):
+        shutil.copy(unit, root / "etc/systemd/system")
+        units.append(unit.stem)
+    call("chroot", root, "sh", "-c", f"ldconfig; systemctl enable {' '.join(units)}")
+
+
+def test_the_services_work_with_every_limit_in_force(proof: dict[str, str]) -> None:
+    assert proof["state"] == "live"
+    assert proof["gpus"] == "10"
+    for part in ("collector", "broker", "web"):
+        assert proof[f"restarts of {part}"] == "0"
+
+
+def test_processes_owners_are_seen_with_hidepid_by_either_drop_in_of_operations_md(
+    proof: dict[str, str],
+) -> None:
+    assert proof["owners"] == "['root']"
+    assert proof["owners with hidepid"] == "['None']"
+    assert proof["owners with hidepid and the group"] == "['root']"
+    assert proof["owners with hidepid and the capability"] == "['root']"
+
+
+def test_the_memory_of_each_service_is_limited(proof: dict[str, str]) -> None:
+    for part, mib in (("collector", 256), ("broker", 2048), ("web", 1024)):
+        assert int(proof[f"memory.max of {part}"]) == mib << 20
+    assert proof["over MemoryMax"] == "oom-kill"
+
+
+def test_the_collector_may_open_the_drivers_devices_and_no_others(proof: dict[str, str]) -> None:
+    said = proof["devices"]
+    for name in ("nvidia0", "nvidiactl"):
+        assert f"{name} ENXIO" in said  # let through, and no driver behind it
+    assert "other EPERM" in said
+    assert "null opened" in said

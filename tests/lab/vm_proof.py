@@ -1,0 +1,118 @@
+"""Runs inside the emulated machine of vm_limits.py, and tells its console what it finds."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FLEET = "http://127.0.0.1:8042/api/v1/fleet"
+COLLECTOR = "gpu-monitor-collector"
+DROP_IN = Path(f"/run/systemd/system/{COLLECTOR}.service.d/proof.conf")
+PATIENCE_SECONDS = 120
+OPEN_DEVICES = """
+import errno
+for name in "nvidia0", "nvidiactl", "other", "null":
+    try:
+        open(f"/dev/{name}", "rb", buffering=0)
+        print(name, "opened", flush=True)
+    except OSError as error:
+        print(name, errno.errorcode[error.errno], flush=True)
+"""
+USE_MEMORY = "x = bytearray(400 << 20)"
+
+
+def main() -> None:
+    for name, minor in (("nvidia0", 0), ("nvidiactl", 255)):
+        run("mknod", "-m", "666", f"/dev/{name}", "c", "195", str(minor))
+    run("mknod", "-m", "666", "/dev/other", "c", "10", "229")
+    host = host_when(lambda host: host.get("state") == "live")
+    say("state", host.get("state"))
+    say("gpus", len(host["gpus"]["index"]))
+    for part in ("collector", "broker", "web"):
+        unit = f"gpu-monitor-{part}"
+        say(f"memory.max of {part}", read(f"/sys/fs/cgroup/system.slice/{unit}.service/memory.max"))
+        say(f"restarts of {part}", run("systemctl", "show", "--value", "-p", "NRestarts", unit))
+    say("owners", owners("root"))
+    hide_processes()
+    say("owners with hidepid", owners("None"))
+    for name, text in json.loads(read("/opt/drop_ins.json")).items():
+        drop_in(text)
+        say(f"owners with hidepid and {name}", owners("root"))
+    say("devices", said_by(OPEN_DEVICES))
+    said_by(USE_MEMORY)
+    say("over MemoryMax", run("systemctl", "show", "--value", "-p", "Result", COLLECTOR))
+    say("end", "reached")
+
+
+def say(name: str, value: object) -> None:
+    with open("/dev/ttyS0", "w") as console:
+        console.write(f"PROOF {name}: {value}\n")
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def read(path: str) -> str:
+    return Path(path).read_text().strip()
+
+
+def host_when(is_right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The only host of the page once it is as wanted, or as it is when patience ends."""
+    host: dict[str, Any] = {}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and not (host and is_right(host)):
+        time.sleep(0.5)
+        try:
+            with urllib.request.urlopen(FLEET, timeout=5) as answer:
+                host = next(iter(json.load(answer)["hosts"].values()), {})
+        except OSError:
+            continue
+    return host
+
+
+def owners(wanted: str) -> list[str]:
+    """Who is shown to own the processes of the GPUs that pid 1 is on, after a restart."""
+    run("systemctl", "restart", COLLECTOR)
+    time.sleep(5)  # until then the page may show the reading before
+
+    def known(host: dict[str, Any]) -> list[str]:
+        table = host["processes"]
+        return sorted({str(u) for p, u in zip(table["pid"], table["user"], strict=True) if p == 1})
+
+    return known(host_when(lambda host: host["state"] == "live" and known(host) == [wanted]))
+
+
+def hide_processes() -> None:
+    run("groupadd", "proc")
+    gid = run("getent", "group", "proc").split(":")[2]
+    say("hidepid", run("mount", "-v", "-o", f"remount,hidepid=2,gid={gid}", "/proc"))
+    say("mounts", [line for line in read("/proc/self/mounts").splitlines() if "proc" in line])
+    say("gid", gid)
+    say("as us", run("runuser", "-u", "gpu-monitor", "--", "cat", "/proc/1/comm"))
+
+
+def drop_in(text: str) -> None:
+    DROP_IN.parent.mkdir(parents=True, exist_ok=True)
+    DROP_IN.write_text(f"[Service]\n{text}")
+    run("systemctl", "daemon-reload")
+
+
+def said_by(program: str) -> str:
+    """What a program prints that runs once in place of the collector, with all its limits."""
+    Path("/opt/said.py").write_text(program)
+    lines = ["Type=oneshot", "Restart=no", "WatchdogSec=0", "ExecStart="]
+    drop_in("\n".join([*lines, "ExecStart=/usr/bin/python3 /opt/said.py\n"]))
+    since = str(time.time())
+    run("systemctl", "restart", COLLECTOR)
+    return run("journalctl", "-o", "cat", "--since", f"@{since}", "-u", COLLECTOR).replace(
+        os.linesep, "; "
+    )
+
+
+if __name__ == "__main__":
+    main()
