@@ -78,7 +78,8 @@ def test_a_pulled_cable_is_shown_in_time_and_nothing_old_after_it(
             fleet.write_scenario(machine, HOT.format(degrees))
             written[degrees] = time.monotonic()
             time.sleep(1)
-        stale = [each for each in viewer.sights(name) if each.state == "stale"]
+        sights = viewer.sights(name)
+        stale = [each for each in sights if each.state == "stale" and each.at > cut_at]
         fleet.bed.plug_cable("gpu1")
         healed_at = time.monotonic()
         fleet.wait_for("live", "gpu1")
