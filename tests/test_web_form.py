@@ -247,6 +247,8 @@ def test_whatever_is_sent_the_server_does_not_fail(mode: str, viewers: Path) -> 
 
     @settings(max_examples=150)
     @example("POST", "/", [("Content-Type", "application/x-www-form-urlencoded")], b"token=\xff")
+    @example("GET", "/", [("Expect", "\x80")], b"")
+    @example("GET", "/nowhere", [("Expect", "\x80")], b"")
     @example("GET", "/?token=%ED%A0%80", [("Accept", "text/html")], b"")
     @given(
         st.sampled_from(["GET", "POST", "HEAD", "OPTIONS"]),

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -200,3 +201,27 @@ async def test_a_taken_port_is_an_error_of_the_system() -> None:
         settings: Any = WebSettings(web_port=house.port)
         with pytest.raises(OSError):
             await run(settings)
+
+
+@pytest.mark.parametrize("path", [b"/", b"/nowhere", b"/api/v1/fleet"])
+@pytest.mark.parametrize("words", [b"\x80", b"200-perhaps"])
+async def test_an_expectation_nobody_meets_is_told_as_json(path: bytes, words: bytes) -> None:
+    async with web_house() as house:
+        head, _, body = (
+            await raw(
+                house,
+                b"GET %b HTTP/1.1\r\nHost: x\r\nExpect: %b\r\nConnection: close\r\n\r\n"
+                % (path, words),
+            )
+        ).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 417 ") and CSP.encode() in head
+        assert json.loads(body)["error"] == "Expectation Failed"
+
+
+async def test_who_waits_for_100_continue_gets_it() -> None:
+    async with web_house() as house:
+        request = (
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nConnection: close\r\n\r\n"
+        )
+        answer = await raw(house, request)
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")

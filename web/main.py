@@ -25,7 +25,7 @@ from .gate import Gate
 from .hub import MAX_VIEWERS, Hub
 from .live import Live
 from .peer import Peers
-from .server import Page, make_app
+from .server import Page, answering_expect, make_app
 from .settings import WebSettings
 from .signin import SignIn
 from .subscriber import Subscriber
@@ -107,6 +107,9 @@ async def run(
     enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
     lock = Lock(settings.keys, enrol) if outside else None
     await runner.setup()
+    server = runner.server
+    assert server is not None  # since setup
+    server.request_handler = answering_expect(server.request_handler)
     try:
         url = await _listen(runner, settings)
         subscriber = Subscriber(

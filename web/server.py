@@ -25,6 +25,7 @@ HEADERS = {
 """On every response. No Cross-Origin-Opener-Policy: over plain http browsers ignore it with an
 error in their console, and the page opens no windows."""
 
+Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Gateway = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 MAX_BODY_BYTES = 1024
@@ -100,6 +101,20 @@ class Page:
             raise web.HTTPNotFound
         current = request.match_info["hash"] == self._assets.hash
         return _respond(request, asset, self._kept if current else "no-cache")
+
+
+def answering_expect(handler: Answering) -> Answering:
+    """`handler` behind an answer of our own to an `Expect` that is not 100-continue (RFC 9110,
+    section 10.1.1). aiohttp's repeats what was sent, and fails where that is no UTF-8; it comes
+    before any route or middleware, so this has to stand before all of the application."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            told = {"error": "Expectation Failed", "hint": "send no Expect, or 100-continue"}
+            return web.json_response(told, status=417, headers=HEADERS)
+        return await handler(request)
+
+    return handle
 
 
 async def _open(request: web.Request, handler: Handler) -> web.StreamResponse:
