@@ -39,7 +39,7 @@ def missing() -> str:
     if absent:
         return f"{', '.join(absent)} not installed: tools/setup lab does that on Debian and Ubuntu"
     if tree.debian_sources() is None:
-        return "it needs a Debian machine, whose mirror it takes"
+        return f"it needs a Debian machine with a mirror of {tree.RELEASE}"
     probe = ["unshare", "--net", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
     done = subprocess.run(probe, capture_output=True, text=True, check=False)
     if done.returncode != 0:

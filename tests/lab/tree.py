@@ -20,9 +20,9 @@ SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/source
 
 
 def debian_sources() -> Path | None:
-    """Where this machine says which mirror it takes Debian from; None where it does not."""
+    """Where this machine says which mirror it takes that release from; None where it does not."""
     for path in SOURCES:
-        if path.is_file() and "debian.org" in path.read_text():
+        if path.is_file() and RELEASE in path.read_text():
             return path
     return None
 
