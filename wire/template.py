@@ -6,7 +6,7 @@ comes reading what is published once in five seconds only, which waits until the
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -85,7 +85,7 @@ class Reading(NamedTuple):
     slow: list[_Moved]
 
 
-Moves: TypeAlias = Iterator[tuple[str, Sequence[str]]]
+Moves: TypeAlias = list[tuple[str, Sequence[str]]]
 """Parts of a snapshot, each with its members that may differ now."""
 
 
@@ -136,7 +136,7 @@ class Template:
     def catch_up(self, snapshot: Snapshot) -> Moves:
         """Brings the slow members of `snapshot` to the last message taken in."""
         if not self._unread:
-            return iter(())
+            return []
         slow = [(number, self._gaps[number], self._last[number]) for number in self._unread]
         self._unread = ()
         return _put(slow, _unpack(slow), snapshot)
@@ -168,19 +168,21 @@ def _unpack(moved: list[_Moved]) -> list[dict[str, Any]]:
 
 def _put(moved: list[_Moved], parts: list[dict[str, Any]], snapshot: Snapshot) -> Moves:
     into = cast(dict[str, Any], snapshot)
+    moves: Moves = []
     for (_, gap, _), part in zip(moved, parts, strict=True):
         if not gap.part:
             into.update(part)
         elif not gap.is_table:
             into[gap.part].update(part)
-            yield gap.part, gap.keys
+            moves.append((gap.part, gap.keys))
         else:
             table = into[gap.part]
             changed = [key for key, column in part.items() if table[key] != column]
             for key in changed:
                 table[key] = part[key]
             if changed:
-                yield gap.part, changed
+                moves.append((gap.part, changed))
+    return moves
 
 
 def make_template(data: bytes, message: dict[str, Any]) -> Template | None:
