@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -311,17 +311,6 @@ def mounts(name: str) -> list[str]:
     lines = Path("/proc/self/mounts").read_text().splitlines()
     points = [line.split()[1] for line in lines]
     return [point for point in points if f"{point}/".startswith(f"{RUNS / name}/")]
-
-
-@contextlib.contextmanager
-def bed() -> Iterator[Bed]:
-    """A bed that is up, and is gone afterwards whatever happens."""
-    made = Bed()
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
 
 
 def processes_of(words: Sequence[str]) -> list[str]:
