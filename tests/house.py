@@ -1,7 +1,9 @@
 """The whole house for tests: the commands as processes, on free ports of loopback."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,12 +22,20 @@ Found = TypeVar("Found")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody listens on now.
+
+    They are below those that the system gives to connections: such a one would take a port
+    before its command is up or while it is down, or even connect to itself.
+    """
+    range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    end = int(range_file.read_text().split()[0])
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(range(max(1025, end - 20_000), end), 200):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise AssertionError(f"no {count} free ports below {end}")
 
 
 def eventually(look: Callable[[], Found | None], what: str) -> Found:
