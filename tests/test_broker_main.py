@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import zmq
 import zmq.asyncio
+from house import free_ports
 from snapshots import make_gpus, make_snapshot
 
 from broker.main import boottime, run
@@ -23,8 +24,7 @@ PATIENCE_SECONDS = 20.0
 
 
 def free_endpoint() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{free_ports(1)[0]}"
 
 
 class Viewer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,12 +26,11 @@ class Desk:
     def __init__(self, hosts: tuple[str, ...]) -> None:
         self.context = zmq.asyncio.Context()
         plain: Any = zmq.Context(self.context)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         self.fleet = Fleet(hosts, 2.0, 1000.0)
         self.asked = 0
         self.hearing = Hearing(self.fleet, Directory(hosts), self.ask)
-        self.intake = Intake([self.endpoint], plain, self.hearing)
+        self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.hearing)
+        self.endpoint = self.intake.endpoint()
         self.intake.start(asyncio.get_running_loop())
         self.pusher = self.context.socket(zmq.PUSH)
         self.pusher.connect(self.endpoint)
