@@ -6,7 +6,7 @@ The collector runs in a process of its own as the command runs it and pushes to 
 user and system time of all its threads, from the start of the interpreter to the first push, and
 per sample after that. The floor is measured in another process at the same pace: 13 raw NVML
 calls for each GPU through ctypes, and one read of /proc/PID/stat for each process. Prints
-figures, asserts nothing.
+figures, asserts nothing. Memory is shown beside that of a Python that has imported nothing.
 """
 
 import ctypes
@@ -26,12 +26,13 @@ GPUS = 8
 PROCESSES = 32
 CALLS = 13
 WARM_UP = 5
+BARE = (
+    "import os; print(int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGESIZE'))"
+)
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["collector"]:
-        collector(sys.argv[2], float(sys.argv[3]))
-    elif sys.argv[1:2] == ["floor"]:
+    if sys.argv[1:2] == ["floor"]:
         floor(sys.argv[2].split(","), float(sys.argv[3]), int(sys.argv[4]))
     else:
         import argparse
@@ -64,11 +65,13 @@ def measure(samples: int, interval: float) -> None:
             command = [sys.executable, __file__, "floor", ",".join(map(str, pids))]
             command += [str(interval), str(samples)]
             floor_ms = float(subprocess.check_output(command, env=environment, text=True))
+            command = [sys.executable, "-c", BARE]
+            bare_mb = float(subprocess.check_output(command, env=environment, text=True)) / 1e6
         finally:
             for sleeper in sleepers:
                 sleeper.kill()
                 sleeper.wait()
-    show(figures, floor_ms, samples, interval)
+    show(figures, floor_ms, bare_mb, samples, interval)
 
 
 def with_bytecode(folder: str) -> dict[str, str]:
@@ -78,7 +81,7 @@ def with_bytecode(folder: str) -> dict[str, str]:
 
     variables = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(folder, "bytecode"))
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
-    load = "import collector.main, gpu_monitor.__main__"
+    load = "import bench.collector, collector.main, gpu_monitor.__main__"
     subprocess.run([sys.executable, "-c", load], env=variables, cwd=ROOT, check=True)
     return variables
 
@@ -110,9 +113,13 @@ def run_collector(environment: dict[str, str], samples: int, interval: float) ->
     context = zmq.Context()
     pull = context.socket(zmq.PULL)
     port = pull.bind_to_random_port("tcp://127.0.0.1")
+    measured = (
+        f"from bench.collector import collector; collector('tcp://127.0.0.1:{port}', {interval})"
+    )
     child = subprocess.Popen(
-        [sys.executable, __file__, "collector", f"tcp://127.0.0.1:{port}", str(interval)],
+        [sys.executable, "-c", measured],
         env=environment,
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -190,14 +197,17 @@ def floor(pids: list[str], interval: float, samples: int) -> None:
     print(1000 * used / samples)
 
 
-def show(figures: dict[str, float], floor_ms: float, samples: int, interval: float) -> None:
-    sample = figures["sample_ms"]
+def show(
+    figures: dict[str, float], floor_ms: float, bare_mb: float, samples: int, interval: float
+) -> None:
+    sample, resident = figures["sample_ms"], figures["resident_mb"]
     print(f"collector: {GPUS} GPUs, {PROCESSES} processes, {samples} samples, one in {interval} s")
     print(f"  CPU a sample        {sample:7.2f} ms     goal 2.0")
     print(f"  floor               {floor_ms:7.2f} ms     {sample / floor_ms:.1f} x that")
     print(f"  CPU to first push   {figures['first_push_ms']:7.0f} ms     goal 150")
     print(f"  NVML calls a GPU    {figures['calls']:7.1f}        goal 13")
-    print(f"  resident memory     {figures['resident_mb']:7.1f} MB     goal 26")
+    print(f"  resident memory     {resident:7.1f} MB     goal 26")
+    print(f"  Python alone        {bare_mb:7.1f} MB     {resident / bare_mb:.1f} x that")
     print(f"  snapshot            {figures['snapshot_bytes']:7.0f} bytes  goal 4000")
 
 

@@ -43,7 +43,7 @@ def _throttle(gpu: GpuReading) -> list[str] | None:
 
 
 _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
-    "index": lambda row: row.gpu.identity.index,
+    "index": lambda row: row.gpu.identity.number,
     "uuid": lambda row: row.gpu.identity.uuid,
     "name": lambda row: row.gpu.identity.name,
     "pci_bus_id": lambda row: row.gpu.identity.pci_bus_id,

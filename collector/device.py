@@ -1,7 +1,5 @@
 """One GPU: what it is, read once; what it does, read each time, some of it less often."""
 
-from dataclasses import replace
-
 from collector import ranges
 from collector.failures import LOST, NOT_FOUND, NOT_SUPPORTED, UNSUPPORTED, NvmlError
 from collector.mig import Slice
@@ -42,7 +40,7 @@ class Device:
         self._slow_at: float | None = None
         ask = self._questions.ask
         self.identity = Identity(
-            index=index,
+            number=index,
             uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
             pci_bus_id=ask("pci_bus_id", "nvmlDeviceGetPciInfo_v3", handle.pci_bus_id),
         )
@@ -100,14 +98,13 @@ class Device:
     def _learn(self) -> None:
         ask, handle = self._questions.ask, self._handle
         slowdown = ask("slowdown", "nvmlDeviceGetTemperatureThreshold", handle.slowdown_celsius)
-        self.identity = replace(
-            self.identity,
+        self.identity = self.identity._replace(
             name=ask("name", "nvmlDeviceGetName", handle.name),
             slowdown_celsius=ranges.celsius(slowdown),
         )
 
     def _read_slow(self, now: float) -> None:
-        stagger = self.identity.index % 5 if self._slow_at is None else 0
+        stagger = self.identity.number % 5 if self._slow_at is None else 0
         divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self._handle.mig_enabled)
         if bool(divided) != (self._slices is not None):
             self._questions = Questions(self._handle, self.trace)  # it answers other questions now

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from collector import nvml
@@ -69,7 +68,7 @@ class Slot:
     def take(self, device: Device) -> None:
         """The GPU is there, as `device`."""
         self.device, self.absent, self.latest = device, None, None
-        self.identity = replace(self.identity, index=device.identity.index)
+        self.identity = self.identity._replace(number=device.identity.number)
 
     def lose(self, state: State, reason: str) -> None:
         """The GPU is not there; its row stays."""
@@ -212,7 +211,7 @@ class Driver:
         for device in found:
             if isinstance(device, Device):
                 identity = device.identity
-                key = identity.uuid or identity.pci_bus_id or f"index {identity.index}"
+                key = identity.uuid or identity.pci_bus_id or f"index {identity.number}"
                 slot = slots.setdefault(key, Slot(key, identity))
                 slot.take(device)
             else:
@@ -232,17 +231,17 @@ class Driver:
 def _slot_at(index: int, slots: dict[str, Slot]) -> Slot | None:
     """The slot that had this index before."""
     for slot in slots.values():
-        if slot.identity.index == index:
+        if slot.identity.number == index:
             return slot
     return None
 
 
 def _in_order(slots: Iterable[Slot]) -> Iterator[Slot]:
     """By place on the bus, as NVML counts; one whose place is not known comes by its index."""
-    placed = sorted(slots, key=lambda slot: (slot.identity.pci_bus_id or "~", slot.identity.index))
+    placed = sorted(slots, key=lambda slot: (slot.identity.pci_bus_id or "~", slot.identity.number))
     unplaced = [slot for slot in placed if slot.identity.pci_bus_id is None]
     for slot in placed:
-        while unplaced and (slot in unplaced or slot.identity.index > unplaced[0].identity.index):
+        while unplaced and (slot in unplaced or slot.identity.number > unplaced[0].identity.number):
             yield unplaced.pop(0)
         if slot.identity.pci_bus_id is not None:
             yield slot

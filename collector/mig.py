@@ -25,7 +25,7 @@ class Slice:
         name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
         size = ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size)
         self._identity = Identity(
-            index=index,
+            number=index,
             uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
             name=name,
             mig_profile=_profile(name, size),

@@ -143,7 +143,7 @@ class Sampler:
 
 
 def _key(gpu: Identity) -> str:
-    return gpu.uuid or f"{gpu.pci_bus_id}/{gpu.index}"
+    return gpu.uuid or f"{gpu.pci_bus_id}/{gpu.number}"
 
 
 def _versions(picture: Picture) -> Scalars:

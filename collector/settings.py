@@ -1,13 +1,11 @@
 """What a collector needs to know; read from config.yml at the door."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Commands = Literal["name", "scrubbed", "full", "off"]
 
 
-@dataclass(frozen=True)
-class CollectorSettings:
+class CollectorSettings(NamedTuple):
     """`name` is what the host calls itself; the broker decides what it is shown as.
 
     `interval` and `rpc_timeout` are seconds. `state_folder` is where idle times are kept over a

@@ -65,7 +65,7 @@ class Worker:
         if self._said[0] != since:  # told once, for the clocks' jitter would tell another second
             at = time.gmtime(now.wall - (now.monotonic - since))
             self._said = (since, time.strftime("%H:%M:%S UTC", at))
-        of_gpu = "" if slot is None else f" of GPU {slot.identity.index}"
+        of_gpu = "" if slot is None else f" of GPU {slot.identity.number}"
         return f"NVML stuck in {self.trace.calling}{of_gpu} since {self._said[1]}"
 
     def _run(self) -> None:
@@ -237,6 +237,6 @@ class Watch:
         unread: dict[str, list[str]] = {}
         for gpu in gpus:
             if gpu.uses_unread is not None:
-                unread.setdefault(gpu.uses_unread, []).append(str(gpu.identity.index))
+                unread.setdefault(gpu.uses_unread, []).append(str(gpu.identity.number))
         for reason, indices in unread.items():
             yield f"processes of GPU {', '.join(indices)} not readable: {reason}"

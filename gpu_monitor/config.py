@@ -2,7 +2,6 @@
 
 import os.path
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -56,7 +55,7 @@ def load_config(path: str | None) -> Config:
     if path is None:
         return Config()
     config = parse_config(_read(path), path)
-    return replace(config, viewers=_beside(path, config.viewers))
+    return config._replace(viewers=_beside(path, config.viewers))
 
 
 def parse_config(text: str, file: str) -> Config:

@@ -3,12 +3,15 @@
 import os
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from broker.settings import BrokerSettings
 from collector.settings import CollectorSettings
 from gpu_monitor.config import ConfigError
 from gpu_monitor.keys import Config
-from web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from broker.settings import BrokerSettings
+    from web.settings import WebSettings
 
 RPC_INPROC = "inproc://gpu-monitor-rpc"
 UPDATES_INPROC = "inproc://gpu-monitor-updates"
@@ -35,8 +38,10 @@ def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
     )
 
 
-def broker_settings(config: Config, *, one_process: bool = False) -> BrokerSettings:
+def broker_settings(config: Config, *, one_process: bool = False) -> "BrokerSettings":
     """With `one_process` the broker also listens inside the process, before all else."""
+    from broker.settings import BrokerSettings  # only here: a collector has no use for it
+
     rpc = _tcp(rpc_address(config), config.rpc_port)
     updates = _tcp(config.updates_bind, config.updates_port)
     return BrokerSettings(
@@ -55,8 +60,10 @@ def broker_settings(config: Config, *, one_process: bool = False) -> BrokerSetti
     )
 
 
-def web_settings(config: Config, endpoint: str = "") -> WebSettings:
+def web_settings(config: Config, endpoint: str = "") -> "WebSettings":
     """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
+    from web.settings import WebSettings  # only here, as above
+
     return WebSettings(
         updates_endpoint=endpoint or updates_endpoint(config),
         web_bind="" if config.web_bind == "*" else config.web_bind,

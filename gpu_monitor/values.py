@@ -3,8 +3,7 @@
 import re
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from collector.settings import Commands
 from wire.check import is_host_name
@@ -34,8 +33,7 @@ class Wrong(ValueError):
         self.entries = entries
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A scalar of config.yml as it was written.
 
     `read_as` is what YAML takes it for, in words ("text", "a number", "true or false", ...);

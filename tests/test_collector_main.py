@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -38,7 +37,7 @@ class Running:
         self._pull = self._context.socket(zmq.PULL)
         port = self._pull.bind_to_random_port("tcp://127.0.0.1")
         self._stop = threading.Event()
-        settings = replace(settings, endpoint=f"tcp://127.0.0.1:{port}")
+        settings = settings._replace(endpoint=f"tcp://127.0.0.1:{port}")
         self._thread = threading.Thread(target=run, args=(settings, self._stop))
         self._thread.start()
 
@@ -135,7 +134,7 @@ def test_a_stop_is_quick_though_the_driver_hangs_and_no_broker_is_there(
 
 
 def test_an_idle_time_survives_a_restart(start: Start, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, state_folder=str(tmp_path))
+    settings = SETTINGS._replace(state_folder=str(tmp_path))
     running = start(settings)
     first = running.next()
     running.stop()
@@ -160,11 +159,18 @@ def test_a_process_has_its_user_and_command(fake_nvml: FakeNvml, start: Start) -
     assert abs(processes["started_at"][0] - me.create_time()) < 2
 
 
-def test_a_collector_alone_imports_no_event_loop_and_no_web_server() -> None:
-    code = (
-        "import sys, collector.main, collector.pusher\n"
-        "print(sorted({'asyncio', 'aiohttp', 'broker', 'web', 'yaml'} & set(sys.modules)))"
-    )
+@pytest.mark.parametrize(
+    ("imported", "unwanted"),
+    [
+        ("collector.main, collector.pusher", {"asyncio", "aiohttp", "broker", "web", "yaml"}),
+        ("collector.main, gpu_monitor.__main__", {"asyncio", "aiohttp", "broker", "web"}),
+        ("collector.main, gpu_monitor.__main__", {"dataclasses"}),  # keeps 1.2 MB
+    ],
+)
+def test_a_collector_alone_imports_nothing_it_has_no_use_for(
+    imported: str, unwanted: set[str]
+) -> None:
+    code = f"import sys, {imported}; print(sorted({unwanted} & set(sys.modules)))"
 
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from collector.device import SLOW_SECONDS, Device
 from collector.failures import GPU_IS_LOST
 from collector.nvml import Handle
 from collector.questions import Trace
-from collector.readings import GpuReading, Use
+from collector.readings import GpuReading, Identity, Use
 
 BUSY = Gpu(
     name="NVIDIA A100",
@@ -60,7 +60,7 @@ def read(gpu: Gpu, fake: FakeNvml, *calls: Call, direct: bool = True) -> GpuRead
 def test_every_value_is_read_in_its_unit(opened: FakeNvml, direct: bool) -> None:
     reading = device(direct=direct).read(0.0)
 
-    assert astuple(reading.identity) == (
+    assert reading.identity == Identity(
         0, "GPU-1", "NVIDIA A100", "00000000:3B:00.0", None, 89,
     )  # fmt: skip
     assert reading == GpuReading(
@@ -267,7 +267,7 @@ def test_a_slice_is_a_reading_of_its_own_with_its_processes(opened: FakeNvml, di
     assert reading.power_watts == 312.4
     assert reading.uses == ()
     first, second = reading.slices
-    assert (first.identity.index, first.identity.mig_profile) == (0, "3g.40gb")
+    assert (first.identity.number, first.identity.mig_profile) == (0, "3g.40gb")
     assert first.memory_total_bytes == 40448 << 20
     assert first.utilization_percent is None
     assert first.uses == (Use(os.getpid(), "C", 512 << 20, None),)

@@ -50,8 +50,8 @@ def test_config_yml_names_the_unit_of_every_key(key: str) -> None:
 
 
 def test_config_yml_tells_the_ranges_that_are_checked() -> None:
-    for key in KEYS.values():
-        found = re.search(r"\(([0-9.]+) to ([0-9]+)", comment_on(key.name))
+    for name, key in KEYS.items():
+        found = re.search(r"\(([0-9.]+) to ([0-9]+)", comment_on(name))
         if found is None:
             continue
         for text in found.groups():

@@ -10,8 +10,7 @@ import re
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import zmq
 from zmq.utils import z85
@@ -42,16 +41,17 @@ class Missing(KeysError):
     """A key file that is not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A machine's own keys."""
 
     public: str
-    secret: str = field(repr=False)
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Pair({self.public})"  # what is shown may end in a log
 
 
-@dataclass(frozen=True, slots=True)
-class ClientKeys:
+class ClientKeys(NamedTuple):
     """What a collector or a web server needs: its own pair, and the key the broker must have."""
 
     own: Pair
