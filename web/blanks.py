@@ -1,4 +1,8 @@
-"""Scripts and styles without the blanks that no browser needs."""
+"""Scripts and styles without the blanks that no browser needs.
+
+Of our own because rjsmin (1.3) takes the text of a template inside another's value for code, and
+such templates are what the page's views are made of.
+"""
 
 import re
 
