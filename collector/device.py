@@ -2,6 +2,7 @@
 
 from collector import ranges
 from collector.failures import LOST, NOT_FOUND, NOT_SUPPORTED, UNSUPPORTED, NvmlError
+from collector.health import Health
 from collector.mig import Slice
 from collector.nvml import Handle
 from collector.questions import Questions, Trace
@@ -18,9 +19,10 @@ _SLOW = ("fan", "power_limit", "sm_clock", "memory_clock")
 class Device:
     """A GPU as this opening of NVML knows it; read by one thread at a time.
 
-    `identity` holds what does not change. Readings come in two tiers: use, memory, temperature,
-    power and processes each time; fan, clocks, power limit and MIG every 5 s, not all GPUs in
-    the same sample. `failure` is the last answer that was about the whole GPU.
+    `identity` holds what does not change. Readings come in tiers: use, memory, temperature, power
+    and processes each time; fan, clocks, power limit and MIG every 5 s, not all GPUs in the same
+    sample; the health of its memory every minute. `failure` is the last answer that was about the
+    whole GPU.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Device:
         self._handle = handle
         self._questions = Questions(handle, trace)
         self._shares = Shares()
+        self._health = Health()
         self._lists = Lists(self._questions)
         self._entries: list[Listed] | None = None
         self._by_instance: dict[int | None, list[Listed]] = {}
@@ -93,6 +96,7 @@ class Device:
             uses=uses,
             uses_unread=unread(self._questions),
             slices=slices,
+            ailments=self._health.words(self._questions, self._handle, now),
         )
 
     def _learn(self) -> None:

@@ -112,6 +112,25 @@ class Handle:
         current, _ = _asked("nvmlDeviceGetMigMode", pynvml.nvmlDeviceGetMigMode, self._handle)
         return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
+    def remapped_rows(self) -> tuple[bool, bool]:
+        """Whether a faulty row of memory waits for a reset to be remapped, and whether one could
+        not be (nvmlDeviceGetRemappedRows; Ampere and newer)."""
+        name = "nvmlDeviceGetRemappedRows"
+        rows = _asked(name, pynvml.nvmlDeviceGetRemappedRows, self._handle)
+        return bool(rows[2]), bool(rows[3])
+
+    def retirement_pending(self) -> bool:
+        """Whether a faulty page of memory waits for a reset to be retired; older than Ampere."""
+        name = "nvmlDeviceGetRetiredPagesPendingStatus"
+        pending = _asked(name, pynvml.nvmlDeviceGetRetiredPagesPendingStatus, self._handle)
+        return bool(pending == pynvml.NVML_FEATURE_ENABLED)
+
+    def uncorrected_errors(self) -> int:
+        """Errors of memory that ECC could not correct, since the driver was loaded."""
+        name = "nvmlDeviceGetTotalEccErrors"
+        kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+        return int(_asked(name, pynvml.nvmlDeviceGetTotalEccErrors, self._handle, *kind))
+
     def slices(self) -> "list[tuple[int, Handle]]":
         """The device's MIG devices with their index."""
         name = "nvmlDeviceGetMaxMigDeviceCount"

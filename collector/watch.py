@@ -238,5 +238,7 @@ class Watch:
         for gpu in gpus:
             if gpu.uses_unread is not None:
                 unread.setdefault(gpu.uses_unread, []).append(str(gpu.identity.number))
+            for ailment in gpu.ailments:
+                yield f"GPU {gpu.identity.number}: {ailment}"
         for reason, indices in unread.items():
             yield f"processes of GPU {', '.join(indices)} not readable: {reason}"

@@ -1,0 +1,93 @@
+"""What a GPU says of its memory's health becomes words, and goes with its cause."""
+
+from collections.abc import Iterator
+
+import pytest
+from fake_nvml import Call, FakeNvml, Gpu, Scenario
+from fake_nvml.scenario import N_A, Value
+
+from collector import nvml
+from collector.clock import moment
+from collector.driver import Driver
+from collector.health import LOOK_SECONDS, Health
+from collector.nvml import Handle
+from collector.questions import Questions, Trace
+from collector.watch import Watch
+
+
+@pytest.fixture
+def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
+    fake_nvml.write(Scenario([Gpu()]))
+    nvml.open_library()
+    yield fake_nvml
+    nvml.close_library()
+
+
+class Patient:
+    """A GPU whose health is asked for."""
+
+    def __init__(self) -> None:
+        self.handle = Handle.by_index(0)
+        self.questions = Questions(self.handle, Trace())
+        self.health = Health()
+
+    def words(self, now: float = 0.0) -> tuple[str, ...]:
+        return self.health.words(self.questions, self.handle, now)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("remapped_pending", 1, "waits to be remapped: reset the GPU"),
+        ("remapped_failed", 1, "could not be remapped: the card needs replacement"),
+        ("retired_pending", 1, "waits to be retired: reset the GPU"),
+        ("ecc_uncorrected", 1, "lost data once since"),
+        ("ecc_uncorrected", 3, "lost data 3 times since"),
+    ],
+)
+def test_each_fault_of_memory_is_said(opened: FakeNvml, key: str, value: Value, said: str) -> None:
+    opened.write(Scenario([Gpu(**{key: value})]))  # type: ignore[arg-type] # by name
+    (words,) = Patient().words()
+    assert said in words
+
+
+@pytest.mark.parametrize("value", [0, N_A, "error:UNKNOWN"])
+def test_nothing_is_said_of_a_gpu_that_is_well_or_does_not_tell(
+    opened: FakeNvml, value: Value
+) -> None:
+    gpu = Gpu(remapped_pending=value, retired_pending=value, ecc=value, ecc_uncorrected=value)
+    opened.write(Scenario([gpu]))
+    assert Patient().words() == ()
+
+
+def test_a_word_goes_with_its_cause_a_minute_later(opened: FakeNvml) -> None:
+    opened.write(Scenario([Gpu(remapped_pending=1)]))
+    patient = Patient()
+    assert len(patient.words()) == 1
+    opened.write(Scenario([Gpu(remapped_pending=0)]))
+    assert len(patient.words(LOOK_SECONDS - 1)) == 1
+    assert patient.words(LOOK_SECONDS) == ()
+
+
+def test_what_a_card_does_not_answer_is_asked_once(opened: FakeNvml) -> None:
+    names = (
+        "nvmlDeviceGetRemappedRows",
+        "nvmlDeviceGetRetiredPagesPendingStatus",
+        "nvmlDeviceGetTotalEccErrors",
+    )
+    calls = [Call(name, error="NOT_SUPPORTED") for name in names]
+    opened.write(Scenario([Gpu(ecc_uncorrected=1)], calls=calls))
+    patient = Patient()
+    for minute in range(3):
+        assert patient.words(minute * LOOK_SECONDS) == ()
+    assert [opened.calls(name) for name in names] == [1, 1, 1]
+
+
+def test_a_fault_is_a_problem_of_the_host_under_the_gpus_number(fake_nvml: FakeNvml) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu(remapped_failed=1)]))
+    watch = Watch(Driver(), patience=20.0, timeout=60.0, slow=10.0)
+    try:
+        (problem,) = watch.read(moment()).problems
+    finally:
+        watch.close()
+    assert problem.startswith("GPU 1: ") and "needs replacement" in problem
