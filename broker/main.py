@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import zmq
 
@@ -30,13 +30,19 @@ for garbage at Python's usual pace doubles the cost of a message and finds none.
 
 log = logging.getLogger(__name__)
 
+Recall: TypeAlias = Callable[[str, dict[str, Any] | None], dict[str, Any] | None]
+"""A host's name ("" for the totals) and what is known of its last hour, to what is answered."""
+
 
 async def run(
     settings: BrokerSettings,
     ready: Callable[[], None] | None = None,
     context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    recall: Recall | None = None,
 ) -> None:
     """Runs until it is cancelled. `ready` is called once the sockets are bound.
+
+    Only the demo hands in a `recall`: its fleet has a past that no broker heard.
 
     Raises zmq.ZMQError when an endpoint cannot be bound, wire.keyring.KeysError when the
     broker's own keys cannot be used. A `context` that is handed in is
@@ -46,7 +52,7 @@ async def run(
     gc.set_threshold(*_GC_THRESHOLDS)
     used = zmq.Context[zmq.Socket[bytes]]() if context is None else context
     try:
-        await _Broker(settings, used).run(ready)
+        await _Broker(settings, used, recall).run(ready)
     finally:
         gc.set_threshold(*thresholds)
         if context is None:
@@ -56,8 +62,14 @@ async def run(
 class _Broker:
     """What belongs together in one run: the sockets, the state, the document."""
 
-    def __init__(self, settings: BrokerSettings, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        context: zmq.Context[zmq.Socket[bytes]],
+        recall: Recall | None,
+    ) -> None:
         self._settings = settings
+        self._recall = recall
         self._loop = asyncio.get_running_loop()
         self._directory = Directory(settings.hosts, settings.own_name)
         self._gate = self._make_gate(context)
@@ -80,7 +92,7 @@ class _Broker:
                 context,
                 uuid.uuid4().hex,
                 lambda: self._published.document,
-                lambda name: self._published.recent(name, time.time()),
+                self._recent,
                 self._gate,
             )
         except zmq.ZMQError:
@@ -161,6 +173,10 @@ class _Broker:
             self._resolver.refresh(boottime(), RESOLVE_SECONDS)
             until = min(next_tick, next_beat, now + pause)
             await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    def _recent(self, name: str) -> dict[str, Any] | None:
+        heard = self._published.recent(name, time.time())
+        return heard if self._recall is None else self._recall(name, heard)
 
     def _publish(self) -> None:
         patch = self._published.advance(boottime(), time.time(), self._hearing.refusals.counts)

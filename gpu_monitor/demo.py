@@ -36,15 +36,19 @@ def demo_settings(config: Config) -> BrokerSettings:
     )
 
 
+def build_fleet(hosts: int, gpus: int, now: float) -> list[SimulatedHost]:
+    """That many hosts with that many GPUs each, as they are at `now` (unix seconds)."""
+    return [SimulatedHost(number, gpus, now) for number in range(hosts)]
+
+
 def push_fleet(
+    fleet: list[SimulatedHost],
     interval: float,
-    hosts: int,
-    gpus: int,
     stop: threading.Event,
     context: "zmq.Context[zmq.Socket[bytes]]",
 ) -> None:
     """Pushes each host once per interval, spread evenly over it, until `stop` is set."""
-    fleet = [SimulatedHost(number, gpus, time.time()) for number in range(hosts)]
+    hosts = len(fleet)
     pusher = Pusher(RPC_INPROC, context, latest_only=False)
     started = time.monotonic()
     pushed = 0

@@ -22,6 +22,10 @@ class Model:
     memory_clock: int
     has_fan: bool = False
 
+    def power_at(self, work: float) -> float:
+        """Watts at this work, in percent."""
+        return self.power_idle + (self.power_limit - self.power_idle) * 0.9 * work / 100
+
 
 MODELS = (
     Model("NVIDIA H100 80GB HBM3", 81559, 700, 71, 90, 1980, 2619),

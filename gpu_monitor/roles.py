@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     import zmq
 
+    from broker.main import Recall
     from broker.settings import BrokerSettings
     from gpu_monitor.serve import Role
     from web.settings import WebSettings
@@ -80,23 +82,30 @@ def web(config: Config) -> None:
 
 def demo(config: Config, hosts: int, gpus: int) -> None:
     """A simulated fleet; no port is opened but the page's."""
-    from gpu_monitor.demo import demo_settings, push_fleet
+    from gpu_monitor.demo import build_fleet, demo_settings, push_fleet
+    from gpu_monitor.past import Past
     from gpu_monitor.serve import run_roles
 
     _warn(settings.page_warnings(config))
     settings.check_viewers(config)
+    now = time.time()
+    fleet = build_fleet(hosts, gpus, now)
+    past = Past(fleet, now)
     with _context() as context:
         roles = [
-            broker_role(config, demo_settings(config), context),
+            broker_role(config, demo_settings(config), context, past.complete),
             web_role(config, settings.web_settings(config, settings.UPDATES_INPROC), context),
         ]
-        run_roles(roles, lambda stop: push_fleet(config.interval, hosts, gpus, stop, context))
+        run_roles(roles, lambda stop: push_fleet(fleet, config.interval, stop, context))
 
 
 def broker_role(
-    config: Config, broker_settings: "BrokerSettings", context: "Context | None" = None
+    config: Config,
+    broker_settings: "BrokerSettings",
+    context: "Context | None" = None,
+    recall: "Recall | None" = None,
 ) -> "Role":
-    """A broker, and the ports that it listens on."""
+    """A broker, and the ports that it listens on; `recall` is for the demo alone."""
     from broker import main as broker_main
     from gpu_monitor.serve import Listen, Role
 
@@ -108,7 +117,9 @@ def broker_role(
             Listen(config.updates_bind, config.updates_port, "updates_bind", "updates_port"),
         ]
     return Role(
-        "broker", lambda ready: broker_main.run(broker_settings, ready, context), tuple(listens)
+        "broker",
+        lambda ready: broker_main.run(broker_settings, ready, context, recall),
+        tuple(listens),
     )
 
 

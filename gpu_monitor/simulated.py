@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from gpu_monitor.hardware import (
     FIRST_UID,
@@ -21,6 +22,12 @@ ODD_HOSTS = ("usual", "lost", "asleep", "hot", "mig", "problems", "silent", "fre
 """What the first hosts of a fleet show, one each; all others are usual."""
 SILENT_AFTER_SECONDS = 20.0
 HOUR = 3600.0
+LEVELS = (35, 62, 80, 93, 98, 99)
+"""The work that jobs aim at, in percent."""
+JOB_SECONDS = 600.0
+"""How long a job lasts, on the average, beyond the ten seconds that each does."""
+START_CHANCE = 0.004
+"""That a GPU without a job gets one, each second."""
 
 
 @dataclass(slots=True)
@@ -44,6 +51,14 @@ class Job:
     graphics: bool = False
 
 
+class Stretch(NamedTuple):
+    """What a GPU does from `since` (unix seconds) on: its work in percent, its memory in MiB."""
+
+    since: int
+    level: int
+    memory: int
+
+
 class SimulatedHost:
     """Readings of one host that does not exist; the same seed gives the same readings."""
 
@@ -53,12 +68,12 @@ class SimulatedHost:
         self.sequence = 0
         self._random = Random(f"{seed} {number}")
         self._born_at = now
-        self._model = MODELS[1 if self.kind == "mig" else number % len(MODELS)]
-        self._gpus = build_gpus(self._model, gpus, self._random, now)
+        self.model = MODELS[1 if self.kind == "mig" else number % len(MODELS)]
+        self.gpus = build_gpus(self.model, gpus, self._random, now)
         self._problems: list[str] = []
         self._make_odd(now)
         self._usable = [row for row in range(gpus) if self._can_work(row)]
-        self._slices = list(range(gpus, len(self._gpus["index"])))
+        self._slices = list(range(gpus, len(self.gpus["index"])))
         self._jobs: list[Job] = []
         self._job_of: dict[int, Job] = {}
         self._start_first_jobs(now)
@@ -80,7 +95,7 @@ class SimulatedHost:
             if job is not None and job.until <= now:
                 self._end(job, now)
                 changed = True
-            elif job is None and self.kind != "free" and self._random.random() < 0.004:
+            elif job is None and self.kind != "free" and self._random.random() < START_CHANCE:
                 self._start(row, now, started_at=now)
                 changed = True
         if changed:
@@ -90,7 +105,7 @@ class SimulatedHost:
                 self._move(row)
         for position, row in enumerate(self._processes["gpu"]):
             if self._processes["idle_since"][position] is None:
-                self._processes["sm_percent"][position] = self._gpus["utilization_percent"][row]
+                self._processes["sm_percent"][position] = self.gpus["utilization_percent"][row]
         move_system(self._system, self._random.random)
 
     def snapshot(self, now: float, boottime: float, interval: float) -> Snapshot:
@@ -107,7 +122,7 @@ class SimulatedHost:
             "sampled_at": now,
             "problems": self._problems,
             "system": self._system,
-            "gpus": self._gpus,
+            "gpus": self.gpus,
             "processes": self._processes,
             "disks": {
                 "mount": ["/", "/scratch"],
@@ -122,11 +137,26 @@ class SimulatedHost:
             },
         }
 
+    def lately(self) -> dict[int, list[Stretch]]:
+        """By row, what a GPU that can work does since its job came, or since it has none; the
+        newest stretch first.
+        """
+        return {row: self._lately(row) for row in self._usable}
+
+    def _lately(self, row: int) -> list[Stretch]:
+        job = self._job_of.get(row)
+        if job is None:
+            return [Stretch(self.gpus["idle_since"][row], 0, self.gpus["memory_used_mib"][row])]
+        if job.idle_since is None:
+            return [Stretch(job.started_at, job.level, job.memory)]
+        worked = Stretch(job.started_at, max(LEVELS), job.memory)
+        return [Stretch(job.idle_since, 0, job.memory), worked]
+
     def _make_odd(self, now: float) -> None:
-        last = len(self._gpus["index"]) - 1
+        last = len(self.gpus["index"]) - 1
         if self.kind == "lost":
             lose(
-                self._gpus,
+                self.gpus,
                 last,
                 "lost",
                 "fell off the bus (Xid 79): reboot needed",
@@ -134,11 +164,11 @@ class SimulatedHost:
             )
             self._problems.append(f"GPU {last} is lost: fell off the bus (Xid 79), reboot needed")
         elif self.kind == "asleep":
-            lose(self._gpus, last, "asleep", "powered down by the kernel", int(now - 5 * HOUR))
+            lose(self.gpus, last, "asleep", "powered down by the kernel", int(now - 5 * HOUR))
         elif self.kind == "hot":
-            self._gpus["throttle"][0] = ["too hot"]
+            self.gpus["throttle"][0] = ["too hot"]
         elif self.kind == "mig":
-            cut(self._gpus, 0, self._random)
+            cut(self.gpus, 0, self._random)
         elif self.kind == "problems":
             self._problems += [
                 "the process names of 2 users could not be looked up",
@@ -147,7 +177,7 @@ class SimulatedHost:
 
     def _can_work(self, row: int) -> bool:
         is_cut = self.kind == "mig" and row == 0
-        return self._gpus["state"][row] == "ok" and not is_cut
+        return self.gpus["state"][row] == "ok" and not is_cut
 
     def _start_first_jobs(self, now: float) -> None:
         for row in self._usable + self._slices:
@@ -167,16 +197,16 @@ class SimulatedHost:
         if row in self._usable and (wide or random.random() < 0.35):
             free = [other for other in self._usable if other not in self._job_of and other != row]
             rows += free if wide else free[: random.choice((1, 3))]
-        total = min(self._gpus["memory_total_mib"][each] for each in rows)
+        total = min(self.gpus["memory_total_mib"][each] for each in rows)
         job = Job(
             rows=rows,
             user=random.randrange(len(USERS)),
             program=random.choice(PROGRAMS),
             pid=random.randint(2_000, 4_000_000),
             memory=int(total * random.uniform(0.15, 0.96)),
-            level=0 if idle else random.choice((35, 62, 80, 93, 98, 99)),
+            level=0 if idle else random.choice(LEVELS),
             started_at=int(started_at),
-            until=now + random.expovariate(1 / (12 * HOUR if idle else 600)) + 10,
+            until=now + random.expovariate(1 / (12 * HOUR if idle else JOB_SECONDS)) + 10,
             idle_since=int(started_at + random.uniform(0.1, 0.6) * (now - started_at))
             if idle
             else None,
@@ -187,29 +217,27 @@ class SimulatedHost:
         self._jobs.append(job)
         for each in rows:
             self._job_of[each] = job
-            self._gpus["memory_used_mib"][each] = job.memory
+            self.gpus["memory_used_mib"][each] = job.memory
             if each in self._usable:
-                self._gpus["idle_since"][each] = job.idle_since
-                self._gpus["utilization_percent"][each] = job.level
+                self.gpus["idle_since"][each] = job.idle_since
+                self.gpus["utilization_percent"][each] = job.level
                 self._settle(each)
 
     def _settle(self, row: int) -> None:
         """Temperature and power where they end up for this work."""
-        work = self._gpus["utilization_percent"][row] / 100
-        model = self._model
-        span = (model.power_limit - model.power_idle) * 0.9
-        self._gpus["power_watts"][row] = int(model.power_idle + span * work)
-        self._gpus["temperature_celsius"][row] = int(31 + 42 * work)
-        self._gpus["sm_clock_mhz"][row] = model.sm_clock if work else 210
+        work = self.gpus["utilization_percent"][row]
+        self.gpus["power_watts"][row] = int(self.model.power_at(work))
+        self.gpus["temperature_celsius"][row] = 31 + 42 * work // 100
+        self.gpus["sm_clock_mhz"][row] = self.model.sm_clock if work else 210
 
     def _end(self, job: Job, now: float) -> None:
         self._jobs.remove(job)
         for row in job.rows:
             del self._job_of[row]
-            self._gpus["memory_used_mib"][row] = self._random.randint(1, 4)
+            self.gpus["memory_used_mib"][row] = self._random.randint(1, 4)
             if row in self._usable:
-                self._gpus["utilization_percent"][row] = 0
-                self._gpus["idle_since"][row] = int(now)
+                self.gpus["utilization_percent"][row] = 0
+                self.gpus["idle_since"][row] = int(now)
                 self._settle(row)
 
     def _end_all(self, now: float) -> None:
@@ -218,7 +246,7 @@ class SimulatedHost:
 
     def _move(self, row: int) -> None:
         """One reading to four of a GPU drift towards what its job asks for."""
-        random, gpus = self._random.random, self._gpus
+        random, gpus = self._random.random, self.gpus
         job = self._job_of.get(row)
         work = 0
         if job is not None and job.level:
@@ -229,11 +257,9 @@ class SimulatedHost:
             if random() < 0.1:
                 used = job.memory + int(random() * 64)
                 gpus["memory_used_mib"][row] = min(used, gpus["memory_total_mib"][row])
-        model = self._model
-        span = (model.power_limit - model.power_idle) * 0.9
-        gpus["power_watts"][row] = int(model.power_idle + span * work / 100 + random() * 4)
+        gpus["power_watts"][row] = int(self.model.power_at(work) + random() * 4)
         if random() < 0.4:
-            warm = model.slowdown - 1 if gpus["throttle"][row] else 31 + 42 * work // 100
+            warm = self.model.slowdown - 1 if gpus["throttle"][row] else 31 + 42 * work // 100
             old = gpus["temperature_celsius"][row]
             gpus["temperature_celsius"][row] = old + (warm > old) - (warm < old)
         if gpus["fan_percent"][row] is not None:
@@ -260,6 +286,6 @@ class SimulatedHost:
                 for column, value in values.items():
                     table[column].append(value)
         self._processes = table
-        for row in {self._gpus["parent"][each] for each in self._slices}:
-            used = sum(self._gpus["memory_used_mib"][each] for each in self._slices)
-            self._gpus["memory_used_mib"][row] = used
+        for row in {self.gpus["parent"][each] for each in self._slices}:
+            used = sum(self.gpus["memory_used_mib"][each] for each in self._slices)
+            self.gpus["memory_used_mib"][row] = used

@@ -33,6 +33,15 @@ def test_the_fleet_is_live_and_says_that_it_is_simulated(house: House) -> None:
     assert fleet["totals"]["gpus_held_idle"] >= 4
 
 
+def test_the_last_hour_is_there_from_the_start(house: House) -> None:
+    house.start("demo", "--hosts", "3", "--gpus", "4")
+    house.host("node01")
+    for path in ("api/v1/recent", "api/v1/hosts/node01/recent"):
+        minutes = house.get(path)["utilization_percent"]
+        for values in [minutes] if path == "api/v1/recent" else minutes:
+            assert len(values) == 60 and None not in values[:-1]
+
+
 def test_no_port_is_opened_but_the_page_s() -> None:
     settings = demo_settings(Config())
     assert all(

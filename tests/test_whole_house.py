@@ -49,6 +49,14 @@ def test_the_last_hour_of_a_host_and_of_the_totals_can_be_fetched(house: House) 
     assert len(totals["power_watts"]) == 60 and totals["power_watts"][-1] == 140
 
 
+def test_a_real_broker_knows_nothing_of_the_time_before_its_start(house: House) -> None:
+    house.start("up", name="node1")
+    house.host("node1")
+    totals, host = house.get("api/v1/recent"), house.get("api/v1/hosts/node1/recent")
+    for minutes in (totals["power_watts"], *host["utilization_percent"]):
+        assert minutes[:58] == [None] * 58  # the start may lie in the minute before this one
+
+
 def test_in_three_processes_nvml_reaches_the_api(house: House) -> None:
     start_three(house)
     host = house.host("node1")
