@@ -45,17 +45,19 @@ const link = new Link(
   {
     open: (url, protocols) => openWithTicket(url, protocols, () => ask("ticket")),
     clock,
+    wall: () => Date.now() / 1000,
     later: (run, seconds) => window.setTimeout(run, seconds * 1000),
     cancel: (timer) => window.clearTimeout(timer),
     random: Math.random,
   },
-  (message) => {
+  (message, old) => {
     if (!store.take(message)) return false;
     if (message.type === "fleet") {
       drawAll = true;
       recent.renew();
     }
     if (store.fleet !== null) link.allowSilence(store.fleet.stale_after_seconds);
+    if (old) return true;
     if (!store.brokerLost()) watch.look(store.fleet?.hosts ?? {});
     plan();
     return true;

@@ -12,6 +12,8 @@ const MAX_BACKOFF_SECONDS = 30;
 const FIRST_SILENCE_SECONDS = 10;
 /** A timer this late was held up, with everything else in the page. */
 const LATE_SECONDS = 0.5;
+/** How much later a message may come than the one before: clocks may drift that far apart. */
+const DRIFT_SECONDS = 0.0005;
 /** Frames waiting to be inflated; more means this page cannot follow and had better start anew. */
 const MAX_WAITING_FRAMES = 100;
 
@@ -20,6 +22,7 @@ const MAX_WAITING_FRAMES = 100;
  * @typedef {object} Ground
  * @property {(url: string, protocols: string[]) => Socket} open
  * @property {() => number} clock seconds, never going back
+ * @property {() => number} wall seconds, going on while the machine sleeps
  * @property {(run: () => void, seconds: number) => number} later
  * @property {(timer: number) => void} cancel
  * @property {() => number} random 0 to 1
@@ -88,11 +91,14 @@ export class Link {
   #down = "connecting";
   #timer = /** @type {number | null} */ (null);
   #silenceSeconds = FIRST_SILENCE_SECONDS;
+  /** The broker's time in the newest message, and the least that any came behind it. */
+  #told = /** @type {unknown} */ (null);
+  #leastBehind = Infinity;
 
   /**
    * @param {string} url
    * @param {Ground} ground
-   * @param {(message: Message) => boolean} onMessage false asks for a fresh start
+   * @param {(message: Message, old: boolean) => boolean} onMessage false asks for a fresh start
    * @param {() => void} onState
    */
   constructor(url, ground, onMessage, onState) {
@@ -127,6 +133,7 @@ export class Link {
   #connect() {
     const socket = this.ground.open(this.url, protocols());
     this.#socket = socket;
+    this.#leastBehind = Infinity;
     let queue = Promise.resolve();
     let waiting = 0;
     /** @param {MessageEvent} event */
@@ -159,12 +166,33 @@ export class Link {
    */
   #receive(socket, message) {
     if (socket !== this.#socket) return;
-    if (!this.onMessage(message)) return this.#lost(false);
+    const old = this.#isOld(message);
+    if (!this.onMessage(message, old)) return this.#lost(false);
+    if (old) return this.#doubt();
     this.heardAt = this.ground.clock();
     this.#attempt = 0;
     this.#down = "reconnecting";
     if (this.state.state !== "live") this.#set({ state: "live", retryAt: null });
     this.#watch(this.#silenceSeconds);
+  }
+
+  /**
+   * Whether a message has waited for a page that slept: all are some time behind the broker's
+   * clock, this one much longer. It brings the document on, and does not make it live.
+   * @param {any} message
+   */
+  #isOld({ fleet, patch }) {
+    const now = (fleet ?? patch)?.now;
+    if (now === undefined || now === this.#told) return false; // A broker that is lost: its time stands still.
+    this.#told = now;
+    const behind = this.ground.wall() - now;
+    this.#leastBehind = Math.min(this.#leastBehind + DRIFT_SECONDS, behind);
+    return behind - this.#leastBehind >= this.#silenceSeconds;
+  }
+
+  /** What is shown may be old, though the connection may be sound. */
+  #doubt() {
+    if (this.state.state === "live") this.#set({ state: this.#down, retryAt: null });
   }
 
   /**
@@ -175,8 +203,9 @@ export class Link {
   #watch(seconds) {
     const due = this.ground.clock() + seconds;
     this.#after(seconds, () => {
-      if (this.ground.clock() - due < LATE_SECONDS) this.#lost(false);
-      else this.#watch(LATE_SECONDS / 2);
+      if (this.ground.clock() - due < LATE_SECONDS) return this.#lost(false);
+      this.#doubt();
+      this.#watch(LATE_SECONDS / 2);
     });
   }
 

@@ -12,6 +12,7 @@ class Ground {
   #timers = new Map();
   #number = 0;
   clock = () => this.now;
+  wall = () => 1_000_000 + this.now;
   random = () => 0;
   open = (url, wanted) => {
     const socket = { url, wanted, closed: false, close: () => (socket.closed = true) };
@@ -42,8 +43,10 @@ class Ground {
 function start(onMessage = () => true) {
   const ground = new Ground();
   const taken = [];
-  const link = new Link("ws://here/ws", ground, (message) => {
+  const old = [];
+  const link = new Link("ws://here/ws", ground, (message, isOld) => {
     taken.push(message);
+    old.push(isOld);
     return onMessage(message);
   }, () => {});
   link.allowSilence(2);
@@ -54,7 +57,7 @@ function start(onMessage = () => true) {
     await until(() => taken.length > before || socket.closed);
     await new Promise((done) => setImmediate(done)); // The link looks at the answer first.
   };
-  return { ground, link, taken, deliver };
+  return { ground, link, taken, old, deliver };
 }
 
 const pack = (message) => new Uint8Array(deflateRawSync(JSON.stringify(message))).buffer;
@@ -151,10 +154,78 @@ test("a page that was held up listens a moment longer before it gives up", async
 
   ground.now += 4;
   ground.pass(0);
-  assert.equal(link.state.state, "live");
+  assert.deepEqual(link.state, { state: "reconnecting", retryAt: null });
+  assert.equal(ground.sockets[0].closed, false);
   ground.pass(0.3);
 
-  assert.equal(link.state.state, "reconnecting");
+  assert.equal(ground.sockets[0].closed, true);
+});
+
+test("a page that was held up is live again by what came meanwhile", async () => {
+  const { ground, link, deliver } = start();
+  await deliver(FLEET);
+
+  ground.now += 4;
+  ground.pass(0);
+  await deliver(PATCH);
+
+  assert.equal(link.state.state, "live");
+  assert.equal(ground.sockets.length, 1);
+});
+
+const told = (sequence, now) => ({ ...PATCH, sequence, patch: { now } });
+
+test("what waited while the page slept is taken in and does not make it live", async () => {
+  const { ground, link, old, deliver } = start();
+  await deliver({ ...FLEET, fleet: { now: 500 } });
+
+  ground.now += 4;
+  await deliver(told(2, 501));
+  assert.deepEqual(link.state, { state: "reconnecting", retryAt: null });
+  await deliver(told(3, 503));
+
+  assert.equal(link.state.state, "live");
+  assert.equal(link.heardAt, 4);
+  assert.deepEqual(old, [false, true, false]);
+  assert.equal(ground.sockets.length, 1);
+});
+
+test("messages that stay old are no life sign: a fresh connection brings fresh ones", async () => {
+  const { ground, link, deliver } = start();
+  await deliver({ ...FLEET, fleet: { now: 500 } });
+  ground.pass(1);
+  await deliver(told(2, 498)); // The broker's clock was set back.
+
+  ground.pass(1.1);
+  assert.equal(ground.sockets[0].closed, true);
+  ground.pass(1);
+  await deliver({ ...FLEET, fleet: { now: 500 } });
+
+  assert.equal(link.state.state, "live");
+});
+
+test("a broker's time that stands still is not held against the web server", async () => {
+  const { ground, link, deliver } = start();
+  await deliver({ ...FLEET, fleet: { now: 500 } });
+
+  for (let sequence = 2; sequence < 9; sequence += 1) {
+    ground.pass(1);
+    await deliver(told(sequence, 500));
+  }
+
+  assert.equal(link.state.state, "live");
+});
+
+test("clocks that drift apart are no age", async () => {
+  const { ground, link, deliver } = start();
+  await deliver({ ...FLEET, fleet: { now: 0 } });
+
+  for (let sequence = 2; sequence < 6000; sequence += 1) {
+    ground.now += 1;
+    await deliver(told(sequence, ground.now * 0.9996), JSON.stringify(told(sequence, ground.now * 0.9996)));
+  }
+
+  assert.equal(link.state.state, "live");
 });
 
 test("a server that goes away is tried again at once, then with growing waits", async () => {

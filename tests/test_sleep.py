@@ -1,0 +1,127 @@
+"""A browser that slept shows nothing it missed as live, and is live again by itself."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from devtools import PATIENCE_SECONDS, Tab, browser_tab
+from fake_nvml import FakeNvml, Gpu, Process, Scenario
+from house import House, eventually
+
+pytestmark = pytest.mark.browser
+
+STALE_AFTER_SECONDS = 2.0
+A_NAP = STALE_AFTER_SECONDS + 0.5
+A_SLEEP = 8.0
+BEFORE, MISSED, AFTER = 87, 42, 13
+"""What the GPU did before the sleep, during it, and does when it is over, in percent."""
+
+WATCH = """
+window.pictures = [];
+function look() {
+    const live = document.querySelector("#link .pill.live") !== null
+        && !document.body.classList.contains("not-live");
+    const percent = parseInt(document.querySelector("details.host .cell")?.textContent ?? "");
+    const known = pictures.at(-1);
+    if (known?.live !== live || known?.percent !== percent) pictures.push({ live, percent });
+}
+new MutationObserver(look).observe(document.body, {
+    subtree: true, childList: true, characterData: true, attributes: true,
+});
+look();
+"""
+"""Notes what the page shows each time that it has drawn something else."""
+
+
+@pytest.fixture
+async def tab(house: House, tmp_path: Path) -> AsyncIterator[Tab]:
+    """A tab with the page, node1 live on it; what it shows from now on is noted."""
+    house.start("up", name="node1", rpc_timeout=STALE_AFTER_SECONDS)
+    house.host("node1")
+    async with browser_tab(tmp_path / "profile") as tab:
+        await tab.open(house.url)
+        await shows(tab, BEFORE)
+        await tab.evaluate(WATCH)
+        yield tab
+
+
+async def until(tab: Tab, holds: str) -> None:
+    """Until an expression holds in the page."""
+
+    async def wait() -> None:
+        while not await tab.evaluate(holds):
+            await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(wait(), PATIENCE_SECONDS)
+
+
+async def shows(tab: Tab, percent: int) -> None:
+    """Until the page shows that as live."""
+    await until(
+        tab,
+        f"""document.querySelector("#link .pill.live") !== null
+            && !document.body.classList.contains("not-live")
+            && document.querySelector("details.host .cell")?.textContent.includes("{percent}%")""",
+    )
+
+
+def work(house: House, nvml: FakeNvml, percent: int) -> None:
+    """Until the GPU works that much and the web server has told so."""
+
+    def told() -> bool:
+        return bool(house.host("node1")["gpus"]["utilization_percent"][0] == percent)
+
+    nvml.write(Scenario(gpus=[Gpu(utilization_percent=percent, processes=[Process("self")])]))
+    eventually(told, f"{percent} %")
+
+
+def pass_by(house: House, nvml: FakeNvml, seconds: float) -> None:
+    """What goes on while the browser sleeps; by the broker's clock the last change is that old."""
+    work(house, nvml, MISSED)
+    work(house, nvml, AFTER)
+    changed_at = house.get("api/v1/fleet")["now"]
+    eventually(lambda: house.get("api/v1/fleet")["now"] > changed_at + seconds, "the sleep to pass")
+
+
+async def check_waking(tab: Tab) -> None:
+    """Nothing old is shown as live, and there is no film of what was missed."""
+    await shows(tab, AFTER)
+    before, *pictures = await tab.evaluate("pictures")
+    assert before == {"live": True, "percent": BEFORE}
+    assert {picture["percent"] for picture in pictures if picture["live"]} == {AFTER}
+    assert len(pictures) <= 3
+
+
+@pytest.mark.parametrize("seconds", [A_NAP, A_SLEEP])
+async def test_a_machine_that_slept(
+    tab: Tab, house: House, fake_nvml: FakeNvml, seconds: float
+) -> None:
+    await tab.stop()
+    pass_by(house, fake_nvml, seconds)
+    await tab.wake()
+    await check_waking(tab)
+
+
+@pytest.mark.parametrize("seconds", [A_NAP, A_SLEEP])
+async def test_a_page_that_the_browser_froze(
+    tab: Tab, house: House, fake_nvml: FakeNvml, seconds: float
+) -> None:
+    await tab.freeze()
+    pass_by(house, fake_nvml, seconds)
+    await tab.thaw()
+    await check_waking(tab)
+
+
+async def test_a_machine_that_woke_where_the_server_cannot_be_reached(
+    tab: Tab, house: House, fake_nvml: FakeNvml
+) -> None:
+    await tab.stop()
+    work(house, fake_nvml, MISSED)
+    house.stop("up", by=signal.SIGKILL)
+    await asyncio.sleep(A_NAP)  # the browser's own clock decides
+    await tab.wake()
+    await until(tab, "pictures.length > 1")
+    _, *pictures = await tab.evaluate("pictures")
+    assert not any(picture["live"] for picture in pictures)
