@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from .following import Document, Following
+from .following import Following
 from .framing import encode_document, encode_json
 from .free import Offer, Wanted, find
+from .once import Once
 from .person import PERSON
-from .role import see, see_host, see_recent
-from .settings import Role
+from .role import see_host, see_recent
 from .wrong import Wrong
 
 _COMPRESS_FROM_BYTES = 1024
@@ -42,7 +42,7 @@ class Api:
         self._following = following
         self._clock = clock
         self._ticket = ticket
-        self._encoded: dict[Role, tuple[Document, asyncio.Task[bytes]]] = {}
+        self._once = Once(following)
 
     def routes(self) -> dict[str, Callable[[web.Request], Any]]:
         """Path, relative to where the server is mounted, -> handler of GET."""
@@ -68,13 +68,9 @@ class Api:
         return respond(request, {"status": "ready"})
 
     async def fleet(self, request: web.Request) -> web.Response:
-        """The document, encoded once however many of one role ask for the same."""
-        document, role = self._following.document, request[PERSON].role
-        known = self._encoded.get(role)
-        if known is None or known[0] is not document:
-            work = asyncio.to_thread(lambda: encode_document(see(document, role)))
-            known = self._encoded[role] = (document, asyncio.get_running_loop().create_task(work))
-        return respond_bytes(request, await asyncio.shield(known[1]))
+        """The document."""
+        body = await self._once.made("fleet", request[PERSON].role, encode_document)
+        return respond_bytes(request, body)
 
     async def host(self, request: web.Request) -> web.Response:
         """One host; while the broker is lost, no host is live."""
