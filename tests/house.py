@@ -97,13 +97,19 @@ class House:
         """What a process has written so far."""
         return (self.folder / f"{title}.log").read_text()
 
-    def get(self, path: str) -> Any:
-        """The JSON answer of the web server, None while it does not answer with 200."""
+    def text(self, path: str) -> str | None:
+        """The answer of the web server, None while it does not answer with 200."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:
-                return json.load(answer)
+                body: bytes = answer.read()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return None
+        return body.decode()
+
+    def get(self, path: str) -> Any:
+        """The same, read as JSON."""
+        text = self.text(path)
+        return json.loads(text) if text is not None else None
 
     def host(self, name: str, state: str = "live") -> dict[str, Any]:
         """The host as soon as the API shows it in `state`."""

@@ -1,4 +1,4 @@
-"""The HTTP paths below api/v1, and what tells whether this server is well."""
+"""The HTTP paths below api/v1, the metrics, and what tells whether this server is well."""
 
 import asyncio
 import math
@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
+from .exposition import OPENMETRICS, TEXT, prefers_openmetrics, write
 from .following import Following
 from .framing import encode_document, encode_json
 from .free import Offer, Wanted, find
+from .metrics import metrics
 from .once import Once
 from .person import PERSON
 from .role import see_host, see_recent
@@ -49,6 +51,7 @@ class Api:
         return {
             "healthz": self.healthz,
             "readyz": self.readyz,
+            "metrics": self.metrics,
             "api/v1/fleet": self.fleet,
             "api/v1/hosts/{name}": self.host,
             "api/v1/hosts/{name}/recent": self.recent,
@@ -71,6 +74,15 @@ class Api:
         """The document."""
         body = await self._once.made("fleet", request[PERSON].role, encode_document)
         return respond_bytes(request, body)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The document for Prometheus; while the broker is lost it tells just that."""
+        openmetrics = prefers_openmetrics(",".join(request.headers.getall("Accept", [])))
+        kind = OPENMETRICS if openmetrics else TEXT
+        body = await self._once.made(
+            kind, request[PERSON].role, lambda seen: write(metrics(seen), openmetrics=openmetrics)
+        )
+        return respond_bytes(request, body, content_type=kind)
 
     async def host(self, request: web.Request) -> web.Response:
         """One host; while the broker is lost, no host is live."""
@@ -191,16 +203,13 @@ def respond_bytes(
     body: bytes,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
 ) -> web.Response:
-    """JSON bytes, compressed as the client accepts where that pays."""
+    """Bytes that no cache keeps, compressed as the client accepts where that pays."""
+    own = {"Content-Type": content_type, "Cache-Control": "no-store"}
     response = web.Response(
-        body=body,
-        status=status,
-        headers=headers,
-        content_type="application/json",
-        zlib_executor_size=64 * 1024,
+        body=body, status=status, headers={**(headers or {}), **own}, zlib_executor_size=64 * 1024
     )
-    response.headers["Cache-Control"] = "no-store"
     if len(body) >= _COMPRESS_FROM_BYTES:
         response.enable_compression()
     return response

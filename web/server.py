@@ -32,7 +32,7 @@ MAX_BODY_BYTES = 1024
 _HINTS = {
     413: f"a form of at most {MAX_BODY_BYTES} bytes is taken here",
     404: (
-        "there are ., ws, healthz, readyz and api/v1/ with fleet, hosts/NAME, users, free;"
+        "there are ., ws, healthz, readyz, metrics and api/v1/ with fleet, hosts/NAME, users, free;"
         " behind a proxy that keeps its path set base_path"
     ),
     405: "only GET and HEAD are answered here",
