@@ -1,0 +1,95 @@
+"""What it costs the web server to tell a fleet to Prometheus, against writing the same lines.
+
+    python bench/metrics.py [--hosts 1250] [--gpus 8] [--rounds 15]
+
+One process: a simulated fleet as the broker would publish it, made into metrics and compressed.
+The floor puts the same lines together from names and values that are there already. CPU is that
+of this process, the best of the rounds, which take turns. Prints figures, asserts nothing.
+"""
+
+import argparse
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from broker.totals import Totals, count  # noqa: E402 - the repository need not be installed
+from broker.use import UseLimits, seats, use_of  # noqa: E402
+from gpu_monitor.simulated import SimulatedHost  # noqa: E402
+from web.exposition import write  # noqa: E402
+from web.framing import encode_document  # noqa: E402
+from web.metrics import metrics  # noqa: E402
+
+LIMITS = UseLimits(free_memory_mib=500, held_idle_after=1800.0)
+NOW = 1_763_910_000.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, default=1250)
+    parser.add_argument("--gpus", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    document = make_document(options.hosts, options.gpus)
+    text = write(metrics(document), openmetrics=False)
+    lines = [tuple(line.rsplit(" ", 1)) for line in text.decode().splitlines()]
+    works: dict[str, Callable[[], bytes]] = {
+        "metrics": lambda: write(metrics(document), openmetrics=False),
+        "floor": lambda: "\n".join([f"{name} {value}" for name, value in lines]).encode(),
+        "gzip": lambda: zlib.compress(text),
+        "json": lambda: encode_document(document),
+    }
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(options.rounds):
+        for name, work in works.items():
+            best[name] = min(best[name], cpu_ms(work))
+    print(f"{options.hosts} hosts x {options.gpus} GPUs: {len(lines)} lines")
+    print(f"{len(text) / 1e6:.1f} MB, compressed {len(zlib.compress(text)) / 1e6:.1f} MB")
+    ratio = best["metrics"] / best["floor"]
+    print(f"made in {best['metrics']:.0f} ms, floor {best['floor']:.0f} ms, ratio {ratio:.1f}")
+    print(f"compressed in {best['gzip']:.0f} ms; the document as JSON takes {best['json']:.0f} ms")
+
+
+def cpu_ms(work: Callable[[], bytes]) -> float:
+    """CPU of this process, in milliseconds."""
+    start = time.process_time()
+    work()
+    return 1000 * (time.process_time() - start)
+
+
+def make_document(hosts: int, gpus: int) -> dict[str, Any]:
+    """A fleet of live hosts."""
+    totals, shown, names = Totals(), {}, set[str]()
+    for number in range(hosts):
+        host = SimulatedHost(number, gpus, NOW)
+        host.step(NOW)
+        snapshot = host.snapshot(NOW, NOW, 1.0)
+        seated = seats(snapshot["gpus"], snapshot["processes"])
+        use, _ = use_of(snapshot["gpus"], seated, NOW, LIMITS)
+        counted = count(snapshot["gpus"], snapshot["processes"], use, seated)
+        totals.replace(host.name, None, counted)
+        names |= counted.users.keys()
+        parts = ("problems", "system", "processes", "disks", "collector")
+        kept = {part: snapshot[part] for part in parts}
+        shown[host.name] = {
+            "state": "live",
+            "clock_offset_seconds": 0.01,
+            **kept,
+            "gpus": {**snapshot["gpus"], "use": use},
+        }
+    return {
+        "broker": {"state": "live", "version": "0", "started_at": NOW, "refused": {}},
+        "web": {"version": "0"},
+        "totals": totals.document({"live": hosts}),
+        "users": {name: totals.user(name) for name in names},
+        "hosts": shown,
+    }
+
+
+if __name__ == "__main__":
+    main()
