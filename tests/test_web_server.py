@@ -225,3 +225,14 @@ async def test_who_waits_for_100_continue_gets_it() -> None:
         )
         answer = await raw(house, request)
         assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+async def test_what_is_wrong_is_told_to_a_browser_in_plain_text() -> None:
+    async with web_house() as house:
+        headers = {"Accept": "text/html,*/*;q=0.8"}
+        async with house.client.get(house.root + "nowhere", headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (404, "text/plain")
+            assert answer.headers["Cache-Control"] == "no-store"
+            first, second, _ = (await answer.text()).split("\n")
+        told = (await house.get("nowhere"))[1]
+        assert told == {"error": first, "hint": second}

@@ -1,7 +1,7 @@
 """The aiohttp application: page, files, websocket and API, under `/` and under base_path."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -58,7 +58,7 @@ def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> 
         asked = request.match_info.handler
         return await gates.get(asked, gate.to_data)(request, handler)
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json, let_in])
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_in_words, let_in])
     for base in dict.fromkeys((base_path, "")):
         app.router.add_get(f"{base}/", page.index)
         if gate.form is not None:
@@ -130,27 +130,38 @@ async def add_slash(request: web.Request) -> web.Response:
 
 
 @web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is told as {"error", "hint"}."""
+async def errors_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong is told in words: what, and what to do about it."""
     try:
         return await handler(request)
     except Wrong as wrong:
-        return respond(
-            request, {"error": wrong.error, "hint": wrong.hint}, wrong.status, wrong.headers
-        )
+        return _refuse(request, wrong.status, wrong.error, wrong.hint, wrong.headers)
     except web.HTTPException as error:
         hint = _HINTS.get(error.status, "see the path and the headers of the request")
         text = error.reason
         if error.status == 400 and error.text:
             text = " ".join(error.text.split())
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return respond(request, {"error": text, "hint": hint}, error.status, allow)
+        return _refuse(request, error.status, text, hint, allow)
     except ConnectionError:
         raise  # the client has gone: nobody to tell
     except Exception:  # a bug of ours: the client is told, the log says where
         LOG.exception("%s could not be answered", request.path)
-        told = {"error": "this server failed", "hint": "its log says more"}
-        return respond(request, told, 500)
+        return _refuse(request, 500, "this server failed", "its log says more")
+
+
+def _refuse(
+    request: web.Request,
+    status: int,
+    error: str,
+    hint: str,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """In JSON; in two lines to who has opened the address in a browser."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return respond(request, {"error": error, "hint": hint}, status, headers)
+    own = {**(headers or {}), "Cache-Control": "no-store"}
+    return web.Response(text=f"{error}\n{hint}\n", status=status, headers=own)
 
 
 def _respond(request: web.Request, asset: Asset, cache_control: str) -> web.Response:
