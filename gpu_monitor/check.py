@@ -14,6 +14,7 @@ from gpu_monitor import keys_check, probe, settings
 from gpu_monitor.keys import Config
 from gpu_monitor.probe import PATIENCE_SECONDS
 from web import accounts
+from web.names import own_names
 from web.secret import kind_of
 from wire.keyring import KeysError
 from wire.lock import Lock
@@ -63,6 +64,8 @@ def findings(config: Config, source: str | None, part: str = "all") -> Iterator[
     yield from _check_broker(config, addresses[config.broker], part)
     if part in ("all", "web"):
         yield _check_page(config)
+        if config.sign_in in ("none", "proxy"):
+            yield _names_of_page(config)
         yield from _check_sign_in(config)
 
 
@@ -223,6 +226,12 @@ def _check_sign_in(config: Config) -> Iterator[Finding]:
         yield Finding(False, f"viewers: no {needed} of {names}; remove and add them again")
     remedy = "" if able else "; gpu-monitor viewers add NAME"
     yield Finding(bool(able), f"sign_in: {config.sign_in}, {len(able)} may sign in{remedy}")
+
+
+def _names_of_page(config: Config) -> Finding:
+    known = {*own_names(), probe.full_name(), *settings.web_hosts(config)}
+    words = f"addresses and to {', '.join(sorted(known))}"
+    return Finding(True, f"web: answers to {words}; any other name belongs under web_hosts")
 
 
 def _check_page(config: Config) -> Finding:

@@ -65,6 +65,7 @@ class Config(NamedTuple):
     allowed_origins: tuple[str, ...] = _key(
         (), values.origins, "origins", "other sites that may open the websocket"
     )
+    web_hosts: tuple[str, ...] = _key((), values.host_list, "names", "by which the page is opened")
     hosts: tuple[str, ...] = _key(
         (), values.host_list, "names or addresses", "who is expected to report"
     )

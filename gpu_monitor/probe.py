@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import os
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import zmq
 
 from collector.pusher import Pusher
 from gpu_monitor.settings import is_loopback
+from web import names
 from web.following import Following
 from web.subscriber import Subscriber
 from wire.lock import Lock
@@ -45,6 +47,15 @@ def resolve(names: Iterable[str]) -> dict[str, list[str]]:
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return dict(found)
+
+
+def full_name() -> str:
+    """This machine's name with its domain; without it where the name server is too slow."""
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(names.full_name()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    return found[0] if found else os.uname().nodename
 
 
 def _addresses(name: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from collector.settings import CollectorSettings
 from gpu_monitor.config import ConfigError
 from gpu_monitor.keys import Config
+from gpu_monitor.values import is_address
 
 if TYPE_CHECKING:
     from broker.settings import BrokerSettings
@@ -76,8 +77,15 @@ def web_settings(config: Config, endpoint: str = "") -> "WebSettings":
         user_header=config.user_header,
         trusted_proxies=config.trusted_proxies,
         allowed_origins=config.allowed_origins,
+        web_hosts=web_hosts(config),
         keys="" if endpoint else _usable(config.keys),
     )
+
+
+def web_hosts(config: Config) -> tuple[str, ...]:
+    """Names that config.yml has for the machine of the page, or may have."""
+    names = (config.name, config.broker, *config.web_hosts)
+    return tuple(dict.fromkeys(name for name in names if name and not is_address(name)))
 
 
 def _usable(folder: str, *, by_broker: bool = False) -> str:

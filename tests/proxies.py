@@ -32,6 +32,8 @@ http {{
     }}
 }}
 """
+NAME = "gpus.example.org"
+"""Caddy answers to no other name than its site's, and nginx to any."""
 KNOCK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 CADDY = """
 {{
@@ -75,7 +77,8 @@ def proxy(
     """
     (port,) = free_ports(1)
     origin = f"http://{address}:{port}"
-    block = block.replace(":8042", f":{web_port}").replace("example.com", origin)
+    named = f"http://{NAME}:{port}"
+    block = block.replace(":8042", f":{web_port}").replace("example.com", f"{origin}, {named}")
     config = folder / f"{program}.conf"
     if program == "nginx":
         config.write_text(NGINX.format(folder=folder, address=address, port=port, block=block))

@@ -89,6 +89,7 @@ ACCEPTED = [
         "allowed_origins",
         ("https://wiki.example:8443", "http://[::1]"),
     ),
+    ("web_hosts: [gpus.example.org, gpus]", "web_hosts", ("gpus.example.org", "gpus")),
     ("keys: /etc/gpu-monitor/keys/", "keys", "/etc/gpu-monitor/keys"),
     ('keys: ""', "keys", ""),
 ]
@@ -137,6 +138,9 @@ REFUSED = [
     ("trusted_proxies: [proxy]", "1: trusted_proxies: 'proxy' is no address or network; write"),
     ("trusted_proxies: [10.0.0.1/8]", "1: trusted_proxies: '10.0.0.1/8' is no address or netw"),
     ("allowed_origins: ['https://a/b']", "1: allowed_origins: 'https://a/b' is no origin; wri"),
+    ("web_hosts: gpus", "1: web_hosts: 'gpus' is no list; write one host a line"),
+    ("web_hosts: ['gpus:8042']", "1: web_hosts: 'gpus:8042' is no IPv6 address; write a host's"),
+    ("web_hosts: ['http://gpus/']", "1: web_hosts: 'http://gpus/' is no host; write the name al"),
     ("allowed_origins: ['*']", "1: allowed_origins: '*' is no origin; write https://, name and"),
     ("base_path: gpus", "1: base_path: 'gpus' is no plain path; write one such as /gpus"),
     ("base_path: /../x", "1: base_path: '/../x' is no plain path"),

@@ -20,6 +20,7 @@ WORDS_FOR = {
     "viewers": "none",
     "trusted_proxies": "loopback",
     "allowed_origins": "none",
+    "web_hosts": "none",
     "keys": "none",
 }
 """What README says where the default is nothing."""

@@ -51,6 +51,16 @@ def test_a_machine_where_all_is_right_passes(house: House) -> None:
     assert f"ok   web: not running here; web_port {house.web_port} is free for it" in lines
 
 
+def test_the_names_that_the_page_answers_to_are_told_where_they_count(house: House) -> None:
+    own = os.uname().nodename.lower()
+    keys: dict[str, Any] = {"broker": "localhost", "web_hosts": ["gpus.example.org"]}
+    (told,) = re.findall("web: answers to addresses and to (.*); any", report(house, **keys)[1])
+    assert {"gpus.example.org", "localhost", own} <= set(told.split(", "))
+    (house.folder / "v").touch(0o600)
+    signed_in = report(house, sign_in="token", viewers=str(house.folder / "v"))[1]
+    assert "answers to" not in signed_in
+
+
 VIEWERS = f"alice names {hash_token('a')}\nbob counts -\n"
 
 

@@ -13,7 +13,7 @@ import pytest
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import House
 from playwright.sync_api import Locator, Page, expect
-from proxies import proxy, readme_blocks
+from proxies import NAME, proxy, readme_blocks
 
 pytestmark = pytest.mark.browser
 
@@ -153,6 +153,14 @@ def test_a_link_that_lost_its_slash_keeps_its_query(site: Site, page: Page, name
 def test_scripts_find_the_api_below_the_page(site: Site, name: str) -> None:
     with urllib.request.urlopen(site.url(name) + "api/v1/fleet", timeout=5) as answer:
         assert "node1" in json.load(answer)["hosts"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_name_that_the_proxy_passes_on_needs_not_be_known(site: Site, name: str) -> None:
+    port = urlsplit(site.origins[name]).port
+    request = urllib.request.Request(site.url(name) + "readyz", headers={"Host": f"{NAME}:{port}"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert json.load(answer) == {"status": "ready"}
 
 
 def test_a_proxy_that_keeps_a_path_unknown_to_us_is_told_what_to_set(site: Site) -> None:

@@ -144,6 +144,12 @@ def test_what_sign_in_needs_reaches_the_web_server() -> None:
     assert web.allowed_origins == ("https://a",)
 
 
+def test_the_page_answers_to_the_names_that_config_yml_has_for_its_machine() -> None:
+    named = Config(name="lab", broker="head.example", web_hosts=("gpus.example", "head.example"))
+    assert web_settings(named).web_hosts == ("lab", "head.example", "gpus.example")
+    assert web_settings(Config()).web_hosts == ()
+
+
 def test_idle_times_are_kept_in_the_folder_that_systemd_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -179,12 +179,10 @@ numbers = iter(range(1, 1 << 16))
 async def ask(house: House, path: str, headers: Headers, method: str = "GET") -> int:
     """The status of an answer, asked from an address of its own."""
     number = next(numbers)
-    lines = [
-        f"{method} /{path} HTTP/1.1",
-        "Host: x",
-        *(f"{name}: {value}" for name, value in headers),
-    ]
+    lines = [f"{method} /{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     names = {name for name, _ in headers}
+    if "Host" not in names:
+        lines.append("Host: x")
     if "Connection" not in names:
         lines.append("Connection: close")
     if "X-Forwarded-For" not in names:

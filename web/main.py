@@ -24,6 +24,7 @@ from .form import Form
 from .gate import Gate
 from .hub import MAX_VIEWERS, Hub
 from .live import Live
+from .names import Names
 from .peer import Peers
 from .server import Page, answering_expect, make_app
 from .settings import WebSettings
@@ -89,7 +90,8 @@ async def run(
     changes = 0
     accounts = Accounts(settings.viewers) if settings.viewers else None
     peers = Peers(settings.trusted_proxies)
-    signin = SignIn(settings, accounts, peers, clock)
+    names = Names(settings.web_hosts, peers, clock)
+    signin = SignIn(settings, accounts, peers, names, clock)
     form = Form(signin, peers, assets) if settings.sign_in == "token" else None
     gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
     page = Page(assets, tell_assets, public=settings.sign_in == "none")

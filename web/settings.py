@@ -15,8 +15,9 @@ class WebSettings:
 
     `rpc_timeout` (seconds): a broker not heard for that long is lost. `viewers` is the file of
     those who may sign in, "" for none. `viewer_role` is that of everybody where `viewers` does
-    not say. `trusted_proxies` are addresses and networks. `keys` is the folder of CURVE keys, ""
-    for none; a broker in the same process asks for none.
+    not say. `trusted_proxies` are addresses and networks. `web_hosts` are names of this server
+    beside the machine's own. `keys` is the folder of CURVE keys, "" for none; a broker in the same
+    process asks for none.
     """
 
     updates_endpoint: str = "tcp://127.0.0.1:8044"
@@ -30,4 +31,5 @@ class WebSettings:
     user_header: str = "X-Remote-User"
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     allowed_origins: tuple[str, ...] = ()
+    web_hosts: tuple[str, ...] = ()
     keys: str = ""

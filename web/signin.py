@@ -9,6 +9,7 @@ from aiohttp import web
 
 from .accounts import Accounts, is_name
 from .guesses import Guesses
+from .names import Names
 from .passwords import Busy, Passwords
 from .peer import Peers
 from .person import Person
@@ -31,19 +32,26 @@ _SIGN_IN_FIRST = {
 
 
 class SignIn:
-    """`accounts` are those who may sign in; None for everybody, or whomever the proxy names."""
+    """`accounts` are those who may sign in; None for everybody, or whomever the proxy names.
+
+    Where nothing secret comes with a request (`none`, `proxy`), the name that it was sent to has
+    to be one of `names`. A token or a password is not sent to another name than it was entered
+    for, so nothing depends on that there.
+    """
 
     def __init__(
         self,
         settings: WebSettings,
         accounts: Accounts | None,
         peers: Peers,
+        names: Names,
         clock: Callable[[], float],
     ) -> None:
         self.mode = settings.sign_in
         self._settings = settings
         self._accounts = accounts
         self._peers = peers
+        self._names = names
         self._clock = clock
         self._guesses = Guesses()
         self._passwords = Passwords(clock)
@@ -60,9 +68,12 @@ class SignIn:
         opens a websocket; but it is no way around a proxy.
         """
         if self.mode == "none":
+            self._names.check(request)
             return self._everybody
         if self.mode == "proxy":
-            return self._named_by_proxy(request)
+            person = self._named_by_proxy(request)
+            self._names.check(request)
+            return person
         if self.mode == "token":
             tokens = tokens_of(request)
             if tokens or ticket is None:
