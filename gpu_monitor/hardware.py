@@ -88,10 +88,10 @@ def cut(gpus: Table, row: int, random: Random) -> None:
     """MIG: a GPU's slices become rows of their own behind all others."""
     gpus["utilization_percent"][row] = gpus["memory_utilization_percent"][row] = None
     gpus["idle_since"][row] = None
-    for profile, memory in MIG_PROFILES:
+    for index, (profile, memory) in enumerate(MIG_PROFILES):
         for column, values in gpus.items():
             values.append([] if column == "throttle" else None)
-        gpus["index"][-1] = gpus["index"][row]
+        gpus["index"][-1] = index
         gpus["uuid"][-1] = f"MIG-{_uuid(random)}"
         gpus["name"][-1] = f"{gpus['name'][row]} MIG {profile}"
         gpus["pci_bus_id"][-1] = gpus["pci_bus_id"][row]
