@@ -166,13 +166,13 @@ class SimulatedHost:
         elif self.kind == "asleep":
             lose(self.gpus, last, "asleep", "powered down by the kernel", int(now - 5 * HOUR))
         elif self.kind == "hot":
-            self.gpus["throttle"][0] = ["too hot"]
+            self.gpus["throttle"][0] = ["software thermal slowdown"]
         elif self.kind == "mig":
             cut(self.gpus, 0, self._random)
         elif self.kind == "problems":
             self._problems += [
-                "the process names of 2 users could not be looked up",
-                "nvmlDeviceGetFanSpeed hangs since 12 s on GPU 0",
+                "GPU 0: a faulty row of its memory waits to be remapped: reset the GPU",
+                "processes of GPU 1 not readable: not supported by this GPU or driver",
             ]
 
     def _can_work(self, row: int) -> bool:

@@ -76,7 +76,7 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml, direct: bool) -> None
         fan_percent=30,
         sm_clock_mhz=1410,
         memory_clock_mhz=1593,
-        throttle=("power limit", "temperature (hardware)"),
+        throttle=("power limit", "hardware thermal slowdown"),
     )
 
 

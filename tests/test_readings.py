@@ -1,7 +1,11 @@
 """Small rules between readings and columns: ranges, shares, clocks, sleep, limits."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+from house import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from snapshots import make_snapshot
@@ -61,6 +65,22 @@ def test_an_idle_gpu_is_not_held_down() -> None:
     assert ranges.throttle(0x1) == ()
     assert ranges.throttle(0x1 | 0x4) == ("power limit",)
     assert ranges.throttle(None) is None
+
+
+def test_the_page_takes_for_hot_what_the_gpu_does_against_heat() -> None:
+    words = [ranges.throttle(bit) for bit in (0x20, 0x40, 0x4)]
+    script = f"""
+        import {{ isHot }} from "./app/rows.js";
+        console.log({json.dumps(words)}.map((words) => isHot(40, 90, words)).join());
+    """
+    done = subprocess.run(
+        [Path(sys.executable).parent / "node", "--input-type=module", "-e", script],
+        cwd=ROOT / "frontend",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "true,true,false"
 
 
 def test_the_first_answer_tells_the_past_only() -> None:

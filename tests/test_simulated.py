@@ -87,6 +87,7 @@ def test_slices_stand_behind_the_gpus_and_name_their_parent() -> None:
     assert gpus["parent"] == [None] * 8 + [0] * 4
     assert gpus["utilization_percent"][0] is None
     assert gpus["memory_used_mib"][0] == sum(gpus["memory_used_mib"][8:])
+    assert gpus["index"][8:] == [0, 1, 2, 3]  # within the GPU
 
 
 def test_a_held_host_has_been_idle_for_hours_on_all_gpus() -> None:
@@ -98,7 +99,7 @@ def test_a_held_host_has_been_idle_for_hours_on_all_gpus() -> None:
 
 
 def test_the_other_odd_hosts_show_what_they_stand_for() -> None:
-    assert odd("hot")["gpus"]["throttle"][0] == ["too hot"]
+    assert odd("hot")["gpus"]["throttle"][0] == ["software thermal slowdown"]
     assert odd("free")["processes"]["pid"] == []
     assert len(odd("problems")["problems"]) == 2
 
