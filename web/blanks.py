@@ -9,7 +9,7 @@ import re
 _INDENTS = re.compile(rb"^[ \t]*\n|^[ \t]+", re.MULTILINE)
 
 _STRING = r"'(?:[^'\\\n]|\\.)*'" + r'|"(?:[^"\\\n]|\\.)*"'
-_STYLE = re.compile(rf"({_STRING})| *([{{}};,]) *|: +".encode())
+_STYLE = re.compile(rf"({_STRING})|\s*([{{}};,])\s*|: +".encode())
 
 _BEFORE_PATTERN = r"(?:(?<=[(,=:\[!&|?{;\n])|(?<=return))"
 """Elsewhere a slash divides."""
@@ -22,10 +22,12 @@ _TOKEN = re.compile(
 _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(`|\$\{)", re.DOTALL)
 _LOOSE = frozenset("{}()[]=<>,;:?&|*")
 """Beside these no blank is needed; plus and minus could become an increment."""
+_GOES_ON = ("{", ";", ",")
+"""After these a line need not end; after others its end may be that of a statement."""
 
 
 def without_blanks(suffix: str, body: bytes) -> bytes:
-    """`body` without indents, empty lines, and blanks that part nothing.
+    """`body` without indents, and without blanks and ends of lines that part nothing.
 
     Lines of a template lose their indents, which are one blank to HTML. A test compares every
     script of the page with the compiler's view of it.
@@ -54,6 +56,9 @@ def _script(text: str) -> str:
             before, after = left[-1][-1:] if left else "", text[at : at + 1]
             if before not in _LOOSE and after not in _LOOSE:
                 left.append(" ")
+            continue
+        last = left[-1] if left else ""
+        if token[0] == "\n" and last.endswith(_GOES_ON) and not last.startswith("//"):
             continue
         left.append(token[0].removeprefix(" ") if left and left[-1] != "return" else token[0])
         if token["mark"] == "{" and braces:
