@@ -14,6 +14,8 @@ const ORDER_SECONDS = 5;
 const SMALL_FLEET = 8;
 /** A fleet up to this size is drawn whole: it costs little, and prints and searches in the page work. */
 const EAGER_FLEET = 24;
+/** More hosts are no reading for paper. */
+const MOST_PRINTED = 200;
 const MIN_CELLS = 4;
 const MAX_CELLS = 8;
 /**
@@ -214,6 +216,11 @@ export class HostList {
       this.#leave(chunk);
       chunk.remove();
     }
+    this.emptyFar();
+  }
+
+  /** Empties what is far from the screen. */
+  emptyFar() {
     if (this.#isEager()) return;
     for (const row of this.#rows.values()) {
       const chunk = row.element.parentElement;
@@ -313,9 +320,19 @@ export class HostList {
     return this.recent.hours(pathOf(name), rows.map(({ uuid, utilization }) => [uuid, utilization]), this.#now);
   }
 
-  /** Brings up to date what is filled but not on the screen. */
-  refresh() {
-    for (const row of this.#rows.values()) if (row.old && row.drawn !== null) this.#draw(row);
+  /**
+   * Fills the first rows that are shown, for paper.
+   * @returns {number} how many more there are
+   */
+  fillAll() {
+    let room = MOST_PRINTED;
+    for (const row of this.#chunks.flatMap((chunk) => [...this.#rowsOf(chunk)])) {
+      if (row.mask === null) continue;
+      room -= 1;
+      row.element.classList.toggle("unprinted", room < 0);
+      if (room >= 0 && (row.drawn === null || row.old)) this.#draw(row);
+    }
+    return -room;
   }
 }
 

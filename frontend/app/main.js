@@ -37,6 +37,7 @@ let drawnAllAt = -Infinity;
 let planned = false;
 let wasLive = false;
 let started = false;
+let screenTheme = "auto";
 let assets = /** @type {string | undefined} */ (undefined);
 
 const clock = () => performance.now() / 1000;
@@ -266,6 +267,17 @@ function nextTheme() {
   }
 }
 
+/** Paper is light, has no search, and nothing on it is ever filled later. */
+function toPaper() {
+  const { dataset } = document.documentElement;
+  screenTheme = dataset.theme ?? "auto";
+  dataset.theme = "light";
+  map.redraw();
+  const left = list.fillAll();
+  const taken = new Date((store.fleet?.now ?? 0) * 1000).toLocaleString();
+  render(html`As of ${taken} ${view.q} ${left > 0 ? `· ${many(left, "more host")} not printed: search for less` : nothing}`, at("paper"));
+}
+
 function help() {
   const dialog = /** @type {HTMLDialogElement} */ (at("keys"));
   render(html`<h2>Search</h2><dl class="queries">${QUERY_HELP.map(
@@ -319,7 +331,11 @@ window.addEventListener("popstate", () => {
   show();
 });
 window.addEventListener("online", () => link.retryNow());
-window.addEventListener("beforeprint", () => list.refresh());
+window.addEventListener("beforeprint", toPaper);
+window.addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = screenTheme;
+  list.emptyFar();
+});
 document.addEventListener("visibilitychange", () => {
   link.check();
   recent.renew(); // Nothing was noted while nobody looked.

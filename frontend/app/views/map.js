@@ -64,7 +64,7 @@ export class FleetMap {
       this.#colours = null;
       plan();
     };
-    for (const feature of ["(prefers-color-scheme: dark)", "print"]) matchMedia(feature).addEventListener("change", repaint);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
     new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     new ResizeObserver(([entry]) => {
       this.#width = Math.floor(entry?.contentRect.width ?? 0);
@@ -101,6 +101,12 @@ export class FleetMap {
       const place = this.#places.get(name);
       if (place !== undefined) this.#paint(context, this.#layout, name, place, metric);
     }
+  }
+
+  /** Draws all at once in the colours of now. */
+  redraw() {
+    this.#colours = null;
+    this.update(new Set(), true);
   }
 
   /** Makes the canvas and the order fit the fleet and the window; whether that changed anything. */
