@@ -1,9 +1,9 @@
 """The whole house for tests: the commands as processes, on free ports of loopback."""
 
 import contextlib
+import itertools
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -11,31 +11,47 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "gpu_monitor")
 PATIENCE_SECONDS = 30.0
+PORTS_OF_A_RUN = 200
 Found = TypeVar("Found")
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now.
+def _ports_of_this_run() -> Iterator[int]:
+    """Ports in turn, for ever, that no other run of these tests has.
 
     They are below those that the system gives to connections: such a one would take a port
     before its command is up or while it is down, or even connect to itself.
     """
     range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
     end = int(range_file.read_text().split()[0])
+    for first in range(end - PORTS_OF_A_RUN, max(1024, end - 20_000), -PORTS_OF_A_RUN):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+            try:
+                claim.bind(f"\0gpu-monitor-tests-{first}")
+            except OSError:  # another run has claimed them
+                continue
+            yield from itertools.cycle(range(first, first + PORTS_OF_A_RUN))
+    raise AssertionError(f"no ports below {end} are left for this run")
+
+
+_ports = _ports_of_this_run()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now, nor is given to any other test soon."""
     ports: list[int] = []
-    for port in random.SystemRandom().sample(range(max(1025, end - 20_000), end), 200):
+    for port in itertools.islice(_ports, PORTS_OF_A_RUN):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             ports.append(port)
         if len(ports) == count:
             return ports
-    raise AssertionError(f"no {count} free ports below {end}")
+    raise AssertionError(f"no {count} free ports")
 
 
 def eventually(look: Callable[[], Found | None], what: str) -> Found:
@@ -47,6 +63,19 @@ def eventually(look: Callable[[], Found | None], what: str) -> Found:
             return found
         time.sleep(0.02)
     raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}")
+
+
+@contextlib.contextmanager
+def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process in this project's folder, killed at the end of the block however that comes.
+
+    Without that, one that waits for a process which a failed test never told to end waits for ever.
+    """
+    with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class House:
@@ -100,7 +129,7 @@ class House:
     def text(self, path: str) -> str | None:
         """The answer of the web server, None while it does not answer with 200."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=PATIENCE_SECONDS) as answer:
                 body: bytes = answer.read()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return None
