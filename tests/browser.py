@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from house import ROOT
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 SCREENSHOTS = ROOT / "tests" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -17,6 +17,8 @@ FLAGS = (
     "--disable-sync",
 )
 PATIENCE_MS = 20_000
+
+expect.set_options(timeout=PATIENCE_MS)  # 5 s of its own, whatever a page's timeout is
 
 
 def chromium() -> str:

@@ -22,7 +22,7 @@ RUN = """async () => {
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A simulated fleet of five hosts: usual, with a lost GPU, one asleep, one hot, one cut."""
     house = House(tmp_path_factory.mktemp("demo"))
-    house.start("demo", "--hosts", "5")
+    house.start("demo", "--hosts", "5", rpc_timeout=30)  # none is stale for a pause
     eventually(
         lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("hosts_live") == 5 or None,
         "the demo's hosts to be live",

@@ -1,5 +1,7 @@
 """A visit to the page in Chromium: what a person sees when values change and things break."""
 
+import os
+import pwd
 import re
 import signal
 import subprocess
@@ -12,11 +14,6 @@ from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
 
-RPC_TIMEOUT_SECONDS = 2.0
-STALE_MARK_MS = (RPC_TIMEOUT_SECONDS + 0.5) * 1000
-MACHINE_NOISE_MS = 3000
-"""Beyond what is promised: two busy cores also run the browser."""
-RECOVERY_MS = 20_000
 NEW_PAGE_MARK = "window.sameVisit = true"
 
 
@@ -62,7 +59,7 @@ def test_a_killed_collector_makes_its_host_stale_in_words_and_shape(
 ) -> None:
     house.stop("collector", by=signal.SIGKILL)
     badge = host_row(visit).locator(".badge.stale")
-    expect(badge).to_contain_text("stale", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(badge).to_contain_text("stale")
     expect(cells(visit).first).to_have_class(re.compile(r"\bold\b"))
     house.start("collector", name="node1")
     expect(badge).to_have_count(0)
@@ -74,7 +71,7 @@ def test_the_page_names_a_silent_broker_and_recovers_without_a_reload(
 ) -> None:
     house.stop("broker", by=signal.SIGKILL)
     pill = visit.locator("#link")
-    expect(pill).to_contain_text("Broker silent", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(pill).to_contain_text("Broker silent")
     expect(visit.locator("#banner")).to_contain_text("The broker is silent")
     expect(cells(visit).first).to_have_class(re.compile(r"\bold\b"))
     house.start("broker")
@@ -88,11 +85,11 @@ def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
 ) -> None:
     house.stop("web", by=signal.SIGKILL)
     pill = visit.locator("#link")
-    expect(pill).to_contain_text("Reconnecting", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(pill).to_contain_text("Reconnecting")
     expect(visit.locator("#banner")).to_contain_text("Everything below is as of")
     expect(visit.locator("#columns")).to_have_css("filter", "grayscale(1)")
     house.start("web")
-    expect(pill).to_contain_text("Live", timeout=2 * RECOVERY_MS)
+    expect(pill).to_contain_text("Live")
     expect(visit.locator("#columns")).to_have_css("filter", "none")
     assert same_visit(visit)
 
@@ -100,17 +97,16 @@ def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
 def test_a_frozen_server_is_told_from_a_quiet_fleet(visit: Page, house: House) -> None:
     house.running["web"].send_signal(signal.SIGSTOP)
     pill = visit.locator("#link")
-    expect(pill).to_contain_text("Reconnecting", timeout=STALE_MARK_MS + MACHINE_NOISE_MS)
+    expect(pill).to_contain_text("Reconnecting")
     house.running["web"].send_signal(signal.SIGCONT)
-    expect(pill).to_contain_text("Live", timeout=2 * RECOVERY_MS)
+    expect(pill).to_contain_text("Live")
 
 
-def test_an_open_host_shows_who_runs_what(visit: Page, house: House) -> None:
+def test_an_open_host_shows_who_runs_what(visit: Page) -> None:
     process = host_row(visit).locator("table.gpus tbody tr").first
     expect(process).to_contain_text("87%")
     expect(process).to_contain_text("python")
-    user = house.host("node1")["processes"]["user"][0]
-    expect(process.locator(".user")).to_have_text(user)
+    expect(process.locator(".user")).to_have_text(pwd.getpwuid(os.getuid()).pw_name)
     expect(visit.locator("#users tbody tr")).to_have_count(1)
 
 
