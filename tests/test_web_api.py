@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from web_house import make_fleet, make_host, web_house
+from web_house import SILENCE, make_fleet, make_host, web_house
 
+import web.subscriber
 from web.api import read_wanted
 from web.free import Wanted
 from web.wrong import Wrong
@@ -35,7 +36,7 @@ async def test_the_server_is_ready_when_the_broker_is_heard() -> None:
 
 
 async def test_the_server_is_not_ready_once_the_broker_falls_silent() -> None:
-    async with web_house() as house:
+    async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         answer = await house.until("readyz", lambda status, _: status == 503)
         assert answer["error"].startswith("the broker has not been heard for")
@@ -53,7 +54,7 @@ async def test_the_fleet_is_the_whole_document() -> None:
 
 
 async def test_a_fleet_whose_broker_is_lost_says_so() -> None:
-    async with web_house() as house:
+    async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         fleet = await house.until("api/v1/fleet", lambda _, f: f["broker"]["state"] == "lost")
         assert fleet["broker"]["heard_at"] == fleet["now"] == 1000.0
@@ -74,7 +75,7 @@ async def test_an_unknown_host_is_not_found() -> None:
 
 
 async def test_no_host_is_live_while_the_broker_is_lost() -> None:
-    async with web_house() as house:
+    async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         host = await house.until("api/v1/hosts/a", lambda _, host: host["state"] != "live")
         assert host == make_host(state="stale")
@@ -160,8 +161,11 @@ async def test_a_large_answer_is_compressed_as_the_client_accepts(accepted: str)
 
 
 @pytest.mark.parametrize(("path", "name"), [("api/v1/recent", ""), ("api/v1/hosts/a/recent", "a")])
-async def test_the_last_hour_is_asked_of_the_broker(path: str, name: str) -> None:
-    async with web_house(rpc_timeout=10.0) as house:
+async def test_the_last_hour_is_asked_of_the_broker(
+    path: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.subscriber, "ANSWER_SECONDS", 60.0)
+    async with web_house() as house:
         await house.show(a=make_host())
         asking = asyncio.ensure_future(house.get(path))
         topic = await house.broker.asked_recent()
@@ -170,8 +174,9 @@ async def test_the_last_hour_is_asked_of_the_broker(path: str, name: str) -> Non
         assert await asking == (200, {"until": 60})
 
 
-async def test_a_host_without_a_past_is_not_found() -> None:
-    async with web_house(rpc_timeout=10.0) as house:
+async def test_a_host_without_a_past_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web.subscriber, "ANSWER_SECONDS", 60.0)
+    async with web_house() as house:
         await house.show(a={"state": "missing"})
         asking = asyncio.ensure_future(house.get("api/v1/hosts/a/recent"))
         house.broker.recent(await house.broker.asked_recent(), None)
@@ -180,7 +185,7 @@ async def test_a_host_without_a_past_is_not_found() -> None:
 
 
 async def test_a_broker_that_does_not_know_the_question_is_named() -> None:
-    async with web_house(rpc_timeout=10.0) as house:
+    async with web_house() as house:
         await house.show(a=make_host())
         status, answer = await house.get("api/v1/hosts/a/recent")
         assert status == 503 and "does not tell of the last hour" in answer["error"]

@@ -223,7 +223,7 @@ def test_it_does_so_for_patches_that_no_broker_would_send(
 async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(
     protocol: str | None, role: Role
 ) -> None:
-    async with web_house(viewer_role=role, rpc_timeout=10.0) as house:
+    async with web_house(viewer_role=role) as house:
         await house.show(a=telling_host())
         async with house.watch(protocol=protocol) as socket:
             viewer = Follower(socket, protocol)
@@ -238,7 +238,7 @@ async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_every_answer_of_the_api_is_as_the_role_sees_it(role: Role) -> None:
-    async with web_house(viewer_role=role, rpc_timeout=10.0) as house:
+    async with web_house(viewer_role=role) as house:
         await house.show(a=telling_host())
         answers = [
             await house.get(path)

@@ -9,13 +9,16 @@ from typing import Any
 
 import aiohttp
 import zmq
+from house import free_ports
 
 from web.main import run
 from web.settings import WebSettings
 from wire.codec import pack, unpack_trusted
 from wire.patch import merge
 
-RPC_TIMEOUT = 0.6
+PATIENCE_SECONDS = 30.0
+SILENCE = {"rpc_timeout": 0.6}
+"""Settings for a broker that falls silent; any other is live however long a pause takes."""
 
 
 def make_fleet(**hosts: Any) -> dict[str, Any]:
@@ -51,13 +54,13 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
 class Broker:
     """The XPUB end: it answers for a picture only when a test says so."""
 
-    def __init__(self, endpoint: str = "tcp://127.0.0.1:*", run_id: str = "run-1") -> None:
+    def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._socket.bind(endpoint)
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoint = endpoint or f"tcp://127.0.0.1:{free_ports(1)[0]}"
+        self._socket.bind(self.endpoint)
         self.run_id = run_id
         self.sequence = 0
         self.document = make_fleet()
@@ -71,6 +74,21 @@ class Broker:
                 await self.heard()
             if self._questions:
                 return self._questions.pop()
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """For so long it answers every question, as a real one does: one may be asked anew."""
+
+        async def answer() -> None:
+            while True:
+                self.picture(await self.asked())
+
+        task = asyncio.ensure_future(answer())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _note(self, message: bytes) -> None:
         if message.startswith(b"\x01picture/"):
@@ -132,10 +150,14 @@ class House:
             return response.status, await response.json()
 
     async def show(self, **hosts: Any) -> None:
-        """The broker is heard, with these hosts."""
+        """The broker has been heard, with these hosts."""
+
+        def shown(_: int, fleet: Any) -> bool:
+            return "now" in fleet and fleet["hosts"].keys() == hosts.keys()
+
         self.broker.document = make_fleet(**hosts)
-        self.broker.picture(await self.broker.asked())
-        await self.until("readyz", lambda status, _: status == 200)
+        async with self.broker.answering():
+            await self.until("api/v1/fleet", shown)
 
     async def until(self, path: str, holds: Callable[[int, Any], bool]) -> Any:
         """The JSON of a path once it is as wanted."""
@@ -166,7 +188,7 @@ async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> A
         urls.append(url)
         ready.set()
 
-    chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": RPC_TIMEOUT, **settings}
+    chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
     server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), told))
     server.add_done_callback(lambda _: ready.set())
     try:
@@ -183,9 +205,9 @@ async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> A
         broker.close()
 
 
-async def wait_for(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+async def wait_for(holds: Callable[[], bool | Awaitable[bool]]) -> None:
     """Until something holds; TimeoutError when it does not in time."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
         held = holds()
         if held if isinstance(held, bool) else await held:
@@ -218,7 +240,7 @@ class Follower:
 
     async def hear(self) -> Any:
         """The next message, taken over."""
-        message = decode(await self._socket.receive(timeout=10), self._protocol)
+        message = decode(await self._socket.receive(timeout=PATIENCE_SECONDS), self._protocol)
         if message["type"] == "fleet":
             self.document = message["fleet"]
             self.fleets += 1
@@ -227,6 +249,12 @@ class Follower:
             self.document = merge(self.document, message["patch"])
         self.sequence = message["sequence"]
         return message
+
+    async def next_change(self) -> Any:
+        """The next patch that is more than a heartbeat."""
+        while (patch := (await self.hear())["patch"]).keys() <= {"now"}:
+            pass
+        return patch
 
     async def until(self, holds: Callable[[Any], bool]) -> None:
         """Listen until the document is as wanted."""
