@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 from house import free_ports
@@ -23,8 +23,11 @@ from web.subscriber import Subscriber
 from wire.codec import pack
 from wire.lock import Lock
 
-PATIENCE_SECONDS = 20.0
-RPC_TIMEOUT = 1.0
+PATIENCE_SECONDS = 30.0
+RPC_TIMEOUT = 3.0
+"""A pause of the machine must not make a host stale that is to stay live."""
+
+Made = TypeVar("Made")
 
 
 class Clock:
@@ -37,11 +40,18 @@ class Clock:
         return boottime() + self.ahead
 
 
+class StillClock(Clock):
+    """One that goes on only when it is put forward."""
+
+    def __call__(self) -> float:
+        return self.ahead
+
+
 class Collector:
     """Pushes a snapshot every 0.05 s, under the name that it gives itself."""
 
     def __init__(self, endpoint: str, folder: str, name: str) -> None:
-        self.clock = Clock()
+        self.clock = StillClock()
         self.name = name
         self.pusher = Pusher(
             endpoint, clock=self.clock, lock=Lock(folder, f"gpu-monitor keys add {name}")
@@ -130,6 +140,12 @@ class Links:
         while not holds():
             assert time.monotonic() < deadline, self._webs[0].document if self._webs else ""
             await self.turn()
+
+    async def meanwhile(self, work: Callable[..., Made], *arguments: Any) -> Made:
+        """What takes its time, as a disk may, while everything runs."""
+        task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+        await self.until(task.done)
+        return task.result()
 
     async def turn(self) -> None:
         for collector in self._collectors:

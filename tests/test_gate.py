@@ -1,6 +1,5 @@
 """Both links with keys: who is let in, under what name, who is counted, who is cut off."""
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import zmq
-from house import free_ports
+from house import eventually, free_ports
 from key_folders import KeyFolders
-from links import RPC_TIMEOUT, Collector, Links, links
+from links import PATIENCE_SECONDS, RPC_TIMEOUT, Collector, Links, links
 from snapshots import make_snapshot
 
 import broker.enrolled
@@ -103,7 +102,7 @@ async def test_a_stranger_is_counted_and_told_and_disturbs_nobody(
 ) -> None:
     web, _ = house.web(), house.host("node1")
     await house.until(lambda: web.state("node1") == "live")
-    folder = stranger(house.folders, which)
+    folder = await house.meanwhile(stranger, house.folders, which)
     liar = house.collector(folder, "liar")
     reason = which if which in ("no key", "wrong broker key") else "unknown key"
     await house.until(lambda: web.refused(reason) and liar.pusher.why())
@@ -134,7 +133,7 @@ async def test_a_stranger_hears_nothing(house: Links, which: str) -> None:
     elif which == "unknown key":
         folder = house.folders.host("node1")  # may report, but not listen
     else:
-        folder = pin_another_key(house.folders.web("node1"))
+        folder = pin_another_key(await house.meanwhile(house.folders.web, "node1"))
     deaf = house.web(folder)
     await house.until(lambda: web.refused(which) and deaf.following.refusal)
     assert not deaf.following.ever_heard and web.lost == 0
@@ -147,12 +146,12 @@ async def test_a_revoked_host_is_out_on_its_living_connection_and_back_when_enro
 ) -> None:
     web, other, node = house.web(), house.host("other"), house.host("node1")
     await house.until(lambda: web.state("node1") == web.state("other") == "live")
-    house.folders.revoke("node1", HOSTS)
+    await house.meanwhile(house.folders.revoke, "node1", HOSTS)
     await house.until(lambda: web.state("node1") == "stale")
     assert web.refused("unknown key") >= 1
     await house.until(lambda: node.pusher.why().startswith("it does not know this machine's key"))
     heard_at = web.document["hosts"]["node1"]["heard_at"]
-    house.folders.enrol("node1", HOSTS)
+    await house.meanwhile(house.folders.enrol, "node1", HOSTS)
     await house.until(lambda: "let in: hosts node1" in lines(caplog, "broker.enrolled")[-1])
     node.clock.ahead += 5.0
     await house.until(lambda: web.state("node1") == "live")
@@ -169,7 +168,7 @@ async def test_a_connection_is_cut_off_on_all_interfaces_too(tmp_path: Path, own
         web = house.web()
         node = house.collector(house.folders.host("node1"), endpoint=f"tcp://{own}:{port}")
         await house.until(lambda: web.state("node1") == "live")
-        house.folders.revoke("node1", HOSTS)
+        await house.meanwhile(house.folders.revoke, "node1", HOSTS)
         await house.until(lambda: node.pusher.why().startswith("it does not know this machine"))
 
 
@@ -177,12 +176,12 @@ async def test_a_revoked_web_server_is_cut_off_and_back_when_enrolled_again(hous
     stays, goes = house.web(), house.web()
     house.host("node1")
     await house.until(lambda: stays.state("node1") == goes.state("node1") == "live")
-    house.folders.revoke("page1", WEBS)
+    await house.meanwhile(house.folders.revoke, "page1", WEBS)
     await house.until(lambda: goes.following.lost and goes.following.refusal)
     last = goes.document["now"]
     await house.until(lambda: stays.document["now"] > last + 0.5)
     assert goes.document["now"] == last
-    house.folders.enrol("page1", WEBS)
+    await house.meanwhile(house.folders.enrol, "page1", WEBS)
     await house.until(lambda: stays.document["now"] > last + 1.0)
     goes.clock.ahead += 5.0
     await house.until(lambda: not goes.following.lost)
@@ -194,8 +193,9 @@ async def test_a_host_whose_key_is_rotated_is_back_without_a_restart(
 ) -> None:
     web, node, other = house.web(), house.host("node1"), house.host("other")
     await house.until(lambda: web.state("node1") == web.state("other") == "live")
-    public = enrolment.rotate_own(f"{house.folders.place}/node1", "node1")
-    enrolment.rotate(house.folders.broker, HOSTS, "node1", public)
+    own = f"{house.folders.place}/node1"
+    public = await house.meanwhile(enrolment.rotate_own, own, "node1")
+    await house.meanwhile(enrolment.rotate, house.folders.broker, HOSTS, "node1", public)
     words = "let in by another key: hosts node1"
     await house.until(lambda: words in lines(caplog, "broker.enrolled"))
     node.clock.ahead += 5.0
@@ -208,8 +208,9 @@ async def test_a_host_whose_key_is_rotated_is_back_without_a_restart(
 async def test_a_web_server_whose_key_is_rotated_is_back_without_a_restart(house: Links) -> None:
     stays, goes = house.web(), house.web()
     await house.until(lambda: stays.following.ever_heard and goes.following.ever_heard)
-    public = enrolment.rotate_own(f"{house.folders.place}/page1", "page1")
-    enrolment.rotate(house.folders.broker, WEBS, "page1", public)
+    own = f"{house.folders.place}/page1"
+    public = await house.meanwhile(enrolment.rotate_own, own, "page1")
+    await house.meanwhile(enrolment.rotate, house.folders.broker, WEBS, "page1", public)
     now = stays.document["now"]
     await house.until(lambda: stays.document["now"] > now + 0.5)
     goes.clock.ahead += 5.0
@@ -242,9 +243,9 @@ async def test_keys_that_break_while_they_are_used_are_said_once_and_not_taken(
 
 async def test_who_is_enrolled_is_expected_and_who_is_revoked_no_more(house: Links) -> None:
     web = house.web()
-    house.folders.host("node2")
+    await house.meanwhile(house.folders.host, "node2")
     await house.until(lambda: web.state("node2") == "missing")
-    house.folders.revoke("node2", HOSTS)
+    await house.meanwhile(house.folders.revoke, "node2", HOSTS)
     await house.until(lambda: web.state("node2") is None and web.state("node1") == "missing")
 
 
@@ -277,9 +278,17 @@ async def test_the_largest_message_passes_encrypted_too(house: Links) -> None:
     assert not node.pusher.why()
 
 
-async def test_inside_the_process_nobody_needs_a_key(tmp_path: Path) -> None:
-    folders = KeyFolders(tmp_path)
+@pytest.fixture
+def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+async def test_inside_the_process_nobody_needs_a_key(
+    tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
+) -> None:
+    folders = KeyFolders(tmp_path)
     gate = Gate(folders.broker, context, "head", lambda *_: None)
     xpub = context.socket(zmq.XPUB)
     gate.guard(xpub, WEBS)
@@ -287,18 +296,19 @@ async def test_inside_the_process_nobody_needs_a_key(tmp_path: Path) -> None:
     sub = context.socket(zmq.SUB)
     sub.connect("inproc://updates")
     sub.subscribe(b"patch")
-    assert xpub.poll(5000)
+    assert xpub.poll(1000 * PATIENCE_SECONDS)
     assert gate.lets_listen(xpub.recv(copy=False))
     logging.getLogger(__name__).debug("heard")
+    sub.close(0)
     xpub.close(0)
     gate.close()
-    context.destroy(linger=0)
 
 
-async def test_without_an_answer_nobody_is_let_in(tmp_path: Path) -> None:
+def test_without_an_answer_nobody_is_let_in(
+    tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
+) -> None:
     """As long as the gate does not answer, or once it is closed."""
     folders = KeyFolders(tmp_path)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = Gate(folders.broker, context, "", lambda *_: None)
     guarded = context.socket(zmq.PULL)
     gate.guard(guarded, HOSTS)
@@ -306,11 +316,13 @@ async def test_without_an_answer_nobody_is_let_in(tmp_path: Path) -> None:
     guarded.bind(f"tcp://127.0.0.1:{port}")
     gate.close()
     node = Collector(f"tcp://127.0.0.1:{port}", folders.host("node1"), "node1")
-    for _ in range(10):
+
+    def refused() -> bool:
         node.push()
-        await asyncio.sleep(0.02)
+        return bool(node.pusher.why())
+
+    eventually(refused, "a connection that is broken off")
     logging.getLogger(__name__).debug("pushed in vain")
     assert node.pushed == 0 and not guarded.poll(0)
     node.pusher.close()
     guarded.close(0)
-    context.destroy(linger=0)

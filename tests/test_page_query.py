@@ -310,7 +310,7 @@ def test_a_hidden_page_draws_nothing_and_is_right_when_it_is_seen(
     busy_house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
     frames: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", frames.append))
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(f)))
     open_page(page, busy_house.url)
     cell = page.locator(".cell").first
     expect(cell).to_contain_text("90%")

@@ -17,7 +17,7 @@ from wire.codec import pack, unpack_trusted
 from wire.patch import merge
 
 PATIENCE_SECONDS = 30.0
-SILENCE = {"rpc_timeout": 0.6}
+SILENCE: dict[str, Any] = {"rpc_timeout": 0.6}
 """Settings for a broker that falls silent; any other is live however long a pause takes."""
 
 
