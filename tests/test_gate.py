@@ -296,7 +296,7 @@ async def test_inside_the_process_nobody_needs_a_key(
     sub = context.socket(zmq.SUB)
     sub.connect("inproc://updates")
     sub.subscribe(b"patch")
-    assert xpub.poll(1000 * PATIENCE_SECONDS)
+    assert xpub.poll(int(1000 * PATIENCE_SECONDS))
     assert gate.lets_listen(xpub.recv(copy=False))
     logging.getLogger(__name__).debug("heard")
     sub.close(0)
