@@ -14,6 +14,7 @@ import pytest
 import zmq
 from fake_nvml import FakeNvml
 from fake_nvml.scenario import Call, Driver, Gpu, Process, Scenario
+from house import running as process
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ from wire.codec import unpack
 from wire.document import Snapshot
 
 ROOT = Path(__file__).parent.parent
-WAIT_MS = 10_000
+WAIT_MS = 30_000
 SETTINGS = CollectorSettings(name="node1", interval=0.1, rpc_timeout=0.5)
 
 
@@ -42,7 +43,7 @@ class Running:
         self._thread.start()
 
     def next(self, fulfilled: Callable[[Snapshot], bool] = lambda _: True) -> Snapshot:
-        """The next snapshot that is as wanted."""
+        """The next snapshot that is as wanted; a newer one may have taken the place of others."""
         give_up_at = time.monotonic() + WAIT_MS / 1000
         while time.monotonic() < give_up_at and self._pull.poll(WAIT_MS):
             snapshot = check_snapshot(unpack(self._pull.recv()))
@@ -77,12 +78,18 @@ def start(fake_nvml: FakeNvml) -> Iterator[Callable[..., Running]]:
 Start = Callable[..., Running]
 
 
+def has_gpus(snapshot: Snapshot) -> bool:
+    """The first one may come before the driver has answered."""
+    return snapshot["gpus"]["state"] == ["ok"]
+
+
 def test_snapshots_come_one_after_the_other_and_pass_the_wires_check(start: Start) -> None:
     running = start()
 
-    snapshots = [running.next() for _ in range(3)]
+    snapshots = [running.next(has_gpus) for _ in range(3)]
 
-    assert [snapshot["sequence"] for snapshot in snapshots] == [1, 2, 3]
+    sequences = [snapshot["sequence"] for snapshot in snapshots]
+    assert sequences == sorted(set(sequences)) and sequences[0] >= 1
     assert snapshots[0]["gpus"]["uuid"] == ["GPU-1"]
     assert snapshots[0]["name"] == "node1"
     assert snapshots[2]["collector"]["cpu_percent"] >= 0
@@ -90,7 +97,7 @@ def test_snapshots_come_one_after_the_other_and_pass_the_wires_check(start: Star
 
 def test_host_readings_go_on_while_the_driver_hangs(fake_nvml: FakeNvml, start: Start) -> None:
     running = start()
-    running.next()
+    running.next(has_gpus)
     fake_nvml.write(Scenario([Gpu(uuid="GPU-1")], calls=[Call("nvmlDevice*", hang=True)]))
 
     hung = running.next(lambda snapshot: bool(snapshot["problems"]))
@@ -99,7 +106,7 @@ def test_host_readings_go_on_while_the_driver_hangs(fake_nvml: FakeNvml, start: 
     assert "NVML stuck in nvmlDeviceGet" in hung["problems"][0]
     assert hung["gpus"]["state"] == ["error"]
     assert hung["gpus"]["utilization_percent"] == [None]
-    assert "cpu_percent" in later["system"] and later["sequence"] == hung["sequence"] + 1
+    assert "cpu_percent" in later["system"] and later["sequence"] > hung["sequence"]
 
 
 def test_no_driver_is_a_problem_and_its_return_is_seen(
@@ -108,10 +115,10 @@ def test_no_driver_is_a_problem_and_its_return_is_seen(
     caplog.set_level(logging.INFO)
     fake_nvml.write(Scenario([Gpu()], Driver(init_error="DRIVER_NOT_LOADED")))
     running = start()
-    absent = running.next()
+    absent = running.next(lambda snapshot: bool(snapshot["problems"]))
     fake_nvml.write(Scenario([Gpu()]))
 
-    back = running.next(lambda snapshot: snapshot["gpus"]["state"] == ["ok"])
+    back = running.next(has_gpus)
     running.next()  # a change is logged after its snapshot is pushed
 
     assert absent["problems"] and not back["problems"]
@@ -126,7 +133,7 @@ def test_a_stop_is_quick_though_the_driver_hangs_and_no_broker_is_there(
     fake_nvml: FakeNvml, start: Start
 ) -> None:
     running = start()
-    running.next()
+    running.next(has_gpus)
     fake_nvml.write(Scenario([Gpu()], calls=[Call("nvmlDevice*", hang=True)]))
     running.next(lambda snapshot: bool(snapshot["problems"]))
 
@@ -136,26 +143,28 @@ def test_a_stop_is_quick_though_the_driver_hangs_and_no_broker_is_there(
 def test_an_idle_time_survives_a_restart(start: Start, tmp_path: Path) -> None:
     settings = SETTINGS._replace(state_folder=str(tmp_path))
     running = start(settings)
-    first = running.next()
+    first = running.next(has_gpus)
     running.stop()
     kept = json.loads((tmp_path / "idle.json").read_text())
     kept["idle"]["GPU-1"][0] -= 100
     (tmp_path / "idle.json").write_text(json.dumps(kept))
 
-    second = start(settings).next()
+    second = start(settings).next(has_gpus)
 
     assert first["gpus"]["idle_since"][0] is not None
-    assert second["gpus"]["idle_since"] == [first["gpus"]["idle_since"][0] - 100]
+    earlier = first["gpus"]["idle_since"][0] - second["gpus"]["idle_since"][0]
+    assert 99 <= earlier <= 101  # each start rounds to whole seconds by its own look at the clocks
 
 
 @pytest.mark.skipif(not sees_host_pids(), reason="in a pid namespace no owner may be told")
 def test_a_process_has_its_user_and_command(fake_nvml: FakeNvml, start: Start) -> None:
     fake_nvml.write(Scenario([Gpu(processes=[Process("self", memory_mib=100)])]))
-
-    processes = start().next()["processes"]
-
     me = psutil.Process()
-    assert (processes["pid"], processes["user"]) == ([me.pid], [me.username()])
+
+    snapshot = start().next(lambda snapshot: snapshot["processes"]["user"] == [me.username()])
+
+    processes = snapshot["processes"]
+    assert processes["pid"] == [me.pid]
     assert abs(processes["started_at"][0] - me.create_time()) < 2
 
 
@@ -187,12 +196,9 @@ def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
             f"own = settings.CollectorSettings('node1', 'tcp://127.0.0.1:{port}', interval=0.1)\n"
             "main.run(own, threading.Event())"
         )
-        with subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, env=fake_nvml.environment()
-        ) as child:
+        with process(sys.executable, "-c", code, env=fake_nvml.environment()) as child:
             heard = pull.poll(WAIT_MS)
             sockets = psutil.Process(child.pid).net_connections(kind="inet")
-            child.kill()
 
     assert heard
     assert [socket.status for socket in sockets] == [psutil.CONN_ESTABLISHED]

@@ -5,9 +5,18 @@ import pwd
 import threading
 from collections.abc import Callable
 
+import pytest
+
+import collector.users
 from collector.users import KEPT_SECONDS, UNKNOWN_KEPT_SECONDS, Users, name_of
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name service that answers is waited for, however busy the machine."""
+    monkeypatch.setattr(collector.users, "PATIENCE_SECONDS", WAIT_SECONDS)
 
 
 def counting(names: dict[int, str]) -> tuple[list[int], Callable[[int], str | None]]:
@@ -20,15 +29,18 @@ def counting(names: dict[int, str]) -> tuple[list[int], Callable[[int], str | No
     return asked, look_up
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_name_is_the_name_services() -> None:
     assert Users().name(os.getuid(), 0.0) == pwd.getpwuid(os.getuid()).pw_name
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_unknown_user_has_a_number() -> None:
     assert name_of(987654321) is None
     assert Users().name(987654321, 0.0) == "uid 987654321"
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_name_is_asked_for_every_ten_minutes() -> None:
     asked, look_up = counting({7: "alice"})
     users = Users(look_up)
@@ -39,6 +51,7 @@ def test_a_name_is_asked_for_every_ten_minutes() -> None:
     assert asked == [7, 7]
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_unknown_name_is_asked_for_every_minute() -> None:
     asked, look_up = counting({})
     users = Users(look_up)
@@ -78,6 +91,7 @@ def test_the_last_name_stands_while_the_service_is_silent() -> None:
 
     users = Users(look_up)
     users.name(7, 0.0)
+    users._answered.wait(WAIT_SECONDS)
 
     assert users.name(7, KEPT_SECONDS) == "alice"
     answer.set()
