@@ -90,7 +90,7 @@ def refusal(lock: Lock) -> str:
 
 
 def is_reached(socket: "zmq.Socket[bytes]") -> bool:
-    return bool(socket.poll(5000, zmq.POLLOUT))
+    return bool(socket.poll(30_000, zmq.POLLOUT))
 
 
 def test_without_keys_nothing_is_known_and_nothing_changes(ends: Ends) -> None:
@@ -227,7 +227,7 @@ def test_sockets_that_were_given_up_connect_no_more(ends: Ends, folders: KeyFold
     assert accepted is not None
     for _ in range(5):
         socket = ends.push(port, lock)
-        assert accepted.poll(10_000)
+        assert accepted.poll(30_000)
         ends.give_up(socket, lock)
 
     def is_quiet() -> bool:

@@ -4,11 +4,13 @@ import os
 import signal
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
-from house import House, eventually
+from house import PATIENCE_SECONDS, House, eventually, free_ports
 
 from collector.main import run
 from collector.settings import CollectorSettings
@@ -18,24 +20,35 @@ PATIENCE = {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}
 
 
 class Manager:
-    """systemd's end of the socket."""
+    """systemd's end of the socket, always listening: it holds a few messages only."""
 
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(30)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self.environment = {"NOTIFY_SOCKET": address}
+        self._told: SimpleQueue[str] = SimpleQueue()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def told(self) -> str:
-        return self.socket.recv(4096).decode()
+        return self._told.get(timeout=PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE_SECONDS)
+        self.socket.close()
+
+    def _listen(self) -> None:
+        while message := self.socket.recv(4096):
+            self._told.put(message.decode())
 
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
-    address = str(tmp_path / "notify") if request.param == "path" else f"@gpu-monitor-{os.getpid()}"
+    address = str(tmp_path / "notify") if request.param == "path" else f"@{uuid.uuid4()}"
     manager = Manager(address)
     yield manager
-    manager.socket.close()
+    manager.close()
 
 
 def test_the_first_round_says_ready_and_each_further_one_alive(manager: Manager) -> None:
@@ -86,7 +99,8 @@ def test_the_collector_is_alive_once_per_round() -> None:
         if len(rounds) == 3:
             stop.set()
 
-    run(CollectorSettings(name="node1", interval=0.01), stop, alive=alive)
+    nobody = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    run(CollectorSettings("node1", nobody, interval=0.01), stop, alive=alive)
     assert len(rounds) == 3
 
 
@@ -109,4 +123,4 @@ def test_each_service_says_when_it_is_up_alive_and_stopping(
     assert [manager.told(), manager.told()] == ["WATCHDOG=1"] * 2
     silent_house.running[command].send_signal(signal.SIGTERM)
     eventually(lambda: manager.told() == "STOPPING=1" or None, "the service to say that it stops")
-    assert silent_house.running.pop(command).wait(30) == 0
+    assert silent_house.running.pop(command).wait(PATIENCE_SECONDS) == 0
