@@ -1,5 +1,6 @@
 """The command as an operator calls it: help, exit codes, signals, ports."""
 
+import os
 import re
 import signal
 import socket
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import COMMAND, ROOT, House, eventually
+from house import COMMAND, PATIENCE_SECONDS, ROOT, House, eventually, running
 
 from gpu_monitor.__main__ import CHECKED, COMMANDS
 from wire import __version__
@@ -110,11 +111,11 @@ def test_a_signal_stops_every_command_in_order(
 
 
 def test_a_signal_right_after_the_start_is_an_orderly_stop_too(house: House) -> None:
-    with subprocess.Popen([*COMMAND, "up"], cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with running(*COMMAND, "up", "--config", str(house.config()), stderr=-1) as process:
         eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes(), "a process")
         eventually(lambda: catches(process.pid, signal.SIGTERM), "a handler")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
@@ -125,14 +126,15 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 def test_sigint_stops_it_also_in_a_background_shell(house: House) -> None:
     line = f"{' '.join(COMMAND)} web --config {house.config()} & echo $!; wait $!; echo rc $?"
-    with subprocess.Popen(
-        ["sh", "-c", line], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as shell:
-        assert shell.stdout is not None
-        pid = int(shell.stdout.readline())
-        assert shell.stdout.readline() == f"GPU Monitor: {house.url}\n"
-        subprocess.run(["kill", "-INT", str(pid)], check=True)
-        assert shell.stdout.readline() == "rc 0\n"
+    with running("sh", "-c", line, stdout=-1, start_new_session=True) as shell:
+        try:
+            assert shell.stdout is not None
+            pid = int(shell.stdout.readline())
+            assert shell.stdout.readline() == f"GPU Monitor: {house.url}\n"
+            os.kill(pid, signal.SIGINT)
+            assert shell.stdout.readline() == "rc 0\n"
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -170,13 +172,8 @@ def test_an_address_of_another_machine_exits_with_3(key: str, house: House) -> N
 
 
 def test_up_prints_one_line_and_serves_the_page(house: House) -> None:
-    with subprocess.Popen(
-        [*COMMAND, "up", "--config", str(house.config(web_port=0, rpc_port=0, updates_port=0))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    config = house.config(web_port=0, rpc_port=0, updates_port=0)
+    with running(*COMMAND, "up", "--config", str(config), stdout=-1, stderr=-1) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         house.url = line.removeprefix("GPU Monitor: ").strip()
@@ -186,19 +183,24 @@ def test_up_prints_one_line_and_serves_the_page(house: House) -> None:
         assert process.stdout.read() == ""
 
 
-def test_a_collector_alone_loads_no_event_loop_and_no_web_server(house: House) -> None:
+def test_a_collector_alone_loads_no_event_loop_and_no_web_server(
+    house: House, tmp_path: Path
+) -> None:
     script = (
-        "import sys, threading, os, signal\n"
+        "import sys\n"
         "from gpu_monitor.__main__ import main\n"
-        "threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
         f"code = main(['collector', '--config', {str(house.config())!r}])\n"
         "unwanted = {'asyncio', 'aiohttp', 'ssl', 'broker.main', 'web.main'}\n"
         "print(code, sorted(unwanted & set(sys.modules)))\n"
     )
-    answer = subprocess.run(
-        [COMMAND[0], "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert answer.stdout == "0 []\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_SECONDS)
+        told = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with running(COMMAND[0], "-c", script, env=told, stdout=-1) as process:
+            assert manager.recv(100).startswith(b"READY=1")  # after its first push
+            process.terminate()
+            assert process.communicate()[0] == "0 []\n"
 
 
 def test_a_collector_opens_no_port(house: House) -> None:
