@@ -99,7 +99,7 @@ def failure(call: Callable[..., Any], *arguments: Any) -> int:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """For what another thread is about to bring about."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "waited for 10 s"
+        assert time.monotonic() < deadline, "waited for 30 s"
         time.sleep(0.002)

@@ -17,7 +17,7 @@ from broker.identity import Directory
 from broker.intake import Intake
 from wire.codec import pack
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 
 
 class Desk:

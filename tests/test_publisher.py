@@ -11,7 +11,7 @@ import zmq.asyncio
 from broker.publisher import Publisher
 from wire.codec import unpack_trusted
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 PICTURE = b"picture/" + b"0" * 32
 
 

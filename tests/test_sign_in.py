@@ -12,12 +12,15 @@ import aiohttp
 import pytest
 from house import ROOT
 from test_web_secret import cheap_hash
-from web_house import Follower, House, make_host, wait_for, web_house
+from web_house import PATIENCE_SECONDS, Follower, House, make_host, wait_for, web_house
 
+from web import guesses
 from web.framing import ENCODINGS
+from web.main import LOOK_SECONDS, LOOKS_PER_FILE
 from web.person import Person
 from web.secret import hash_token
 from web.tickets import VALID_SECONDS, Tickets
+from web.viewer import CLOSING_SECONDS
 
 TOKEN, GONE, OTHER = "right-token", "removed-token", "other-token"
 DUE, CLOSED = {200, 101, 404, 503}, {401, 403, 429}
@@ -268,10 +271,12 @@ async def test_healthz_tells_nothing(viewers: Path) -> None:
         assert await answer.json() == {"status": "ok"}
 
 
+def test_who_was_removed_is_looked_for_within_five_seconds() -> None:
+    assert LOOKS_PER_FILE * LOOK_SECONDS + CLOSING_SECONDS < 5
+
+
 @pytest.mark.parametrize("mode", ["token", "basic", "proxy"])
-async def test_one_who_is_removed_loses_open_websockets_within_five_seconds(
-    mode: str, viewers: Path
-) -> None:
+async def test_one_who_is_removed_loses_open_websockets(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:
         keys = {
             "token": {"Authorization": f"Bearer {GONE}"},
@@ -282,22 +287,19 @@ async def test_one_who_is_removed_loses_open_websockets_within_five_seconds(
             house.watch() as staying,
             house.watch(headers=keys[mode]) as leaving,
         ):
-            await leaving.receive(timeout=10)
-            loop = asyncio.get_running_loop()
-            removed_at = loop.time()
+            await leaving.receive(timeout=PATIENCE_SECONDS)
             write(viewers, mode, gone=False)
-            while (await leaving.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+            while (await leaving.receive(timeout=PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT:
                 pass
             assert leaving.close_code == 1008
-            assert loop.time() - removed_at < 5
-            assert (await staying.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+            assert (await staying.receive(timeout=PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT
 
 
 async def test_a_file_that_may_not_be_used_any_more_ends_every_websocket(viewers: Path) -> None:
     async with guarded(viewers, "token") as house, house.watch() as socket:
-        await socket.receive(timeout=10)
+        await socket.receive(timeout=PATIENCE_SECONDS)
         viewers.chmod(0o644)
-        while (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+        while (await socket.receive(timeout=PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT:
             pass
         assert socket.close_code == 1008
         assert await ask(house, "readyz", tuple(KEY["token"].items())) == 401
@@ -322,6 +324,13 @@ async def test_whoever_the_proxy_names_is_let_in_where_no_file_says_otherwise() 
         assert (await house.get("api/v1/fleet"))[1]["web"]["role"] == "names"
 
 
+@pytest.fixture
+def hardly_another_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is granted while a test goes on, however long a pause takes."""
+    monkeypatch.setattr(guesses, "SECONDS_EACH", 3600.0)
+
+
+@pytest.mark.usefixtures("hardly_another_guess")
 async def test_wrong_passwords_of_one_address_are_slowed_and_another_s_are_not(
     viewers: Path,
 ) -> None:
@@ -337,17 +346,19 @@ async def test_wrong_passwords_of_one_address_are_slowed_and_another_s_are_not(
         assert await ask(house, "readyz", (fresh,)) == 200
 
 
+@pytest.mark.usefixtures("hardly_another_guess")
 async def test_many_guesses_at_once_are_no_way_around_that(viewers: Path) -> None:
     async with guarded(viewers, "basic") as house:
         here = ("X-Forwarded-For", "198.51.100.8")
-        guesses = [
+        tries = [
             ask(house, "readyz", (here, ("Authorization", basic("alice", str(n)))))
             for n in range(50)
         ]
-        answers = await asyncio.gather(*guesses)
+        answers = await asyncio.gather(*tries)
         assert answers.count(401) == 10 and answers.count(429) == 40
 
 
+@pytest.mark.usefixtures("hardly_another_guess")
 async def test_a_right_token_is_never_slowed(viewers: Path) -> None:
     async with guarded(viewers, "token") as house:
         here = ("X-Forwarded-For", "198.51.100.9")
@@ -424,7 +435,7 @@ async def test_an_allowed_origin_needs_no_ticket_but_a_sign_in(viewers: Path) ->
     async with guarded(viewers, "token", allowed_origins=origins) as house:
         headers = {"Origin": "https://wiki.example"}
         async with house.client.ws_connect(house.root + "ws", headers=headers) as socket:
-            assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+            assert (await socket.receive(timeout=PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT
         assert await refused(house) == 403
         assert await refused(house, Origin="null") == 403
         assert await refused(house, Origin="https://wiki.example.evil.example") == 403

@@ -138,7 +138,7 @@ async def test_the_same_password_is_looked_at_once_and_only_so_many_wait(
 
     def look(password: str, secret: str) -> bool:
         looks.append(password)
-        return go.wait(10)
+        return go.wait(60)
 
     monkeypatch.setattr(web.passwords, "is_password", look)
     monkeypatch.setattr(web.passwords, "MAX_WAITING", 3)
