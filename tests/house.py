@@ -29,6 +29,7 @@ PATIENT_COMMAND = (
 """For a check whose answers are all to come, however busy the machine: it waits 2 s in earnest."""
 PATIENCE_SECONDS = 30.0
 PORTS_OF_A_RUN = 200
+CLOCK_REALTIME_COARSE = 5  # linux/time.h; Python has no name for it
 Found = TypeVar("Found")
 
 
@@ -73,6 +74,15 @@ def eventually(look: Callable[[], Found | None], what: str) -> Found:
             return found
         time.sleep(0.02)
     raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}")
+
+
+def let_file_clock_tick() -> None:
+    """What is done to a file from now on has another time than what was done before.
+
+    Kernels before 6.13, and some file systems, take the time from a clock of 1 to 10 ms.
+    """
+    before = time.clock_gettime(CLOCK_REALTIME_COARSE)
+    eventually(lambda: time.clock_gettime(CLOCK_REALTIME_COARSE) > before, "the next tick")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from house import let_file_clock_tick
 from key_folders import KeyFolders
 
 from broker.enrolled import LOOK_AT_ALL_SECONDS, LOOK_SECONDS, Enrolled
@@ -49,10 +50,12 @@ def test_who_comes_and_who_goes_is_seen_at_the_next_look_and_said(
     caplog.set_level(logging.INFO)
     enrolled = Enrolled(folders.broker, "")
     assert not enrolled.look(LATER)
+    let_file_clock_tick()
     folders.host("node2")
     assert not enrolled.look(LATER + LOOK_SECONDS / 2)
     assert enrolled.look(LATER + LOOK_SECONDS)
     assert enrolled.name(HOSTS, public(folders, "node2")) == "node2"
+    let_file_clock_tick()
     folders.revoke("node1", HOSTS)
     assert enrolled.look(LATER + 2 * LOOK_SECONDS)
     assert enrolled.name(HOSTS, public(folders, "node1")) is None
@@ -124,6 +127,7 @@ def test_a_folder_that_others_may_write_lets_nobody_in_until_it_is_put_right(
     assert enrolled.look(LATER)
     assert list(enrolled.names(HOSTS)) == [] and list(enrolled.names(WEBS)) == ["page1"]
     assert f"{hosts}: others may write it (mode 0777); run chmod 700 {hosts}" in caplog.messages
+    let_file_clock_tick()
     os.chmod(hosts, 0o755)
     assert enrolled.look(LATER + LOOK_SECONDS)
     assert list(enrolled.names(HOSTS)) == ["node1"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from house import let_file_clock_tick
 from hypothesis import given
 from hypothesis import strategies as st
 from key_folders import KeyFolders
@@ -182,6 +183,7 @@ def test_names_in_a_folder_that_others_may_write_are_refused(tmp_path: Path) -> 
 def test_a_stamp_changes_with_content_mode_and_presence(folder: str) -> None:
     path = f"{folder}/own.key"
     stamps = [stamp(path)]
+    let_file_clock_tick()
     os.chmod(path, 0o400)
     stamps.append(stamp(path))
     enrolment.rotate_own(folder, "node1")

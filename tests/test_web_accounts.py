@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from house import let_file_clock_tick
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ def test_one_who_is_removed_and_added_again_is_another(file: Path) -> None:
     accounts = Accounts(str(file))
     alice = accounts.by_name("alice")
     assert alice is not None
+    let_file_clock_tick()
     file.write_text(f"alice names {hash_token('new')}\n")
     accounts.refresh()
     assert not accounts.holds(alice) and accounts.by_token("a") is None
