@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
-from house import House
+from house import PATIENCE_SECONDS, House
 from playwright.sync_api import Locator, Page, expect
 from proxies import NAME, proxy, readme_blocks
 
@@ -151,7 +151,9 @@ def test_a_link_that_lost_its_slash_keeps_its_query(site: Site, page: Page, name
 
 @pytest.mark.parametrize("name", FORMS)
 def test_scripts_find_the_api_below_the_page(site: Site, name: str) -> None:
-    with urllib.request.urlopen(site.url(name) + "api/v1/fleet", timeout=5) as answer:
+    with urllib.request.urlopen(
+        site.url(name) + "api/v1/fleet", timeout=PATIENCE_SECONDS
+    ) as answer:
         assert "node1" in json.load(answer)["hosts"]
 
 
@@ -165,7 +167,9 @@ def test_a_name_that_the_proxy_passes_on_needs_not_be_known(site: Site, name: st
 
 def test_a_proxy_that_keeps_a_path_unknown_to_us_is_told_what_to_set(site: Site) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(site.origins["caddy-keeps-unknown-to-us"] + "/gpus/", timeout=5)
+        urllib.request.urlopen(
+            site.origins["caddy-keeps-unknown-to-us"] + "/gpus/", timeout=PATIENCE_SECONDS
+        )
     with refused.value as answer:
         assert answer.code == 404
         assert re.search("keeps its path set base_path", json.load(answer)["hint"])

@@ -8,14 +8,14 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_nvml import FakeNvml, Gpu, Process, Scenario
-from house import COMMAND, ROOT, House, eventually
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from house import COMMAND, PATIENCE_SECONDS, ROOT, House, eventually
+from playwright.sync_api import Browser, Page, expect
 from proxies import find_program, proxy, readme_blocks
 from test_accessibility import findings
 from test_proxies import FORMS
@@ -96,7 +96,7 @@ def answers(url: str, **headers: str) -> Any:
     """The JSON that a script is answered; None for a refusal."""
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return None
@@ -314,27 +314,26 @@ def test_with_basic_the_browser_s_own_dialog_is_enough(
     browser: Browser, fake: FakeNvml, tmp_path: Path
 ) -> None:
     keys: dict[str, Any] = {"sign_in": "basic", "viewers": "viewers"}
-    house = House(tmp_path, fake.environment())
-    add_viewer(house, "zoë", "names", PASSWORD + "\n", **keys)
-    house.start("up", name="node1", **keys)
-    eventually(lambda: answers(house.url + "healthz"), "the page to be served")
-    known = browser.new_context(http_credentials={"username": "zoë", "password": PASSWORD})
-    wrong = browser.new_context(http_credentials={"username": "zoë", "password": "wrong"})
+    with closing(House(tmp_path, fake.environment())) as house:
+        add_viewer(house, "zoë", "names", PASSWORD + "\n", **keys)
+        house.start("up", name="node1", **keys)
+        eventually(lambda: answers(house.url + "healthz"), "the page to be served")
+        with signed_in(browser, "zoë", PASSWORD) as page:
+            page.goto(house.url)
+            expect_live(page)
+        with signed_in(browser, "zoë", "wrong") as refused:
+            answer = refused.goto(house.url)
+            assert answer is not None and answer.status == 401
+            expect(refused.locator("#link")).to_have_count(0)
+
+
+@contextmanager
+def signed_in(browser: Browser, name: str, password: str) -> Iterator[Page]:
+    """A page of a browser that sends this name and password where it is asked for them."""
+    context = browser.new_context(http_credentials={"username": name, "password": password})
     try:
-        page = known.new_page()
-        page.goto(house.url)
-        expect_live(page)
-        refused = wrong.new_page()
-        answer = refused.goto(house.url)
-        assert answer is not None and answer.status == 401
-        expect(refused.locator("#link")).to_have_count(0)
+        yield context.new_page()
     finally:
-        close(known, wrong)
-        house.close()
-
-
-def close(*contexts: BrowserContext) -> None:
-    for context in contexts:
         context.close()
 
 
@@ -359,19 +358,14 @@ def test_the_proxy_s_sign_in_that_readme_shows_works(
         "trusted_proxies": ["127.0.0.1"],
         "viewer_role": "names",
     }
-    house = House(tmp_path, fake.environment())
-    house.start("up", name="node1", **keys)
-    eventually(lambda: answers(house.url + "healthz"), "the page to be served")
-    credentials = {"username": "alice", "password": PASSWORD}
-    with proxy(program, block, house.web_port, tmp_path) as origin:
-        context = browser.new_context(http_credentials=credentials)  # type: ignore[arg-type]  # a plain dict
-        try:
-            page = context.new_page()
-            page.goto(f"{origin}/gpus/")
-            expect_live(page)
-            assert answers(f"{origin}/gpus/api/v1/fleet") is None
-            assert answers(f"{origin}/gpus/api/v1/fleet", **{"X-Remote-User": "alice"}) is None
-            assert page.evaluate(FORGED) == "names"
-        finally:
-            context.close()
-            house.close()
+    with ExitStack() as stack:
+        house = stack.enter_context(closing(House(tmp_path, fake.environment())))
+        house.start("up", name="node1", **keys)
+        eventually(lambda: answers(house.url + "healthz"), "the page to be served")
+        origin = stack.enter_context(proxy(program, block, house.web_port, tmp_path))
+        page = stack.enter_context(signed_in(browser, "alice", PASSWORD))
+        page.goto(f"{origin}/gpus/")
+        expect_live(page)
+        assert answers(f"{origin}/gpus/api/v1/fleet") is None
+        assert answers(f"{origin}/gpus/api/v1/fleet", **{"X-Remote-User": "alice"}) is None
+        assert page.evaluate(FORGED) == "names"

@@ -1,5 +1,6 @@
 """`gpu-monitor viewers`: the file that it writes, what it prints, what it refuses."""
 
+import contextlib
 import os
 import pty
 import re
@@ -8,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from house import COMMAND, ROOT
+from house import COMMAND, PATIENCE_SECONDS, ROOT, running
 
 from gpu_monitor.__main__ import BAD_CONFIG, OK, main
 from web.accounts import parse
@@ -70,24 +71,20 @@ def test_a_password_is_read_from_standard_input_and_never_shown(tmp_path: Path) 
 
 def test_a_password_is_asked_twice_on_a_terminal_without_an_echo(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "basic")
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(
-            COMMAND[0],
-            [*COMMAND, "viewers", "add", "alice", "--config", str(desk.config)],
-        )
+    terminal, its = pty.openpty()
+    command = [*COMMAND, "viewers", "add", "alice", "--config", str(desk.config)]
     seen = b""
-    for prompt in (b"Password for alice: ", b"Once more: "):
-        while not seen.endswith(prompt):
-            seen += os.read(terminal, 1024)
-        os.write(terminal, b"a long password\n")
-    try:
-        while data := os.read(terminal, 1024):
-            seen += data
-    except OSError:  # the terminal has closed
-        pass
+    with running(*command, stdin=its, stdout=its, stderr=its, start_new_session=True) as asking:
+        os.close(its)
+        for prompt in (b"Password for alice: ", b"Once more: "):
+            while not seen.endswith(prompt):
+                seen += os.read(terminal, 1024)
+            os.write(terminal, b"a long password\n")
+        with contextlib.suppress(OSError):  # the terminal has closed
+            while data := os.read(terminal, 1024):
+                seen += data
+        assert asking.wait(PATIENCE_SECONDS) == OK
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == OK
     assert b"a long password" not in seen
     ((person,), _) = parse(desk.viewers.read_text())
     assert is_password("a long password", person.secret)
