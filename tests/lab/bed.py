@@ -289,7 +289,7 @@ def remove(name: str) -> None:
         for pid in call("ip", "netns", "pids", space).split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(call("ip", "netns", "pids", space) for space in namespaces(name)):
         assert time.monotonic() < deadline, "what runs in the lab's namespaces does not end"
         time.sleep(0.05)

@@ -30,7 +30,7 @@ GET = """
 import sys, urllib.request
 headers = {"Authorization": f"Bearer {sys.argv[2]}"} if sys.argv[2] else {}
 asked = urllib.request.Request(sys.argv[1], headers=headers)
-print(urllib.request.urlopen(asked, timeout=5).read().decode())
+print(urllib.request.urlopen(asked, timeout=30).read().decode())
 """
 COMMAND = "ansible-playbook -i ./hosts main.yml --ask-become-pass"
 """As README.md has it, word for word."""

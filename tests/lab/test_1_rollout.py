@@ -62,9 +62,9 @@ def test_the_first_run_puts_every_host_on_the_page(
     play = fleet.play()
     assert play.code == 0, play.output
     figures["rollout of 3 machines, seconds (aim 60)"] = round(play.seconds, 1)
+    fleet.wait_for("live", "gpu1", "gpu2")
     for name in ("gpu1", "gpu2"):
         host = fleet.host(name)
-        assert host["state"] == "live"
         assert len([parent for parent in host["gpus"]["parent"] if parent is None]) == 8
     live = f"live: {fleet.shown_as('gpu1')}, {fleet.shown_as('gpu2')}"
     assert live in play.output

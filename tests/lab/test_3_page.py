@@ -18,7 +18,7 @@ HANDSHAKE = """
 import http.client, sys, urllib.parse
 url, origin = sys.argv[1:]
 parts = urllib.parse.urlsplit(url)
-connection = http.client.HTTPConnection(parts.netloc, timeout=5)
+connection = http.client.HTTPConnection(parts.netloc, timeout=30)
 headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
 headers["Sec-WebSocket-Key"] = "MDEyMzQ1Njc4OWFiY2RlZg=="
 connection.request("GET", parts.path, headers=headers | ({"Origin": origin} if origin else {}))
