@@ -44,6 +44,7 @@ class Desk:
         sub = self.context.socket(zmq.SUB)
         self.sockets.append(sub)
         sub.setsockopt(zmq.RCVHWM, queued)
+        sub.setsockopt(zmq.RCVBUF, 1 << 16)  # on some machines the kernel would hold it all
         sub.connect(self.endpoint)
         for topic in topics:
             sub.subscribe(topic)
