@@ -33,7 +33,7 @@ LOOK = """addEventListener("beforeprint", () => {
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("demo"))
-    house.start("demo", "--hosts", str(HOSTS), "--gpus", "8")
+    house.start("demo", "--hosts", str(HOSTS), "--gpus", "8", rpc_timeout=60)
     house.host(f"node{HOSTS}")
     yield house
     house.close()

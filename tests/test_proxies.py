@@ -161,7 +161,7 @@ def test_scripts_find_the_api_below_the_page(site: Site, name: str) -> None:
 def test_a_name_that_the_proxy_passes_on_needs_not_be_known(site: Site, name: str) -> None:
     port = urlsplit(site.origins[name]).port
     request = urllib.request.Request(site.url(name) + "readyz", headers={"Host": f"{NAME}:{port}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         assert json.load(answer) == {"status": "ready"}
 
 

@@ -231,7 +231,7 @@ ROLES = ("counts", "names", "commands")
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_metrics_are_as_the_role_sees_the_fleet(role: Any) -> None:
-    async with web_house(viewer_role=role, rpc_timeout=10.0) as house:
+    async with web_house(viewer_role=role) as house:
         await house.show(a=telling_host())
         async with house.client.get(house.root + "metrics") as answer:
             text = await answer.text()
@@ -273,7 +273,7 @@ async def test_metrics_tell_that_the_broker_was_never_heard() -> None:
 
 
 def test_metrics_follow_a_gpu_from_nvml_on(house: House) -> None:
-    house.start("up", name="node1")
+    house.start("up", name="node1", rpc_timeout=30)
     house.host("node1")
     known = read(house.text("metrics") or "")
     assert list(known["gpu_utilization_ratio"].values()) == [0.87, 0]

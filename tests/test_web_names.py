@@ -180,7 +180,7 @@ def get(url: str, **headers: str) -> tuple[int, Any]:
 
 
 def test_the_command_answers_to_its_own_names_and_to_those_of_config_yml(house: House) -> None:
-    house.start("up", name="node1", web_hosts=["gpus.example.org"])
+    house.start("up", name="node1", rpc_timeout=30, web_hosts=["gpus.example.org"])
     house.host("node1")
     port = house.web_port
     for name in ("localhost", OWN, "node1", "gpus.example.org"):
