@@ -1,6 +1,7 @@
 """The page as axe-core judges it: a serious finding shuts somebody out."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from house import ROOT, House, eventually
@@ -21,14 +22,15 @@ RUN = """async () => {
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A simulated fleet of five hosts: usual, with a lost GPU, one asleep, one hot, one cut."""
-    house = House(tmp_path_factory.mktemp("demo"))
-    house.start("demo", "--hosts", "5", rpc_timeout=30)  # none is stale for a pause
-    eventually(
-        lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("hosts_live") == 5 or None,
-        "the demo's hosts to be live",
-    )
-    yield house
-    house.close()
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", "5", rpc_timeout=30)  # none is stale for a pause
+        eventually(
+            lambda: (
+                (house.get("api/v1/fleet") or {}).get("totals", {}).get("hosts_live") == 5 or None
+            ),
+            "the demo's hosts to be live",
+        )
+        yield house
 
 
 @pytest.fixture

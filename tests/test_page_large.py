@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from house import House, eventually
@@ -22,11 +23,10 @@ def fleet(
 ) -> Iterator[tuple[House, int]]:
     """A simulated fleet, all live, and how many hosts it has."""
     hosts: int = request.param
-    house = House(tmp_path_factory.mktemp("demo"))
-    house.start("demo", "--hosts", str(hosts), "--gpus", "8", rpc_timeout=60)
-    house.host(f"node{hosts}")  # the last one to be heard
-    yield house, hosts
-    house.close()
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(hosts), "--gpus", "8", rpc_timeout=60)
+        house.host(f"node{hosts}")  # the last one to be heard
+        yield house, hosts
 
 
 @pytest.fixture

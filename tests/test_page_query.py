@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,14 +23,13 @@ DASH = "\u2013"
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A simulated fleet for all of this module: nothing here changes it."""
-    house = House(tmp_path_factory.mktemp("demo"))
-    house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # none is stale for a pause
-    eventually(lambda: house.get("readyz") is not None, "the demo to serve")
-    eventually(
-        lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("gpus", 0) > 50, "GPUs"
-    )
-    yield house
-    house.close()
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # none is stale for a pause
+        eventually(lambda: house.get("readyz") is not None, "the demo to serve")
+        eventually(
+            lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("gpus", 0) > 50, "GPUs"
+        )
+        yield house
 
 
 @pytest.fixture

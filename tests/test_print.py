@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -32,11 +33,10 @@ LOOK = """addEventListener("beforeprint", () => {
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("demo"))
-    house.start("demo", "--hosts", str(HOSTS), "--gpus", "8", rpc_timeout=60)
-    house.host(f"node{HOSTS}")
-    yield house
-    house.close()
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(HOSTS), "--gpus", "8", rpc_timeout=60)
+        house.host(f"node{HOSTS}")
+        yield house
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -43,14 +44,14 @@ def lured() -> Iterator[Browser]:
 def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """That of a page for which its own browser sends no secret."""
     fake = FakeNvml(tmp_path_factory.mktemp("fake") / "gpus.scenario")
-    fake.write(Scenario([Gpu()]))
     house = House(tmp_path_factory.mktemp("house"), fake.environment())
-    proxy: dict[str, Any] = {"trusted_proxies": ["127.0.0.1"]} if request.param == "proxy" else {}
-    house.start("up", name="node1", sign_in=request.param, **proxy)
-    eventually(lambda: house.text("healthz"), "the page to be served")
-    yield house.web_port
-    house.close()
-    fake.close()
+    with closing(fake), closing(house):
+        fake.write(Scenario([Gpu()]))
+        proxied = request.param == "proxy"
+        proxy: dict[str, Any] = {"trusted_proxies": ["127.0.0.1"]} if proxied else {}
+        house.start("up", name="node1", sign_in=request.param, **proxy)
+        eventually(lambda: house.text("healthz"), "the page to be served")
+        yield house.web_port
 
 
 @pytest.fixture
