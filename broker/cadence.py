@@ -1,6 +1,5 @@
 """Which changes of a host travel now and which wait; pure."""
 
-from collections.abc import Iterable, Mapping
 from itertools import compress
 from operator import is_not
 from typing import Any
@@ -20,6 +19,7 @@ from wire.document import (
     Table,
 )
 from wire.patch import compare, same
+from wire.template import Moves
 
 _OWN = Host.__annotations__.keys() | Snapshot.__annotations__.keys()
 """Members that a collector cannot add to its host: the broker's own, and the message's."""
@@ -83,30 +83,33 @@ def advance(
 
 
 def follow(
-    shown: dict[str, Any],
-    snapshot: Snapshot,
-    use: Column,
-    own: dict[str, Any],
-    moved: Mapping[str, Iterable[str]],
+    shown: dict[str, Any], moved: list[Moves], use: Column, own: dict[str, Any]
 ) -> dict[str, Any]:
-    """As `advance` where nothing but these members has moved and all of them are due: the usual
-    case. `moved` names them by their part of the snapshot; all are in `shown` already."""
-    patch: dict[str, Any] = {}
+    """As `advance` where nothing but what `moved` names differs and all of it is due: the usual
+    case. All its members are in `shown` already; what a single message moved differs from them.
+    """
+    patch = moved[0] if len(moved) == 1 else _differing(shown, moved)
+    for part, members in patch.items():
+        shown[part].update(members)
+    gpus = shown["gpus"]
+    if gpus and gpus["use"] is not use and gpus["use"] != use:
+        gpus["use"] = patch.setdefault("gpus", {})["use"] = use
     if own:
         _tell_own(shown, own, patch)
-    for part, keys in moved.items():
+    return patch
+
+
+def _differing(shown: dict[str, Any], moved: list[Moves]) -> Moves:
+    latest: Moves = {}
+    for moves in moved:
+        for part, members in moves.items():
+            latest[part] = latest[part] | members if part in latest else members
+    patch: Moves = {}
+    for part, members in latest.items():
         before = shown[part]
-        latest: dict[str, Any] = snapshot[part]  # type: ignore[literal-required] # parts are members of Snapshot
-        changed = {}
-        for key in keys:
-            value = latest[key]
-            if before[key] != value:
-                before[key] = changed[key] = value
+        changed = {key: value for key, value in members.items() if before[key] != value}
         if changed:
             patch[part] = changed
-    gpus = shown["gpus"]
-    if gpus and gpus["use"] != use:
-        gpus["use"] = patch.setdefault("gpus", {})["use"] = use
     return patch
 
 

@@ -1,11 +1,11 @@
 """The latest state of every host; pure: the clocks are handed in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from broker.freshness import FRESH, Verdict
 from broker.record import CONFLICT, LIVE, MISSING, STALE, Record, Run
 from wire.document import Snapshot
-from wire.template import Reading
+from wire.template import Moves, Reading
 
 MAX_HOSTS = 20_000
 """With an empty list of hosts any local process may invent names; this is where it ends."""
@@ -23,6 +23,8 @@ class Fleet:
         self.forgotten: list[str] = []
         self.changes: list[tuple[str, str]] = []
         """(name, new state), in the order they came about."""
+        self.moved: Callable[[Record, Snapshot, Moves], object] = lambda *_: None
+        """Told at once of a host of which nothing but numbers have moved."""
         self._timeout = rpc_timeout
         self._forget_after = forget_after
         self._next_sweep = float("-inf")
@@ -79,8 +81,9 @@ class Fleet:
         verdict = run.judge(sequence, sampled, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
-        record.take(reading)
+        moves = record.take(reading)
         self._show(record, snapshot, now)
+        self.moved(record, snapshot, moves)
         return None
 
     def _replace(self, record: Record, snapshot: Snapshot, now: float) -> None:

@@ -1,50 +1,21 @@
 """The published document: what all patches so far add up to."""
 
-import zlib
-from operator import is_
 from typing import Any, cast
 
-from broker.cadence import Turns, advance, bookkeeping, follow
+from broker.cadence import advance, bookkeeping, follow
 from broker.fleet import Fleet
 from broker.history import TotalsHistory
-from broker.record import LIVE, Moved, Record
+from broker.record import LIVE, Record
 from broker.settings import BrokerSettings
-from broker.totals import Count, Totals, count
-from broker.use import NEVER, SEATING, Seats, UseLimits, seats, use_of
+from broker.shown import Shown
+from broker.totals import Totals
+from broker.use import UseLimits
 from wire import __version__
-from wire.document import VERSION, Column, Snapshot, Table
+from wire.document import VERSION, Snapshot
 from wire.patch import compare
+from wire.template import Moves
 
 HEARTBEAT_SECONDS = 1.0
-
-
-class _Shown:
-    """One host as published, and what was worked out for it and holds until it changes."""
-
-    __slots__ = (
-        "behind",
-        "count",
-        "host",
-        "seated",
-        "seats",
-        "state",
-        "turns",
-        "use",
-        "use_changes_at",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.host: dict[str, Any] = {}
-        self.behind = False
-        """Whether slow values that have changed wait for their turn, nobody knows which."""
-        self.state = ""
-        self.turns = Turns(zlib.crc32(name.encode()) / 2**32)
-        self.seats: Seats | None = None
-        self.seated: tuple[Column | None, ...] = ()
-        """The columns that `seats` was worked out from."""
-        self.use: Column = []
-        self.use_changes_at = NEVER
-        self.count: Count | None = None
 
 
 class Published:
@@ -59,7 +30,7 @@ class Published:
         self._limits = UseLimits(settings.free_memory_mib, settings.held_idle_after)
         self._totals = Totals()
         self._history = TotalsHistory()
-        self._shown: dict[str, _Shown] = {}
+        self._shown: dict[str, Shown] = {}
         self._states: dict[str, int] = {}
         self._now = now
         self._beat_at = float("-inf")
@@ -85,6 +56,7 @@ class Published:
             "users": {},
             "hosts": self._hosts,
         }
+        fleet.moved = self._count_moved
         for record in fleet.records.values():
             self._advance_host(record, 0.0)
         self._advance_totals()
@@ -147,7 +119,7 @@ class Published:
             return {}
         shown = self._shown.get(name)
         if shown is None:
-            shown = self._shown[name] = _Shown(name)
+            shown = self._shown[name] = Shown(name)
             self._hosts[name] = shown.host
         turned = shown.state != state
         if turned:
@@ -162,53 +134,31 @@ class Published:
         exact = turned or state != LIVE
         if slow or exact:
             record.catch_up()
-        moved, record.moved = record.moved, {}
+        moved, record.moved = record.moved, []
         if exact or (slow and shown.behind):
             moved = None
-        self._count(shown, name, snapshot, state == LIVE, moved)
+        if state != LIVE:
+            shown.leave(name, snapshot, self._totals)
+        elif moved is None:
+            shown.count(name, snapshot, self._limits, self._totals)
+        elif slow:
+            shown.count_held(snapshot, self._totals)
         own: dict[str, Any] = {}
         if book or exact:
             age = record.run.link.age if record.run is not None else 0.0
             own = bookkeeping(snapshot, record.heard_at, age)
         if moved is not None:
-            moved.pop("collector", None)  # it is part of the bookkeeping
-            return follow(shown.host, snapshot, shown.use, own, moved)
+            return follow(shown.host, moved, shown.use, own)
         own.update(state=state, problems=_problems(record, snapshot))
         shown.behind = not (slow or exact)
         return advance(shown.host, snapshot, shown.use, own, slow or exact)
 
-    def _count(
-        self, shown: _Shown, name: str, snapshot: Snapshot, live: bool, moved: Moved | None
-    ) -> None:
-        """Works out use and what the host counts, again only where what they rest on changed."""
-        if not live:
-            self._totals.replace(name, shown.count, None)
-            shown.count = None
-            shown.use = [None] * len(snapshot["gpus"].get("state", ()))
-            return
-        gpus, processes = snapshot["gpus"], snapshot["processes"]
-        late = moved is None or snapshot["sampled_at"] >= shown.use_changes_at
-        if moved is None:
-            self._seat(shown, gpus, processes)
-        elif not late and "gpus" not in moved and "processes" not in moved:
-            return
-        seated = shown.seats
-        assert seated is not None
-        if late or _using_moved(moved or {}, seated):
-            shown.use, shown.use_changes_at = use_of(
-                gpus, seated, snapshot["sampled_at"], self._limits
-            )
-        numbers_only = moved is not None and "processes" not in moved
-        counted = count(gpus, processes, shown.use, seated, shown.count if numbers_only else None)
-        self._totals.replace(name, shown.count, counted)
-        shown.count = counted
-
-    def _seat(self, shown: _Shown, gpus: Table, processes: Table) -> None:
-        """The columns that it reads are never among those that moved."""
-        of_gpus, of_processes = SEATING
-        columns = (*map(gpus.get, of_gpus), *map(processes.get, of_processes))
-        if len(columns) != len(shown.seated) or not all(map(is_, columns, shown.seated)):
-            shown.seats, shown.seated = seats(gpus, processes), columns
+    def _count_moved(self, record: Record, snapshot: Snapshot, moves: Moves) -> None:
+        """Counts a host as soon as it is heard, while what it takes is in the processor's cache;
+        one that the tick has to look at in full is left to it."""
+        shown = self._shown.get(record.name)
+        if shown is not None and shown.counted is not None and record.moved is not None:
+            shown.count_moved(snapshot, moves, self._limits, self._totals)
 
     def _advance_totals(self) -> dict[str, Any]:
         latest: dict[str, Any] = dict(self._totals.document(self._states))
@@ -237,9 +187,3 @@ def _problems(record: Record, snapshot: Snapshot) -> list[str]:
         return snapshot["problems"]
     conflict = record.conflict()
     return [*snapshot["problems"], conflict] if conflict is not None else snapshot["problems"]
-
-
-def _using_moved(moved: Moved, seated: Seats) -> bool:
-    """Whether `use` may differ though the seats do not: memory tells only of vacant GPUs."""
-    columns = moved.get("gpus", ())
-    return "idle_since" in columns or (bool(seated.vacant) and "memory_used_mib" in columns)

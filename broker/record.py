@@ -1,7 +1,6 @@
 """What is known of one host: its snapshot, the run it came from, who else claims its name."""
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from broker.freshness import FRESH, Link, Verdict
 from broker.history import GpuHistory
@@ -9,13 +8,13 @@ from broker.identity import address_of
 from wire.document import Snapshot
 from wire.template import Moves, Reading, Template
 
-Moved: TypeAlias = dict[str, Sequence[str]]
-"""Members by their part of the snapshot (system, collector or a table); one may stand twice."""
-
 LIVE: Final = "live"
 STALE: Final = "stale"
 MISSING: Final = "missing"
 CONFLICT: Final = "conflict"
+
+_MAX_MOVES = 16
+"""Messages between two ticks; beyond it the host is looked at in full, whatever has moved."""
 
 
 class Run:
@@ -55,8 +54,8 @@ class Record:
     not been confirmed: it is not shown.
 
     `template` reads messages that repeat the last one shown; those change `snapshot` in place,
-    column by column. `moved` holds which members may differ since the publisher last looked,
-    None where anything may.
+    column by column. `moved` holds what each of them has moved since the publisher last looked,
+    None where anything may differ.
     """
 
     __slots__ = (
@@ -79,30 +78,32 @@ class Record:
         self.state: str | None = MISSING if configured else None
         self.snapshot: Snapshot | None = None
         self.template: Template | None = None
-        self.moved: Moved | None = None
+        self.moved: list[Moves] | None = None
         self.heard_at = 0.0
         self.history = GpuHistory()
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}
         self.changed = False
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: Reading) -> Moves:
         """What moved, into the snapshot that is shown; slow members only with `catch_up`."""
         template, snapshot = self.template, self.snapshot
         assert template is not None and snapshot is not None
-        self._note(template.take(reading, snapshot))
+        return self._note(template.take(reading, snapshot))
 
     def catch_up(self) -> None:
         """Brings the slow members of `snapshot` to the last message that was taken in."""
         if self.template is not None and self.snapshot is not None:
-            self._note(self.template.catch_up(self.snapshot))
+            moves = self.template.catch_up(self.snapshot)
+            moves.pop("collector", None)  # it is part of the bookkeeping
+            self._note(moves)
 
-    def _note(self, moves: Moves) -> None:
-        moved = self.moved
-        for part, keys in moves:
-            if moved is not None:
-                before = moved.get(part)
-                moved[part] = keys if before is None else [*before, *keys]
+    def _note(self, moves: Moves) -> Moves:
+        if self.moved is not None and moves:
+            self.moved.append(moves)
+            if len(self.moved) > _MAX_MOVES:
+                self.moved = None
+        return moves
 
     def is_of_run(self, snapshot: Snapshot) -> bool:
         """Whether it comes from the run that is shown, or is the first to be."""

@@ -1,8 +1,9 @@
 """The fleet's totals and its users, kept by adding and subtracting what each host counts; pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import sub
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from broker.use import BUSY, FREE, HELD_IDLE, Rows, Seat, Seats
 from wire.document import Column, Table
@@ -10,20 +11,24 @@ from wire.document import Column, Table
 Numbers: TypeAlias = tuple[int, ...]
 
 
-class Share(NamedTuple):
+@dataclass
+class Share:
     """What one user has on one host.
 
     `standing`: GPUs, processes, GPU memory in MiB and how many processes told it. `moving`:
     utilization in percent and how many GPUs told it, GPUs held idle. Whole numbers, so that
-    subtracting what was added leaves nothing behind. `oldest_started_at` is None when not known.
+    subtracting what was added leaves nothing behind.
     """
 
+    __slots__ = ("moving", "seat", "standing", "user")
+    user: str
+    seat: Seat
     standing: Numbers
     moving: Numbers
-    oldest_started_at: float | None
 
 
-class Count(NamedTuple):
+@dataclass
+class Count:
     """What one live host adds to the totals, and to each of its users.
 
     `standing`: GPUs, lost ones, processes; memory in MiB and how many GPUs told it. `moving`:
@@ -31,25 +36,44 @@ class Count(NamedTuple):
     told it.
     """
 
+    __slots__ = ("moving", "shares", "standing")
     standing: Numbers
     moving: Numbers
-    users: dict[str, Share]
+    shares: tuple[Share, ...]
 
 
-_NOTHING = Count((0,) * 5, (0,) * 9, {})
-_NO_SHARE = Share((0,) * 4, (0,) * 3, None)
+_NOTHING = Count((0,) * 5, (0,) * 9, ())
+_NO_STANDING, _NO_MOVING = (0,) * 4, (0,) * 3
 
 
-def count(
-    gpus: Table, processes: Table, use: Column, seated: Seats, before: Count | None = None
-) -> Count:
+def count(gpus: Table, processes: Table, use: Column, seated: Seats) -> Count:
     """Counts a live host. A GPU split into MIG slices is counted as its slices; memory and
-    power, which the slices share, are those of the physical GPUs.
+    power, which the slices share, are those of the physical GPUs."""
+    memory = _sum(_pick(gpus.get("memory_total_mib", ()), seated.physical))
+    own = len(processes.get("gpu", ()))
+    standing = (seated.rows - len(seated.split), seated.lost, own, *memory)
+    memory_mib = processes.get("gpu_memory_mib", ())
+    utilization = gpus.get("utilization_percent", ())
+    shares = tuple(
+        Share(user, seat, _standing(seat, memory_mib), _moving(seat, utilization, use))
+        for user, seat in seated.users.items()
+    )
+    return Count(standing, _moving_of_all(gpus, use, seated), shares)
 
-    `before` is what was counted last, where nothing but numbers of GPUs has moved since then.
-    """
+
+def _standing(seat: Seat, memory_mib: Sequence[Any]) -> Numbers:
+    memory = _sum(seat.own(memory_mib)) if memory_mib else (0, 0)
+    return seat.gpus, seat.processes, *memory
+
+
+def _moving(seat: Seat, utilization: Sequence[Any], use: Column) -> Numbers:
+    percent, told = _sum(seat.rows(utilization)) if utilization else (0, 0)
+    return percent, told, seat.rows(use).count(HELD_IDLE) if use else 0
+
+
+def _moving_of_all(gpus: Table, use: Column, seated: Seats) -> Numbers:
     physical = seated.physical
-    moving = (
+    return (
         use.count(BUSY),
         use.count(FREE),
         use.count(HELD_IDLE),
@@ -57,30 +81,6 @@ def count(
         *_sum(_pick(gpus.get("power_watts", ()), physical)),
         *_sum(_pick(gpus.get("utilization_percent", ()), seated.units)),
     )
-    if before is not None:
-        standing = before.standing
-    else:
-        memory = _sum(_pick(gpus.get("memory_total_mib", ()), physical))
-        own = len(processes.get("gpu", ()))
-        standing = (seated.rows - len(seated.split), seated.lost, own, *memory)
-    if not seated.users:
-        return Count(standing, moving, {})
-    told = gpus.get("utilization_percent", ()), use if moving[2] else ()
-    memory_mib = processes.get("gpu_memory_mib", ()) if before is None else ()
-    shares = {}
-    for user, seat in seated.users.items():
-        if before is not None:
-            held = before.users[user].standing
-        else:
-            memory = _sum(seat.own(memory_mib)) if memory_mib else (0, 0)
-            held = (seat.gpus, seat.processes, *memory)
-        shares[user] = Share(held, _moving(seat, *told), seat.oldest_started_at)
-    return Count(standing, moving, shares)
-
-
-def _moving(seat: Seat, utilization: Sequence[Any], use: Sequence[Any]) -> Numbers:
-    percent, told = _sum(seat.rows(utilization)) if utilization else (0, 0)
-    return percent, told, seat.rows(use).count(HELD_IDLE) if use else 0
 
 
 def _pick(column: Sequence[Any], rows: Rows | None) -> Sequence[Any]:
@@ -124,8 +124,8 @@ class _User:
     __slots__ = ("moving", "oldest", "oldest_started_at", "ordered", "standing")
 
     def __init__(self) -> None:
-        self.standing = _Ledger(_NO_SHARE.standing)
-        self.moving = _Ledger(_NO_SHARE.moving)
+        self.standing = _Ledger(_NO_STANDING)
+        self.moving = _Ledger(_NO_MOVING)
         self.oldest: dict[str, float | None] = {}  # host -> oldest_started_at there
         self.ordered: list[str] | None = None  # None: to be worked out again, both
         self.oldest_started_at: float | None = None
@@ -166,32 +166,57 @@ class Totals:
         before, after = old or _NOTHING, new or _NOTHING
         self._standing.replace(before.standing, after.standing)
         self._moving.replace(before.moving, after.moving)
-        leaving, coming = before.users, after.users
-        for user, share in coming.items():
-            known = leaving.get(user)
-            if known != share:
-                self._replace_share(user, host, known, share)
-        if leaving.keys() != coming.keys():
-            for user in leaving.keys() - coming.keys():
-                self._replace_share(user, host, leaving[user], None)
+        leaving = {share.user: share for share in before.shares}
+        for share in after.shares:
+            self._replace_share(host, leaving.pop(share.user, None), share)
+        for share in leaving.values():
+            self._remove_share(host, share)
 
-    def _replace_share(self, name: str, host: str, old: Share | None, new: Share | None) -> None:
-        self.changed_users.add(name)
-        user = self._users.get(name)
+    def move(self, counted: Count, gpus: Table, use: Column, seated: Seats) -> None:
+        """Brings `counted` up to date, and the totals with it, where nothing but numbers of GPUs
+        and their use have changed since."""
+        moving = _moving_of_all(gpus, use, seated)
+        self._moving.replace(counted.moving, moving)
+        counted.moving = moving
+        utilization = gpus.get("utilization_percent", ())
+        for share in counted.shares:
+            moving = _moving(share.seat, utilization, use)
+            if moving != share.moving:
+                self.changed_users.add(share.user)
+                self._users[share.user].moving.replace(share.moving, moving)
+                share.moving = moving
+
+    def hold(self, counted: Count, processes: Table) -> None:
+        """As `move` where nothing but numbers of processes have changed."""
+        memory_mib = processes.get("gpu_memory_mib", ())
+        for share in counted.shares:
+            standing = _standing(share.seat, memory_mib)
+            if standing != share.standing:
+                self.changed_users.add(share.user)
+                self._users[share.user].standing.replace(share.standing, standing)
+                share.standing = standing
+
+    def _replace_share(self, host: str, old: Share | None, new: Share) -> None:
+        self.changed_users.add(new.user)
+        user = self._users.get(new.user)
         if user is None:
-            user = self._users[name] = _User()
-        before, after = old or _NO_SHARE, new or _NO_SHARE
-        user.standing.replace(before.standing, after.standing)
-        user.moving.replace(before.moving, after.moving)
-        if old is not None and new is not None and old.oldest_started_at == new.oldest_started_at:
-            return
+            user = self._users[new.user] = _User()
+        user.standing.replace(old.standing if old else _NO_STANDING, new.standing)
+        user.moving.replace(old.moving if old else _NO_MOVING, new.moving)
+        oldest = new.seat.oldest_started_at
+        if old is None or old.seat.oldest_started_at != oldest:
+            user.ordered = None
+            user.oldest[host] = oldest
+
+    def _remove_share(self, host: str, old: Share) -> None:
+        self.changed_users.add(old.user)
+        user = self._users[old.user]
+        user.standing.replace(old.standing, _NO_STANDING)
+        user.moving.replace(old.moving, _NO_MOVING)
         user.ordered = None
-        if new is not None:
-            user.oldest[host] = new.oldest_started_at
-            return
         del user.oldest[host]
         if not user.oldest:
-            del self._users[name]
+            del self._users[old.user]
 
     def document(self, states: dict[str, int]) -> dict[str, int]:
         """The member `totals`; `states` is how many hosts are in which state.

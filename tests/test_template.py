@@ -37,12 +37,12 @@ class Learned:
         reading = self.template.read(data)
         if reading is None:
             return False
-        for part, keys in self.template.take(reading, self.snapshot):
+        for part, keys in self.template.take(reading, self.snapshot).items():
             self.moved.setdefault(part, set()).update(keys)
         return True
 
     def catch_up(self) -> None:
-        for part, keys in self.template.catch_up(self.snapshot):
+        for part, keys in self.template.catch_up(self.snapshot).items():
             self.moved.setdefault(part, set()).update(keys)
 
 

@@ -40,6 +40,7 @@ def processes_of(*rows: tuple[int, str | None, int | None]) -> dict[str, list[An
 
 
 numbers = st.one_of(st.none(), st.integers(0, 90_000))
+percents = st.lists(st.one_of(st.none(), st.integers(0, 100)), min_size=2, max_size=2)
 
 
 @st.composite
@@ -83,6 +84,30 @@ def test_what_is_kept_is_what_counting_from_scratch_gives(
     for user in kept.changed_users:
         assert kept.user(user) == scratch.user(user)
     assert scratch.changed_users <= kept.changed_users
+
+
+@given(st.lists(st.tuples(percents, percents, st.lists(numbers, min_size=3, max_size=3))))
+def test_what_moves_is_counted_as_from_scratch(steps: list[tuple[Any, ...]]) -> None:
+    gpus = make_gpus(2)
+    processes = processes_of((0, "alice", 1), (1, "alice", 2), (1, "bob", 3))
+    seated, kept, counted_last = seats(gpus, processes), Totals(), counted(gpus, processes)
+    kept.replace("node1", None, counted_last)
+    for percent, watts, memory in steps:
+        kept.changed_users.clear()
+        before = {user: kept.user(user) for user in ("alice", "bob")}
+        gpus |= {"utilization_percent": percent, "power_watts": watts}
+        processes["gpu_memory_mib"] = memory
+        use, _ = use_of(gpus, seated, NOW, LIMITS)
+        kept.move(counted_last, gpus, use, seated)
+        kept.hold(counted_last, processes)
+        scratch = Totals()
+        scratch.replace("node1", None, counted(gpus, processes))
+        assert kept.document({}) == scratch.document({})
+        for user in before:
+            assert kept.user(user) == scratch.user(user)
+            assert user in kept.changed_users or kept.user(user) == before[user]
+    kept.replace("node1", counted_last, None)
+    assert kept.document({})["gpus"] == kept.document({})["users"] == 0
 
 
 def test_every_total_is_there() -> None:

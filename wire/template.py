@@ -6,7 +6,7 @@ comes reading what is published once in five seconds only, which waits until the
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -66,7 +66,6 @@ class _Gap(NamedTuple):
     part: str
     keys: tuple[str, ...]
     is_slow: bool
-    is_table: bool
     opening: bytes
     match: Callable[[bytes, int], re.Match[bytes] | None]
 
@@ -85,8 +84,8 @@ class Reading(NamedTuple):
     slow: list[_Moved]
 
 
-Moves: TypeAlias = list[tuple[str, Sequence[str]]]
-"""Parts of a snapshot, each with its members that may differ now."""
+Moves: TypeAlias = dict[str, dict[str, Any]]
+"""What differs now in the parts of a snapshot, as a merge patch tells it."""
 
 
 class Template:
@@ -136,7 +135,7 @@ class Template:
     def catch_up(self, snapshot: Snapshot) -> Moves:
         """Brings the slow members of `snapshot` to the last message taken in."""
         if not self._unread:
-            return []
+            return {}
         slow = [(number, self._gaps[number], self._last[number]) for number in self._unread]
         self._unread = ()
         return _put(slow, _unpack(slow), snapshot)
@@ -168,20 +167,18 @@ def _unpack(moved: list[_Moved]) -> list[dict[str, Any]]:
 
 def _put(moved: list[_Moved], parts: list[dict[str, Any]], snapshot: Snapshot) -> Moves:
     into = cast(dict[str, Any], snapshot)
-    moves: Moves = []
-    for (_, gap, _), part in zip(moved, parts, strict=True):
-        if not gap.part:
-            into.update(part)
-        elif not gap.is_table:
-            into[gap.part].update(part)
-            moves.append((gap.part, gap.keys))
-        else:
-            table = into[gap.part]
-            changed = [key for key, column in part.items() if table[key] != column]
-            for key in changed:
-                table[key] = part[key]
-            if changed:
-                moves.append((gap.part, changed))
+    moves: Moves = {}
+    for (_, gap, _), latest in zip(moved, parts, strict=True):
+        part = gap.part
+        if not part:
+            into.update(latest)
+            continue
+        before = into[part]
+        for key in [key for key, value in latest.items() if before[key] == value]:
+            del latest[key]
+        if latest:
+            before.update(latest)
+            moves[part] = moves[part] | latest if part in moves else latest
     return moves
 
 
@@ -235,8 +232,7 @@ def _gap(part: str, keys: tuple[str, ...], is_slow: bool, rows: int) -> _Gap | N
     if gap is None and len(_gaps) < _MAX_SHAPES:
         pattern = re.compile(b"".join(_member(part, key, rows) for key in keys), re.DOTALL)
         opening = _opening(0x80, 0xDE, len(keys))
-        is_table = part in TABLES
-        gap = _gaps[part, keys, rows] = _Gap(part, keys, is_slow, is_table, opening, pattern.match)
+        gap = _gaps[part, keys, rows] = _Gap(part, keys, is_slow, opening, pattern.match)
     return gap
 
 
