@@ -24,9 +24,10 @@ _LOOK_SECONDS = 0.25
 """How often silence is looked for, so that a stale mark comes within 0.5 s at any tick."""
 _RESOLVE_FIRST_SECONDS = 2.0
 _LOGGED_HOSTS = 5
-_GC_THRESHOLDS = (50_000, 20, 100)
+_GC_THRESHOLDS = (500_000, 20, 100)
 """The state is millions of lists without a cycle, replaced every second: looking through them
-for garbage at Python's usual pace doubles the cost of a message and finds none."""
+for garbage at Python's usual pace doubles the cost of a message and finds none. What thousands
+of hosts move from one tick to the next stays below the first threshold."""
 
 log = logging.getLogger(__name__)
 
