@@ -160,6 +160,21 @@ def test_the_map_fits_a_phone(fleet: Page) -> None:
     assert fleet.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_a_phone_tells_who_has_which_gpu_without_a_scroll_aside(fleet: Page) -> None:
+    fleet.set_viewport_size({"width": 390, "height": 844})
+    fleet.locator("details[data-name='node01'] summary").click()
+    user = fleet.locator("details[data-name='node01'] tbody .user").first
+    expect(user).to_be_visible()
+    box = user.bounding_box()
+    assert box is not None and box["x"] + box["width"] <= 390
+
+
+def test_the_numbers_on_a_phone_keep_to_one_line(fleet: Page) -> None:
+    fleet.set_viewport_size({"width": 390, "height": 844})
+    heights = "(numbers) => numbers.map((number) => number.getBoundingClientRect().height)"
+    assert max(fleet.locator(".tile .big").evaluate_all(heights)) < 30
+
+
 def test_memory_that_no_process_holds_has_a_line_of_its_own(
     house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
