@@ -227,8 +227,12 @@ class SimulatedHost:
         """Temperature and power where they end up for this work."""
         work = self.gpus["utilization_percent"][row]
         self.gpus["power_watts"][row] = int(self.model.power_at(work))
-        self.gpus["temperature_celsius"][row] = 31 + 42 * work // 100
+        self.gpus["temperature_celsius"][row] = self._warmth(row, work)
         self.gpus["sm_clock_mhz"][row] = self.model.sm_clock if work else 210
+
+    def _warmth(self, row: int, work: int) -> int:
+        """The temperature that a GPU comes to; one that slows itself down does so for a reason."""
+        return self.model.slowdown - 1 if self.gpus["throttle"][row] else 31 + 42 * work // 100
 
     def _end(self, job: Job, now: float) -> None:
         self._jobs.remove(job)
@@ -259,8 +263,7 @@ class SimulatedHost:
                 gpus["memory_used_mib"][row] = min(used, gpus["memory_total_mib"][row])
         gpus["power_watts"][row] = int(self.model.power_at(work) + random() * 4)
         if random() < 0.4:
-            warm = self.model.slowdown - 1 if gpus["throttle"][row] else 31 + 42 * work // 100
-            old = gpus["temperature_celsius"][row]
+            warm, old = self._warmth(row, work), gpus["temperature_celsius"][row]
             gpus["temperature_celsius"][row] = old + (warm > old) - (warm < old)
         if gpus["fan_percent"][row] is not None:
             gpus["fan_percent"][row] = 30 + work // 2
