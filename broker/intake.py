@@ -20,7 +20,7 @@ _RECEIVED_PER_TURN = 256
 _HEARD_PER_TURN = 64
 """Then the event loop has its turn: a backlog must not hold up the tick."""
 _MAX_WAITING = 16_384
-_PAUSE_SECONDS = 0.004
+_PAUSE_SECONDS = 0.008
 """After a look that found something, until the next: waking for each message would cost as much
 as the message."""
 
