@@ -8,7 +8,7 @@ import pytest
 from web_house import wait_for
 
 from web.framing import JSON, PING, PONG
-from web.hub import PING_SECONDS, SILENT_SECONDS, Hub
+from web.hub import PING_SECONDS, UNANSWERED_PINGS, Hub
 from web.person import Person
 from web.viewer import EMPTYING_SECONDS, STUCK_SECONDS, Viewer
 
@@ -181,14 +181,20 @@ async def test_a_heartbeat_goes_out_when_nothing_else_does(scene: Scene) -> None
 
 async def test_who_answers_pings_stays_and_who_does_not_is_cut(scene: Scene) -> None:
     (answering, lively), (_, dead) = await scene.enter(), await scene.enter()
-    until = scene.now + SILENT_SECONDS
-    while scene.now < until:
+    for _ in range(UNANSWERED_PINGS + 1):
         lively.written = dead.written = b""
         scene.tick(PING_SECONDS)
         scene.hub.look()
         if bytes([0x80 | PING, 0]) in lively.written:
             answering.data_received(bytes([0x80 | PONG, 0x80, 0, 0, 0, 0]))
     assert dead.aborted and not lively.aborted and len(scene.hub) == 1
+
+
+async def test_a_server_that_slept_cuts_nobody_who_was_not_asked(scene: Scene) -> None:
+    _, pipe = await scene.enter()
+    scene.tick(100 * PING_SECONDS)
+    scene.hub.look()
+    assert not pipe.aborted and bytes([0x80 | PING, 0]) in pipe.written
 
 
 async def test_a_viewer_who_left_is_sent_nothing(scene: Scene) -> None:

@@ -391,7 +391,6 @@ async def test_a_viewer_that_answers_no_ping_is_cut(
     monkeypatch: pytest.MonkeyPatch, deaf: socket.socket
 ) -> None:
     monkeypatch.setattr(web.hub, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(web.hub, "SILENT_SECONDS", 0.2)
     async with web_house() as house:
         await connect_deaf(house, deaf)
         await wait_for(lambda: is_cut(deaf))

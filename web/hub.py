@@ -22,8 +22,9 @@ HEARTBEAT_SECONDS = 1.0
 """A patch at least so often, also while the broker is silent: else the page thinks us gone."""
 PING_SECONDS = 20.0
 """Proxies cut what is silent for 60 s."""
-SILENT_SECONDS = 2 * PING_SECONDS
-"""Who has answered no ping for so long is gone, though the connection never said so."""
+UNANSWERED_PINGS = 2
+"""Who has answered none of so many is gone, though the connection never said so. They are counted,
+for by the clock nobody would have answered while this machine slept."""
 
 
 class Full(Exception):
@@ -133,7 +134,7 @@ class Hub:
             viewer = self._pings.popleft()
             if viewer.left:
                 continue
-            if now - viewer.heard_at >= SILENT_SECONDS:
+            if viewer.unanswered >= UNANSWERED_PINGS:
                 viewer.cut()
                 continue
             viewer.ping()

@@ -43,6 +43,7 @@ class Viewer(asyncio.Protocol):
         "ping_at",
         "sequence",
         "to",
+        "unanswered",
     )
 
     to: asyncio.WriteTransport
@@ -60,6 +61,8 @@ class Viewer(asyncio.Protocol):
         self.heard_at = self.ping_at = clock()
         self.sequence = -1
         self.left_bytes = 0
+        self.unanswered = 0
+        """Pings since anything came from it."""
         self.behind_since = self.moved_at = self.heard_at
         self._clock = clock
         self._leave = leave
@@ -86,6 +89,7 @@ class Viewer(asyncio.Protocol):
         """Ask for a sign of life, unless bytes wait for it anyway."""
         if not self.to.get_write_buffer_size():
             self.to.write(frame(PING, b""))
+            self.unanswered += 1
 
     def cut(self) -> None:
         """End the connection at once, without a word.
@@ -111,6 +115,7 @@ class Viewer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._pings = min(_PINGS, self._pings + self._clock() - self.heard_at)
         self.heard_at = self._clock()
+        self.unanswered = 0
         try:
             frames, self._rest = read_frames(self._rest + data)
         except BadFrame as bad:
