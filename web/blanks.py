@@ -14,7 +14,7 @@ _STYLE = re.compile(rf"({_STRING})|\s*([{{}};,])\s*|: +".encode())
 _BEFORE_PATTERN = r"(?:(?<=[(,=:\[!&|?{;\n])|(?<=return))"
 """Elsewhere a slash divides."""
 _TOKEN = re.compile(
-    rf"(?P<kept>{_STRING}|//[^\n]*|/\*.*?\*/"
+    rf"(?P<comment>//[^\n]*)|(?P<kept>{_STRING}|/\*.*?\*/"
     rf"|{_BEFORE_PATTERN} ?/(?![/*])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*)"
     r"|(?P<blank> +)|(?P<mark>[`{}])|(?P<other>[^\s'\"`{}/]+|.)",
     re.DOTALL,
@@ -27,7 +27,7 @@ _GOES_ON = ("{", ";", ",")
 
 
 def without_blanks(suffix: str, body: bytes) -> bytes:
-    """`body` without indents, and without blanks and ends of lines that part nothing.
+    """`body` without indents, blanks and ends of lines that part nothing, comments behind code.
 
     Lines of a template lose their indents, which are one blank to HTML. A test compares every
     script of the page with the compiler's view of it.
@@ -52,13 +52,15 @@ def _script(text: str) -> str:
         token = _TOKEN.match(text, at)
         assert token is not None  # any character is one
         at = token.end()
+        if token["comment"]:
+            continue
         if token["blank"]:
             before, after = left[-1][-1:] if left else "", text[at : at + 1]
             if before not in _LOOSE and after not in _LOOSE:
                 left.append(" ")
             continue
         last = left[-1] if left else ""
-        if token[0] == "\n" and last.endswith(_GOES_ON) and not last.startswith("//"):
+        if token[0] == "\n" and last.endswith(_GOES_ON):
             continue
         left.append(token[0].removeprefix(" ") if left and left[-1] != "return" else token[0])
         if token["mark"] == "{" and braces:
