@@ -66,17 +66,10 @@ export function protocols() {
 export async function inflate(data) {
   const stream = new DecompressionStream("deflate-raw");
   const writer = stream.writable.getWriter();
-  // A broken frame fails here and in read(); it is answered where it is read.
+  // A broken frame fails here and where it is read; it is answered there.
   writer.write(new Uint8Array(data)).catch(() => {});
   writer.close().catch(() => {});
-  const reader = stream.readable.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return text + decoder.decode();
-    text += decoder.decode(value, { stream: true });
-  }
+  return new TextDecoder().decode(await new Response(stream.readable).arrayBuffer());
 }
 
 export class Link {
