@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Store } from "../app/store.js";
+import { summarize } from "../app/summary.js";
 import { fleet, gpus, host, processes } from "./fleets.js";
 
 function storeOf(hosts, members) {
@@ -74,6 +75,28 @@ test("summaries and rows follow a patch", () => {
   assert.equal(store.summary("a").free, 2);
   assert.equal(store.rows("a")[1].use, "free");
   assert.equal(store.overview().wholeHosts, 1);
+});
+
+test("a summary follows a patch of whatever it is made of", () => {
+  const before = gpus({ use: "free", temperature_celsius: 40, slowdown_celsius: 90, throttle: [] }, { use: "free" });
+  const patches = {
+    use: ["busy", "held_idle"],
+    state: ["lost", "error"],
+    parent: [null, 0],
+    name: ["NVIDIA H100", "NVIDIA T4"],
+    temperature_celsius: [88, 20],
+    slowdown_celsius: [42, 42],
+    throttle: [["thermal slowdown"], []],
+  };
+  for (const [column, values] of Object.entries(patches)) {
+    const store = storeOf({ a: host({ gpus: before }) });
+    const old = structuredClone(store.summary("a"));
+
+    store.take({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { [column]: values } } } } });
+
+    assert.deepEqual(store.summary("a"), summarize("a", store.host("a")), column);
+    assert.notDeepEqual(store.summary("a"), old, column);
+  }
 });
 
 test("hosts with hostile names are hosts", () => {
