@@ -18,7 +18,9 @@ CELL = """async ([name, slot]) => {
     const app = document.querySelector("script[type=module]").src;
     const { layoutOf, cornerOf } = await import(app.replace("main.js", "layout.js"));
     const canvas = document.querySelector("#map canvas");
-    const names = [...document.querySelectorAll("details.host")].map((row) => row.dataset.name);
+    // Rows, and where those are far, the names of hosts.
+    const parts = [...document.querySelectorAll("details.host, .chunk > .spoken")];
+    const names = parts.flatMap((one) => one.dataset.name ?? one.textContent.split("\\n"));
     const map = new URLSearchParams(location.search).get("map") ?? "auto";
     const layout = layoutOf(names.length, 8, canvas.clientWidth, map);
     const [x, y] = cornerOf(layout, names.indexOf(name), slot);

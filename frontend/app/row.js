@@ -1,4 +1,4 @@
-// The element of one host in the list: made once, filled while it is near the screen.
+// The element of one host in the list, there while it is near the screen.
 
 import { nothing, render } from "./vendor/lit-html.js";
 import { sentence } from "./summary.js";
@@ -12,15 +12,13 @@ export class Row {
   #summary = document.createElement("summary");
   /** The row in one sentence, for those who hear it; the cells would be a hundred words. */
   #spoken = document.createElement("span");
-  /** Made when the row first comes near; of a thousand hosts most never do. */
+  /** Made when the row is first drawn: one that the filter hides may never be. */
   #content = /** @type {{ closed: HTMLElement, detail: HTMLElement } | null} */ (null);
-  /** What it was drawn from last; null while it is empty. */
+  /** What it was drawn from last; null before. */
   drawn = /** @type {Drawn | null} */ (null);
   /** Whether there was news since it was drawn. */
   old = false;
   #lines = 1;
-  /** Which GPUs the filter wants; empty: all; null: the host is not shown. */
-  mask = /** @type {boolean[] | null} */ ([]);
 
   /**
    * @param {string} name
@@ -53,7 +51,6 @@ export class Row {
     if (this.#spoken.textContent !== words) this.#spoken.textContent = words;
     if (this.element.open !== open) this.element.open = open;
     const { closed, detail } = (this.#content ??= this.#fill());
-    if (this.drawn === null) this.element.style.removeProperty("min-height");
     this.drawn = drawn;
     this.old = false;
     if (drawn.lines !== this.#lines) this.element.style.setProperty("--lines", String(drawn.lines));
@@ -79,25 +76,6 @@ export class Row {
     const cell = /** @type {HTMLElement | null} */ (target.closest(".cell"));
     const gpu = this.drawn?.rows[[...(cell?.parentElement?.children ?? [])].indexOf(/** @type {Element} */ (cell))];
     if (cell !== null && this.drawn !== null && gpu !== undefined) cell.title = hover(gpu, hostTime(this.drawn));
-  }
-
-  /** Takes the content out and keeps the height, so that nothing on the screen moves. */
-  empty() {
-    this.drawn = null;
-    this.#spoken.textContent = this.name;
-    const height = this.element.open ? this.element.getBoundingClientRect().height : 0;
-    if (height > 0) this.element.style.setProperty("min-height", `${height}px`);
-    this.#content?.closed.remove();
-    this.#content?.detail.remove();
-    this.#content = null;
-  }
-
-  /** Whether it is shown now and was not before, or the other way round. @param {boolean[] | null} mask */
-  show(mask) {
-    const changed = (mask === null) !== this.element.hidden;
-    this.mask = mask;
-    if (changed) this.element.hidden = mask === null;
-    return changed;
   }
 
   focus() {
