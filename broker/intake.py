@@ -20,9 +20,6 @@ _RECEIVED_PER_TURN = 256
 _HEARD_PER_TURN = 64
 """Then the event loop has its turn: a backlog must not hold up the tick."""
 _MAX_WAITING = 16_384
-_PAUSE_SECONDS = 0.008
-"""After a look that found something, until the next: waking for each message would cost as much
-as the message."""
 
 
 class Intake:
@@ -38,10 +35,16 @@ class Intake:
         context: zmq.Context[zmq.Socket[bytes]],
         hearing: Hearing,
         gate: Gate | None = None,
+        pause: float = 0.0,
     ) -> None:
-        """With a gate only collectors that it lets in are heard, but for those inside."""
+        """With a gate only collectors that it lets in are heard, but for those inside.
+
+        `pause` is how many seconds pass after a look that found something until the next:
+        waking for each message would cost as much as the message.
+        """
         self._hearing = hearing
         self._gate = gate
+        self._pause = pause
         self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = context.socket(zmq.PULL)
@@ -97,7 +100,7 @@ class Intake:
         try:
             received = self._receive()
             if self._hear() and received < _RECEIVED_PER_TURN:
-                pause = _PAUSE_SECONDS
+                pause = self._pause
         finally:
             if received or self._waiting:
                 self._loop.call_later(pause, self._drain)
