@@ -70,14 +70,6 @@ def test_the_tightest_fitting_gpus_are_taken_in_the_order_of_their_index() -> No
     assert offer.devices == "GPU-1,GPU-3"
 
 
-def test_slices_are_offered_by_their_own_rows_and_their_parent_is_not() -> None:
-    host = make_host(3)
-    host["gpus"]["use"] = [None, "free", "free"]
-    host["gpus"]["uuid"] = ["GPU-0", "MIG-1", "MIG-2"]
-    (offer,) = find({"a": host}, Wanted(2))
-    assert offer.devices == "MIG-1,MIG-2"
-
-
 def test_a_gpu_without_a_uuid_goes_by_its_index() -> None:
     host = make_host(1)
     del host["gpus"]["uuid"]

@@ -177,8 +177,14 @@ def read_wanted(query: Mapping[str, str]) -> Wanted:
 def describe(offer: Offer) -> dict[str, Any]:
     """An offer as JSON; what is not known is null."""
     gpus = [
-        {"index": g.index, "uuid": g.uuid, "name": g.name, "memory_free_mib": g.memory_free_mib}
-        for g in offer.gpus
+        {
+            "index": gpu.index,
+            "uuid": gpu.uuid,
+            "name": gpu.name,
+            "mig_profile": gpu.mig_profile,
+            "memory_free_mib": gpu.memory_free_mib,
+        }
+        for gpu in offer.gpus
     ]
     return {
         "host": offer.host,

@@ -17,15 +17,26 @@ class Wanted:
 
 @dataclass(frozen=True)
 class FreeGpu:
-    """One free GPU or MIG slice; `memory_free_mib` is None where the driver does not say."""
+    """One free GPU or MIG slice; `memory_free_mib` is None where the driver does not say.
+
+    A slice has the row of its GPU as `parent`, and its index is the one within that GPU.
+    """
 
     index: int
     uuid: str | None
     name: str | None
     memory_free_mib: int | None
+    parent: int | None = None
+    mig_profile: str | None = None
 
     def fits(self, wanted: Wanted) -> bool:
-        """Whether it is of the model and has the memory; unknown memory is never enough."""
+        """Whether it is of the model and has the memory; unknown memory is never enough.
+
+        A process can use one MIG slice and no other GPU beside it (MIG User Guide, CUDA Device
+        Enumeration): slices are only for who wants one.
+        """
+        if self.parent is not None and wanted.gpus > 1:
+            return False
         if wanted.model.casefold() not in (self.name or "").casefold():
             return False
         if not wanted.memory_gib:
@@ -52,7 +63,7 @@ def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
     """The live hosts that have what is wanted: fewest free GPUs left over first, then by name.
 
     So whole hosts stay whole. Of a host's fitting GPUs those with the least free memory are
-    taken first. Free is what the broker calls free; a MIG slice counts, its parent does not.
+    taken first. Free is what the broker calls free: a MIG slice may be, its parent is not.
     """
     offers = []
     for name, host in hosts.items():
@@ -73,8 +84,10 @@ def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
         if use == "free":
             total, used = _cell(gpus, "memory_total_mib", row), _cell(gpus, "memory_used_mib", row)
             memory = None if total is None or used is None else total - used
-            index, uuid = _cell(gpus, "index", row), _cell(gpus, "uuid", row)
-            free.append(FreeGpu(index, uuid, _cell(gpus, "name", row), memory))
+            index, uuid, name, parent, profile = (
+                _cell(gpus, key, row) for key in ("index", "uuid", "name", "parent", "mig_profile")
+            )
+            free.append(FreeGpu(index, uuid, name, memory, parent, profile))
     return free
 
 

@@ -1,12 +1,14 @@
 // Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
 
-/** @import { Fleet, Gpus, Need, Offer } from "./types.js" */
+import { gpuLabels } from "./rows.js";
+
+/** @import { Fleet, Gpus, Host, Need, Offer } from "./types.js" */
 
 const MIB_PER_GIB = 1024;
 /** As many as api/v1/free gives. */
 export const MOST_GPUS = 64;
 
-/** @typedef {{ row: number, index: number, uuid: string | null, freeMib: number | null, fits: boolean }} FreeGpu */
+/** @typedef {Offer["gpus"][number]} FreeGpu */
 
 /**
  * The GPUs to take: all of them on the first host, or one offer per host where they may be
@@ -17,15 +19,26 @@ export const MOST_GPUS = 64;
  */
 export function find(hosts, need) {
   const offers = [];
-  for (const [host, { state, gpus }] of Object.entries(hosts)) {
-    if (state !== "live" || gpus === undefined) continue;
-    const free = freeGpus(gpus, need);
-    const fitting = free.filter(({ fits }) => fits).sort(tightestFirst);
+  for (const [name, host] of Object.entries(hosts)) {
+    if (host.state !== "live" || host.gpus === undefined) continue;
+    const free = freeGpus(host, host.gpus, need);
+    const fitting = together(free.filter(({ fits }) => fits).sort(tightestFirst), need);
     if (fitting.length < (need.anywhere ? 1 : need.gpus)) continue;
-    offers.push(offerOf(host, fitting.slice(0, need.gpus), free.length));
+    offers.push(offerOf(name, fitting.slice(0, need.gpus), free.length));
   }
   offers.sort((a, b) => a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
-  return need.anywhere ? together(offers, need.gpus) : offers;
+  return need.anywhere ? enough(offers, need.gpus) : offers;
+}
+
+/**
+ * What one process can use: a single MIG slice, or GPUs that are not divided.
+ * @param {FreeGpu[]} fitting
+ * @param {Need} need
+ */
+function together(fitting, need) {
+  if (need.gpus === 1) return fitting;
+  const whole = fitting.filter(({ slice }) => !slice);
+  return need.anywhere && whole.length === 0 ? fitting.slice(0, 1) : whole;
 }
 
 /**
@@ -44,7 +57,7 @@ export function stands(hosts, { host, gpus }) {
  * @param {Offer[]} offers
  * @param {number} wanted
  */
-function together(offers, wanted) {
+function enough(offers, wanted) {
   const taken = [];
   let missing = wanted;
   for (const offer of offers) {
@@ -74,11 +87,13 @@ function offerOf(host, taken, free) {
 
 /**
  * What the broker calls free; memory that is not known is never enough.
- * @param {Gpus} gpus
+ * @param {Host} host
+ * @param {Gpus} gpus its own
  * @param {Need} need
  * @returns {FreeGpu[]}
  */
-function freeGpus(gpus, need) {
+function freeGpus(host, gpus, need) {
+  const labels = gpuLabels(host);
   const model = need.model.toLowerCase();
   /** @type {FreeGpu[]} */
   const free = [];
@@ -89,7 +104,15 @@ function freeGpus(gpus, need) {
     const freeMib = total === null || used === null ? null : total - used;
     const fits = (gpus.name?.[row] ?? "").toLowerCase().includes(model)
       && (need.gib === 0 || (freeMib !== null && freeMib >= need.gib * MIB_PER_GIB));
-    free.push({ row, index: gpus.index[row] ?? row, uuid: gpus.uuid?.[row] ?? null, freeMib, fits });
+    free.push({
+      row,
+      index: gpus.index[row] ?? row,
+      label: labels[row] ?? "",
+      slice: gpus.parent?.[row] != null,
+      uuid: gpus.uuid?.[row] ?? null,
+      freeMib,
+      fits,
+    });
   });
   return free;
 }

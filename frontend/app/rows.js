@@ -147,7 +147,7 @@ function read(table, names, row) {
  * @param {Host} host
  * @returns {string[]}
  */
-function gpuLabels(host) {
+export function gpuLabels(host) {
   const index = host.gpus?.index ?? [];
   const parent = host.gpus?.parent;
   /** @type {Map<number, number>} */

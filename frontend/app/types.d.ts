@@ -214,7 +214,15 @@ export interface Need {
 /** GPUs to take on one host; `leftOver` of its free GPUs stay free. */
 export interface Offer {
   host: string;
-  gpus: { row: number; index: number; uuid: string | null; freeMib: number | null; fits: boolean }[];
+  gpus: {
+    row: number;
+    index: number;
+    label: string;
+    slice: boolean;
+    uuid: string | null;
+    freeMib: number | null;
+    fits: boolean;
+  }[];
   /** For CUDA_VISIBLE_DEVICES. */
   devices: string;
   leftOver: number;

@@ -31,6 +31,19 @@ test("anywhere is nowhere when there are not enough", () => {
   assert.deepEqual(find({ a: free(2), b: free(1) }, need({ gpus: 4, anywhere: true })), []);
 });
 
+test("anywhere takes of a host its whole GPUs, or a single slice", () => {
+  const slices = [{ use: null, uuid: "GPU-0" }, { use: "free", uuid: "MIG-1", parent: 0 }, { use: "free", uuid: "MIG-2", parent: 0 }];
+  const hosts = {
+    a: host({ gpus: gpus(...slices) }),
+    b: host({ gpus: gpus(...slices, { use: "free", uuid: "GPU-3" }) }),
+  };
+  const found = find(hosts, need({ gpus: 2, anywhere: true }));
+
+  assert.deepEqual(found.map(({ host, devices }) => [host, devices]), [["a", "MIG-1"], ["b", "GPU-3"]]);
+  assert.deepEqual(found.map(({ gpus: [gpu] }) => gpu.label), ["0.0", "3"]);
+  assert.deepEqual(find(hosts, need({ gpus: 3, anywhere: true })), []);
+});
+
 test("what is pasted is one harmless line each", () => {
   const offer = (host, devices) => ({ host, devices, gpus: [], leftOver: 0 });
 

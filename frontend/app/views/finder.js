@@ -93,10 +93,10 @@ function found(need, offers) {
  * @param {(host: string) => void} goTo
  */
 function offerLines(offer, goTo) {
-  const indices = offer.gpus.map(({ index }) => index).join(", ");
+  const labels = offer.gpus.map(({ label }) => label).join(", ");
   return html`<div class="offer">
     <p><button type="button" class="link" @click=${() => goTo(offer.host)}>${offer.host}</button>
-      <small class="muted">GPU ${indices} · ${offer.leftOver === 0 ? "no other stays free" : `${offer.leftOver} more stay free`}</small></p>
+      <small class="muted">GPU ${labels} · ${offer.leftOver || "no"} more left free</small></p>
     ${commands(offer).map((line) => html`<div><code>${line}</code><button type="button" @click=${copy}>Copy</button></div>`)}
   </div>`;
 }
