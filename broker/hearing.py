@@ -69,21 +69,31 @@ class Hearing:
         self.refusals.add(UNKNOWN_HOST, peer, why, now)
         return False
 
-    def hear(self, data: bytes, name: str, peer: str, received: float) -> None:
+    def host(self, peer: str, sent: str) -> str:
+        """The name in the document for what an admitted peer sends as `sent`; empty when that is
+        not known and more than one may be meant."""
+        if not peer:
+            return self._directory.own_name(sent)
+        entries = self._directory.entries(peer)
+        if not sent and len(entries) > 1:
+            return ""
+        return choose(entries, sent) or ""
+
+    def hear(self, data: bytes, host: str, peer: str, received: float) -> None:
         """Takes in a message of an admitted peer; `received` is the boot clock at its arrival.
 
-        `name` is what `name_in` found in it.
+        `host` is whose it seems to be; empty when nobody can tell before it is unpacked.
         """
         try:
-            reason = self._hear(data, name, peer, received)
+            reason = self._hear(data, host, peer, received)
             detail = "a sample that is not shown"
         except WireError as error:
             reason, detail = error.reason, str(error)
         if reason is not None:
             self.refusals.add(reason, peer or INSIDE, detail, received)
 
-    def _hear(self, data: bytes, sent: str, peer: str, received: float) -> str | None:
-        record = self._fleet.records.get(self._name(peer, sent)) if sent else None
+    def _hear(self, data: bytes, host: str, peer: str, received: float) -> str | None:
+        record = self._fleet.records.get(host)
         if record is not None and record.template is not None:
             reading = record.template.read(data)
             if reading is not None:
@@ -95,7 +105,10 @@ class Hearing:
         sent = message.get("name") if type(message) is dict else None
         if type(message) is not dict or type(sent) is not str:
             raise WireError("name", "the name is missing")
-        name = self._name(peer, sent)
+        name = self.host(peer, sent)
+        if not name:
+            reason = UNKNOWN_KEY if self._directory.keyed else UNKNOWN_HOST
+            raise WireError(reason, "it was let in, and is no longer")
         fleet = self._fleet
         snapshot = check_snapshot(message, fleet.previous(name))
         refusal = fleet.hear(name, snapshot, received, time.time(), peer or INSIDE)
@@ -103,16 +116,6 @@ class Hearing:
         if record is not None and record.snapshot is snapshot:
             record.template = make_template(data, message)
         return refusal
-
-    def _name(self, peer: str, sent: str) -> str:
-        """The name in the document; what is sent counts only where the directory lets it."""
-        if not peer:
-            return self._directory.own_name(sent)
-        name = choose(self._directory.entries(peer), sent)
-        if name is None:
-            reason = UNKNOWN_KEY if self._directory.keyed else UNKNOWN_HOST
-            raise WireError(reason, "it was let in, and is no longer")
-        return name
 
 
 def name_in(data: bytes) -> str:

@@ -18,15 +18,20 @@ _RECEIVE_BYTES = 1 << 17
 """The kernel's part of that queue: after a pause what waits is old, and still has to be read."""
 _RECEIVED_PER_TURN = 256
 _HEARD_PER_TURN = 64
-"""Then the event loop has its turn: a backlog must not hold up the tick."""
+_TURN_SECONDS = 0.02
+"""Then the event loop has its turn: neither a backlog nor messages that are hard to read (the
+largest take a tenth of a second) may hold up the tick."""
 _MAX_WAITING = 16_384
+_MAX_WAITING_BYTES = 1 << 27
+"""Room for a message of each host of the largest fleet; beyond it nothing more is received."""
 
 
 class Intake:
     """The socket that collectors push to, read on the event loop without a task per message.
 
     What is received waits for its turn, and a host's newer message takes the place of an older
-    one: a broker that cannot keep up hears each host less often, but nothing out of date.
+    one: a broker that cannot keep up hears each host less often, but nothing out of date. One
+    that sends without end has one message in line, as all others.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class Intake:
         self._gate = gate
         self._pause = pause
         self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
+        self._waiting_bytes = 0
+        self._unnamed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = context.socket(zmq.PULL)
         for option, value in (
@@ -111,13 +118,16 @@ class Intake:
         """Moves messages from the socket to those that wait; how many came."""
         count = 0
         try:
-            while count < _RECEIVED_PER_TURN and len(self._waiting) < _MAX_WAITING:
+            while count < _RECEIVED_PER_TURN and self._has_room():
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
                 count += 1
                 self._take(frame)
         except zmq.Again:
             pass
         return count
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < _MAX_WAITING and self._waiting_bytes < _MAX_WAITING_BYTES
 
     def _take(self, frame: zmq.Frame) -> None:
         peer = self._peer(frame)
@@ -127,14 +137,19 @@ class Intake:
                 pass
             self._hearing.refusals.add("parts", peer or INSIDE, "it has several parts", received)
         elif self._hearing.admits(peer, received):
-            data = frame.bytes
-            name = name_in(data)
-            if name:
-                self._waiting[peer, name] = (data, received)
-            else:
-                self._hearing.hear(data, "", peer, received)
+            self._put_in_line(frame.bytes, peer, received)
         elif self._gate is not None:
             self._gate.cut(frame)
+
+    def _put_in_line(self, data: bytes, peer: str, received: float) -> None:
+        host = self._hearing.host(peer, name_in(data))
+        if not host:  # whose it is will be told by the whole of it: it takes nobody's place
+            self._unnamed += 1
+        key = (peer, host or f"?{self._unnamed}")
+        if key in self._waiting:
+            self._waiting_bytes -= len(self._waiting[key][0])
+        self._waiting[key] = (data, received)
+        self._waiting_bytes += len(data)
 
     def _peer(self, frame: zmq.Frame) -> str:
         try:
@@ -146,8 +161,12 @@ class Intake:
     def _hear(self) -> bool:
         """Hears those who wait longest; whether none is left."""
         waiting = self._waiting
+        until = time.monotonic() + _TURN_SECONDS
         for _ in range(min(_HEARD_PER_TURN, len(waiting))):
-            key = peer, name = next(iter(waiting))
+            key = peer, host = next(iter(waiting))
             data, received = waiting.pop(key)
-            self._hearing.hear(data, name, peer, received)
+            self._waiting_bytes -= len(data)
+            self._hearing.hear(data, host, peer, received)
+            if time.monotonic() > until:
+                break
         return not waiting

@@ -14,7 +14,8 @@ from snapshots import make_snapshot
 from broker.fleet import Fleet
 from broker.hearing import Hearing
 from broker.identity import Directory
-from broker.intake import Intake
+from broker.intake import _MAX_WAITING_BYTES, Intake
+from wire.check import MAX_MESSAGE_BYTES
 from wire.codec import pack
 
 PATIENCE_SECONDS = 30.0
@@ -31,9 +32,11 @@ class Desk:
         self.hearing = Hearing(self.fleet, Directory(hosts), self.ask)
         self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.hearing)
         self.endpoint = self.intake.endpoint()
-        self.intake.start(asyncio.get_running_loop())
         self.pusher = self.context.socket(zmq.PUSH)
         self.pusher.connect(self.endpoint)
+
+    def start(self) -> None:
+        self.intake.start(asyncio.get_running_loop())
 
     def ask(self) -> None:
         self.asked += 1
@@ -57,10 +60,17 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+async def closed_desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+    """What comes waits until it is started."""
     desk = Desk(getattr(request, "param", ()))
     yield desk
     desk.close()
+
+
+@pytest.fixture
+async def desk(closed_desk: Desk) -> Desk:
+    closed_desk.start()
+    return closed_desk
 
 
 async def test_a_snapshot_is_heard(desk: Desk) -> None:
@@ -81,7 +91,7 @@ async def test_each_refusal_counts_under_its_reason(desk: Desk) -> None:
     assert desk.fleet.records == {}
 
 
-@pytest.mark.parametrize("desk", [("192.0.2.1",)], indirect=True)
+@pytest.mark.parametrize("closed_desk", [("192.0.2.1",)], indirect=True)
 async def test_an_unknown_peer_is_refused_before_its_message_is_looked_at(desk: Desk) -> None:
     assert await desk.push(b"\xc1" * 1000) == {"unknown host": 1}
     assert desk.asked == 1
@@ -103,6 +113,57 @@ async def test_a_backlog_does_not_hold_up_the_event_loop(desk: Desk) -> None:
     counting = False
     await other
     assert turns > len(messages) / 64
+
+
+async def test_messages_that_are_hard_to_read_are_heard_one_a_turn(desk: Desk) -> None:
+    hard = [[[0] * 500 for _ in range(500)] for _ in range(3)]
+    messages = [pack(make_snapshot(f"node{number}", hard=hard)) for number in range(5)]
+    turn, heard_in = 0, []
+    hear = desk.hearing.hear
+
+    def note(data: bytes, host: str, peer: str, received: float) -> None:
+        heard_in.append(turn)
+        hear(data, host, peer, received)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    desk.hearing.hear = note  # type: ignore[method-assign] # tells when, and hears
+    other = asyncio.create_task(count_turns())
+    await desk.push(*messages)
+    other.cancel()
+    assert len(heard_in) == len(set(heard_in)) == len(messages)
+    assert desk.fleet.records.keys() == {f"node{number}" for number in range(5)}
+
+
+@pytest.mark.parametrize("closed_desk", [("127.0.0.1",)], indirect=True)
+async def test_a_flood_under_many_names_has_one_place_in_line(closed_desk: Desk) -> None:
+    flood = [pack(make_snapshot(f"node{number}")) for number in range(50)]
+    sending = asyncio.ensure_future(closed_desk.push(*flood))
+    received = 0
+    while received < len(flood):
+        received += closed_desk.intake._receive()
+        await asyncio.sleep(0.001)
+    assert len(closed_desk.intake._waiting) == 1
+    closed_desk.start()
+    assert await sending == {}
+
+
+async def test_what_waits_takes_no_more_memory_than_a_large_fleet_needs(closed_desk: Desk) -> None:
+    intake, filler = closed_desk.intake, "x" * (MAX_MESSAGE_BYTES - 10_000)
+    flood = (pack(make_snapshot(f"node{number}", filler=filler)) for number in range(150))
+    sending = asyncio.ensure_future(closed_desk.push(*flood))
+    while intake._waiting_bytes < _MAX_WAITING_BYTES:
+        intake._receive()
+        await asyncio.sleep(0.001)
+    assert intake._receive() == 0
+    assert intake._waiting_bytes < _MAX_WAITING_BYTES + MAX_MESSAGE_BYTES
+    closed_desk.start()
+    assert await sending == {"limit": 150}
+    assert intake._waiting_bytes == 0
 
 
 async def test_of_a_host_that_waits_the_newest_message_is_heard(desk: Desk) -> None:
