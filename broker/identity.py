@@ -74,9 +74,9 @@ class Directory:
             self._peers.clear()
 
     def learn_own(self, addresses: Iterable[str]) -> None:
-        """The addresses of this machine's interfaces."""
+        """The addresses of this machine's interfaces; none at all leaves the last ones."""
         own = frozenset(filter(None, map(plain_address, addresses)))
-        if own != self._own:
+        if own and own != self._own:
             self._own = own
             self._peers.clear()
 
@@ -200,10 +200,15 @@ def resolve(name: str) -> list[str]:
 
 
 def own_addresses() -> list[str]:
+    """Those of this machine's interfaces; none when it cannot be asked now (no file is left)."""
     families = (socket.AF_INET, socket.AF_INET6)
+    try:
+        interfaces = psutil.net_if_addrs()
+    except OSError:
+        return []
     return [
         entry.address
-        for entries in psutil.net_if_addrs().values()
+        for entries in interfaces.values()
         for entry in entries
         if entry.family in families
     ]

@@ -1,5 +1,7 @@
 """Who a peer is, without keys."""
 
+import os
+import resource
 import threading
 
 import pytest
@@ -156,3 +158,20 @@ def test_this_machine_has_addresses() -> None:
 @pytest.mark.parametrize("name", ["", "." * 300, "a\0b", "ü" * 100])
 def test_a_name_that_cannot_be_one_has_no_address(name: str) -> None:
     assert isinstance(resolve(name), list)
+
+
+def test_without_a_file_to_spare_the_addresses_known_so_far_stay() -> None:
+    directory = Directory(("node1",))
+    directory.learn("node1", ["10.0.0.1"])
+    directory.learn_own(["10.0.0.1"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+        found = own_addresses()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    directory.learn_own(found)
+    assert found == [] and own_addresses() != []
+    assert directory.entries("127.0.0.1") == directory.entries("10.0.0.1") == ("node1",)
