@@ -180,12 +180,12 @@ async def test_many_hosts_may_share_one_connection(desk: Desk) -> None:
 async def test_mutated_messages_end_nothing(desk: Desk) -> None:
     chance = random.Random(4)
     messages = []
-    for number in range(2000):
+    for number in range(10_000):
         message = bytearray(pack(make_snapshot(f"node{number}")))
         for _ in range(chance.randrange(1, 6)):
             message[chance.randrange(len(message))] = chance.randrange(256)
         messages.append(bytes(message[: chance.randrange(1, len(message) + 1)]))
     refused = await desk.push(*messages)
-    assert sum(refused.values()) > 1000
+    assert sum(refused.values()) > 5000
     await desk.push(pack(make_snapshot("good")))
     assert "good" in desk.fleet.records
