@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,15 @@ ADDRESS_REMEDY = "add it to DNS or /etc/hosts, or write its address"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; a failed one holds what to do about it."""
+    """One line of the report; a failed one holds what to do about it. A warning is none."""
 
     good: bool
     words: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.good else 'FAIL'} {self.words}"
+        mark = "warn" if self.is_warning else "ok  " if self.good else "FAIL"
+        return f"{mark} {self.words}"
 
 
 def check(config: Config, source: str | None, part: str = "all") -> bool:
@@ -111,6 +113,8 @@ def _check_broker(config: Config, addresses: Sequence[str], part: str) -> Iterat
     if here and settings.hears_none_of_them(config):
         remedy = "remove rpc_bind, or write an address that they reach"
         yield Finding(False, f"broker: rpc_bind {config.rpc_bind} keeps hosts out; {remedy}")
+    if here and part in ("all", "broker"):
+        yield from _warnings("broker", settings.link_warnings(config))
     where = f"{config.broker}:{config.rpc_port}"
     fleet, why = _hear_broker(config, addresses)
     if fleet is not None:
@@ -197,8 +201,7 @@ def _check_port(role: str, address: str, port: int, key: str) -> Finding:
 
 
 def _check_sign_in(config: Config) -> Iterator[Finding]:
-    for words in settings.page_warnings(config):
-        yield Finding(True, f"web: {words}")
+    yield from _warnings("web", settings.page_warnings(config))
     if config.sign_in == "none":
         yield Finding(True, f"sign_in: none, everybody sees {config.viewer_role}")
         return
@@ -226,6 +229,11 @@ def _check_sign_in(config: Config) -> Iterator[Finding]:
         yield Finding(False, f"viewers: no {needed} of {names}; remove and add them again")
     remedy = "" if able else "; gpu-monitor viewers add NAME"
     yield Finding(bool(able), f"sign_in: {config.sign_in}, {len(able)} may sign in{remedy}")
+
+
+def _warnings(about: str, warnings: Iterable[str]) -> Iterator[Finding]:
+    for words in warnings:
+        yield Finding(True, f"{about}: {words}", is_warning=True)
 
 
 def _names_of_page(config: Config) -> Finding:

@@ -8,7 +8,7 @@ import zmq
 from broker.settings import BrokerSettings
 from collector.pusher import Pusher
 from gpu_monitor.keys import Config
-from gpu_monitor.settings import RPC_INPROC, UPDATES_INPROC, page_warnings
+from gpu_monitor.settings import RPC_INPROC, UPDATES_INPROC
 from gpu_monitor.simulated import SimulatedHost
 from wire.codec import pack
 
@@ -32,7 +32,6 @@ def demo_settings(config: Config) -> BrokerSettings:
         held_idle_after=config.held_idle_after,
         forget_after=config.forget_after,
         simulated=True,
-        warnings=tuple(page_warnings(config)),
     )
 
 

@@ -57,7 +57,7 @@ def broker_settings(config: Config, *, one_process: bool = False) -> "BrokerSett
         free_memory_mib=config.free_memory_mib,
         held_idle_after=config.held_idle_after,
         forget_after=config.forget_after,
-        warnings=tuple(link_warnings(config)) + tuple(page_warnings(config) if one_process else ()),
+        warnings=tuple(link_warnings(config)),
     )
 
 
@@ -79,6 +79,7 @@ def web_settings(config: Config, endpoint: str = "") -> "WebSettings":
         allowed_origins=config.allowed_origins,
         web_hosts=web_hosts(config),
         keys="" if endpoint else _usable(config.keys),
+        warnings=tuple(page_warnings(config)),
     )
 
 

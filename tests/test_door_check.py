@@ -213,6 +213,22 @@ def test_a_broker_that_is_not_heard_fails_where_it_has_to_be(
 def test_a_finding_reads_as_one_line() -> None:
     assert str(Finding(True, "gpus: 2 found")) == "ok   gpus: 2 found"
     assert str(Finding(False, "hosts: a has no address")) == "FAIL hosts: a has no address"
+    assert str(Finding(True, "web: it is open", is_warning=True)) == "warn web: it is open"
+
+
+def test_what_is_open_to_others_is_warned_of_where_it_is_and_fails_nothing(house: House) -> None:
+    opened: dict[str, Any] = {"web_bind": "0.0.0.0", "updates_bind": "0.0.0.0"}
+    code, lines = report(house, patient=True, **opened)
+    warned = [line for line in lines.splitlines() if not line.startswith("ok   ")]
+    assert code == 0
+    assert warned == [
+        f"warn broker: updates_port {house.updates_port} is open on all interfaces without keys: "
+        "everyone who can reach it can read the fleet",
+        f"warn web: the page is readable by everyone who can reach port {house.web_port} on all "
+        "interfaces",
+    ]
+    assert "warn broker" not in report(house, "web", **opened)[1]
+    assert "warn web" not in report(house, "broker", **opened)[1]
 
 
 def test_the_file_that_was_read_comes_first() -> None:

@@ -80,6 +80,18 @@ def test_the_page_names_a_silent_broker_and_recovers_without_a_reload(
     assert same_visit(visit)
 
 
+def test_each_server_says_on_the_page_what_it_opens_to_others(house: House, page: Page) -> None:
+    house.start("broker", updates_bind="0.0.0.0")
+    house.start("web", web_bind="0.0.0.0")
+    house.start("collector", name="node1")
+    house.host("node1")
+    page.goto(house.url)
+    told = page.locator("#banner .note")
+    expect(told).to_have_count(2)
+    expect(told.nth(0)).to_contain_text("everyone who can reach it can read the fleet")
+    expect(told.nth(1)).to_contain_text("the page is readable by everyone")
+
+
 def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
     visit: Page, house: House
 ) -> None:

@@ -32,7 +32,7 @@ def test_the_defaults_stay_on_this_machine() -> None:
     assert broker_settings(config).updates_endpoints == ("tcp://127.0.0.1:8044",)
     assert web_settings(config).updates_endpoint == "tcp://127.0.0.1:8044"
     assert web_settings(config).web_bind == "127.0.0.1"
-    assert broker_settings(config, one_process=True).warnings == ()
+    assert broker_settings(config).warnings == web_settings(config).warnings == ()
 
 
 def test_the_broker_opens_up_when_another_machine_is_expected() -> None:
@@ -105,12 +105,12 @@ def test_keys_that_cannot_be_used_are_refused_at_the_door(tmp_path: Path) -> Non
             settings(config)
 
 
-def test_a_page_open_to_others_is_warned_of_in_one_process() -> None:
-    config = Config(web_bind="10.0.0.1")
+def test_who_opens_what_to_others_warns_of_it() -> None:
+    config = Config(web_bind="10.0.0.1", hosts=OTHERS)
     (words,) = page_warnings(config)
     assert words == "the page is readable by everyone who can reach port 8042 on 10.0.0.1"
-    assert words in broker_settings(config, one_process=True).warnings
-    assert words not in broker_settings(config).warnings
+    assert web_settings(config).warnings == (words,)
+    assert broker_settings(config).warnings == tuple(link_warnings(config))
 
 
 @pytest.mark.parametrize(

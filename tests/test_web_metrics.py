@@ -132,7 +132,7 @@ def test_while_the_broker_is_lost_nothing_is_up_and_nothing_has_a_value() -> Non
     lost = {**fleet(a=telling_host(), b={"state": "missing"})}
     lost["broker"] = {**lost["broker"], "state": "lost", "refused": {"old": 1}}
     known = told(lost)
-    assert known.keys() == {"build_info", "broker_up", "host_up", "host_state"}
+    assert known.keys() == {"build_info", "web_warnings", "broker_up", "host_up", "host_state"}
     assert known["broker_up"] == {"": 0}
     assert known["host_up"] == {"host=a": 0, "host=b": 0}
     assert known["host_state"]["host=a,state=stale"] == 1
@@ -146,6 +146,14 @@ def test_the_broker_tells_what_it_refused() -> None:
     refused = {"reason=unknown key": 4, "reason=old": 0}
     assert known["broker_refused_messages_total"] == refused
     assert (known["broker_warnings"], known["broker_up"]) == ({"": 1}, {"": 1})
+
+
+def test_the_web_server_tells_its_warnings_whether_the_broker_is_heard_or_not() -> None:
+    document = fleet()
+    document["web"] |= {"warnings": ["w", "x"]}
+    assert told(document)["web_warnings"] == {"": 2}
+    document["broker"] |= {"state": "lost"}
+    assert told(document)["web_warnings"] == {"": 2}
 
 
 def test_users_have_their_own_totals() -> None:

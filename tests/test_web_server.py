@@ -5,10 +5,12 @@ import contextlib
 import gzip
 import json
 import socket
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from web_house import House, web_house
+from web_house import House, make_host, web_house
+
+from web.settings import Role
 
 CSP = "default-src 'self'; base-uri 'self'; frame-ancestors 'self'; object-src 'none'"
 
@@ -37,6 +39,14 @@ async def test_the_page_names_its_files_by_their_hash() -> None:
             assert response.headers["Cache-Control"] == "no-cache"
         assert f'"a/{fleet["web"]["assets"]}/main.js"' in page
         assert "a/dev/" not in page
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+async def test_warnings_stand_in_the_document_whoever_reads_it(role: Role) -> None:
+    async with web_house(viewer_role=role, warnings=("open",)) as house:
+        assert (await house.get("api/v1/fleet"))[1]["web"]["warnings"] == ["open"]
+        await house.show(a=make_host())
+        assert (await house.get("api/v1/fleet"))[1]["web"]["warnings"] == ["open"]
 
 
 async def test_a_file_of_the_current_hash_is_kept_for_ever_and_another_is_not() -> None:

@@ -49,8 +49,11 @@ def _is_bad_request(record: logging.LogRecord) -> bool:
     return isinstance(error, HttpProcessingError)
 
 
-def _about(assets: Assets) -> dict[str, Any]:
-    return {"version": __version__, "assets": assets.hash}
+def _about(assets: Assets, settings: WebSettings) -> dict[str, Any]:
+    about: dict[str, Any] = {"version": __version__, "assets": assets.hash}
+    if settings.warnings:
+        about["warnings"] = list(settings.warnings)
+    return about
 
 
 def clock() -> float:
@@ -71,7 +74,7 @@ async def run(
     """
     allow_many_connections()
     assets = Assets()
-    following = Following(_about(assets), settings.rpc_timeout, clock())
+    following = Following(_about(assets, settings), settings.rpc_timeout, clock())
     hub = Hub(following.document, clock)
 
     def publish(patch: Patch | None) -> None:
@@ -79,7 +82,7 @@ async def run(
             hub.publish(following.document, patch)
 
     def tell_assets() -> None:
-        publish(following.tell_web(_about(assets)))
+        publish(following.tell_web(_about(assets, settings)))
 
     async def recent(name: str) -> dict[str, Any] | None:
         if subscriber is None:

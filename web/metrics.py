@@ -52,6 +52,8 @@ def _servers(document: Document, is_heard: bool) -> Iterator[Family]:
     parts = {"web": document["web"], "broker": broker}
     builds = [labels(part=part, version=of.get("version")) for part, of in parts.items() if of]
     yield _info("build_info", "Versions of the servers.", builds)
+    warnings = len(document["web"].get("warnings", ()))
+    yield _gauge("web_warnings", "Warnings of this web server, see the page.", [("", warnings)])
     yield _gauge("broker_up", "Whether the broker is heard.", [("", int(is_heard))])
     yield from _values(BROKER, [("", broker)])
     refused = [(labels(reason=reason), n) for reason, n in broker.get("refused", {}).items()]

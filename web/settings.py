@@ -17,7 +17,7 @@ class WebSettings:
     those who may sign in, "" for none. `viewer_role` is that of everybody where `viewers` does
     not say. `trusted_proxies` are addresses and networks. `web_hosts` are names of this server
     beside the machine's own. `keys` is the folder of CURVE keys, "" for none; a broker in the same
-    process asks for none.
+    process asks for none. `warnings` are words for the page, such as that everybody may read it.
     """
 
     updates_endpoint: str = "tcp://127.0.0.1:8044"
@@ -33,3 +33,4 @@ class WebSettings:
     allowed_origins: tuple[str, ...] = ()
     web_hosts: tuple[str, ...] = ()
     keys: str = ""
+    warnings: tuple[str, ...] = ()

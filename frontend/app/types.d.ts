@@ -144,7 +144,7 @@ export interface Fleet {
   stale_after_seconds: number;
   simulated?: boolean;
   broker: Broker;
-  web?: { version: string; assets: string; role?: Role };
+  web?: { version: string; assets: string; role?: Role; warnings?: string[] };
   totals: Partial<Totals>;
   users: Record<string, User>;
   hosts: Record<string, Host>;

@@ -60,7 +60,7 @@ export function banner(link, fleet, outdated) {
     ? html`<p class="banner alarm"><b>The broker is silent.</b> ${fleet.now === undefined
         ? "It has not been heard yet: see that it runs and that this web server can reach it."
         : html`${asOf}; no host is known to be live.`}</p>`
-    : nothing}${(fleet?.broker.warnings ?? []).map(
+    : nothing}${[fleet?.broker, fleet?.web].flatMap((part) => part?.warnings ?? []).map(
     (warning) => html`<p class="banner note">⚠\uFE0E ${warning}</p>`,
   )}${outdated
     ? html`<p class="banner note">The server has a newer version of this page.
