@@ -8,7 +8,7 @@ import pytest
 from web_house import wait_for
 
 from web.framing import JSON, PING, PONG
-from web.hub import PING_SECONDS, UNANSWERED_PINGS, Hub
+from web.hub import PING_SECONDS, UNANSWERED_PINGS, Full, Hub
 from web.person import Person
 from web.viewer import EMPTYING_SECONDS, STUCK_SECONDS, Viewer
 
@@ -153,6 +153,7 @@ async def test_one_who_takes_no_byte_is_cut_after_two_seconds(scene: Scene) -> N
     scene.hub.look()
     assert pipe.aborted and viewer.left
     assert len(scene.hub) == 0
+    assert scene.hub.cut == {"slow": 1, "silent": 0}
 
 
 async def test_one_who_takes_bytes_slowly_is_kept_for_a_while(scene: Scene) -> None:
@@ -188,6 +189,7 @@ async def test_who_answers_pings_stays_and_who_does_not_is_cut(scene: Scene) -> 
         if bytes([0x80 | PING, 0]) in lively.written:
             answering.data_received(bytes([0x80 | PONG, 0x80, 0, 0, 0, 0]))
     assert dead.aborted and not lively.aborted and len(scene.hub) == 1
+    assert scene.hub.cut == {"slow": 0, "silent": 1}
 
 
 async def test_a_server_that_slept_cuts_nobody_who_was_not_asked(scene: Scene) -> None:
@@ -206,6 +208,17 @@ async def test_a_viewer_who_left_is_sent_nothing(scene: Scene) -> None:
     assert len(scene.hub) == 0
 
 
+async def test_those_for_whom_there_is_no_place_are_counted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.hub.MAX_VIEWERS", 1)
+    scene.hub.check_room("here", None, "commands")
+    await scene.enter()
+    with pytest.raises(Full, match="all 1 places"):
+        scene.hub.check_room("there", None, "commands")
+    assert scene.hub.refused == 1
+
+
 async def test_a_stop_cuts_who_is_behind_and_tells_the_others(scene: Scene) -> None:
     _, deaf = await scene.enter()
     _, good = await scene.enter()
@@ -218,3 +231,4 @@ async def test_a_stop_cuts_who_is_behind_and_tells_the_others(scene: Scene) -> N
     scene.now += 1
     await closing
     assert good.aborted
+    assert scene.hub.cut == {"slow": 0, "silent": 0}

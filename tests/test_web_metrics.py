@@ -7,13 +7,13 @@ import pytest
 from house import ROOT, House
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from test_web_role import telling_host
-from web_house import make_fleet, make_host, web_house
+from web_house import PATIENCE_SECONDS, make_fleet, make_host, web_house
 
 from broker.totals import Totals, count
 from broker.use import seats
 from web.exposition import OPENMETRICS, TEXT, write
 from web.measures import COLLECTOR, DISKS, GPUS, SYSTEM, TOTALS, USERS
-from web.metrics import metrics
+from web.metrics import metrics, viewers
 from wire.document import (
     COLLECTOR_FIELDS,
     DISK_COLUMNS,
@@ -224,7 +224,8 @@ def everything() -> dict[str, Any]:
 
 
 def test_the_protocol_page_names_every_metric_and_the_rules_name_none_that_is_none() -> None:
-    known = {f"gpu_monitor_{name}" for name in told(everything())}
+    beside = read(write(viewers(1, {"slow": 1}, 1), openmetrics=False).decode())
+    known = {f"gpu_monitor_{name}" for name in {**told(everything()), **beside}}
     page = (ROOT / "docs" / "protocol.md").read_text()
     section = page[page.index("\n## Metrics") : page.index("\n## Signing in")]
     assert set(re.findall(r"`(gpu_monitor_[a-z0-9_]+)`", section)) == known
@@ -272,6 +273,29 @@ async def test_metrics_are_compressed_for_those_who_take_that() -> None:
         async with house.client.get(house.root + "metrics", headers=headers) as answer:
             assert answer.headers["Content-Encoding"] == "gzip"
             assert len(read(await answer.text())["gpu_memory_used_bytes"]) == 8
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text; version=1.0.0"])
+async def test_metrics_tell_who_watches_now_though_the_broker_is_silent(accept: str) -> None:
+    async def told_viewers() -> float:
+        headers = {"Accept": accept}
+        async with house.client.get(house.root + "metrics", headers=headers) as answer:
+            return read(await answer.text())["web_viewers"][""]
+
+    async with web_house() as house:
+        assert await told_viewers() == 0
+        async with house.watch(), house.watch() as socket:
+            await socket.receive(timeout=PATIENCE_SECONDS)
+            assert await told_viewers() == 2
+
+
+def test_viewers_that_were_sent_away_are_counted_by_reason() -> None:
+    known = read(write(viewers(3, {"slow": 2, "silent": 0}, 1), openmetrics=False).decode())
+    assert known == {
+        "web_viewers": {"": 3},
+        "web_cut_viewers_total": {"reason=slow": 2, "reason=silent": 0},
+        "web_refused_viewers_total": {"": 1},
+    }
 
 
 async def test_metrics_tell_that_the_broker_was_never_heard() -> None:

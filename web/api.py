@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from .exposition import OPENMETRICS, TEXT, prefers_openmetrics, write
+from .exposition import OPENMETRICS, TEXT, begin, prefers_openmetrics, write
 from .following import Following
 from .framing import encode_document, encode_json
 from .free import Offer, Wanted, find
-from .metrics import metrics
+from .hub import Hub
+from .metrics import metrics, viewers
 from .once import Once
 from .person import PERSON
 from .role import see_host, see_recent
@@ -39,11 +40,13 @@ class Api:
         clock: Callable[[], float],
         recent: Recent,
         ticket: Callable[[web.Request], str],
+        hub: Hub,
     ) -> None:
         self._recent = recent
         self._following = following
         self._clock = clock
         self._ticket = ticket
+        self._hub = hub
         self._once = Once(following)
 
     def routes(self) -> dict[str, Callable[[web.Request], Any]]:
@@ -76,13 +79,15 @@ class Api:
         return respond_bytes(request, body)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """The document for Prometheus; while the broker is lost it tells just that."""
+        """The document and this server for Prometheus; of a lost broker it tells just that."""
         openmetrics = prefers_openmetrics(",".join(request.headers.getall("Accept", [])))
         kind = OPENMETRICS if openmetrics else TEXT
         body = await self._once.made(
             kind, request[PERSON].role, lambda seen: write(metrics(seen), openmetrics=openmetrics)
         )
-        return respond_bytes(request, body, content_type=kind)
+        hub = self._hub
+        own = begin(viewers(len(hub), hub.cut, hub.refused), openmetrics=openmetrics)
+        return respond_bytes(request, own + body, content_type=kind)
 
     async def host(self, request: web.Request) -> web.Response:
         """One host; while the broker is lost, no host is live."""

@@ -41,7 +41,12 @@ def joined(labels: str, label: str) -> str:
 
 
 def write(families: Iterable[Family], *, openmetrics: bool) -> bytes:
-    """All families, but those without a sample.
+    """All families as a whole answer."""
+    return begin(families, openmetrics=openmetrics) + (b"# EOF\n" if openmetrics else b"")
+
+
+def begin(families: Iterable[Family], *, openmetrics: bool) -> bytes:
+    """All families, but those without a sample; more may follow.
 
     Labels stand once in a family, with the last of their values: what a collector sent twice
     would make the whole answer unreadable.
@@ -52,7 +57,7 @@ def write(families: Iterable[Family], *, openmetrics: bool) -> bytes:
         if samples:
             lines = [f"{family.name}{labels} {value}" for labels, value in samples.items()]
             written.append("\n".join((_head(family, openmetrics), *lines, "")).encode())
-    return b"".join((*written, b"# EOF\n" if openmetrics else b""))
+    return b"".join(written)
 
 
 def _head(family: Family, openmetrics: bool) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .following import Document, Patch
@@ -19,16 +20,24 @@ class Group:
     """Viewers with the same encoding, hosts and role: they are sent the same bytes.
 
     `recent` holds the latest patch frames, the last one of sequence `sequence`: who misses no
-    more than these is sent them; who misses more, a fleet frame and what came after it.
+    more than these is sent them; who misses more, a fleet frame and what came after it. `cut`
+    is called for who takes nothing.
     """
 
     def __init__(
-        self, encoding: Encoding, names: Names | None, role: Role, sequence: int, now: float
+        self,
+        encoding: Encoding,
+        names: Names | None,
+        role: Role,
+        sequence: int,
+        now: float,
+        cut: Callable[[Viewer], None],
     ) -> None:
         self.encoding = encoding
         self.names = names
         self.role: Role = role
         self.sequence = sequence
+        self._cut = cut
         self.current: set[Viewer] = set()
         self.behind: set[Viewer] = set()
         self.sent_at = now
@@ -69,7 +78,7 @@ class Group:
         needs_fleet = False
         for viewer in list(self.behind):
             if viewer.is_stuck(now):
-                viewer.cut()
+                self._cut(viewer)
             elif viewer.left_bytes:
                 continue
             elif (frames := self._missing(viewer.sequence)) is None:

@@ -25,6 +25,8 @@ PING_SECONDS = 20.0
 UNANSWERED_PINGS = 2
 """Who has answered none of so many is gone, though the connection never said so. They are counted,
 for by the clock nobody would have answered while this machine slept."""
+SLOW, SILENT = "slow", "silent"
+"""Why a viewer was cut: took no bytes, answered no pings."""
 
 
 class Full(Exception):
@@ -35,7 +37,8 @@ class Hub:
     """All viewers, by what they are sent.
 
     No viewer has a task of its own, and nothing here waits for one: bytes go straight to a
-    transport whose buffer is empty, so that one who does not read holds up nobody.
+    transport whose buffer is empty, so that one who does not read holds up nobody. `cut` counts
+    those that were cut, by reason, `refused` those for whom there was no place.
     """
 
     def __init__(self, document: Document, clock: Callable[[], float]) -> None:
@@ -47,19 +50,17 @@ class Hub:
         self._viewers: dict[Viewer, Group] = {}
         self._addresses: dict[str, int] = {}
         self._pings: deque[Viewer] = deque()
+        self.cut = {SLOW: 0, SILENT: 0}
+        self.refused = 0
 
     def __len__(self) -> int:
         return len(self._viewers)
 
     def check_room(self, address: str, names: Names | None, role: Role) -> None:
         """Full when there is no place for one more viewer."""
-        if len(self._viewers) >= MAX_VIEWERS:
-            raise Full(f"all {MAX_VIEWERS} places for viewers are taken")
-        if self._addresses.get(address, 0) >= MAX_VIEWERS_PER_ADDRESS:
-            raise Full(f"{MAX_VIEWERS_PER_ADDRESS} viewers of one address are connected")
-        filters = {(g.names, g.role) for g in self._groups.values() if g.names is not None}
-        if names is not None and (names, role) not in filters and len(filters) >= MAX_FILTERS:
-            raise Full(f"{MAX_FILTERS} different choices of hosts are being watched")
+        if why := self._why_full(address, names, role):
+            self.refused += 1
+            raise Full(why)
 
     def greet(self, address: str, person: Person) -> Viewer:
         """Somebody whose connection is being set up; to be followed by `join`."""
@@ -74,7 +75,9 @@ class Hub:
         key = (encoding.protocol, names, role)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(encoding, names, role, self._sequence, now)
+            group = self._groups[key] = Group(
+                encoding, names, role, self._sequence, now, lambda slow: self._cut(slow, SLOW)
+            )
         self._viewers[viewer] = group
         self._addresses[viewer.address] = self._addresses.get(viewer.address, 0) + 1
         viewer.ping_at = now + PING_SECONDS
@@ -129,13 +132,27 @@ class Hub:
         for viewer in going:
             viewer.to.abort()
 
+    def _why_full(self, address: str, names: Names | None, role: Role) -> str:
+        if len(self._viewers) >= MAX_VIEWERS:
+            return f"all {MAX_VIEWERS} places for viewers are taken"
+        if self._addresses.get(address, 0) >= MAX_VIEWERS_PER_ADDRESS:
+            return f"{MAX_VIEWERS_PER_ADDRESS} viewers of one address are connected"
+        filters = {(g.names, g.role) for g in self._groups.values() if g.names is not None}
+        if names is not None and (names, role) not in filters and len(filters) >= MAX_FILTERS:
+            return f"{MAX_FILTERS} different choices of hosts are being watched"
+        return ""
+
+    def _cut(self, viewer: Viewer, reason: str) -> None:
+        self.cut[reason] += 1
+        viewer.cut()
+
     def _ping(self, now: float) -> None:
         while self._pings and self._pings[0].ping_at <= now:
             viewer = self._pings.popleft()
             if viewer.left:
                 continue
             if viewer.unanswered >= UNANSWERED_PINGS:
-                viewer.cut()
+                self._cut(viewer, SILENT)
                 continue
             viewer.ping()
             viewer.ping_at = now + PING_SECONDS

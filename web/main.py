@@ -98,7 +98,7 @@ async def run(
     form = Form(signin, peers, assets) if settings.sign_in == "token" else None
     gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
     page = Page(assets, tell_assets, public=settings.sign_in == "none")
-    api = Api(following, clock, recent, gate.ticket_for)
+    api = Api(following, clock, recent, gate.ticket_for, hub)
     app = make_app(page, api, Live(hub, peers), gate, settings.base_path)
     runner = web.AppRunner(
         app,

@@ -47,6 +47,16 @@ def metrics(document: Document) -> Iterator[Family]:
         yield from _gpus(live)
 
 
+def viewers(now: int, cut: Mapping[str, int], refused: int) -> Iterator[Family]:
+    """What is told of this server beside the document: who watches, and who was sent away."""
+    yield _gauge("web_viewers", "Open pages and other websockets.", [("", now)])
+    reasons = [(labels(reason=reason), n) for reason, n in cut.items()]
+    help = "Viewers cut for taking no bytes (slow) or answering no pings (silent)."
+    yield _counter("web_cut_viewers_total", help, reasons)
+    help = "Viewers refused because all places were taken."
+    yield _counter("web_refused_viewers_total", help, [("", refused)])
+
+
 def _servers(document: Document, is_heard: bool) -> Iterator[Family]:
     broker: Members = document["broker"] if is_heard else {}
     parts = {"web": document["web"], "broker": broker}
@@ -57,8 +67,8 @@ def _servers(document: Document, is_heard: bool) -> Iterator[Family]:
     yield _gauge("broker_up", "Whether the broker is heard.", [("", int(is_heard))])
     yield from _values(BROKER, [("", broker)])
     refused = [(labels(reason=reason), n) for reason, n in broker.get("refused", {}).items()]
-    name = f"{PREFIX}broker_refused_messages_total"
-    yield Family(name, "counter", "Messages that the broker refused since it started.", refused)
+    help = "Messages that the broker refused since it started."
+    yield _counter("broker_refused_messages_total", help, refused)
     if is_heard:
         warnings = len(broker.get("warnings", ()))
         yield _gauge("broker_warnings", "Warnings of the broker, see the page.", [("", warnings)])
@@ -175,6 +185,10 @@ def _one_of(
 
 def _gauge(name: str, help: str, samples: Iterable[tuple[str, float]]) -> Family:
     return Family(PREFIX + name, "gauge", help, samples)
+
+
+def _counter(name: str, help: str, samples: Iterable[tuple[str, float]]) -> Family:
+    return Family(PREFIX + name, "counter", help, samples)
 
 
 def _info(name: str, help: str, told: Iterable[str]) -> Family:
