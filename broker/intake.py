@@ -9,6 +9,7 @@ import zmq
 from broker.gate import CURVE_BYTES, Gate
 from broker.hearing import INSIDE, Hearing, name_in
 from broker.identity import peer_with_key
+from broker.load import Load
 from wire.check import MAX_MESSAGE_BYTES
 from wire.keyring import HOSTS
 
@@ -39,6 +40,7 @@ class Intake:
         endpoints: Iterable[str],
         context: zmq.Context[zmq.Socket[bytes]],
         hearing: Hearing,
+        load: Load,
         gate: Gate | None = None,
         pause: float = 0.0,
     ) -> None:
@@ -48,6 +50,7 @@ class Intake:
         waking for each message would cost as much as the message.
         """
         self._hearing = hearing
+        self._load = load
         self._gate = gate
         self._pause = pause
         self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
@@ -116,20 +119,23 @@ class Intake:
 
     def _receive(self) -> int:
         """Moves messages from the socket to those that wait; how many came."""
-        count = 0
+        count = kept = 0
+        before = len(self._waiting)
         try:
             while count < _RECEIVED_PER_TURN and self._has_room():
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
                 count += 1
-                self._take(frame)
+                kept += self._take(frame)
         except zmq.Again:
             pass
+        self._load.received(count, kept, before, len(self._waiting))
         return count
 
     def _has_room(self) -> bool:
         return len(self._waiting) < _MAX_WAITING and self._waiting_bytes < _MAX_WAITING_BYTES
 
-    def _take(self, frame: zmq.Frame) -> None:
+    def _take(self, frame: zmq.Frame) -> bool:
+        """Whether the message waits now, in the place of an older one perhaps."""
         peer = self._peer(frame)
         received = time.clock_gettime(time.CLOCK_BOOTTIME)
         if frame.more:
@@ -138,8 +144,10 @@ class Intake:
             self._hearing.refusals.add("parts", peer or INSIDE, "it has several parts", received)
         elif self._hearing.admits(peer, received):
             self._put_in_line(frame.bytes, peer, received)
+            return True
         elif self._gate is not None:
             self._gate.cut(frame)
+        return False
 
     def _put_in_line(self, data: bytes, peer: str, received: float) -> None:
         host = self._hearing.host(peer, name_in(data))

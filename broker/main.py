@@ -15,6 +15,7 @@ from broker.gate import Gate
 from broker.hearing import Hearing
 from broker.identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
 from broker.intake import Intake
+from broker.load import Load
 from broker.published import HEARTBEAT_SECONDS, Published
 from broker.publisher import Publisher
 from broker.record import LIVE
@@ -85,9 +86,16 @@ class _Broker:
             self._directory,
             lambda: self._resolver.refresh(boottime(), RETRY_SECONDS),
         )
+        self._load = Load()
         try:
-            pause = _PAUSE_OF_TICK * settings.tick
-            self._intake = Intake(settings.rpc_endpoints, context, self._hearing, self._gate, pause)
+            self._intake = Intake(
+                settings.rpc_endpoints,
+                context,
+                self._hearing,
+                self._load,
+                self._gate,
+                pause=_PAUSE_OF_TICK * settings.tick,
+            )
         except zmq.ZMQError:
             self._close_gate()
             raise
@@ -169,6 +177,7 @@ class _Broker:
             turned = self._fleet.look(boottime())
             now = time.monotonic()
             if turned or now >= next_tick or now >= next_beat:
+                self._load.ticked(now - next_tick)
                 self._publish()
                 next_beat = now + HEARTBEAT_SECONDS
                 if now >= next_tick:
@@ -184,7 +193,9 @@ class _Broker:
         return heard if self._recall is None else self._recall(name, heard)
 
     def _publish(self) -> None:
-        patch = self._published.advance(boottime(), time.time(), self._hearing.refusals.counts)
+        received, refused = boottime(), self._hearing.refusals.counts
+        load = self._load.tell(received)
+        patch = self._published.advance(received, time.time(), refused, load)
         if patch:
             self._publisher.publish(patch)
         self._log_changes()

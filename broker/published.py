@@ -36,11 +36,13 @@ class Published:
         self._beat_at = float("-inf")
         self._hosts: dict[str, dict[str, Any]] = {}
         self._refused: dict[str, int] = {}
+        self._load: dict[str, Any] = {}
         broker: dict[str, Any] = {
             "state": "live",
             "started_at": round(now, 3),
             "version": __version__,
             "refused": self._refused,
+            "load": self._load,
         }
         if settings.warnings:
             broker["warnings"] = list(settings.warnings)
@@ -61,11 +63,18 @@ class Published:
             self._advance_host(record, 0.0)
         self._advance_totals()
 
-    def advance(self, received: float, now: float, refused: dict[str, int]) -> dict[str, Any]:
+    def advance(
+        self,
+        received: float,
+        now: float,
+        refused: dict[str, int],
+        load: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """The patch from the document as it was to the fleet as it is; empty when nothing is due.
 
         `received` is the broker's boot clock, `now` its wall clock, both in seconds; `refused`
-        counts refused messages by reason. At least once a second the patch holds `now`.
+        counts refused messages by reason; `load` is the broker's own, None while that is not due.
+        At least once a second the patch holds `now`.
         """
         patch: dict[str, Any] = {}
         if hosts := self._advance_hosts(received):
@@ -75,9 +84,8 @@ class Published:
         self._history.add(self.document["totals"], now)
         if users := self._advance_users():
             patch["users"] = users
-        if refused != self._refused:
-            patch["broker"] = {"refused": compare(self._refused, refused)}
-            self._refused.update(refused)
+        if broker := self._advance_broker(refused, load):
+            patch["broker"] = broker
         # A tick may come a hair early: better a heartbeat too many than one a tick late.
         if patch or received >= self._beat_at + 0.9 * HEARTBEAT_SECONDS:
             self._beat_at = received
@@ -95,6 +103,18 @@ class Published:
         if record is None or record.snapshot is None:
             return None
         return record.history.answer(now)
+
+    def _advance_broker(
+        self, refused: dict[str, int], load: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        patch: dict[str, Any] = {}
+        if refused != self._refused:
+            patch["refused"] = compare(self._refused, refused)
+            self._refused.update(refused)
+        if load is not None and (changed := compare(self._load, load)):
+            patch["load"] = changed
+            self._load.update(load)
+        return patch
 
     def _advance_hosts(self, received: float) -> dict[str, Any]:
         fleet = self._fleet

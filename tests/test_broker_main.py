@@ -192,7 +192,8 @@ async def test_a_heartbeat_comes_when_nothing_changes() -> None:
     async with broker(tick=5.0) as house:
         viewer = house.viewer()
         await viewer.until(lambda seen: len(viewer.patches) >= 3)
-        assert all(patch.keys() == {"now"} for patch in viewer.patches)
+        after_the_start = viewer.patches[1:]  # with its first one it tells its load
+        assert all(patch.keys() == {"now"} for patch in after_the_start)
 
 
 async def test_hostile_messages_are_counted_while_a_good_host_stays_live() -> None:
@@ -249,6 +250,16 @@ async def test_a_restarted_collector_is_live_again_under_its_new_run() -> None:
         await viewer.until(lambda seen: len(seen["hosts"]["node1"]["gpus"]["index"]) == 2)
         states = [patch.get("hosts", {}).get("node1", {}).get("state") for patch in viewer.patches]
         assert "conflict" not in states
+
+
+async def test_the_broker_tells_its_load_and_not_with_every_tick() -> None:
+    async with broker() as house:
+        viewer = house.viewer()
+        await viewer.until(lambda seen: seen["broker"]["load"].get("tick_late_seconds", -1) >= 0)
+        house.collector()
+        await viewer.until_state("node1", "live")
+        told = [patch for patch in viewer.patches if "load" in patch.get("broker", {})]
+        assert len(told) <= 1
 
 
 async def test_warnings_stand_in_the_document() -> None:

@@ -15,6 +15,7 @@ from broker.fleet import Fleet
 from broker.hearing import Hearing
 from broker.identity import Directory
 from broker.intake import _MAX_WAITING_BYTES, Intake
+from broker.load import Load
 from wire.check import MAX_MESSAGE_BYTES
 from wire.codec import pack
 
@@ -30,7 +31,8 @@ class Desk:
         self.fleet = Fleet(hosts, 2.0, 1000.0)
         self.asked = 0
         self.hearing = Hearing(self.fleet, Directory(hosts), self.ask)
-        self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.hearing)
+        self.load = Load()
+        self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.hearing, self.load)
         self.endpoint = self.intake.endpoint()
         self.pusher = self.context.socket(zmq.PUSH)
         self.pusher.connect(self.endpoint)
@@ -170,6 +172,13 @@ async def test_of_a_host_that_waits_the_newest_message_is_heard(desk: Desk) -> N
     await desk.push(*(pack(make_snapshot("node1", number)) for number in range(1, 11)))
     await desk.push(pack(make_snapshot("node1", 10)))
     assert desk.hearing.refusals.counts["duplicate"] == 1
+
+
+async def test_each_message_counts_and_so_does_one_that_a_newer_one_overtook(desk: Desk) -> None:
+    refused = await desk.push(*[pack(make_snapshot("node1"))] * 200, b"")
+    assert desk.load.messages == 200 + 2  # one without a name, and the desk's own last one
+    assert desk.load.overtaken == 200 - 1 - refused.get("duplicate", 0)
+    assert desk.load.waiting >= 1
 
 
 async def test_many_hosts_may_share_one_connection(desk: Desk) -> None:

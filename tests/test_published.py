@@ -118,6 +118,16 @@ def test_refusals_are_counted_in_the_document() -> None:
     assert broker.tick(0.1, {"msgpack": 3, "old": 1})["broker"] == {"refused": {"old": 1}}
 
 
+def test_the_load_is_told_as_far_as_it_has_changed() -> None:
+    broker = Broker()
+    broker.tick(0.0, load={"messages": 3, "waiting_messages": 1})
+    assert broker.tick(0.1, load={"messages": 5, "waiting_messages": 1})["broker"] == {
+        "load": {"messages": 5}
+    }
+    assert broker.tick(0.2, load={"messages": 5, "waiting_messages": 1}) == {}
+    assert broker.followed["broker"]["load"] == {"messages": 5, "waiting_messages": 1}
+
+
 def test_settings_and_warnings_stand_in_the_document() -> None:
     document = Broker(rpc_timeout=4.0, tick=0.2, simulated=True, warnings=("w",)).followed
     assert document["stale_after_seconds"] == 4.0 and document["tick_seconds"] == 0.2

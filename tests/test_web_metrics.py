@@ -9,10 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from test_web_role import telling_host
 from web_house import PATIENCE_SECONDS, make_fleet, make_host, web_house
 
+from broker.load import Load
 from broker.totals import Totals, count
 from broker.use import seats
 from web.exposition import OPENMETRICS, TEXT, write
-from web.measures import COLLECTOR, DISKS, GPUS, SYSTEM, TOTALS, USERS
+from web.measures import COLLECTOR, DISKS, GPUS, LOAD, LOAD_COUNTS, SYSTEM, TOTALS, USERS
 from web.metrics import metrics, viewers
 from wire.document import (
     COLLECTOR_FIELDS,
@@ -148,6 +149,17 @@ def test_the_broker_tells_what_it_refused() -> None:
     assert (known["broker_warnings"], known["broker_up"]) == ({"": 1}, {"": 1})
 
 
+def test_the_broker_tells_whether_it_keeps_up() -> None:
+    document = fleet()
+    load = {"messages": 9, "overtaken_messages": 2, "waiting_messages": 0}
+    document["broker"] |= {"load": {**load, "tick_late_seconds": 0.25}}
+    known = told(document)
+    assert known["broker_messages_total"] == {"": 9}
+    assert known["broker_overtaken_messages_total"] == {"": 2}
+    assert known["broker_waiting_messages"] == {"": 0}
+    assert known["broker_tick_late_seconds"] == {"": 0.25}
+
+
 def test_the_web_server_tells_its_warnings_whether_the_broker_is_heard_or_not() -> None:
     document = fleet()
     document["web"] |= {"warnings": ["w", "x"]}
@@ -204,6 +216,11 @@ def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:
     assert {measure.field for measure in TOTALS} == totals.document({"live": 1}).keys()
 
 
+def test_every_number_of_the_load_is_a_metric() -> None:
+    fields = {measure.field for measure in LOAD} | LOAD_COUNTS.keys()
+    assert fields == (Load().tell(0.0) or {}).keys()
+
+
 def everything() -> dict[str, Any]:
     """A document in which nothing is unknown."""
 
@@ -219,7 +236,7 @@ def everything() -> dict[str, Any]:
     document = fleet(a={"state": "live", "clock_offset_seconds": 0, **tables, **parts})
     document["totals"] = {measure.field: 1 for measure in TOTALS}
     document["users"] = {"alice": {measure.field: 1 for measure in USERS} | {"hosts": ["a"]}}
-    document["broker"]["refused"] = {"old": 1}
+    document["broker"] |= {"refused": {"old": 1}, "load": Load().tell(0.0)}
     return document
 
 

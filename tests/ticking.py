@@ -43,9 +43,11 @@ class Broker:
         message = make_snapshot(name, self.sequence, **{**clocks, **members})
         self._hearing.hear(pack(message), name, "127.0.0.1", at)
 
-    def tick(self, at: float, refused: dict[str, int] = QUIET) -> dict[str, Any]:
+    def tick(
+        self, at: float, refused: dict[str, int] = QUIET, load: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         self.fleet.look(at)
-        patch = self.published.advance(at, WALL + at, refused)
+        patch = self.published.advance(at, WALL + at, refused, load)
         self.followed = merge(self.followed, copy.deepcopy(patch))
         assert self.followed == self.published.document
         return patch

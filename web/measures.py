@@ -45,6 +45,18 @@ def _measures(part: str, fields: dict[str, str]) -> tuple[Measure, ...]:
 
 
 BROKER = _measures("broker", {"started_at": "When the broker started."})
+LOAD = _measures(
+    "broker",
+    {
+        "waiting_messages": "The most messages that waited at once in the last ten seconds.",
+        "tick_late_seconds": "How late updates of the page were at most in the last ten seconds.",
+    },
+)
+LOAD_COUNTS = {
+    "messages": "Messages that came to the broker since it started.",
+    "overtaken_messages": "Those not heard because the same host's next one had come already.",
+}
+"""Members of the broker's load that only grow."""
 TOTALS = _measures(
     "fleet",
     {

@@ -16,6 +16,8 @@ from .measures import (
     DISKS,
     GPUS,
     HOSTS,
+    LOAD,
+    LOAD_COUNTS,
     PREFIX,
     SYSTEM,
     TOTALS,
@@ -69,6 +71,11 @@ def _servers(document: Document, is_heard: bool) -> Iterator[Family]:
     refused = [(labels(reason=reason), n) for reason, n in broker.get("refused", {}).items()]
     help = "Messages that the broker refused since it started."
     yield _counter("broker_refused_messages_total", help, refused)
+    load: Members = broker.get("load", {})
+    yield from _values(LOAD, [("", load)])
+    for field, help in LOAD_COUNTS.items():
+        if field in load:
+            yield _counter(f"broker_{field}_total", help, [("", load[field])])
     if is_heard:
         warnings = len(broker.get("warnings", ()))
         yield _gauge("broker_warnings", "Warnings of the broker, see the page.", [("", warnings)])

@@ -122,7 +122,7 @@ def _fleet(host: Rule, **own: Rule) -> Rule:
         ),
         _whole,
     )
-    broker = _only(("state", "heard_at", "started_at", "version", "refused", "warnings"))
+    broker = _only(("state", "heard_at", "started_at", "version", "refused", "load", "warnings"))
     web, totals = _only(("version", "assets", "warnings")), _each(_number)
     return _members(
         {**named, "broker": broker, "web": web, "totals": totals, "hosts": _each(host), **own}

@@ -1,0 +1,42 @@
+"""What is told of the broker's load, and when."""
+
+from broker.load import LOAD_SECONDS, Load
+
+
+def told(load: Load, now: float) -> dict[str, float]:
+    answer = load.tell(now)
+    assert answer is not None
+    return answer
+
+
+def test_a_message_in_the_place_of_an_older_one_has_overtaken_it() -> None:
+    load = Load()
+    load.received(messages=5, kept=4, before=0, waiting=3)
+    load.received(messages=3, kept=3, before=1, waiting=2)
+    assert told(load, 0.0) == {
+        "messages": 8,
+        "overtaken_messages": 3,
+        "waiting_messages": 3,
+        "tick_late_seconds": 0.0,
+    }
+
+
+def test_the_most_since_the_last_time_is_told_and_counts_only_grow() -> None:
+    load = Load()
+    load.received(messages=5, kept=5, before=0, waiting=5)
+    for late_seconds in (-0.1, 0.3, 0.02):
+        load.ticked(late_seconds)
+    assert told(load, 0.0)["tick_late_seconds"] == 0.3
+    load.received(messages=1, kept=1, before=0, waiting=1)
+    load.ticked(-0.2)
+    assert told(load, LOAD_SECONDS) == {
+        "messages": 6,
+        "overtaken_messages": 0,
+        "waiting_messages": 1,
+        "tick_late_seconds": 0.0,
+    }
+
+
+def test_the_load_is_told_no_more_than_every_ten_seconds() -> None:
+    load = Load()
+    assert [load.tell(at / 2) is not None for at in range(41)] == [at % 20 == 0 for at in range(41)]
