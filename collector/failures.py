@@ -36,7 +36,7 @@ _WORDS = {
     LIBRARY_NOT_FOUND: "no NVIDIA driver here: libnvidia-ml.so.1 not found",
     FUNCTION_NOT_FOUND: "this driver is too old to be asked that",
     14: "the GPU's inforom is corrupted",
-    GPU_IS_LOST: "fell off the bus (GPU is lost; Xid 79 in the kernel log): reset or reboot needed",
+    GPU_IS_LOST: "fell off the bus (GPU is lost): reset or reboot needed",
     RESET_REQUIRED: "needs a reset before it can be used (nvidia-smi --gpu-reset) or a reboot",
     17: "the operating system refused the driver's request",
     LIB_RM_VERSION_MISMATCH: "driver was upgraded: reboot needed (its library does not match "

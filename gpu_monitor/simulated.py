@@ -159,10 +159,10 @@ class SimulatedHost:
                 self.gpus,
                 last,
                 "lost",
-                "fell off the bus (Xid 79): reboot needed",
+                "fell off the bus (GPU is lost): reset or reboot needed",
                 int(now - HOUR),
             )
-            self._problems.append(f"GPU {last} is lost: fell off the bus (Xid 79), reboot needed")
+            self._problems.append(f"GPU {last} is lost: fell off the bus, reset or reboot needed")
         elif self.kind == "asleep":
             lose(self.gpus, last, "asleep", "powered down by the kernel", int(now - 5 * HOUR))
         elif self.kind == "hot":
