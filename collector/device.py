@@ -22,7 +22,7 @@ class Device:
     `identity` holds what does not change. Readings come in tiers: use, memory, temperature, power
     and processes each time; fan, clocks, power limit and MIG every 5 s, not all GPUs in the same
     sample; the health of its memory every minute. `failure` is the last answer that was about the
-    whole GPU.
+    whole GPU. `health` remembers: it is handed on to the Device of the next opening.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class Device:
     ) -> None:
         self.trace = trace
         self.failure: NvmlError | None = None
+        self.health = Health()
         self._handle = handle
         self._questions = Questions(handle, trace)
         self._shares = Shares()
-        self._health = Health()
         self._lists = Lists(self._questions)
         self._entries: list[Listed] | None = None
         self._by_instance: dict[int | None, list[Listed]] = {}
@@ -96,7 +96,7 @@ class Device:
             uses=uses,
             uses_unread=unread(self._questions),
             slices=slices,
-            ailments=self._health.words(self._questions, self._handle, now),
+            ailments=self.health.words(self._questions, self._handle, now),
         )
 
     def _learn(self) -> None:

@@ -14,6 +14,7 @@ from collector.failures import (
     NvmlError,
     words,
 )
+from collector.health import Health
 from collector.questions import Trace
 from collector.readings import GpuReading, Identity, State
 from collector.sleep import PCI_FOLDER
@@ -49,6 +50,7 @@ class Slot:
         self.device: Device | None = None
         self.absent: GpuReading | None = None
         self.latest: Timed | None = None
+        self._health = Health()
 
     @property
     def trace(self) -> Trace:
@@ -67,6 +69,7 @@ class Slot:
 
     def take(self, device: Device) -> None:
         """The GPU is there, as `device`."""
+        device.health = self._health
         self.device, self.absent, self.latest = device, None, None
         self.identity = self.identity._replace(number=device.identity.number)
 

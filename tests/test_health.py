@@ -9,10 +9,12 @@ from fake_nvml.scenario import N_A, Value
 from collector import nvml
 from collector.clock import moment
 from collector.driver import Driver
-from collector.health import LOOK_SECONDS, Health
+from collector.health import FADE_SECONDS, LOOK_SECONDS, Health
 from collector.nvml import Handle
 from collector.questions import Questions, Trace
 from collector.watch import Watch
+
+NOON = 1_700_049_600.0
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ class Patient:
     def __init__(self) -> None:
         self.handle = Handle.by_index(0)
         self.questions = Questions(self.handle, Trace())
-        self.health = Health()
+        self.health = Health(lambda: NOON)
 
     def words(self, now: float = 0.0) -> tuple[str, ...]:
         return self.health.words(self.questions, self.handle, now)
@@ -67,6 +69,56 @@ def test_a_word_goes_with_its_cause_a_minute_later(opened: FakeNvml) -> None:
     opened.write(Scenario([Gpu(remapped_pending=0)]))
     assert len(patient.words(LOOK_SECONDS - 1)) == 1
     assert patient.words(LOOK_SECONDS) == ()
+
+
+def losses(opened: FakeNvml, patient: Patient, errors: int, now: float) -> tuple[str, ...]:
+    opened.write(Scenario([Gpu(ecc_uncorrected=errors)]))
+    return patient.words(now)
+
+
+def test_lost_data_that_was_found_is_told_for_a_day(opened: FakeNvml) -> None:
+    patient = Patient()
+    (found,) = losses(opened, patient, 3, 0.0)
+    assert "3 times since the driver was loaded, it is not known when" in found
+    assert losses(opened, patient, 3, FADE_SECONDS - 1) == (found,)
+    assert losses(opened, patient, 3, FADE_SECONDS + LOOK_SECONDS) == ()
+
+
+def test_lost_data_is_told_with_its_time_and_for_a_day_after_the_last(opened: FakeNvml) -> None:
+    patient = Patient()
+    assert losses(opened, patient, 0, 0.0) == ()
+    (first,) = losses(opened, patient, 1, 100.0)
+    assert "once since the driver was loaded, last noticed at 2023-11-15 12:00 UTC" in first
+    losses(opened, patient, 2, FADE_SECONDS)
+    (second,) = losses(opened, patient, 2, 2 * FADE_SECONDS - 1)
+    assert "2 times" in second
+    assert losses(opened, patient, 2, 2 * FADE_SECONDS + LOOK_SECONDS) == ()
+
+
+def test_lost_data_after_a_new_load_of_the_driver_is_new(opened: FakeNvml) -> None:
+    patient = Patient()
+    losses(opened, patient, 3, 0.0)
+    (again,) = losses(opened, patient, 1, FADE_SECONDS + LOOK_SECONDS)
+    assert "once since" in again and "last noticed" in again
+
+
+def test_what_needs_a_reset_does_not_fade(opened: FakeNvml) -> None:
+    opened.write(Scenario([Gpu(remapped_pending=1, remapped_failed=1, retired_pending=1)]))
+    patient = Patient()
+    assert len(patient.words()) == len(patient.words(10 * FADE_SECONDS)) == 3
+
+
+def test_lost_data_does_not_become_new_when_nvml_is_opened_again(fake_nvml: FakeNvml) -> None:
+    fake_nvml.write(Scenario([Gpu(ecc_uncorrected=1)]))
+    driver = Driver()
+    told = []
+    for now in (0.0, FADE_SECONDS + LOOK_SECONDS):
+        driver.open(now, calm=True)
+        (slot,) = driver.slots
+        slot.read(now)
+        told.append(slot.latest and len(slot.latest.reading.ailments))
+    driver.close()
+    assert told == [1, 0]
 
 
 def test_what_a_card_does_not_answer_is_asked_once(opened: FakeNvml) -> None:

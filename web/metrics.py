@@ -114,7 +114,7 @@ def _hosts(hosts: Members) -> Iterator[Family]:
     for measures, parts in ((HOSTS, told), (SYSTEM, systems), (COLLECTOR, collectors)):
         yield from _values(measures, [(own, part) for _, own, part in parts])
     problems = [(own, len(host.get("problems", ()))) for _, own, host in told]
-    yield _gauge("host_problems", "How much cannot be read there, see the page.", problems)
+    yield _gauge("host_problems", "Problems there, in words on the page.", problems)
     disks = [(name, host.get("disks", {})) for name, _, host in told]
     yield from _columns(DISKS, [(_disk_labels(name, table), table) for name, table in disks])
 
