@@ -1,23 +1,13 @@
 """The driver and its GPUs over the collector's life: opened, lost, opened again."""
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from collector import nvml
 from collector.device import Device
-from collector.failures import (
-    CLOSED,
-    GPU_NOT_FOUND,
-    LIB_RM_VERSION_MISMATCH,
-    LOST,
-    NvmlError,
-    words,
-)
-from collector.health import Health
+from collector.failures import CLOSED, LIB_RM_VERSION_MISMATCH, LOST, NvmlError
 from collector.questions import Trace
-from collector.readings import GpuReading, Identity, State
 from collector.sleep import PCI_FOLDER
+from collector.slots import Found, Slot, placed
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 8.0
@@ -28,55 +18,6 @@ COUNT_SECONDS = 5.0
 LOST_RETRY_SECONDS = (30.0, 300.0)
 """A lost GPU that was reset is seen by a new opening only; opening costs, so rarely."""
 GPU_FOLDER = "/proc/driver/nvidia/gpus"
-
-
-class Timed(NamedTuple):
-    """A reading and when it began, in monotonic seconds."""
-
-    reading: GpuReading
-    at: float
-
-
-class Slot:
-    """A GPU's place in the picture, kept when the GPU is gone.
-
-    `key` is its UUID, or its bus id or index where NVML would not say. `absent` is what to show
-    while there is no `device`.
-    """
-
-    def __init__(self, key: str, identity: Identity) -> None:
-        self.key = key
-        self.identity = identity
-        self.device: Device | None = None
-        self.absent: GpuReading | None = None
-        self.latest: Timed | None = None
-        self._health = Health()
-
-    @property
-    def trace(self) -> Trace:
-        """Names the call that a reading is in."""
-        return Trace() if self.device is None else self.device.trace
-
-    def read(self, now: float) -> None:
-        """Read the GPU into `latest`; blocks as long as the driver does."""
-        device = self.device
-        if device is None:
-            return
-        reading = device.read(now)
-        if self.device is device:  # else it was opened anew while this call hung
-            self.identity = device.identity
-            self.latest = Timed(reading, now)
-
-    def take(self, device: Device) -> None:
-        """The GPU is there, as `device`."""
-        device.health = self._health
-        self.device, self.absent, self.latest = device, None, None
-        self.identity = self.identity._replace(number=device.identity.number)
-
-    def lose(self, state: State, reason: str) -> None:
-        """The GPU is not there; its row stays."""
-        self.device = None
-        self.absent = GpuReading(self.identity, state, reason)
 
 
 class Driver:
@@ -187,7 +128,7 @@ class Driver:
         errors = [each[1].code for each in found if not isinstance(each, Device)]
         self._unopened = bool(errors)
         self._changed = not CLOSED.isdisjoint(errors)
-        self._place(found)
+        self.slots = placed(found, self.slots)
 
     def _plan_retry(self, now: float) -> None:
         if self._tried_at is not None and now - self._tried_at > QUIET_SECONDS:
@@ -199,7 +140,7 @@ class Driver:
             self._lost_at = now
             self._lost_retry_seconds = min(2 * self._lost_retry_seconds, LOST_RETRY_SECONDS[1])
 
-    def _device(self, index: int) -> Device | tuple[int, NvmlError]:
+    def _device(self, index: int) -> Found:
         trace = Trace()
         try:
             self.trace.calling = f"nvmlDeviceGetHandleByIndex_v2 of GPU {index}"
@@ -207,44 +148,3 @@ class Driver:
             return Device(index, handle, trace, self._pci_folder)
         except NvmlError as error:
             return index, error
-
-    def _place(self, found: list[Device | tuple[int, NvmlError]]) -> None:
-        slots = {slot.key: slot for slot in self.slots}
-        missing = dict(slots)
-        for device in found:
-            if isinstance(device, Device):
-                identity = device.identity
-                key = identity.uuid or identity.pci_bus_id or f"index {identity.number}"
-                slot = slots.setdefault(key, Slot(key, identity))
-                slot.take(device)
-            else:
-                index, error = device
-                slot = _slot_at(index, missing) or Slot(f"index {index}", Identity(index))
-                slots[slot.key] = slot
-                slot.lose("lost" if error.code in LOST else "error", str(error))
-            missing.pop(slot.key, None)
-        for slot in missing.values():
-            if slot.key.startswith("index "):  # a stand-in for one that has its name by now
-                del slots[slot.key]
-            else:
-                slot.lose("lost", words(GPU_NOT_FOUND))
-        self.slots = tuple(_in_order(slots.values()))
-
-
-def _slot_at(index: int, slots: dict[str, Slot]) -> Slot | None:
-    """The slot that had this index before."""
-    for slot in slots.values():
-        if slot.identity.number == index:
-            return slot
-    return None
-
-
-def _in_order(slots: Iterable[Slot]) -> Iterator[Slot]:
-    """By place on the bus, as NVML counts; one whose place is not known comes by its index."""
-    placed = sorted(slots, key=lambda slot: (slot.identity.pci_bus_id or "~", slot.identity.number))
-    unplaced = [slot for slot in placed if slot.identity.pci_bus_id is None]
-    for slot in placed:
-        while unplaced and (slot in unplaced or slot.identity.number > unplaced[0].identity.number):
-            yield unplaced.pop(0)
-        if slot.identity.pci_bus_id is not None:
-            yield slot

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 from collector.clock import Moment
-from collector.driver import Driver, Slot
+from collector.driver import Driver
 from collector.questions import Trace
 from collector.readings import GpuReading, Picture
+from collector.slots import Slot
 
 log = logging.getLogger(__name__)
 
