@@ -66,8 +66,8 @@ export function answer({ need, offers, live, watch, goTo, close }) {
     ${(need.anywhere ? offers : offers.slice(0, SHOWN_OFFERS)).map((offer) => offerLines(offer, goTo))}
   </div>`}${watch.need === null ? nothing : html`<p class="card answer">
     ◷ Waiting for ${needWords(watch.need)}. ${watch.silent
-      ? "This browser shows no notifications here: the title of this page will say so."
-      : "A notification will say so, as long as this page is open."}
+      ? "No notifications here: the title of this page will say so."
+      : "A notification will say so while this page is open."}
     <button type="button" class="link" @click=${() => watch.stop()}>Stop</button></p>`}`;
 }
 
