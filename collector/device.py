@@ -8,7 +8,7 @@ from collector.nvml import Handle
 from collector.questions import Questions, Trace
 from collector.readings import GpuReading, Identity, MemoryKind, State, Use
 from collector.shares import Shares
-from collector.sleep import PCI_FOLDER, Sleep
+from collector.sleep import PCI_FOLDER, Sleep, asleep
 from collector.system import memory
 from collector.uses import Listed, Lists, joined, shared, unread
 
@@ -48,6 +48,14 @@ class Device:
             pci_bus_id=ask("pci_bus_id", "nvmlDeviceGetPciInfo_v3", handle.pci_bus_id),
         )
         self._sleep = Sleep(self.identity.pci_bus_id, pci_folder)
+        self._known = GpuReading(self.identity)
+
+    @classmethod
+    def at(cls, pci_bus_id: str, trace: Trace, pci_folder: str) -> "Device":
+        """The GPU in this place, opened; NvmlError when it cannot be."""
+        trace.calling = "nvmlDeviceGetHandleByPciBusId_v2"
+        handle = Handle.by_bus_id(pci_bus_id)
+        return cls(handle.index(), handle, trace, pci_folder)
 
     def read(self, now: float) -> GpuReading:
         """A reading, whatever NVML answers; blocks as long as the driver does.
@@ -55,10 +63,12 @@ class Device:
         `now` in monotonic seconds.
         """
         if self._sleep.now(now):
-            return GpuReading(self.identity, "asleep", "asleep to save power")
+            return asleep(self.identity, self._known)
         try:
             reading = self._read(now)
             self.failure = None
+            if reading.state == "ok":
+                self._known = reading
             return reading
         except NvmlError as error:
             self.failure = error

@@ -1,12 +1,13 @@
 """The driver and its GPUs over the collector's life: opened, lost, opened again."""
 
+import itertools
 import os
 
 from collector import nvml
 from collector.device import Device
-from collector.failures import CLOSED, LIB_RM_VERSION_MISMATCH, LOST, NvmlError
+from collector.failures import CLOSED, LIB_RM_VERSION_MISMATCH, LOST, NOT_FOUND, NvmlError
 from collector.questions import Trace
-from collector.sleep import PCI_FOLDER
+from collector.sleep import PCI_FOLDER, Sleep, bus_id
 from collector.slots import Found, Slot, placed
 
 FIRST_RETRY_SECONDS = 1.0
@@ -39,7 +40,6 @@ class Driver:
         self._changed = False
         self._count = 0
         self._count_at = 0.0
-        self._unopened = False
         self._present: list[str] = []
         self._retry_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -75,7 +75,7 @@ class Driver:
         devices = (slot.device for slot in self.slots)
         failures = [device.failure for device in devices if device is not None]
         lost = any(failure is not None and failure.code in LOST for failure in failures)
-        if not (lost or self._unopened):
+        if not (lost or any(slot.unopened for slot in self.slots)):
             self._lost_at, self._lost_retry_seconds = None, LOST_RETRY_SECONDS[0]
             return False
         if self._lost_at is None:
@@ -102,6 +102,7 @@ class Driver:
 
         No other thread may begin a call meanwhile. `calm` means that none is in one either: only
         then NVML is closed, for a call that returns into a closed library may crash the process.
+        A GPU that sleeps is not opened, and while all of them sleep NVML is not either.
         """
         self._plan_retry(now)
         if self._is_open and calm:
@@ -111,6 +112,10 @@ class Driver:
         self._changed = False
         self._present = self._gpus_of_the_kernel()
         self._count_at = now + COUNT_SECONDS
+        sleepers = self._sleepers(now)
+        if sleepers and len(sleepers) == len(self._present):
+            self._rest(sleepers)
+            return
         try:
             self.trace.calling = "nvmlInit"
             nvml.open_library()
@@ -124,10 +129,8 @@ class Driver:
                 slot.lose("error", str(error))
             return
         self._is_open, self._mismatch, self.problem = True, False, None
-        found = [self._device(index) for index in range(self._count)]
-        errors = [each[1].code for each in found if not isinstance(each, Device)]
-        self._unopened = bool(errors)
-        self._changed = not CLOSED.isdisjoint(errors)
+        found = self._find(sleepers)
+        self._changed = not CLOSED.isdisjoint(_errors(found))
         self.slots = placed(found, self.slots)
 
     def _plan_retry(self, now: float) -> None:
@@ -140,6 +143,39 @@ class Driver:
             self._lost_at = now
             self._lost_retry_seconds = min(2 * self._lost_retry_seconds, LOST_RETRY_SECONDS[1])
 
+    def _sleepers(self, now: float) -> dict[str, Sleep]:
+        """The kernel module's GPUs that sleep, by bus id."""
+        places = map(bus_id, self._present)
+        looks = {place: Sleep(place, self._pci_folder) for place in places}
+        return {place: sleep for place, sleep in looks.items() if sleep.now(now)}
+
+    def _rest(self, sleepers: dict[str, Sleep]) -> None:
+        """All GPUs sleep; `open` looks again every second, for until then NVML opens none."""
+        self._is_open = False
+        self.problem = self._lost_at = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self.slots = placed([*enumerate(sleepers.values())], self.slots)
+        for slot in self.slots:
+            slot.sleep = None
+
+    def _find(self, sleepers: dict[str, Sleep]) -> list[Found]:
+        """All GPUs: by index, but beside sleepers by bus id, as only an open GPU tells its index.
+
+        What is not opened takes the indices that are left, in the order of the bus. All are
+        opened where NVML counts more than the kernel module lists.
+        """
+        if not sleepers or self._count > len(self._present):
+            return [self._device(index) for index in range(self._count)]
+        places = map(bus_id, self._present)
+        seen = [sleepers.get(place) or self._device_at(place) for place in places]
+        taken = {each.identity.number for each in seen if isinstance(each, Device)}
+        left = (index for index in itertools.count() if index not in taken)
+        return [
+            each if isinstance(each, Device) else (next(left), each)
+            for each in seen
+            if not (isinstance(each, NvmlError) and each.code == NOT_FOUND)
+        ]
+
     def _device(self, index: int) -> Found:
         trace = Trace()
         try:
@@ -148,3 +184,16 @@ class Driver:
             return Device(index, handle, trace, self._pci_folder)
         except NvmlError as error:
             return index, error
+
+    def _device_at(self, place: str) -> Device | NvmlError:
+        try:
+            self.trace.calling = f"nvmlDeviceGetHandleByPciBusId_v2 of {place}"
+            return Device.at(place, Trace(), self._pci_folder)
+        except NvmlError as error:
+            return error
+
+
+def _errors(found: list[Found]) -> list[int]:
+    """The codes of what could not be opened."""
+    reasons = (each[1] for each in found if not isinstance(each, Device))
+    return [reason.code for reason in reasons if isinstance(reason, NvmlError)]

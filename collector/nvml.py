@@ -90,6 +90,15 @@ class Handle:
         name = "nvmlDeviceGetHandleByIndex_v2"
         return cls(_asked(name, pynvml.nvmlDeviceGetHandleByIndex, index), direct)
 
+    @classmethod
+    def by_bus_id(cls, bus_id: str, direct: bool = DIRECT) -> "Handle":
+        """The device in that place (nvmlDeviceGetHandleByPciBusId_v2)."""
+        name = "nvmlDeviceGetHandleByPciBusId_v2"
+        return cls(_asked(name, pynvml.nvmlDeviceGetHandleByPciBusId, bus_id), direct)
+
+    def index(self) -> int:
+        return int(_asked("nvmlDeviceGetIndex", pynvml.nvmlDeviceGetIndex, self._handle))
+
     def uuid(self) -> str:
         return _text(_asked("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, self._handle))
 

@@ -8,9 +8,10 @@ from collector.failures import GPU_NOT_FOUND, LOST, NvmlError, words
 from collector.health import Health
 from collector.questions import Trace
 from collector.readings import GpuReading, Identity, State
+from collector.sleep import Sleep, asleep
 
-Found: TypeAlias = "Device | tuple[int, NvmlError]"
-"""A GPU that NVML opened, or the index of one that it did not, and why."""
+Found: TypeAlias = "Device | tuple[int, NvmlError | Sleep]"
+"""A GPU that was opened, or the index of one that was not, and why: an error, or it sleeps."""
 
 
 class Timed(NamedTuple):
@@ -23,8 +24,9 @@ class Timed(NamedTuple):
 class Slot:
     """A GPU's place in the picture, kept when the GPU is gone.
 
-    `key` is its UUID, or its bus id or index where NVML would not say. `absent` is what to show
-    while there is no `device`.
+    `key` is its UUID, or its bus id or index where NVML would not say or was not asked. `absent` is
+    what to show while there is no `device`. With `sleep` it is opened when it is awake; `unopened`
+    means that this failed.
     """
 
     def __init__(self, key: str, identity: Identity) -> None:
@@ -32,17 +34,20 @@ class Slot:
         self.identity = identity
         self.device: Device | None = None
         self.absent: GpuReading | None = None
+        self.sleep: Sleep | None = None
         self.latest: Timed | None = None
+        self.unopened = False
         self._health = Health()
+        self._trace = Trace()
 
     @property
     def trace(self) -> Trace:
         """Names the call that a reading is in."""
-        return Trace() if self.device is None else self.device.trace
+        return self._trace if self.device is None else self.device.trace
 
     def read(self, now: float) -> None:
         """Read the GPU into `latest`; blocks as long as the driver does."""
-        device = self.device
+        device = self.device or self._open(now)
         if device is None:
             return
         reading = device.read(now)
@@ -50,33 +55,56 @@ class Slot:
             self.identity = device.identity
             self.latest = Timed(reading, now)
 
+    def _open(self, now: float) -> Device | None:
+        """Opens a GPU that slept and is awake."""
+        sleep = self.sleep
+        if sleep is None or sleep.pci_bus_id is None or sleep.now(now):
+            return None
+        self.absent = None
+        try:
+            device = Device.at(sleep.pci_bus_id, self._trace, sleep.folder)
+        except NvmlError as error:
+            if self.sleep is sleep:
+                self.fail(error)
+            return None
+        if self.sleep is not sleep:  # it was opened anew while this call hung
+            return None
+        self.take(device)
+        return device
+
     def take(self, device: Device) -> None:
         """The GPU is there, as `device`."""
         device.health = self._health
-        self.device, self.absent, self.latest = device, None, None
+        self.device, self.absent, self.sleep, self.latest = device, None, None, None
+        self.unopened = False
         self.identity = self.identity._replace(number=device.identity.number)
 
     def lose(self, state: State, reason: str) -> None:
         """The GPU is not there; its row stays."""
-        self.device = None
+        self.device = self.sleep = None
+        self.unopened = False
         self.absent = GpuReading(self.identity, state, reason)
+
+    def fail(self, error: NvmlError) -> None:
+        """The GPU could not be opened."""
+        self.lose("lost" if error.code in LOST else "error", str(error))
+        self.unopened = True
+
+    def rest(self, number: int, sleep: Sleep) -> None:
+        """The GPU sleeps, and is not opened."""
+        self.unopened = False
+        known = self.absent or (self.latest and self.latest.reading) or GpuReading(self.identity)
+        self.identity = self.identity._replace(number=number)
+        self.device, self.sleep = None, sleep
+        self.absent = asleep(self.identity, known)
 
 
 def placed(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:
     """All that was `before` and all that was found, in the order of the bus."""
     slots = {slot.key: slot for slot in before}
     missing = dict(slots)
-    for device in found:
-        if isinstance(device, Device):
-            identity = device.identity
-            key = identity.uuid or identity.pci_bus_id or f"index {identity.number}"
-            slot = slots.setdefault(key, Slot(key, identity))
-            slot.take(device)
-        else:
-            index, error = device
-            slot = _slot_at(index, missing) or Slot(f"index {index}", Identity(index))
-            slots[slot.key] = slot
-            slot.lose("lost" if error.code in LOST else "error", str(error))
+    for each in found:
+        slot = _filled(each, slots, missing)
         missing.pop(slot.key, None)
     for slot in missing.values():
         if slot.key.startswith("index "):  # a stand-in for one that has its name by now
@@ -84,6 +112,36 @@ def placed(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:
         else:
             slot.lose("lost", words(GPU_NOT_FOUND))
     return tuple(_in_order(slots.values()))
+
+
+def _filled(found: Found, slots: dict[str, Slot], missing: dict[str, Slot]) -> Slot:
+    """The slot in `slots` that is this GPU's from now on."""
+    if isinstance(found, Device):
+        slot = _slot_of(found.identity, slots)
+        slot.take(found)
+        return slot
+    index, why = found
+    if isinstance(why, Sleep):
+        slot = _slot_of(Identity(index, pci_bus_id=why.pci_bus_id), slots)
+        slot.rest(index, why)
+        return slot
+    slot = _slot_at(index, missing) or Slot(f"index {index}", Identity(index))
+    slots[slot.key] = slot
+    slot.fail(why)
+    return slot
+
+
+def _slot_of(gpu: Identity, slots: dict[str, Slot]) -> Slot:
+    """The one with its UUID, or where one of them is not known with its place; or a new one."""
+    for slot in slots.values():
+        known = slot.identity
+        if gpu.uuid and known.uuid:
+            if gpu.uuid == known.uuid:
+                return slot
+        elif gpu.pci_bus_id and gpu.pci_bus_id == known.pci_bus_id:
+            return slot
+    key = gpu.uuid or gpu.pci_bus_id or f"index {gpu.number}"
+    return slots.setdefault(key, Slot(key, gpu))
 
 
 def _slot_at(index: int, slots: dict[str, Slot]) -> Slot | None:

@@ -164,7 +164,9 @@ class SimulatedHost:
             )
             self._problems.append(f"GPU {last} is lost: fell off the bus, reset or reboot needed")
         elif self.kind == "asleep":
-            lose(self.gpus, last, "asleep", "powered down by the kernel", int(now - 5 * HOUR))
+            memory = self.gpus["memory_total_mib"][last]
+            lose(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR))
+            self.gpus["memory_total_mib"][last] = memory
         elif self.kind == "hot":
             self.gpus["throttle"][0] = ["software thermal slowdown"]
         elif self.kind == "mig":

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from house import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from collector.cost import Cost
 from collector.limits import largest, packed
 from collector.readings import GpuReading, Identity, ProcessFacts, Use
 from collector.shares import STANDS_SECONDS, Shares
-from collector.sleep import LOOK_SECONDS, Sleep
+from collector.sleep import LOOK_SECONDS, Sleep, bus_id
 from collector.uses import Listed, joined
 from wire.codec import unpack_trusted
 from wire.document import COLLECTOR_FIELDS, GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
@@ -144,6 +145,22 @@ def test_only_a_device_that_may_sleep_is_looked_at(tmp_path: Path) -> None:
     (power / "control").write_text("auto\n")
 
     assert [awake, sleep.now(1.0), sleep.now(LOOK_SECONDS)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [("0000:3b:00.0", "00000000:3B:00.0"), ("10000:e1:00.0", "00010000:E1:00.0")],
+)
+def test_a_place_on_the_bus_has_one_name_of_nvmls_and_one_of_the_kernels(
+    tmp_path: Path, address: str, named: str
+) -> None:
+    power = tmp_path / address / "power"
+    power.mkdir(parents=True)
+    (power / "control").write_text("auto\n")
+    (power / "runtime_status").write_text("suspending\n")
+
+    assert bus_id(address) == named
+    assert Sleep(named, str(tmp_path)).now(0.0)
 
 
 def test_a_device_that_is_not_on_the_bus_is_awake(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_a_gpu_that_is_gone_keeps_its_row_without_readings(state: str) -> None:
     assert gpus["state"] == ["ok"] * 7 + [state]
     assert gpus["reason"][7] and gpus["uuid"][7]
     assert gpus["utilization_percent"][7] is gpus["memory_used_mib"][7] is None
+    assert (gpus["memory_total_mib"][7] is None) == (state == "lost")
 
 
 def test_slices_stand_behind_the_gpus_and_name_their_parent() -> None:
