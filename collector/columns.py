@@ -76,6 +76,7 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "command": lambda row: row.facts.command,
     "container": lambda row: row.facts.container,
     "job": lambda row: row.facts.job,
+    "state": lambda row: row.facts.state,
     "started_at": lambda row: row.started_at,
     "idle_since": lambda row: row.idle_since,
     "type": lambda row: row.use.type,

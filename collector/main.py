@@ -76,7 +76,7 @@ def next_on_grid(last: float, now: float, interval: float) -> float:
 
 def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: IdleTimes) -> Sampler:
     origin = Origin(settings.name, boot_id, os.urandom(16).hex(), settings.interval)
-    facts = processes.Processes(settings.commands, Users()).facts
+    facts = processes.Processes(settings.commands, Users(), settle=settings.rpc_timeout).facts
     standing: tuple[str, ...] = ()
     if not processes.sees_host_pids():
         facts, standing = processes.no_facts, (processes.OTHER_NAMESPACE,)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from collector.cgroup import container_id, job_name
 from collector.endings import Endings
 from collector.files import read_file, read_optional
-from collector.readings import ProcessFacts
+from collector.readings import ProcessFacts, ProcessState
 from collector.scrub import clean, describe
 from collector.settings import Commands
+from collector.states import fields, is_hidden, is_zombie, uninterruptible
 from collector.users import Users
 
 REFRESH_SECONDS = 15.0
@@ -34,47 +35,55 @@ OTHER_NAMESPACE = (
 
 def no_facts(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
     """Only the pids: in another pid namespace nothing may be said of the processes behind them."""
-    return {pid: ProcessFacts(pid) for pid in pids}
+    return {pid: ProcessFacts(pid, state="hidden") for pid in pids}
 
 
 def start_ticks(stat: bytes) -> int:
-    """Field 22 of /proc/PID/stat; the name in field 2 may hold spaces and brackets (proc(5))."""
-    return int(stat[stat.rindex(b")") + 2 :].split(b" ", 20)[19])
+    """Field 22 of /proc/PID/stat."""
+    return int(fields(stat)[19])
 
 
 class _Known(NamedTuple):
+    """`over_at` is when the process was first seen to have ended, `sleep` as `uninterruptible`."""
+
     facts: ProcessFacts
     read_at: float
+    over_at: float | None = None
+    sleep: str | None = None
 
 
 class Processes:
     """Facts about processes, kept while they are asked for.
 
-    `proc` is where the kernel's process folder is mounted.
+    `proc` is where the kernel's process folder is mounted. `settle` is how old (seconds) the
+    driver's list of processes may be: one that ends is said to have ended if it is asked for
+    that much later.
     """
 
-    def __init__(self, commands: Commands, users: Users, proc: str = "/proc") -> None:
+    def __init__(
+        self, commands: Commands, users: Users, proc: str = "/proc", settle: float = 0.0
+    ) -> None:
         self._commands: Commands = commands
         self._users = users
         self._proc = proc
+        self._settle = settle
         self._known: dict[int, _Known] = {}
         self._endings = Endings()
 
     def facts(self, pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
-        """What is known of each pid; a process that ended or is hidden has a pid only.
+        """What is known of each pid, of one that has ended what was known before.
 
         Forgets every process not asked for. `now` in monotonic seconds.
         """
-        for pid in self._endings.ended():
-            self._forget(pid)
-        facts = {pid: self._facts(pid, now) for pid in pids}
+        ended = self._endings.ended()
+        facts = {pid: self._facts(pid, now, pid in ended) for pid in pids}
         for pid in self._known.keys() - facts.keys():
             self._forget(pid)
         return facts
 
-    def _facts(self, pid: int, now: float) -> ProcessFacts:
+    def _facts(self, pid: int, now: float, has_ended: bool) -> ProcessFacts:
         known = self._known.get(pid)
-        if known is None or now - known.read_at >= REFRESH_SECONDS or not self._is_same(known):
+        if known is None or has_ended or self._is_due(known, now) or not self._is_same(known):
             known = self._look(pid, now)
         uid = known.facts.uid
         user = None if uid is None else self._users.name(uid, now)
@@ -82,6 +91,9 @@ class Processes:
             known = known._replace(facts=known.facts._replace(user=user))
         self._known[pid] = known
         return known.facts
+
+    def _is_due(self, known: _Known, now: float) -> bool:
+        return known.over_at is not None or now - known.read_at >= REFRESH_SECONDS
 
     def _is_same(self, known: _Known) -> bool:
         """Whether the pid is still the process we know."""
@@ -95,16 +107,36 @@ class Processes:
             return None
 
     def _look(self, pid: int, now: float) -> _Known:
+        before = self._known.get(pid)
         self._endings.follow(pid)
-        ticks = self._ticks(pid)
+        folder = f"{self._proc}/{pid}"
         try:
-            status = read_file(f"{self._proc}/{pid}/status")
-            # the folder's owner is root where a process may not be dumped: `status` has the user
-            uid = int(status[status.index(b"\nUid:") + 5 :].split(None, 1)[0])
-        except (OSError, ValueError, IndexError):  # ended, or hidden from us (hidepid)
-            return _Known(ProcessFacts(pid, ticks), now)
+            stat = read_file(f"{folder}/stat", 4096)
+            facts = self._read(pid, start_ticks(stat))
+        except (OSError, ValueError, IndexError):
+            if is_hidden(pid):
+                return _Known(ProcessFacts(pid, state="hidden"), now)
+            return self._over("ended", before or _Known(ProcessFacts(pid), now), now)
+        if before is not None and before.facts.started_ticks != facts.started_ticks:
+            before = None
+        if is_zombie(stat):
+            return self._over("zombie", before or _Known(facts, now), now)
+        sleep = uninterruptible(folder, stat)
+        if sleep is not None and before is not None and sleep == before.sleep:
+            facts = facts._replace(state="stuck")
+        return _Known(facts, now, sleep=sleep)
+
+    def _over(self, state: ProcessState, known: _Known, now: float) -> _Known:
+        over_at = now if known.over_at is None else known.over_at
+        said = state if now - over_at >= self._settle else None
+        return known._replace(facts=known.facts._replace(state=said), over_at=over_at)
+
+    def _read(self, pid: int, ticks: int) -> ProcessFacts:
+        status = read_file(f"{self._proc}/{pid}/status")
+        # the folder's owner is root where a process may not be dumped: `status` has the user
+        uid = int(status[status.index(b"\nUid:") + 5 :].split(None, 1)[0])
         group = read_optional(f"{self._proc}/{pid}/cgroup").decode("utf-8", "replace")
-        facts = ProcessFacts(
+        return ProcessFacts(
             pid=pid,
             started_ticks=ticks,
             uid=uid,
@@ -112,7 +144,6 @@ class Processes:
             container=container_id(group),
             job=job_name(group),
         )
-        return _Known(facts, now)
 
     def _command(self, pid: int, status: bytes) -> str | None:
         if self._commands == "off":

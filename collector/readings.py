@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 State = Literal["ok", "lost", "asleep", "error"]
 MemoryKind = Literal["device", "unified"]
 UseType = Literal["C", "G", "C+G"]
+ProcessState = Literal["ended", "zombie", "stuck", "hidden"]
 
 
 class Use(NamedTuple):
@@ -83,7 +84,10 @@ class ProcessFacts(NamedTuple):
     """Who a process is; None is not known (it ended, or the kernel hides it from us).
 
     `started_ticks` counts the kernel's clock ticks from boot to the process's start; with the
-    pid it tells a process from a later one of the same number.
+    pid it tells a process from a later one of the same number. `state` is None for one that
+    runs or waits; ended: the driver lists it, and it is no more; zombie: its parent has not taken
+    note of its end; stuck: asleep in the kernel where no signal wakes it, 15 s at least; hidden:
+    it is not for us to see.
     """
 
     pid: int
@@ -93,3 +97,4 @@ class ProcessFacts(NamedTuple):
     command: str | None = None
     container: str | None = None
     job: str | None = None
+    state: ProcessState | None = None

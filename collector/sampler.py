@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from collector.clock import Moment, WallOffset
 from collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
+from collector.held import held
 from collector.idle import IdleTimes
 from collector.limits import MAX_GPUS, MAX_PROCESSES, largest
 from collector.readings import GpuReading, Identity, Picture, ProcessFacts
@@ -62,7 +63,7 @@ class Sampler:
         system = {key: system[key] for key in SYSTEM_FIELDS if key in system}
         gpus, problems = self._gpu_rows(picture, begun.boottime)
         processes, crowd = self._process_rows(gpus, begun)
-        problems = [*self._standing, *picture.problems, *problems, *crowd]
+        problems = [*self._standing, *picture.problems, *problems, *crowd, *held(gpus, processes)]
         self._sequence += 1
         seconds = sources.clock().monotonic - begun.monotonic
         return Snapshot(

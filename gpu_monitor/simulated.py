@@ -282,6 +282,7 @@ class SimulatedHost:
                     "command": job.program,
                     "container": job.container,
                     "job": job.slurm,
+                    "state": None,
                     "started_at": job.started_at,
                     "idle_since": job.idle_since,
                     "gpu_memory_mib": job.memory - 3,

@@ -66,6 +66,7 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "command": ["python train.py"],
         "container": [None],
         "job": [None],
+        "state": [None],
         "started_at": [1_699_990_000],
         "idle_since": [None],
         "gpu_memory_mib": [2000],

@@ -190,3 +190,18 @@ def test_memory_that_no_process_holds_has_a_line_of_its_own(
     expect(line).to_contain_text("no visible process")
     expect(line.locator("td.n")).to_have_text("20.0")
     expect(line).to_contain_text("fuser -v /dev/nvidia*")
+
+
+def test_a_process_that_has_ended_is_named_so(
+    house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    nobodys = Process(2**22 + 1, memory_mib=10_240)  # above the highest pid of any kernel
+    fake_nvml.write(Scenario(gpus=[Gpu(processes=[nobodys])]))
+    house.start("up", name="node1")
+    house.host("node1")
+    page.goto(house.url)
+    expect(page.locator("table.gpus td.user")).to_have_text("ended")
+    expect(page.locator(".attention")).to_contain_text("1 host with problems")
+    expect(page.locator("#hosts")).to_contain_text(
+        "10.0 GiB of GPU 0 held by 1 process that has ended"
+    )

@@ -3,6 +3,7 @@
 import gc
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import time
@@ -50,18 +51,28 @@ def child() -> Iterator[Child]:
         process.wait()
 
 
-def table(commands: Commands = "name", proc: str = "/proc") -> Processes:
-    return Processes(commands, Users(lambda uid: {1000: "alice"}.get(uid)), proc)
+def table(commands: Commands = "name", proc: str = "/proc", settle: float = 0.0) -> Processes:
+    return Processes(commands, Users(lambda uid: {1000: "alice"}.get(uid)), proc, settle)
 
 
 def write_process(
-    proc: Path, ticks: int = 4711, uid: int = 1000, command: bytes = b"python\0train.py\0"
+    proc: Path,
+    ticks: int = 4711,
+    uid: int = 1000,
+    command: bytes = b"python\0train.py\0",
+    state: str = "S",
+    switches: int = 1,
+    threads: int = 1,
 ) -> None:
     folder = proc / str(NO_SUCH_PID)
     folder.mkdir(parents=True, exist_ok=True)
-    zeros = " ".join(["0"] * 18)
-    (folder / "stat").write_text(f"{NO_SUCH_PID} (a ) b (c) S {zeros} {ticks} 0 0")
-    (folder / "status").write_text(f"Name:\tpython\nUmask:\t0022\nUid:\t{uid}\t0\t0\t0\n")
+    zeros = " ".join(["0"] * 16)
+    stat = f"{NO_SUCH_PID} (a ) b (c) {state} {zeros} {threads} 0 {ticks} 0 0"
+    (folder / "stat").write_text(stat)
+    (folder / "status").write_text(
+        f"Name:\tpython\nUmask:\t0022\nUid:\t{uid}\t0\t0\t0\n"
+        f"voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"
+    )
     (folder / "cmdline").write_bytes(command)
     (folder / "cgroup").write_text("0::/system.slice/slurmstepd.scope/job_12/step_0\n")
 
@@ -89,7 +100,7 @@ def test_all_facts_of_a_process_are_read(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_gone_or_hidden_costs_its_row_only() -> None:
-    facts = table().facts([NO_SUCH_PID, os.getpid()], 0.0)
+    facts = table(settle=2.0).facts([NO_SUCH_PID, os.getpid()], 0.0)
 
     assert facts[NO_SUCH_PID] == ProcessFacts(NO_SUCH_PID)
     assert facts[os.getpid()].uid is not None
@@ -131,14 +142,38 @@ def test_a_process_that_is_not_asked_for_is_forgotten(child: Child) -> None:
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-def test_a_process_that_ends_loses_its_facts(child: Child) -> None:
-    processes, process = table(), child()
+def test_a_process_that_ends_keeps_its_facts_and_is_said_to_have_ended(child: Child) -> None:
+    processes, process = table(settle=2.0), child()
     alive = processes.facts([process.pid], 0.0)[process.pid]
     process.kill()
     process.wait()
 
-    assert alive.command == "python train.py"
-    assert processes.facts([process.pid], 1.0)[process.pid] == ProcessFacts(process.pid)
+    after = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.9, 3.0)]
+
+    assert alive.command == "python train.py" and alive.state is None
+    assert after == [alive, alive, alive._replace(state="ended")]
+
+
+def test_a_process_that_had_ended_before_is_said_to_have_ended_too() -> None:
+    processes = table(settle=2.0)
+
+    states = [processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, 1.0, 2.0)]
+
+    assert states == [None, None, "ended"]
+
+
+def test_a_pid_that_had_ended_and_is_used_again_is_another_process(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    processes.facts([NO_SUCH_PID], 0.0)
+    shutil.rmtree(tmp_path / str(NO_SUCH_PID))
+    ended = processes.facts([NO_SUCH_PID], 1.0)[NO_SUCH_PID]
+    write_process(tmp_path, ticks=9999, uid=7)
+
+    facts = processes.facts([NO_SUCH_PID], 2.0)[NO_SUCH_PID]
+
+    assert (ended.user, ended.state) == ("alice", "ended")
+    assert (facts.user, facts.state) == ("uid 7", None)
 
 
 def test_a_zombie_has_its_name_and_user(child: Child) -> None:
@@ -149,6 +184,67 @@ def test_a_zombie_has_its_name_and_user(child: Child) -> None:
     facts = table().facts([process.pid], 0.0)[process.pid]
 
     assert facts.command == "sleep" and facts.uid == os.getuid()
+    assert facts.state == "zombie"
+
+
+def test_a_zombie_that_was_known_before_keeps_its_command(child: Child) -> None:
+    processes, process = table(), child()
+    alive = processes.facts([process.pid], 0.0)[process.pid]
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    facts = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.0)]
+
+    assert facts == [alive._replace(state="zombie")] * 2
+
+
+def looked_at(proc: Path, *states: tuple[str, int]) -> list[str | None]:
+    """What is said of a process that is found in these states, having woken up so often."""
+    processes = table(proc=str(proc))
+    said: list[str | None] = []
+    for number, (state, switches) in enumerate(states):
+        write_process(proc, state=state, switches=switches)
+        now = number * REFRESH_SECONDS
+        said.append(processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state)
+    return said
+
+
+def test_a_process_that_does_not_wake_up_is_stuck(tmp_path: Path) -> None:
+    said = looked_at(tmp_path, ("D", 7), ("D", 7), ("D", 7), ("D", 8), ("S", 8))
+
+    assert said == [None, "stuck", "stuck", None, None]
+
+
+def test_a_process_that_often_waits_for_a_disk_is_not_stuck(tmp_path: Path) -> None:
+    assert looked_at(tmp_path, ("D", 7), ("D", 8), ("S", 9), ("S", 9)) == [None] * 4
+
+
+def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Path) -> None:
+    processes = table(proc=str(tmp_path))
+    write_process(tmp_path, state="Z", threads=2)
+    own = tmp_path / str(NO_SUCH_PID)
+    thread = own / "task" / "17"
+    thread.mkdir(parents=True)
+    (thread / "stat").write_text("17 (python) D 0 0")
+    (thread / "status").write_text("voluntary_ctxt_switches:\t1\nvoluntary_ctxt_switches:\t2\n")
+
+    said = [
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, REFRESH_SECONDS)
+    ]
+
+    assert said == [None, "stuck"]
+
+
+def test_a_process_whose_first_thread_ended_while_others_work_is_ordinary(tmp_path: Path) -> None:
+    write_process(tmp_path, state="Z", threads=2)
+
+    assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state is None
+
+
+def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Path) -> None:
+    pid = child().pid  # it lives, and is not in this /proc
+
+    assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
 
 
 def test_processes_that_come_and_go_fast_raise_nothing() -> None:
@@ -176,7 +272,9 @@ def test_a_command_in_no_encoding_is_text(tmp_path: Path) -> None:
 
 
 def test_in_a_pid_namespace_of_its_own_a_pid_is_nobodys() -> None:
-    assert no_facts([os.getpid()], 0.0) == {os.getpid(): ProcessFacts(os.getpid())}
+    pid = os.getpid()
+
+    assert no_facts([pid], 0.0) == {pid: ProcessFacts(pid, state="hidden")}
 
 
 @pytest.mark.parametrize("name", ["x", "a b", "a) S 1 (b", ")"])

@@ -38,7 +38,7 @@ def known_facts(pids: object, now: float) -> dict[int, ProcessFacts]:
     return {
         4242: ProcessFacts(4242, 50_000, 1000, "alice", "python train.py", "3f4e3f4e3f4e", None),
         4243: ProcessFacts(4243, 60_050, 1001, "bob", "python serve.py", None, "4711"),
-        4244: ProcessFacts(4244),
+        4244: ProcessFacts(4244, state="ended"),
     }
 
 

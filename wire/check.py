@@ -65,7 +65,7 @@ _REPEATING = {
             "throttle",
         )
     ),
-    "processes": frozenset(("gpu", "user", "uid", "command", "container", "job", "type")),
+    "processes": frozenset(("gpu", "user", "uid", "command", "container", "job", "state", "type")),
     "disks": frozenset(("mount",)),
 }
 """Columns that are the same on many hosts, or whose texts are: kept once."""

@@ -61,6 +61,7 @@ PROCESS_COLUMNS = {
     "command": Kind.TEXT,
     "container": Kind.TEXT,
     "job": Kind.TEXT,
+    "state": Kind.TEXT,
     "started_at": Kind.NUMBER,
     "idle_since": Kind.NUMBER,
     "type": Kind.TEXT,

@@ -23,7 +23,7 @@ const TEXTS = {
   job: { processes: ["job"] },
   container: { processes: ["container"] },
   command: { processes: ["command"] },
-  "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "job", "container", "command"] },
+  "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "job", "container", "command", "state"] },
 };
 const EXACT = ["user", "job", "host"];
 const MIB_PER_GIB = 1024;

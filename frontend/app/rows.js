@@ -32,6 +32,7 @@ const PROCESS = {
   command: "command",
   container: "container",
   job: "job",
+  state: "state",
   startedAt: "started_at",
   idleSince: "idle_since",
   memoryMib: "gpu_memory_mib",

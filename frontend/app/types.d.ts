@@ -43,6 +43,7 @@ export interface Processes {
   command?: Column<string>;
   container?: Column<string>;
   job?: Column<string>;
+  state?: Column<string>;
   started_at?: Column<number>;
   idle_since?: Column<number>;
   gpu_memory_mib?: Column<number>;
@@ -161,6 +162,8 @@ export interface ProcessRow {
   command: string | null;
   container: string | null;
   job: string | null;
+  /** What has become of it, as "ended"; null for an ordinary one. */
+  state: string | null;
   startedAt: number | null;
   idleSince: number | null;
   memoryMib: number | null;

@@ -25,7 +25,7 @@ const BUSY = host({
   ),
   processes: processes(
     { gpu: 0, user: "alice", command: "python train.py", job: "4711", pid: 4242 },
-    { gpu: 2, user: "bob", command: "jupyter lab", container: "0123456789ab", pid: 80 },
+    { gpu: 2, user: "bob", command: "jupyter lab", container: "0123456789ab", pid: 80, state: "zombie" },
   ),
 });
 
@@ -42,6 +42,7 @@ const CASES = {
   "node5": null,
   '"jupyter lab"': [false, false, true],
   '"lab jupyter"': null,
+  "zombie": [false, false, true],
   "4711": [true, false, false],
   "4242": [true, false, false],
   "424": null,

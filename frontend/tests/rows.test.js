@@ -7,11 +7,12 @@ import { gpus, host, processes } from "./fleets.js";
 test("every process stands with its GPU", () => {
   const rows = gpuRows(host({
     gpus: gpus({}, {}),
-    processes: processes({ gpu: 1, pid: 5, user: "alice" }, { gpu: 0, pid: 6, uid: 1003 }, { gpu: 1, pid: 7 }),
+    processes: processes({ gpu: 1, pid: 5, user: "alice", state: "ended" }, { gpu: 0, pid: 6, uid: 1003 }, { gpu: 1, pid: 7 }),
   }));
 
   assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.pid)), [[6], [5, 7]]);
   assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.user)), [["uid 1003"], ["alice", ""]]);
+  assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.state)), [[null], ["ended", null]]);
 });
 
 test("a column that is missing reads as not known, zero as zero", () => {

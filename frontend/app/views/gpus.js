@@ -52,7 +52,7 @@ function gpuRows(gpu, hour, now) {
 function unaccountedCells(mib) {
   return html`<td class="user amber" colspan="2">no visible process</td>
     <td class="n">${gib(mib)}</td><td></td>
-    <td class="command"><div class="clamp">held, but by none of the processes seen: on the host, as root,
+    <td class="command"><div class="clamp">held by no process seen: as root on the host,
       <code>fuser -v /dev/nvidia*</code></div></td>`;
 }
 
@@ -83,8 +83,9 @@ function processCells(gpu, process, now) {
   const runtime = process.startedAt === null ? null : now - process.startedAt;
   const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
   const idle = idleSince === null ? 0 : now - idleSince;
+  const who = [process.user, process.state].filter(Boolean).join(", ");
   return html`
-    <td class="user" title=${process.user || "unseen, or kept back by your role"}>${process.user || DASH}</td>
+    <td class="user" title=${who || "unseen, or kept back by your role"}>${who || DASH}</td>
     <td class="n">${span(runtime)}</td>
     <td class="n">${gib(process.memoryMib)}</td>
     <td class="n">${percent(process.smPercent)}</td>
@@ -92,7 +93,7 @@ function processCells(gpu, process, now) {
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
       .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
-      ?? html`<span title="kept back by your role, or commands: in config.yml">${DASH}</span>`}</div></td>`;
+      ?? html`<span title=${process.state ?? "kept back by your role, or commands: in config.yml"}>${DASH}</span>`}</div></td>`;
 }
 
 /** @param {ProcessRow} process */
