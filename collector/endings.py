@@ -17,7 +17,7 @@ class Endings:
         self.forget(pid)
         try:
             descriptor = os.pidfd_open(pid)
-        except OSError:  # it ended, no descriptors left, or a kernel before 5.3
+        except (OSError, OverflowError):  # it ended, no descriptors left, a kernel before 5.3
             return False
         self._pids[descriptor] = pid
         self._descriptors[pid] = descriptor

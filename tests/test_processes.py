@@ -300,3 +300,7 @@ def test_a_process_that_ended_is_told(child: Child) -> None:
 
 def test_a_process_that_is_not_there_is_not_followed() -> None:
     assert not Endings().follow(NO_SUCH_PID)
+
+
+def test_a_pid_that_no_kernel_has_costs_its_row_only() -> None:
+    assert table().facts([2**32 - 1], 0.0)[2**32 - 1].state == "ended"
