@@ -119,23 +119,21 @@ class Intake:
 
     def _receive(self) -> int:
         """Moves messages from the socket to those that wait; how many came."""
-        count = kept = 0
-        before = len(self._waiting)
+        count = 0
         try:
             while count < _RECEIVED_PER_TURN and self._has_room():
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
                 count += 1
-                kept += self._take(frame)
+                self._take(frame)
         except zmq.Again:
             pass
-        self._load.received(count, kept, before, len(self._waiting))
+        self._load.received(count, len(self._waiting))
         return count
 
     def _has_room(self) -> bool:
         return len(self._waiting) < _MAX_WAITING and self._waiting_bytes < _MAX_WAITING_BYTES
 
-    def _take(self, frame: zmq.Frame) -> bool:
-        """Whether the message waits now, in the place of an older one perhaps."""
+    def _take(self, frame: zmq.Frame) -> None:
         peer = self._peer(frame)
         received = time.clock_gettime(time.CLOCK_BOOTTIME)
         if frame.more:
@@ -144,10 +142,8 @@ class Intake:
             self._hearing.refusals.add("parts", peer or INSIDE, "it has several parts", received)
         elif self._hearing.admits(peer, received):
             self._put_in_line(frame.bytes, peer, received)
-            return True
         elif self._gate is not None:
             self._gate.cut(frame)
-        return False
 
     def _put_in_line(self, data: bytes, peer: str, received: float) -> None:
         host = self._hearing.host(peer, name_in(data))
@@ -156,6 +152,7 @@ class Intake:
         key = (peer, host or f"?{self._unnamed}")
         if key in self._waiting:
             self._waiting_bytes -= len(self._waiting[key][0])
+            self._load.overtaken += 1
         self._waiting[key] = (data, received)
         self._waiting_bytes += len(data)
 

@@ -19,10 +19,9 @@ class Load:
     late_seconds: float = 0.0
     due_at: float = float("-inf")
 
-    def received(self, messages: int, kept: int, before: int, waiting: int) -> None:
-        """So many came, of which `kept` joined the `before` that waited; `waiting` do now."""
+    def received(self, messages: int, waiting: int) -> None:
+        """So many came, and so many wait now."""
         self.messages += messages
-        self.overtaken += before + kept - waiting
         self.waiting = max(self.waiting, waiting)
 
     def ticked(self, late_seconds: float) -> None:
