@@ -1,7 +1,7 @@
 // The state of the link in the header, and the banner that says what is not live.
 
 import { html, nothing } from "../vendor/lit-html.js";
-import { timeOfDay } from "../format.js";
+import { age, timeOfDay } from "../format.js";
 
 /** @import { Fleet, LinkState } from "../types.js" */
 
@@ -33,13 +33,7 @@ function detail(kind, link, fleet, clock, heardAt) {
   const wait = link.retryAt === null || kind === "signedOut" ? 0 : Math.ceil(link.retryAt - clock);
   const soon = wait > 0 ? ` in ${wait} s` : "";
   if (kind !== "reconnecting" || heardAt === null) return soon;
-  return `${soon}, last data ${minutes(clock - heardAt)} ago`;
-}
-
-/** @param {number} seconds */
-function minutes(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  return `${soon}, last data ${age(clock - heardAt)} ago`;
 }
 
 /**
