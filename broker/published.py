@@ -27,7 +27,9 @@ class Published:
 
     def __init__(self, settings: BrokerSettings, fleet: Fleet, now: float) -> None:
         self._fleet = fleet
-        self._limits = UseLimits(settings.free_memory_mib, settings.held_idle_after)
+        self._limits = UseLimits(
+            settings.free_memory_mib, settings.held_idle_after, settings.never_idle
+        )
         self._totals = Totals()
         self._history = TotalsHistory()
         self._shown: dict[str, Shown] = {}

@@ -10,7 +10,8 @@ class BrokerSettings:
     `rpc_endpoints` and `updates_endpoints` are bound, in this order (`inproc://` in one process,
     `tcp://` for others). `hosts` is who is expected and who may report; empty means any name
     from this machine. `keys` is a folder of CURVE keys: then those may report and listen whose
-    keys are enrolled in it, wherever they are. `warnings` are words for the page, such as a link
+    keys are enrolled in it, wherever they are. `never_idle` are commands, or their first words,
+    that may hold a GPU and do nothing. `warnings` are words for the page, such as a link
     without keys.
     """
 
@@ -24,6 +25,7 @@ class BrokerSettings:
     tick: float = 0.5
     free_memory_mib: int = 500
     held_idle_after: float = 1800.0
+    never_idle: tuple[str, ...] = ()
     forget_after: float = 86400.0
     simulated: bool = False
     warnings: tuple[str, ...] = ()

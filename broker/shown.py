@@ -49,7 +49,7 @@ class Shown:
     def count(self, name: str, snapshot: Snapshot, limits: UseLimits, totals: Totals) -> None:
         """Works out use and what the host counts, whatever has changed."""
         gpus, processes = snapshot["gpus"], snapshot["processes"]
-        seated = self._seat(snapshot)
+        seated = self._seat(snapshot, limits)
         self._tell_use(snapshot, seated, limits)
         counted = count(gpus, processes, self.use, seated)
         totals.replace(name, self.counted, counted)
@@ -74,7 +74,7 @@ class Shown:
         assert self.counted is not None
         totals.hold(self.counted, snapshot["processes"])
 
-    def _seat(self, snapshot: Snapshot) -> Seats:
+    def _seat(self, snapshot: Snapshot, limits: UseLimits) -> Seats:
         """The columns that it reads are never among those that moved."""
         gpus, processes = snapshot["gpus"], snapshot["processes"]
         of_gpus, of_processes = SEATING
@@ -84,7 +84,7 @@ class Shown:
             or len(columns) != len(self.seated)
             or not all(map(is_, columns, self.seated))
         ):
-            self.seats, self.seated = seats(gpus, processes), columns
+            self.seats, self.seated = seats(gpus, processes, limits.never_idle), columns
         return self.seats
 
     def _tell_use(self, snapshot: Snapshot, seated: Seats, limits: UseLimits) -> None:

@@ -17,10 +17,12 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class UseLimits:
-    """Memory in MiB from which a GPU counts as held, seconds after which a held one is idle."""
+    """Memory in MiB from which a GPU counts as held, seconds after which a held one is idle, and
+    commands, or their first words, that may hold one for ever."""
 
     free_memory_mib: int
     held_idle_after: float
+    never_idle: tuple[str, ...] = ()
 
 
 Rows = Callable[[Sequence[Any]], tuple[Any, ...]]
@@ -54,35 +56,38 @@ class Seats(NamedTuple):
 
     `split` are rows of GPUs that are divided into MIG slices: the slices stand for them in all
     that is counted as use. `held` rows are in use whatever their memory says, `vacant` ones are
-    held only by memory, `unified` ones (no process; memory is the machine's and tells nothing)
-    are free; all others have no use. `physical` picks those whose memory and power are counted,
-    `units` those whose use is; None means all.
+    held only by memory. The use of `settled` ones is known: busy with a process that may be idle,
+    free without one if their memory is the machine's, which tells nothing. All others have no use.
+    `physical` picks those whose memory and power are counted, `units` those whose use is; None
+    means all.
     """
 
     rows: int
     split: frozenset[int]
     held: tuple[int, ...]
     vacant: tuple[int, ...]
-    unified: tuple[int, ...]
+    settled: tuple[tuple[int, str], ...]
     physical: Rows | None
     units: Rows | None
     lost: int
     users: dict[str, Seat]
 
 
-SEATING = ("state", "parent", "memory_kind"), ("gpu", "type", "user", "started_at")
+SEATING = ("state", "parent", "memory_kind"), ("gpu", "type", "user", "started_at", "command")
 """Columns of gpus and of processes that `seats` reads; while they are the same, so are those."""
 
 
-def seats(gpus: Table, processes: Table) -> Seats:
+def seats(gpus: Table, processes: Table, never_idle: tuple[str, ...] = ()) -> Seats:
     states = gpus.get("state", [])
     rows = len(states)
     parents = gpus.get("parent") or [None] * rows
     kinds: Column = gpus.get("memory_kind") or [None] * rows
     split = frozenset(parent for parent in parents if parent is not None)
     computing = _computing(processes)
+    waiting = _waiting(processes, never_idle)
     units = [row for row in range(rows) if row not in split]
-    idle = [row for row in units if states[row] == "ok" and row not in computing]
+    running = [row for row in units if states[row] == "ok"]
+    idle = [row for row in running if row not in computing]
     # Unified memory is the machine's: it is counted once, however many GPUs share it.
     first_unified = kinds.index("unified") if "unified" in kinds else None
     physical = [
@@ -93,9 +98,12 @@ def seats(gpus: Table, processes: Table) -> Seats:
     return Seats(
         rows=rows,
         split=split,
-        held=tuple(row for row in units if states[row] == "ok" and row in computing),
+        held=tuple(row for row in running if row in computing and row not in waiting),
         vacant=tuple(row for row in idle if kinds[row] != "unified"),
-        unified=tuple(row for row in idle if kinds[row] == "unified"),
+        settled=(
+            *((row, FREE) for row in idle if kinds[row] == "unified"),
+            *((row, BUSY) for row in running if row in waiting),
+        ),
         physical=pick(tuple(physical)) if len(physical) < rows else None,
         units=pick(tuple(units)) if split else None,
         lost=sum(states[row] == "lost" for row in units),
@@ -108,6 +116,21 @@ def _computing(processes: Table) -> frozenset[int]:
     on = processes.get("gpu", [])
     kinds = processes.get("type") or [None] * len(on)
     return frozenset(row for row, kind in zip(on, kinds, strict=True) if kind != "G")
+
+
+def _waiting(processes: Table, commands: tuple[str, ...]) -> frozenset[int]:
+    """Rows of GPUs with a process of such a command; a host may keep its commands to itself."""
+    if not commands:
+        return frozenset()
+    beginnings = tuple(f"{command} " for command in commands)
+    on = processes.get("gpu", [])
+    kinds = processes.get("type") or [None] * len(on)
+    told: Column = processes.get("command") or [None] * len(on)
+    return frozenset(
+        row
+        for row, kind, command in zip(on, kinds, told, strict=True)
+        if kind != "G" and command is not None and f"{command} ".startswith(beginnings)
+    )
 
 
 def _users(processes: Table) -> dict[str, Seat]:
@@ -137,8 +160,8 @@ def use_of(
     use: Column = [None] * seated.rows
     idle_since = gpus.get("idle_since") or use.copy()
     held = seated.held
-    for row in seated.unified:
-        use[row] = FREE
+    for row, settled in seated.settled:
+        use[row] = settled
     if seated.vacant:
         used_mib = gpus.get("memory_used_mib") or use.copy()
         holding = []

@@ -30,6 +30,7 @@ def demo_settings(config: Config) -> BrokerSettings:
         tick=config.tick,
         free_memory_mib=config.free_memory_mib,
         held_idle_after=config.held_idle_after,
+        never_idle=config.never_idle,
         forget_after=config.forget_after,
         simulated=True,
     )

@@ -98,6 +98,9 @@ class Config(NamedTuple):
     held_idle_after: float = _key(
         1800.0, seconds(1, 31_536_000), "seconds", "a held GPU without work this long is held idle"
     )
+    never_idle: tuple[str, ...] = _key(
+        (), values.commands_shown, "commands", "they may hold a GPU and do nothing"
+    )
     forget_after: float = _key(
         86400.0, seconds(1, 315_360_000), "seconds", "an unlisted silent host is removed after this"
     )

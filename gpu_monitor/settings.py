@@ -56,6 +56,7 @@ def broker_settings(config: Config, *, one_process: bool = False) -> "BrokerSett
         tick=config.tick,
         free_memory_mib=config.free_memory_mib,
         held_idle_after=config.held_idle_after,
+        never_idle=config.never_idle,
         forget_after=config.forget_after,
         warnings=tuple(link_warnings(config)),
     )

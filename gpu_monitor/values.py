@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from collector.settings import Commands
-from wire.check import is_host_name
+from wire.check import MAX_TEXT, is_host_name
 
 MAX_ENTRIES = 10_000
 
@@ -16,6 +16,7 @@ _BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _FOLDER = re.compile(r"/[^\x00-\x1f\x7f]{0,4000}")
+_COMMAND = re.compile(r"\S+( \S+)*")
 _DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]*)+")
 
 
@@ -123,9 +124,13 @@ def host_list(written: Written) -> tuple[str, ...]:
 
 
 def _list(
-    written: Written, noun: str, wanted: str, check: Callable[[Word], str]
+    written: Written,
+    noun: str,
+    wanted: str,
+    check: Callable[[Word], str],
+    fold: Callable[[str], str] = str.lower,
 ) -> tuple[str, ...]:
-    """Distinct entries, each as `check` takes it."""
+    """Entries, each as `check` takes it, that are distinct once they are folded."""
     if isinstance(written, Word):
         if written.read_as == "nothing":
             return ()
@@ -140,9 +145,9 @@ def _list(
         except Wrong as error:
             wrong.append((word.line, str(error)))
             continue
-        if first := seen.get(name.lower()):
+        if first := seen.get(fold(name)):
             wrong.append((word.line, f"{name} stands in line {first} already; remove one of them"))
-        seen.setdefault(name.lower(), word.line)
+        seen.setdefault(fold(name), word.line)
     if wrong:
         raise Wrong("wrong entries", wrong)
     return tuple(word.text for word in written)
@@ -211,6 +216,11 @@ def origins(written: Written) -> tuple[str, ...]:
     return _list(written, "origin", "an origin, such as https://wiki.example.org", _origin)
 
 
+def commands_shown(written: Written) -> tuple[str, ...]:
+    """Commands as the page shows them, a line each; other letters, another command."""
+    return _list(written, "command", "a command, such as python serve.py", _command, fold=str)
+
+
 def folder(written: Written) -> str:
     """The full path of a folder; empty for none."""
     word = _text(written, "the full path of a folder")
@@ -262,6 +272,15 @@ def _origin(word: Word) -> str:
     if not _ORIGIN.fullmatch(word.text.lower()):
         raise Wrong(f"{word.shown} is no origin; write https://, name and port, without a path")
     return word.text
+
+
+def _command(word: Word) -> str:
+    text = word.text
+    if not (len(text) <= MAX_TEXT and text.isprintable() and _COMMAND.fullmatch(text)):
+        raise Wrong(
+            f"{word.shown} is no command; write it as the page shows it, such as python serve.py"
+        )
+    return text
 
 
 def _host(word: Word) -> str:

@@ -21,6 +21,7 @@ WORDS_FOR = {
     "trusted_proxies": "loopback",
     "allowed_origins": "none",
     "web_hosts": "none",
+    "never_idle": "none",
     "keys": "none",
 }
 """What README says where the default is nothing."""

@@ -177,6 +177,19 @@ def test_a_held_gpu_turns_idle_with_time_alone() -> None:
     assert broker.followed["totals"]["gpus_held_idle"] == 1
 
 
+def test_a_gpu_is_held_idle_once_the_command_that_may_be_has_gone() -> None:
+    broker = Broker(held_idle_after=10.0, never_idle=("python serve.py",))
+    held = make_gpus(2, idle_since=[WALL - 100, WALL - 100])
+    uses = []
+    for second, command in enumerate(["python serve.py --port 1"] * 3 + ["python train.py"] * 2):
+        broker.tell(float(second), gpus=held, processes=make_processes(command=[command]))
+        broker.tick(float(second))
+        if "node1" in broker.followed["hosts"]:
+            uses.append(broker.followed["hosts"]["node1"]["gpus"]["use"][0])
+    assert uses == ["busy"] * 2 + ["held_idle"] * 2
+    assert broker.followed["users"]["alice"]["held_idle_gpus"] == 1
+
+
 percents = st.lists(st.one_of(st.none(), st.integers(0, 3)), min_size=2, max_size=2)
 messages = st.tuples(
     percents,
@@ -184,26 +197,28 @@ messages = st.tuples(
     st.sampled_from([[None, None], [WALL, None]]),
     st.sampled_from([[2000], [3000], [None]]),
     st.sampled_from(["alice", "alice", "bob", None]),
+    st.sampled_from(["python train.py", "python train.py", "python serve.py -v", None]),
     st.booleans(),
 )
 
 
 @given(st.lists(messages, max_size=8))
 def test_whatever_is_heard_is_counted_as_from_scratch(steps: list[Any]) -> None:
-    broker, at = make_live(held_idle_after=3.0), 2.0
-    for used_percent, memory, idle, held, user, ticks in steps:
+    keys: dict[str, Any] = {"held_idle_after": 3.0, "never_idle": ("python serve.py",)}
+    broker, at = make_live(**keys), 2.0
+    for used_percent, memory, idle, held, user, command, ticks in steps:
         at += 0.5
         broker.tell(
             at,
             gpus=make_gpus(
                 2, utilization_percent=used_percent, memory_used_mib=memory, idle_since=idle
             ),
-            processes=make_processes(user=[user], gpu_memory_mib=held),
+            processes=make_processes(user=[user], command=[command], gpu_memory_mib=held),
         )
         if ticks:
             broker.tick(at)
     broker.tick(at + 0.1)
-    scratch = Published(BrokerSettings(held_idle_after=3.0), broker.fleet, WALL)
+    scratch = Published(BrokerSettings(**keys), broker.fleet, WALL)
     for name, host in scratch.document["hosts"].items():
         gpus = broker.followed["hosts"][name]["gpus"]
         for column in ("use", "utilization_percent", "memory_used_mib", "idle_since"):

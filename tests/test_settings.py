@@ -168,6 +168,7 @@ def test_every_key_of_a_role_reaches_it() -> None:
         name="lab",
         free_memory_mib=100,
         held_idle_after=60.0,
+        never_idle=("python serve.py",),
         forget_after=120.0,
         base_path="/gpus",
         web_bind="*",
@@ -180,6 +181,7 @@ def test_every_key_of_a_role_reaches_it() -> None:
     assert (collector.name, collector.commands, collector.interval) == ("lab", "off", 3.0)
     assert (broker.own_name, broker.tick, broker.rpc_timeout) == ("lab", 0.25, 7.0)
     assert (broker.free_memory_mib, broker.held_idle_after) == (100, 60.0)
+    assert broker.never_idle == ("python serve.py",)
     assert (broker.forget_after, broker.interval) == (120.0, 3.0)
     assert (web.base_path, web.web_bind, web.rpc_timeout) == ("/gpus", "", 7.0)
 

@@ -6,6 +6,7 @@ import pytest
 from snapshots import make_gpus
 
 from broker.use import NEVER, UseLimits, seats, use_of
+from wire.document import Table
 
 LIMITS = UseLimits(free_memory_mib=500, held_idle_after=1800.0)
 NOW = 1_700_010_000.0
@@ -69,6 +70,41 @@ def test_unified_memory_does_not_say_that_a_gpu_is_held() -> None:
     gpus = make_gpus(2, memory_kind=["unified"] * 2, memory_used_mib=[90_000] * 2)
     processes = {"gpu": [1], "pid": [1], "type": ["C"]}
     assert use(gpus | {"idle_since": [None] * 2}, processes) == ["free", "busy"]
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "expected"),
+    [
+        ("python serve.py", "C", "busy"),
+        ("python serve.py --port 8000", "C+G", "busy"),
+        ("python serve.py", None, "busy"),
+        ("python serve.pyc", "C", "held_idle"),
+        ("my python serve.py", "C", "held_idle"),
+        ("Python serve.py", "C", "held_idle"),
+        (None, "C", "held_idle"),
+        ("python serve.py", "G", "free"),
+    ],
+)
+def test_a_command_that_may_be_idle_keeps_its_gpu_busy(
+    command: str | None, kind: str | None, expected: str
+) -> None:
+    gpus = make_gpus(2, idle_since=[LONG, LONG])
+    processes: Table = {"gpu": [1], "pid": [1], "type": [kind], "command": [command]}
+    seated = seats(gpus, processes, ("tritonserver", "python serve.py"))
+    assert use_of(gpus, seated, NOW, LIMITS) == (["free", expected], NEVER)
+
+
+def test_beside_a_command_that_may_be_idle_others_may_be_too() -> None:
+    gpus = make_gpus(2, state=["ok", "lost"], idle_since=[LONG, LONG])
+    processes: Table = {"gpu": [0, 0, 1], "pid": [1, 2, 3], "command": ["train", "serve", "serve"]}
+    assert use(gpus, processes) == ["held_idle", None]
+    assert use_of(gpus, seats(gpus, processes, ("serve",)), NOW, LIMITS)[0] == ["busy", None]
+
+
+def test_no_command_is_known_of_a_host_that_tells_none() -> None:
+    gpus = make_gpus(1, idle_since=[LONG])
+    seated = seats(gpus, {"gpu": [0], "pid": [1]}, ("serve",))
+    assert use_of(gpus, seated, NOW, LIMITS)[0] == ["held_idle"]
 
 
 def test_a_held_gpu_says_when_it_will_be_idle() -> None:
