@@ -1,5 +1,6 @@
 """The bench of the page: its stream is the same every time, and it measures what it says."""
 
+import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 from house import ROOT
 
-from bench.page.stream import Stream
+from bench.page.__main__ import answer, server
+from bench.page.stream import Publisher, Stream
+from bench.page.visit import chromium, visit
 from wire.codec import pack, unpack_trusted
 from wire.patch import merge
 
@@ -25,6 +28,31 @@ def test_the_patches_of_a_stream_lead_from_one_document_to_the_next() -> None:
         document = merge(document, stream.patch())
     assert document == stream.document
     assert document["totals"]["gpus"] >= 24
+
+
+async def words_of(kind: str) -> list[str]:
+    """What a page says of a small fleet."""
+    publisher = Publisher(Stream(24))
+    answering = asyncio.ensure_future(answer(publisher))
+    try:
+        async with (
+            server(kind, publisher.endpoint) as url,
+            chromium() as browser,
+            visit(browser) as page,
+        ):
+            await page.open(url)
+            parts = ("header", "#summary", "#controls", "#hosts", "#users")
+            return [await page.words(part) for part in parts]
+    finally:
+        answering.cancel()
+        publisher.close()
+
+
+@pytest.mark.browser
+async def test_the_naive_page_says_what_the_page_says() -> None:
+    page, naive = await words_of("page"), await words_of("naive")
+    assert "free" in naive[3]
+    assert naive == page
 
 
 @pytest.mark.browser

@@ -4,11 +4,12 @@
 
 Chromium opens the page from the project's own web server; a made-up fleet comes to that over the
 updates link, one patch per second of the fleet's time, sent as soon as the last one is painted.
-The naive page (naive.js) gets the whole document each time and writes all of itself anew. Both
-are timed by the browser: TaskDuration of the main thread (its CPU time, so that a busy machine
-counts less), from the arrival of a message until it is painted, CPU of all processes. `--full`
-runs the hour (3,600 ticks) that the memory goals are for. Prints figures beside their goals,
-asserts nothing; the ratios say more than the milliseconds, which depend on the machine.
+The naive page (naive.js) shows the same, by the same views and style sheet: it gets the whole
+document each time, writes every row anew and draws the map whole. Both are timed by the browser:
+TaskDuration of the main thread (its CPU time, so that a busy machine counts less), from the
+arrival of a message until it is painted, CPU of all processes. `--full` runs the hour (3,600
+ticks) that the memory goals are for. Prints figures beside their goals, asserts nothing; the
+ratios say more than the milliseconds, which depend on the machine.
 """
 
 import argparse

@@ -1,43 +1,96 @@
-// What the page is compared with: all of it written anew from a whole document, every tick.
+// What the page is compared with: the same page, all of it written anew from a whole document.
+// Takes the place of main.js, over the page's own views; nothing on it answers a click.
+
+import { html, nothing, render } from "./vendor/lit-html.js";
+import { count, many, timeOfDay } from "./format.js";
+import { Recent, pathOf } from "./history.js";
+import { Store } from "./store.js";
+import { sentence } from "./summary.js";
+import { readView } from "./url.js";
+import { choices } from "./views/bar.js";
+import { question } from "./views/finder.js";
+import { closedRow, openRow } from "./views/host.js";
+import { pill } from "./views/link.js";
+import { FleetMap } from "./views/map.js";
+import { summaryTiles } from "./views/summary.js";
+import { UsersPanel } from "./views/users.js";
+
+/** As hosts.js has them. */
+const SMALL_FLEET = 8;
+const CELLS = 8;
+
+const store = new Store();
+const view = readView(location.search);
+const clock = () => performance.now() / 1000;
+const ask = async (path) => (await fetch(new URL(`api/v1/${path}`, document.baseURI))).json();
+const recent = new Recent(ask, clock, plan);
+const map = new FleetMap(at("map"), { store, view: () => view, mask: () => [], plan });
+const panel = new UsersPanel(at("users"));
+let sequence = 0;
+let planned = false;
 
 const socket = new WebSocket(new URL("ws", document.baseURI.replace("http", "ws")));
 socket.onmessage = ({ data }) => {
-  const fleet = JSON.parse(data);
-  requestAnimationFrame(() => {
-    document.getElementById("page").innerHTML = draw(fleet);
-  });
+  sequence += 1;
+  store.take({ type: "fleet", sequence, fleet: JSON.parse(data) });
+  plan();
 };
 
-const TOTALS = ["hosts", "gpus", "gpus_free", "gpus_busy", "memory_used_mib", "power_watts", "utilization_percent"];
+function at(id) {
+  return document.getElementById(id);
+}
+
+function plan() {
+  if (planned || store.fleet === null) return;
+  planned = true;
+  requestAnimationFrame(() => {
+    planned = false;
+    draw(store.fleet);
+  });
+}
 
 function draw(fleet) {
-  const users = Object.entries(fleet.users).map(
-    ([name, user]) => `<tr><td>${text(name)}<td>${user.gpus}<td>${user.gpu_memory_mib}<td>${user.processes}`,
-  );
-  return `<p>${TOTALS.map((name) => `${name} ${fleet.totals[name]}`).join(", ")}</p>
-    <table>${users.join("")}</table>${Object.entries(fleet.hosts).map(drawHost).join("")}`;
+  const overview = store.overview();
+  const names = store.names();
+  render(pill({ state: "live", retryAt: null }, fleet, clock(), clock()), at("link"));
+  render(`${many(names.length, "host")} · ${many(overview.gpus, "GPU")}`, at("size"));
+  at("simulated").hidden = !fleet.simulated;
+  render(summaryTiles({
+    totals: fleet.totals,
+    overview,
+    hottest: store.rows(overview.hottestHost)[overview.hottestRow]?.label ?? "",
+    bestFit: overview.bestFit,
+    hours: recent.hours("recent", Object.entries(fleet.totals), fleet.now),
+  }), at("summary"));
+  render(choices(view, fleet.totals, overview), at("bar"));
+  render(question(view.need), at("finder"));
+  map.update(new Set(), true);
+  const columns = Math.min(CELLS, overview.mostGpus);
+  at("hosts").style.setProperty("--columns", String(columns));
+  render(html`<div class="chunk">${names.map((name) => host(name, columns))}</div>`, at("hosts"));
+  panel.paint(fleet.users, undefined, view, fleet.now, clock());
+  const { broker } = fleet;
+  render(html`<span>broker ${broker.version} since ${timeOfDay(broker.started_at)}</span>`, at("about"));
 }
 
-function drawHost([name, host]) {
-  const { gpus = {}, processes = {}, system = {} } = host;
-  const rows = (gpus.index ?? []).map((index, row) => {
-    const used = gpus.memory_used_mib[row] / 1024;
-    const share = (100 * gpus.memory_used_mib[row]) / gpus.memory_total_mib[row];
-    const holders = (processes.gpu ?? []).flatMap((gpu, at) => (gpu === row ? [drawProcess(processes, at)] : []));
-    return `<tr><td>${index}<td>${text(gpus.name[row])}<td>${gpus.use?.[row] ?? gpus.state[row]}
-      <td>${gpus.utilization_percent[row]} %<td>${used.toFixed(1)} GiB <i class="bar" style="width:${share}px"></i>
-      <td>${gpus.temperature_celsius[row]}°<td>${gpus.power_watts[row]} W<td>${holders.join("<br>")}`;
-  });
-  return `<h3>${text(name)} ${host.state}</h3><p>CPU ${system.cpu_percent} %, ${system.memory_used_mib} MiB</p>
-    <table>${rows.join("")}</table>`;
-}
-
-function drawProcess(processes, at) {
-  const hours = (Date.now() / 1000 - processes.started_at[at]) / 3600;
-  return `${text(processes.user[at])} ${text(processes.command[at])} ${processes.pid[at]}
-    ${hours.toFixed(1)} h ${processes.gpu_memory_mib[at]} MiB`;
-}
-
-function text(value) {
-  return String(value).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+function host(name, columns) {
+  const rows = store.rows(name);
+  const summary = store.summary(name);
+  const state = store.stateOf(name);
+  const open = store.names().length <= SMALL_FLEET && summary.free < summary.gpus;
+  const drawn = {
+    host: store.host(name),
+    summary,
+    rows,
+    lines: Math.max(1, Math.ceil(rows.length / columns)),
+    hours: open ? recent.hours(pathOf(name), rows.map(({ uuid, utilization }) => [uuid, utilization]), store.fleet.now) : new Map(),
+    state,
+    metric: view.metric,
+    mask: [],
+    now: store.fleet.now,
+    brokerLost: false,
+  };
+  return html`<details class="host" data-name=${name} .open=${open} .style=${`--lines:${drawn.lines}`}><summary><span class="spoken">${sentence(summary, state)}</span
+    ><div class="closed" aria-hidden="true">${closedRow(drawn)}</div></summary
+    ><div class="detail">${open ? openRow(drawn) : nothing}</div></details>`;
 }

@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import json
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import zmq
 from aiohttp import web as http
 
 import web.main
+from web.assets import FOLDER, Assets
 from web.following import Following
 from web.settings import WebSettings
 from web.subscriber import Subscriber
 
 PATIENT_SECONDS = 3600.0
-FOLDER = Path(__file__).parent
+HERE = Path(__file__).parent
 
 
 async def serve_page(endpoint: str) -> None:
@@ -25,8 +28,18 @@ async def serve_page(endpoint: str) -> None:
     await web.main.run(settings, lambda url: print(url, flush=True))
 
 
+def naive_assets() -> Assets:
+    """The page's files, with the naive page in the place of its script, and text of lit-html."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(shutil.copytree(FOLDER, Path(folder) / "app"))
+        shutil.copy(HERE / "naive.js", files / "main.js")
+        shutil.copy(HERE / "markup.js", files / "vendor" / "lit-html.js")
+        return Assets(files)
+
+
 async def serve_naive(endpoint: str) -> None:
     """The naive page, sent the whole document at every tick."""
+    assets = naive_assets()
     following = Following({}, PATIENT_SECONDS, time.monotonic())
     viewers: set[http.WebSocketResponse] = set()
 
@@ -45,13 +58,21 @@ async def serve_naive(endpoint: str) -> None:
         viewers.discard(viewer)
         return viewer
 
-    async def file(request: http.Request) -> http.FileResponse:
-        return http.FileResponse(FOLDER / f"naive.{request.match_info.get('kind', 'html')}")
+    async def file(request: http.Request) -> http.Response:
+        asset = assets.get(request.match_info.get("name", "index.html"))
+        if asset is None:
+            raise http.HTTPNotFound
+        return http.Response(body=asset.body, headers={"Content-Type": asset.content_type})
+
+    async def recent(request: http.Request) -> http.Response:
+        return http.json_response(await subscriber.recent(request.match_info.get("host", "")))
 
     tasks: list[asyncio.Future[None]] = []
     app = http.Application()
     app.router.add_get("/", file)
-    app.router.add_get("/naive.{kind:js}", file)
+    app.router.add_get("/a/{hash}/{name:.+}", file)
+    app.router.add_get("/api/v1/recent", recent)
+    app.router.add_get("/api/v1/hosts/{host}/recent", recent)
     app.router.add_get("/ws", follow)
     runner = http.AppRunner(app, access_log=None)
     await runner.setup()

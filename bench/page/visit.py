@@ -98,6 +98,10 @@ class Visit:
         )
         return found
 
+    async def words(self, selector: str) -> str:
+        """What is written there, as it is laid out."""
+        return await self._page.inner_text(selector)
+
     async def spent(self) -> Spent:
         told = (await self._cdp.send("Performance.getMetrics"))["metrics"]
         metrics = {metric["name"]: metric["value"] for metric in told}
