@@ -139,7 +139,7 @@ def _names_in(name: str, text: str) -> list[str]:
     folder = Path(name).parent
     return [
         os.path.normpath(folder / target)
-        for target in re.findall(r'(?:^|;)import\b[^"]* from ?"(\.[^"]+)";', text, re.MULTILINE)
+        for target in re.findall(r'(?:^|;)import\b[^"]*\bfrom ?"(\.[^"]+)";', text, re.MULTILINE)
     ]
 
 

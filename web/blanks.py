@@ -20,10 +20,12 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(`|\$\{)", re.DOTALL)
-_LOOSE = frozenset("{}()[]=<>,;:?&|*")
-"""Beside these no blank is needed; plus and minus could become an increment."""
-_GOES_ON = ("{", ";", ",")
+_LOOSE = frozenset("{}()[]=<>,;:?&|*!")
+"""Beside these no blank is needed; nor beside one plus or minus: two would be an increment."""
+_GOES_ON = ("{", ";", ",", "(", "[", "?", ":", "&", "|", "=")
 """After these a line need not end; after others its end may be that of a statement."""
+_ENDS = re.compile(r"[ \n]*[)}\]?:.&|,;=]")
+"""Nor before these."""
 
 
 def without_blanks(suffix: str, body: bytes) -> bytes:
@@ -56,12 +58,15 @@ def _script(text: str) -> str:
             continue
         if token["blank"]:
             before, after = left[-1][-1:] if left else "", text[at : at + 1]
-            if before not in _LOOSE and after not in _LOOSE:
+            single = before != after and (before in "+-" or after in "+-")
+            if before not in _LOOSE and after not in _LOOSE and not single:
                 left.append(" ")
             continue
         last = left[-1] if left else ""
-        if token[0] == "\n" and last.endswith(_GOES_ON):
+        if token[0] == "\n" and (last.endswith(_GOES_ON) or _ENDS.match(text, at)):
             continue
+        if token["mark"] == "}" and last.endswith((";", ",")):
+            left[-1] = last[:-1]
         left.append(token[0].removeprefix(" ") if left and left[-1] != "return" else token[0])
         if token["mark"] == "{" and braces:
             braces[-1] += 1

@@ -2,7 +2,8 @@
 
 Small files compress badly alone, and a browser learns of a module only from the one that imports
 it, so on a slow link each floor of imports costs a round trip. What is edited stays modules; each
-becomes a function here, as it was written, and what it exports is what that returns.
+becomes a function here, as it was written, and what it exports is what that returns, under names
+that all later ones see: so no two may export the same.
 """
 
 import posixpath
@@ -24,9 +25,15 @@ def bundle(entry: str, sources: dict[str, str]) -> str:
     Files of `vendor/` stay files of their own, imported as they were published.
     """
     parts: dict[str, str] = {}
-    foreign: dict[str, str] = {}
+    foreign: dict[str, list[str]] = {}
     _add(entry, sources, parts, foreign, ())
-    imports = [f'import * as {name} from "./{path}";\n' for path, name in foreign.items()]
+    names = [name for path in parts for name in _EXPORT.findall(sources[path])]
+    names += [name for taken in foreign.values() for name in taken]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise BundleError(f"more than one module exports {', '.join(sorted(twice))}")
+    imports = [
+        f'import {{ {", ".join(names)} }} from "./{path}";\n' for path, names in foreign.items()
+    ]
     return "".join(imports) + "".join(parts.values())
 
 
@@ -34,40 +41,38 @@ def _add(
     path: str,
     sources: dict[str, str],
     parts: dict[str, str],
-    foreign: dict[str, str],
+    foreign: dict[str, list[str]],
     above: tuple[str, ...],
 ) -> None:
     """Add `path` to `parts`, after what it imports."""
     if path in above:
         raise BundleError(f"{path} imports itself by way of {above[-1]}")
-    if path in parts or path in foreign:
-        return
-    if path.startswith(_FOREIGN):
-        foreign[path] = _name(path)
+    if path in parts:
         return
     if path not in sources:
         raise BundleError(f"{above[-1]} imports {path}, which is not there")
     source = sources[path]
-    for _, target in _IMPORT.findall(source):
-        _add(_resolve(path, target), sources, parts, foreign, (*above, path))
+    for names, target in _IMPORT.findall(source):
+        if " as " in names:
+            raise BundleError(f"{path}: {{{names}}} has another name there, which is not read")
+        resolved = _resolve(path, target)
+        if resolved.startswith(_FOREIGN):
+            taken = foreign.setdefault(resolved, [])
+            taken += [name for name in re.findall(r"[\w$]+", names) if name not in taken]
+        else:
+            _add(resolved, sources, parts, foreign, (*above, path))
     parts[path] = _as_function(path, source)
 
 
 def _as_function(path: str, source: str) -> str:
-    def taken(found: re.Match[str]) -> str:
-        names = found[1].replace(" as ", ": ")
-        return f"const {{{names}}} = {_name(_resolve(path, found[2]))};"
-
     exported = ", ".join(_EXPORT.findall(source))
-    body = _EXPORT.sub("", _IMPORT.sub(taken, source))
+    body = _EXPORT.sub("", _IMPORT.sub("", source))
     if left := _LEFT_OVER.search(body):
         raise BundleError(f"{path}: {left[0]!r} is not read by the bundle")
-    return f"const {_name(path)} = (() => {{\n{body}\nreturn {{ {exported} }};\n}})();\n"
+    if not exported:
+        return f"{{\n{body}\n}}\n"
+    return f"const {{ {exported} }} = (() => {{\n{body}\nreturn {{ {exported} }};\n}})();\n"
 
 
 def _resolve(path: str, target: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-
-
-def _name(path: str) -> str:
-    return "$" + re.sub(r"\W", "_", path.removesuffix(".js"))
