@@ -4,6 +4,7 @@ import itertools
 import os
 
 from collector import nvml
+from collector.bus import Bus
 from collector.device import Device
 from collector.failures import CLOSED, LIB_RM_VERSION_MISMATCH, LOST, NOT_FOUND, NvmlError
 from collector.questions import Trace
@@ -24,15 +25,22 @@ GPU_FOLDER = "/proc/driver/nvidia/gpus"
 class Driver:
     """NVML opened, closed and opened again; all methods but `due` may block as the driver does.
 
-    `slots` are the GPUs in the order of the bus, `problem` says why there is no driver.
+    `slots` are the GPUs in the order of the bus, `problem` says why there is no driver, `bus`
+    which GPUs it does not list.
     """
 
-    def __init__(self, pci_folder: str = PCI_FOLDER, gpu_folder: str = GPU_FOLDER) -> None:
+    def __init__(
+        self,
+        pci_folder: str = PCI_FOLDER,
+        gpu_folder: str = GPU_FOLDER,
+        device_folder: str = "/dev",
+    ) -> None:
         self.trace = Trace()
         self.slots: tuple[Slot, ...] = ()
         self.problem: str | None = None
         self.driver_version: str | None = None
         self.cuda_version: str | None = None
+        self.bus = Bus(pci_folder, gpu_folder, device_folder)
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
         self._is_open = False
@@ -62,10 +70,13 @@ class Driver:
             nvml.close_library()
 
     def count(self, now: float) -> None:
-        """Every 5 s, look whether GPUs came or went."""
+        """Every 5 s, look whether GPUs came or went, and which the driver does not list."""
         if self._is_open and now >= self._count_at:
             self._count_at = now + COUNT_SECONDS
             self._changed = self._look_for_change()
+            if not self._changed:
+                self.trace.calling = "/proc/driver/nvidia"
+                self.bus.look([slot.identity.pci_bus_id for slot in self.slots], now)
 
     def _is_closed(self) -> bool:
         failures = (slot.device.failure for slot in self.slots if slot.device is not None)

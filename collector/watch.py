@@ -234,6 +234,8 @@ class Watch:
     def _problems(self, gpus: tuple[GpuReading, ...], now: Moment) -> Iterator[str]:
         if self._driver.problem is not None:
             yield self._driver.problem
+        else:
+            yield from self._driver.bus.problems
         yield from self._stuck(now)
         unread: dict[str, list[str]] = {}
         for gpu in gpus:
