@@ -49,13 +49,6 @@ def _is_bad_request(record: logging.LogRecord) -> bool:
     return isinstance(error, HttpProcessingError)
 
 
-def _about(assets: Assets, settings: WebSettings) -> dict[str, Any]:
-    about: dict[str, Any] = {"version": __version__, "assets": assets.hash}
-    if settings.warnings:
-        about["warnings"] = list(settings.warnings)
-    return about
-
-
 def clock() -> float:
     """Seconds that also count while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -70,81 +63,112 @@ async def run(
 
     OSError when the port cannot be bound, AccountsError when the viewers' file is refused,
     wire.keyring.KeysError when the keys cannot be used. The context is needed for an inproc
-    endpoint.
+    endpoint, and is left open.
     """
     allow_many_connections()
-    assets = Assets()
-    following = Following(_about(assets, settings), settings.rpc_timeout, clock())
-    hub = Hub(following.document, clock)
-
-    def publish(patch: Patch | None) -> None:
-        if patch is not None:
-            hub.publish(following.document, patch)
-
-    def tell_assets() -> None:
-        publish(following.tell_web(_about(assets, settings)))
-
-    async def recent(name: str) -> dict[str, Any] | None:
-        if subscriber is None:
-            raise asyncio.TimeoutError
-        return await subscriber.recent(name)
-
-    subscriber: Subscriber | None = None
-    changes = 0
-    accounts = Accounts(settings.viewers) if settings.viewers else None
-    peers = Peers(settings.trusted_proxies)
-    names = Names(settings.web_hosts, peers, clock)
-    signin = SignIn(settings, accounts, peers, names, clock)
-    form = Form(signin, peers, assets) if settings.sign_in == "token" else None
-    gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
-    page = Page(assets, tell_assets, public=settings.sign_in == "none")
-    api = Api(following, clock, recent, gate.ticket_for, hub)
-    app = make_app(page, api, Live(hub, peers), gate, settings.base_path)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=HTTP_LOG,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
-    own_context = zmq.Context() if context is None else None
-    outside = settings.updates_endpoint.startswith("tcp:")
-    enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
-    lock = Lock(settings.keys, enrol) if outside else None
-    await runner.setup()
-    server = runner.server
-    assert server is not None  # since setup
-    server.request_handler = answering_expect(server.request_handler)
+    used = zmq.Context[Any]() if context is None else context
     try:
-        url = await _listen(runner, settings)
-        subscriber = Subscriber(
-            settings.updates_endpoint,
-            context or own_context or zmq.Context.instance(),
-            following,
-            publish,
-            clock,
-            lock,
+        await _Server(settings, used).run(ready)
+    finally:
+        if context is None:
+            used.term()
+
+
+class _Server:
+    """What belongs together in one run: the document, who may see it, who does."""
+
+    def __init__(self, settings: WebSettings, context: zmq.Context[Any]) -> None:
+        self._settings = settings
+        self._context = context
+        outside = settings.updates_endpoint.startswith("tcp:")
+        enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
+        self._lock = Lock(settings.keys, enrol) if outside else None
+        self._assets = Assets()
+        self._following = Following(self._about(), settings.rpc_timeout, clock())
+        self._subscriber: Subscriber | None = None
+        self._hub = Hub(self._following.document, clock)
+        self._accounts = Accounts(settings.viewers) if settings.viewers else None
+        self._account_changes = 0
+        peers = Peers(settings.trusted_proxies)
+        names = Names(settings.web_hosts, peers, clock)
+        self._signin = SignIn(settings, self._accounts, peers, names, clock)
+        self._runner = web.AppRunner(
+            self._app(peers),
+            access_log=None,
+            logger=HTTP_LOG,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
         )
-        if ready is not None:
-            ready(url)
+
+    def _app(self, peers: Peers) -> web.Application:
+        settings, signin = self._settings, self._signin
+        form = Form(signin, peers, self._assets) if settings.sign_in == "token" else None
+        gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
+        page = Page(self._assets, self._tell_assets, public=settings.sign_in == "none")
+        api = Api(self._following, clock, self._recent, gate.ticket_for, self._hub)
+        return make_app(page, api, Live(self._hub, peers), gate, settings.base_path)
+
+    async def run(self, ready: Callable[[str], None] | None) -> None:
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # since setup
+        server.request_handler = answering_expect(server.request_handler)
+        try:
+            url = await _listen(self._runner, self._settings)
+            self._subscriber = Subscriber(
+                self._settings.updates_endpoint,
+                self._context,
+                self._following,
+                self._publish,
+                clock,
+                self._lock,
+            )
+            if ready is not None:
+                ready(url)
+            await self._look(self._subscriber)
+        finally:
+            if self._subscriber is not None:
+                self._subscriber.close()
+            for site in self._runner.sites:
+                await site.stop()
+            await self._hub.close()
+            await self._runner.cleanup()
+
+    async def _look(self, subscriber: Subscriber) -> None:
         for look in itertools.count():
             await asyncio.sleep(LOOK_SECONDS)
             subscriber.look()
-            hub.look()
-            if accounts is not None and look % LOOKS_PER_FILE == 0:
-                accounts.refresh()
-            if accounts is not None and accounts.changes != changes:
-                changes = accounts.changes
-                hub.dismiss(signin.holds)
-    finally:
-        if subscriber is not None:
-            subscriber.close()
-        for site in runner.sites:
-            await site.stop()
-        await hub.close()
-        await runner.cleanup()
-        if own_context is not None:
-            own_context.term()
+            self._hub.look()
+            if look % LOOKS_PER_FILE == 0:
+                self._look_at_viewers()
+
+    def _look_at_viewers(self) -> None:
+        accounts = self._accounts
+        if accounts is None:
+            return
+        accounts.refresh()
+        if accounts.changes != self._account_changes:
+            self._account_changes = accounts.changes
+            self._hub.dismiss(self._signin.holds)
+
+    def _publish(self, patch: Patch | None) -> None:
+        if patch is not None:
+            self._hub.publish(self._following.document, patch)
+
+    def _about(self) -> dict[str, Any]:
+        """The member `web` of the document."""
+        about: dict[str, Any] = {"version": __version__, "assets": self._assets.hash}
+        if self._settings.warnings:
+            about["warnings"] = list(self._settings.warnings)
+        return about
+
+    def _tell_assets(self) -> None:
+        self._publish(self._following.tell_web(self._about()))
+
+    async def _recent(self, name: str) -> dict[str, Any] | None:
+        if self._subscriber is None:
+            raise asyncio.TimeoutError
+        return await self._subscriber.recent(name)
 
 
 def allow_many_connections() -> None:
