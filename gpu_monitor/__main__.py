@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gpu_monitor import keys_command, logs, roles
 from gpu_monitor.config import DEFAULT_PATHS, ConfigError, find_config, load_config
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from wire import __version__
 
 OK, FAILED, BAD_CONFIG, CANNOT_BIND = 0, 1, 2, 3

@@ -11,7 +11,7 @@ from broker.record import LIVE
 from collector import nvml
 from collector.failures import CLOSED, NvmlError
 from gpu_monitor import keys_check, probe, settings
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.probe import PATIENCE_SECONDS
 from web import accounts
 from web.names import own_names

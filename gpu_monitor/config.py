@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gpu_monitor.keys import KEYS, Config
+from gpu_monitor.config_keys import KEYS, Config
 from gpu_monitor.values import Word, Written, Wrong
 
 MAX_BYTES = 1 << 20

@@ -7,7 +7,7 @@ import zmq
 
 from broker.settings import BrokerSettings
 from collector.pusher import Pusher
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.settings import RPC_INPROC, UPDATES_INPROC
 from gpu_monitor.simulated import SimulatedHost
 from wire.codec import pack

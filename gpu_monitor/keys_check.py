@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from gpu_monitor import enrolment
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from wire import keyring
 from wire.keyring import HOSTS, PUBLIC_ENDING, WEBS, KeysError
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from gpu_monitor.config import ConfigError
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 
 if TYPE_CHECKING:
     from gpu_monitor.enrolment import Enrolled

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gpu_monitor import settings
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.notify import Notify
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from collector.settings import CollectorSettings
 from gpu_monitor.config import ConfigError
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.values import is_address
 
 if TYPE_CHECKING:

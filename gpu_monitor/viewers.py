@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from gpu_monitor.config import ConfigError
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.whole_file import write_whole
 from web import accounts, secret
 from web.person import Person

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpu_monitor.config import ConfigError, find_config, load_config, parse_config
-from gpu_monitor.keys import KEYS, Config
+from gpu_monitor.config_keys import KEYS, Config
 
 ORIGINAL = """\
 # Config for GPU monitor

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from house import House, eventually
 
+from gpu_monitor.config_keys import Config
 from gpu_monitor.demo import NEVER_HEARD, demo_settings
-from gpu_monitor.keys import Config
 
 
 @pytest.fixture

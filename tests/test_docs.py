@@ -7,7 +7,7 @@ from house import ROOT
 
 from gpu_monitor.__main__ import COMMANDS
 from gpu_monitor.config import parse_config
-from gpu_monitor.keys import KEYS, Config
+from gpu_monitor.config_keys import KEYS, Config
 from gpu_monitor.values import Word, Wrong
 
 README = (ROOT / "README.md").read_text()

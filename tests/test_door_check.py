@@ -14,7 +14,7 @@ from house import COMMAND, PATIENT_COMMAND, ROOT, House, free_ports
 
 from gpu_monitor import probe
 from gpu_monitor.check import Finding, _check_sign_in, check_states, findings
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from web.secret import hash_token
 
 ABSENT = "host.that.is.absent.invalid"  # RFC 6761: never resolves

@@ -9,7 +9,7 @@ from house import COMMAND, PATIENT_COMMAND, ROOT, House, eventually
 from key_folders import KeyFolders
 
 from gpu_monitor import enrolment
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.keys_check import findings
 from wire.keyring import fingerprint, own_pair
 

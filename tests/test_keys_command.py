@@ -14,7 +14,7 @@ from house import COMMAND, ROOT
 
 from gpu_monitor.__main__ import _parser
 from gpu_monitor.config import ConfigError
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.keys_command import run
 from wire.keyring import client_keys, own_pair, public_key
 

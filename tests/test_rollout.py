@@ -10,7 +10,7 @@ import pytest
 import yaml
 from house import ROOT
 
-from gpu_monitor.keys import KEYS
+from gpu_monitor.config_keys import KEYS
 
 ANSIBLE = ROOT / "ansible"
 ROLES = ANSIBLE / "roles"

@@ -7,7 +7,7 @@ import pytest
 from key_folders import KeyFolders
 
 from gpu_monitor.config import ConfigError
-from gpu_monitor.keys import Config
+from gpu_monitor.config_keys import Config
 from gpu_monitor.settings import (
     RPC_INPROC,
     UPDATES_INPROC,
