@@ -168,6 +168,8 @@ def rows(goals: dict[str, Goal], page: Cost, naive: Cost) -> list[Row]:
         Row("first paint of the shell, ms", page.loaded.shell_ms, None, 150),
         Row("first paint of data, ms", page.loaded.first_ms, naive.loaded.first_ms, *goal("first")),
         Row("renderer, MB resident", ours.renderer_mb, theirs.renderer_mb, *goal("renderer")),
+        Row("  once garbage is collected", after.renderer_mb, theirs.after.renderer_mb),
+        Row("  of that Chromium's own files", after.files_mb, theirs.after.files_mb),
         Row("heap, MB", after.heap_mb, theirs.after.heap_mb),
         Row(f"  more in {ours.ticks} ticks", after.heap_mb - before.heap_mb, None, 0.5),
         Row("nodes of the document", after.nodes, theirs.after.nodes),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -62,11 +63,14 @@ class Spent:
 class Kept:
     """What is left once garbage has been collected: MB on the heap, nodes of the document, and
     all nodes there are. The browser's own, such as those inside a search field, are among the
-    latter; what else is beyond the document and grows has been leaked."""
+    latter; what else is beyond the document and grows has been leaked. MB of the process that
+    are resident, and of these Chromium's program and data files, which all its processes share."""
 
     heap_mb: float
     nodes: int
     all_nodes: int
+    renderer_mb: float
+    files_mb: float
 
 
 class Visit:
@@ -113,9 +117,8 @@ class Visit:
         )
 
     async def renderer_mb(self) -> float:
-        """Resident memory of the page's process; a spare one beside it is smaller."""
-        pids = [each["id"] for each in await self._processes() if each["type"] == "renderer"]
-        return max(psutil.Process(pid).memory_info().rss for pid in pids) / 1e6
+        """Resident memory of the page's process."""
+        return float(psutil.Process(await self._renderer()).memory_info().rss) / 1e6
 
     async def kept(self) -> Kept:
         for _ in range(2):
@@ -123,7 +126,20 @@ class Visit:
         heap = await self._cdp.send("Runtime.getHeapUsage")
         counters = await self._cdp.send("Memory.getDOMCounters")
         nodes = await self._page.evaluate(COUNT_NODES)
-        return Kept(heap["usedSize"] / 1e6, nodes, counters["nodes"])
+        status = Path(f"/proc/{await self._renderer()}/status").read_text()
+        (files_kib,) = re.findall(r"^RssFile:\s*(\d+) kB$", status, re.MULTILINE)
+        return Kept(
+            heap["usedSize"] / 1e6,
+            nodes,
+            counters["nodes"],
+            await self.renderer_mb(),
+            int(files_kib) * 1024 / 1e6,
+        )
+
+    async def _renderer(self) -> int:
+        """The page's process; a spare one beside it is smaller."""
+        pids = [each["id"] for each in await self._processes() if each["type"] == "renderer"]
+        return max(map(int, pids), key=lambda pid: psutil.Process(pid).memory_info().rss)
 
     async def _processes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self._browser.send("SystemInfo.getProcessInfo"))[
