@@ -32,11 +32,11 @@ export function choices(view, totals, overview, choose, toUsers, download) {
     ["trouble", "Trouble", trouble],
   ];
   return html`
+    <button type="button" class="plain users-link" @click=${toUsers}>Users</button>
     <div class="group" role="group" aria-label="Which GPUs">${states.map(
       ([state, words, number]) => html`<button type="button" aria-pressed=${chosen === state}
         @click=${() => choose({ q: withValue(view.q, "state", state) })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
     )}</div>
-    <button type="button" class="plain users-link" @click=${toUsers}>Users</button>
     <div class="group" role="group" aria-label="Which number">${METRICS.map(
       ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
         @click=${() => choose({ metric })}>${words}</button>`,

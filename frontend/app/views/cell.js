@@ -43,7 +43,7 @@ function content(gpu, metric, now) {
     case "error":
       return { kind: "error", first: "! error", second: gpu.reason ?? since(gpu.stateSince, now) };
   }
-  if (gpu.sliced) return { kind: "sliced", first: "MIG", second: words === DASH ? "in slices" : words };
+  if (gpu.sliced) return { kind: "sliced", first: "MIG", second: words === DASH ? html`<span class="wide">in </span>slices` : words };
   if (gpu.use === "free") {
     return { kind: "free", first: "free", second: html`${size(gpu.memoryTotalMib)}<span class="wide"> GiB</span>` };
   }

@@ -31,7 +31,7 @@ export function question(need, ask) {
       <option value="one" .selected=${!anywhere}>on one host</option>
       <option value="any" .selected=${anywhere}>anywhere</option>
     </select>
-    <button>Find (f)</button>
+    <button>Find<span class="wide"> (f)</span></button>
   </form>`;
 }
 

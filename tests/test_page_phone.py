@@ -1,0 +1,89 @@
+"""The page of a simulated fleet on a phone and on a tablet: all in reach of a finger."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from house import House
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = pytest.mark.browser
+
+HOSTS = 60
+PHONE = {"width": 390, "height": 844}
+TABLET = {"width": 820, "height": 1180}
+TOO_SMALL = """() => [...document.querySelectorAll("button, select, input, a, summary")]
+  .filter((one) => one.checkVisibility())
+  .map((one) => [one.textContent || one.id || one.name, one.getBoundingClientRect()])
+  .filter(([, { width, height }]) => width < 36 || height < 36)
+  .map(([name, { width, height }]) => `${name.trim()}: ${width} x ${height}`)"""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A simulated fleet for all of this module: nothing here changes it."""
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # none is stale for a pause
+        house.host(f"node{HOSTS}")
+        yield house
+
+
+@pytest.fixture
+def visit(demo: House, page: Page) -> Page:
+    page.set_viewport_size(PHONE)
+    page.goto(demo.url)
+    expect(page.locator(".closed .cell").first).to_be_visible()
+    return page
+
+
+def right_edge(found: Locator) -> float:
+    box = found.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"]
+
+
+def test_all_that_can_be_touched_is_36_px_wide_and_high(visit: Page) -> None:
+    assert visit.evaluate(TOO_SMALL) == []
+    visit.goto(visit.url + "?need=1x1")
+    expect(visit.locator(".offer").first).to_be_visible()
+    assert visit.evaluate(TOO_SMALL) == []
+
+
+def test_users_are_the_first_choice_and_one_touch_away(visit: Page) -> None:
+    link = visit.locator("#bar button").first
+    expect(link).to_have_text("Users")
+    expect(link).to_be_in_viewport(ratio=1)
+    link.click()
+    expect(visit.locator("#users tbody button").first).to_be_in_viewport(ratio=1)
+
+
+def test_what_goes_on_beyond_the_edge_of_the_bar_fades_there(visit: Page) -> None:
+    bar = visit.locator("#bar")
+    assert bar.evaluate("bar => bar.scrollWidth > bar.clientWidth")
+    assert "gradient" in bar.evaluate("bar => getComputedStyle(bar).maskImage")
+    bar.evaluate("bar => bar.scrollTo(bar.scrollWidth, 0)")
+    assert right_edge(bar.locator("button").last) <= right_edge(bar) - 28
+
+
+def test_the_finder_takes_one_line_with_its_button_in_reach(visit: Page) -> None:
+    finder = visit.locator("form.finder")
+    assert finder.evaluate("form => form.clientHeight") < 40
+    expect(finder.locator("button")).to_be_in_viewport(ratio=1)
+    assert right_edge(finder.locator("button")) <= right_edge(finder) - 28
+
+
+def test_the_choice_of_the_map_stands_beside_its_name(visit: Page) -> None:
+    name, choice = visit.locator("#map h2"), visit.locator("#map select")
+    assert abs(middle(name) - middle(choice)) < 4
+
+
+def middle(found: Locator) -> float:
+    box = found.bounding_box()
+    assert box is not None
+    return box["y"] + box["height"] / 2
+
+
+def test_no_state_of_a_gpu_is_cut_off_on_a_tablet(visit: Page) -> None:
+    visit.set_viewport_size(TABLET)
+    words = visit.locator(".cell:is(.idle, .asleep, .sliced) > b, .cell.sliced > small")
+    assert words.evaluate_all("all => all.filter((one) => one.scrollWidth > one.clientWidth)") == []
