@@ -108,12 +108,15 @@ export function age(seconds) {
 }
 
 /**
- * Time of day where the viewer is, of unix seconds: "14:02:31".
+ * Time of day where the viewer is, of unix seconds: "14:02:31"; of another day "Fri Nov 27 14:02".
  * @param {Maybe} at
+ * @param {Date} [today]
  */
-export function timeOfDay(at) {
+export function timeOfDay(at, today = new Date()) {
   if (at == null) return DASH;
-  return new Date(at * 1000).toLocaleTimeString("en-GB");
+  const then = new Date(at * 1000);
+  const [day, time] = [then.toDateString(), then.toLocaleTimeString("en-GB")];
+  return day === today.toDateString() ? time : `${day.slice(0, 10)} ${time.slice(0, 5)}`;
 }
 
 /**

@@ -49,6 +49,12 @@ test("a fleet's memory and power have the unit that keeps them short", () => {
   assert.deepEqual(format.power(3_955_000), ["3,955", "kW"]);
 });
 
+test("a time of another day says which", () => {
+  const at = new Date(2026, 10, 27, 14, 2, 31);
+  assert.equal(format.timeOfDay(at / 1000, new Date(2026, 10, 27, 23, 59)), "14:02:31");
+  assert.equal(format.timeOfDay(at / 1000, new Date(2026, 10, 30, 8)), "Fri Nov 27 14:02");
+});
+
 test("words follow the number", () => {
   assert.equal(format.many(1, "host"), "1 host");
   assert.equal(format.many(1250, "host"), "1,250 hosts");

@@ -66,7 +66,7 @@ function badge({ host, state, now, brokerLost }) {
       return html`<span class="badge stale">⇄ conflict</span>`;
     case "stale": {
       const at = host.state === "live" ? now : host.heard_at;
-      const words = brokerLost ? `as of ${timeOfDay(at)}` : `stale ${at === undefined ? "" : age(now - at)}`;
+      const words = brokerLost ? timeOfDay(at) : `stale ${at === undefined ? "" : age(now - at)}`;
       return html`<span class="badge stale">◷ ${words}</span>`;
     }
   }
