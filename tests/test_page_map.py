@@ -110,6 +110,12 @@ def test_the_map_says_in_one_sentence_what_it_shows(fleet: Page) -> None:
     expect(picture).to_have_attribute("aria-label", re.compile(r"on 13 hosts, \d+ free, .* 1 lost"))
 
 
+def test_the_legend_names_every_state_that_a_cell_may_have(fleet: Page) -> None:
+    words = fleet.locator("#map .legend").inner_text()
+    for state in ("free", "held idle", "lost", "error", "hot", "asleep", "stale", "missing"):
+        assert state in words
+
+
 def test_a_filter_dims_the_others_on_the_map(fleet: Page) -> None:
     assert fleet.evaluate(TOKEN, "green") in cell(fleet, "node08", 0)["colours"]
     fleet.locator("#search").fill("host:node03")
