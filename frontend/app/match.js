@@ -23,6 +23,7 @@ const TEXTS = {
   job: { processes: ["job"] },
   container: { processes: ["container"] },
   command: { processes: ["command"] },
+  pid: {},
   "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "job", "container", "command", "state"] },
 };
 const EXACT = ["user", "job", "host"];
@@ -139,7 +140,7 @@ function ofTexts(term, { summary, gpus, processes }) {
       if (gpu === null || found[gpu]) return;
       found[gpu] = held.some((column) => says(column?.[row], text, part))
         || (names.processes?.[0] === "user" && says(nameless(processes, row), text, part))
-        || (field === "" && String(processes.pid[row]) === text);
+        || ((field === "" || field === "pid") && String(processes.pid[row]) === text);
     });
   });
 }

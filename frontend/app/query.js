@@ -18,7 +18,7 @@ export const HOST_STATES = ["stale", "missing", "conflict"];
 const STATES = ["free", "busy", "idle", "lost", "asleep", "error", "hot", ...HOST_STATES, "problems", "trouble"];
 
 /** What a GPU is asked for by its texts, and by its numbers. */
-const TEXTS = ["user", "model", "job", "container", "command"];
+const TEXTS = ["user", "model", "job", "container", "command", "pid"];
 const NUMBERS = ["util", "mem", "free", "temp", "power", "gpus"];
 
 /**
