@@ -77,6 +77,18 @@ def test_the_choice_of_the_map_stands_beside_its_name(visit: Page) -> None:
     assert abs(middle(name) - middle(choice)) < 4
 
 
+def test_an_open_host_has_all_of_its_table_in_sight(visit: Page) -> None:
+    host = visit.locator("details[data-name='node04']")
+    visit.locator("#search").fill("host:node04")
+    host.locator("summary").click()
+    table = host.locator("table.gpus")
+    expect(table.locator("td.command").first).to_be_visible()
+    assert host.locator(".scroll").evaluate("all => all.scrollWidth <= all.clientWidth")
+    words = table.locator("tbody").inner_text()
+    for told in (" / 300 W", "python", "slowed down: software thermal slowdown"):
+        assert told in words
+
+
 def middle(found: Locator) -> float:
     box = found.bounding_box()
     assert box is not None

@@ -22,6 +22,7 @@ const GPU = {
   memoryTotalMib: "memory_total_mib",
   memoryUsedMib: "memory_used_mib",
   utilization: "utilization_percent",
+  memoryUtilization: "memory_utilization_percent",
   temperature: "temperature_celsius",
   power: "power_watts",
   powerLimit: "power_limit_watts",

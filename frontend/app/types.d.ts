@@ -189,6 +189,8 @@ export interface GpuRow {
   memoryTotalMib: number | null;
   memoryUsedMib: number | null;
   utilization: number | null;
+  /** Share of time in which memory was read or written, in percent. */
+  memoryUtilization: number | null;
   temperature: number | null;
   power: number | null;
   powerLimit: number | null;

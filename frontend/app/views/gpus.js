@@ -1,7 +1,7 @@
 // The table below an open host: every GPU, every process on it.
 
 import { html, nothing } from "../vendor/lit-html.js";
-import { DASH, age, celsius, gib, percent, size, span, watts } from "../format.js";
+import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
 import { unaccountedMib } from "../reading.js";
 import { bars } from "./bars.js";
 
@@ -19,7 +19,7 @@ const SHORTEST_IDLE_SECONDS = 60;
 export function gpuTable(rows, hours, now, live) {
   return html`<div class="scroll" role="group" aria-label="GPUs" tabindex="0"><table class="gpus ${live ? "" : "old"}">
     <thead><tr>
-      <th scope="col">GPU</th><th scope="col" class="hour">util, 60 min</th><th scope="col" class="n">util</th><th scope="col" class="n">memory GiB</th>
+      <th scope="col">GPU</th><th scope="col" class="hour">util, 60 min</th><th scope="col" class="n">util</th><th scope="col" class="n" title="share of time in which memory was read or written">mem busy</th><th scope="col" class="n">memory GiB</th>
       <th scope="col" class="n">temp</th><th scope="col" class="n">power</th><th scope="col">user</th>
       <th scope="col" class="n">runtime</th><th scope="col" class="n">proc GiB</th>
       <th scope="col" class="n">SM</th><th scope="col">command</th>
@@ -30,7 +30,7 @@ export function gpuTable(rows, hours, now, live) {
 
 /**
  * One line per process; one line of state where there is none, or where the state is the news;
- * one for memory that nobody accounts for.
+ * one for memory that nobody accounts for, one for what holds the clocks back.
  * @param {GpuRow} gpu
  * @param {Hour | undefined} hour
  * @param {number} now
@@ -42,6 +42,7 @@ function gpuRows(gpu, hour, now) {
     ...(state ? [stateCells(gpu, now)] : []),
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
     ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
+    ...(gpu.throttle.length === 0 ? [] : [stateCell("amber", `slowed down: ${gpu.throttle.join(", ")}`)]),
   ];
   return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0
     ? gpuCells(gpu, hour, lines.length)
@@ -69,9 +70,10 @@ function gpuCells(gpu, hour, lines) {
       : html` <small>${gpu.profile}</small>`}</th>
     <td class="hour" rowspan=${lines}>${bars(hour, 100)}</td>
     <td class="n" rowspan=${lines}>${percent(gpu.utilization)}</td>
+    <td class="n" rowspan=${lines}>${percent(gpu.memoryUtilization)}</td>
     <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
-    <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲ hot</span> ` : nothing}${celsius(gpu.temperature)}</td>
-    <td class="n" rowspan=${lines}>${watts(gpu.power)}</td>`;
+    <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲<span class="wide"> hot</span></span> ` : nothing}${celsius(gpu.temperature)}</td>
+    <td class="n" rowspan=${lines}>${gpu.powerLimit === null ? nothing : html`${count(gpu.power)} / `}${watts(gpu.powerLimit ?? gpu.power)}</td>`;
 }
 
 /**
@@ -89,7 +91,7 @@ function processCells(gpu, process, now) {
     <td class="n">${span(runtime)}</td>
     <td class="n">${gib(process.memoryMib)}</td>
     <td class="n">${percent(process.smPercent)}</td>
-    <td class="command"><div class="clamp" title=${`pid ${process.pid ?? DASH}\n${process.command ?? ""}`}>${idle < SHORTEST_IDLE_SECONDS
+    <td class="command"><div class="clamp" title=${process.command ?? ""}>${process.pid === null ? nothing : html`<span class="muted">${process.pid}</span> `}${idle < SHORTEST_IDLE_SECONDS
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
       .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
