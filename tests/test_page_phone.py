@@ -5,13 +5,13 @@ from contextlib import closing
 
 import pytest
 from house import House
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 pytestmark = pytest.mark.browser
 
 HOSTS = 60
-PHONE = {"width": 390, "height": 844}
-TABLET = {"width": 820, "height": 1180}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+TABLET: ViewportSize = {"width": 820, "height": 1180}
 TOO_SMALL = """() => [...document.querySelectorAll("button, select, input, a, summary")]
   .filter((one) => one.checkVisibility())
   .map((one) => [one.textContent || one.id || one.name, one.getBoundingClientRect()])
