@@ -11,7 +11,6 @@ pytestmark = pytest.mark.browser
 
 HOSTS = 60
 PHONE: ViewportSize = {"width": 390, "height": 844}
-TABLET: ViewportSize = {"width": 820, "height": 1180}
 TOO_SMALL = """() => [...document.querySelectorAll("button, select, input, a, summary")]
   .filter((one) => one.checkVisibility())
   .map((one) => [one.textContent || one.id || one.name, one.getBoundingClientRect()])
@@ -95,7 +94,21 @@ def middle(found: Locator) -> float:
     return box["y"] + box["height"] / 2
 
 
-def test_no_state_of_a_gpu_is_cut_off_on_a_tablet(visit: Page) -> None:
-    visit.set_viewport_size(TABLET)
-    words = visit.locator(".cell:is(.idle, .asleep, .sliced) > b, .cell.sliced > small")
+UNITS = """rows => rows.flatMap((row) => [...row.cells].flatMap((cell) => ["::before", "::after"]
+  .map((place) => getComputedStyle(cell, place).content).filter((text) => text !== "none")))"""
+
+
+def test_a_gpu_without_a_process_has_only_units_of_its_own(visit: Page) -> None:
+    visit.locator("#search").fill("host:node03")
+    host = visit.locator("details[data-name='node03']")
+    host.locator("summary").click()
+    rows = host.locator("table.gpus tr.first:has(td.state)")
+    expect(rows).to_have_count(2)  # one is free, one is asleep
+    assert rows.evaluate_all(UNITS) == ['"mem "'] * 2
+
+
+@pytest.mark.parametrize("width", [820, 1001, 1240, 1241, 1280, 1380, 1381, 1440])
+def test_no_state_of_a_gpu_is_cut_off(visit: Page, width: int) -> None:
+    visit.set_viewport_size({"width": width, "height": 1180})
+    words = visit.locator(".cell:is(.idle, .asleep) > b, .cell.sliced > small")
     assert words.evaluate_all("all => all.filter((one) => one.scrollWidth > one.clientWidth)") == []
