@@ -5,7 +5,7 @@
 Chromium opens the page from the project's own web server; a made-up fleet comes to that over the
 updates link, one patch per second of the fleet's time, sent as soon as the last one is painted.
 The naive page (naive.js) shows the same, by the same views and style sheet: it gets the whole
-document each time, writes every row anew and draws the map whole. Both are timed by the browser:
+document each time, writes every row and what it holds anew and draws the map whole. Both are timed:
 TaskDuration of the main thread (its CPU time, so that a busy machine counts less), from the
 arrival of a message until it is painted, CPU of all processes. `--full` runs the hour (3,600
 ticks) that the memory goals are for. Prints figures beside their goals, asserts nothing; the

@@ -92,5 +92,5 @@ function host(name, columns) {
   };
   return html`<details class="host" data-name=${name} .open=${open} .style=${`--lines:${drawn.lines}`}><summary><span class="spoken">${sentence(summary, state)}</span
     ><div class="closed" aria-hidden="true">${closedRow(drawn)}</div></summary
-    ><div class="detail">${open ? openRow(drawn) : nothing}</div></details>`;
+    ><div class="detail">${openRow(drawn)}</div></details>`;
 }
