@@ -1,5 +1,6 @@
 """The page of a simulated fleet on a phone and on a tablet: all in reach of a finger."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -86,6 +87,22 @@ def test_an_open_host_has_all_of_its_table_in_sight(visit: Page) -> None:
     words = table.locator("tbody").inner_text()
     for told in (" / 300 W", "python", "slowed down: software thermal slowdown"):
         assert told in words
+
+
+def test_what_a_gpu_is_called_elsewhere_can_be_read_and_copied(visit: Page) -> None:
+    visit.locator("#search").fill("host:node01")
+    host = visit.locator("details[data-name='node01']")
+    host.locator("summary").first.click()
+    names = host.locator(".identities")
+    names.locator("summary").click()
+    first = names.locator("div").first
+    expect(first).to_have_text(
+        re.compile(r"^0 GPU-[0-9a-f-]{36}Copy [0-9A-F]{8}:[0-9A-F]{2}:00\.0$")
+    )
+    assert visit.evaluate(TOO_SMALL) == []
+    first.locator("button").click()
+    expect(first.locator("button")).to_have_text(re.compile("Copied|Press Ctrl"))
+    expect(host).to_have_attribute("open", "")
 
 
 def middle(found: Locator) -> float:

@@ -13,6 +13,7 @@ const KEYS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mo
 /** Fields that are columns, by another name. */
 const GPU = {
   uuid: "uuid",
+  busId: "pci_bus_id",
   name: "name",
   profile: "mig_profile",
   reason: "reason",

@@ -176,6 +176,7 @@ export interface GpuRow {
   row: number;
   label: string;
   uuid: string | null;
+  busId: string | null;
   name: string | null;
   /** MIG profile of a slice, such as 3g.40gb. */
   profile: string | null;

@@ -3,12 +3,12 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { many } from "../format.js";
 import { MOST_GPUS, commands, needWords } from "../finder.js";
+import { copy } from "./copy.js";
 
 /** @import { Need, Offer } from "../types.js" */
 /** @import { Watch } from "../watch.js" */
 
 const SHOWN_OFFERS = 3;
-const COPIED_SECONDS = 2;
 
 /**
  * @param {Need | null} need
@@ -99,23 +99,4 @@ function offerLines(offer, goTo) {
       <small class="muted">GPU ${labels} · ${offer.leftOver || "no"} more left free</small></p>
     ${commands(offer).map((line) => html`<div><code>${line}</code><button type="button" @click=${copy}>Copy</button></div>`)}
   </div>`;
-}
-
-/**
- * Copies the line beside the button; where the browser refuses, it is selected for Ctrl+C.
- * @param {Event} event
- */
-async function copy(event) {
-  const button = /** @type {HTMLElement} */ (event.currentTarget);
-  const line = /** @type {HTMLElement} */ (button.previousElementSibling);
-  try {
-    await navigator.clipboard.writeText(line.textContent ?? "");
-    button.textContent = "Copied";
-  } catch {
-    getSelection()?.selectAllChildren(line);
-    button.textContent = "Press Ctrl+C";
-  }
-  setTimeout(() => {
-    button.textContent = "Copy";
-  }, COPIED_SECONDS * 1000);
 }

@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { age, percent, timeOfDay } from "../format.js";
 import { cell } from "./cell.js";
+import { copy } from "./copy.js";
 import { gpuTable } from "./gpus.js";
 
 /** @import { Hour } from "../history.js" */
@@ -109,8 +110,14 @@ export function openRow(drawn) {
     : nothing}${summary.problems.length > 0
     ? html`<ul class="problems">${summary.problems.map((line) => html`<li>⚠\uFE0E ${line}</li>`)}</ul>`
     : nothing}${rows.length > 0
-    ? gpuTable(rows, drawn.hours, hostTime(drawn), state === "live")
+    ? html`${gpuTable(rows, drawn.hours, hostTime(drawn), state === "live")}${identities(rows)}`
     : nothing}${facts(host, drawn.now)}`;
+}
+
+/** What a GPU is called elsewhere. @param {GpuRow[]} rows */
+function identities(rows) {
+  return html`<details class="identities"><summary>UUIDs and bus ids</summary>${rows.map(({ label, uuid, busId }) => html`<div
+    >${label} <code>${uuid}</code>${uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${busId}</code></div>`)}</details>`;
 }
 
 /**
