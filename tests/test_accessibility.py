@@ -40,7 +40,7 @@ def visit(demo: House, page: Page) -> Page:
     row = page.locator("details[data-name='node01']")
     expect(row).to_be_visible()
     if row.get_attribute("open") is None:
-        row.locator("summary").click()
+        row.locator("> summary").click()
     expect(row.locator("table.gpus tbody tr").first).to_be_visible()
     return page
 

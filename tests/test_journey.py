@@ -173,7 +173,7 @@ def test_all_of_the_page_is_reached_without_a_mouse(visit: Page, complaints: lis
     press, focused = visit.keyboard.press, visit.locator(":focus")
     row = host_row(visit)
     press("j")
-    expect(row.locator("summary")).to_be_focused()
+    expect(row.locator("> summary")).to_be_focused()
     expect(row).to_have_attribute("open", "")  # a small fleet is open by itself
     press("Enter")
     expect(row).not_to_have_attribute("open", "")

@@ -54,7 +54,7 @@ def test_rows_are_there_near_the_screen_only_and_names_of_all(visit: Page) -> No
 
 
 def test_the_page_keeps_its_height_while_rows_come_and_go(visit: Page) -> None:
-    row(visit, "node03").locator("summary").click()
+    row(visit, "node03").locator("> summary").click()
     expect(row(visit, "node03").locator("table.gpus")).to_be_visible()
     visit.evaluate("document.activeElement.blur()")
     scroll(visit, "0")
@@ -69,19 +69,19 @@ def test_the_page_keeps_its_height_while_rows_come_and_go(visit: Page) -> None:
 
 
 def test_the_focus_stays_in_a_row_that_is_scrolled_away(visit: Page) -> None:
-    row(visit, "node02").locator("summary").focus()
+    row(visit, "node02").locator("> summary").focus()
     scroll(visit, "document.body.scrollHeight")
     expect(row(visit, "node110").locator(".cell").first).to_be_visible()
     visit.keyboard.press("j")
-    expect(row(visit, "node03").locator("summary")).to_be_focused()
+    expect(row(visit, "node03").locator("> summary")).to_be_focused()
     expect(row(visit, "node03")).to_be_in_viewport()
 
 
 def test_a_row_that_the_focus_has_left_far_away_goes(visit: Page) -> None:
-    row(visit, "node02").locator("summary").focus()
+    row(visit, "node02").locator("> summary").focus()
     scroll(visit, "document.body.scrollHeight")
-    row(visit, "node110").locator("summary").focus()
-    expect(row(visit, "node110").locator("summary")).to_be_focused()
+    row(visit, "node110").locator("> summary").focus()
+    expect(row(visit, "node110").locator("> summary")).to_be_focused()
     scroll(visit, "document.body.scrollHeight / 2")
     expect(row(visit, "node02")).to_have_count(0)
 
@@ -89,7 +89,7 @@ def test_a_row_that_the_focus_has_left_far_away_goes(visit: Page) -> None:
 def test_keys_walk_through_rows_that_were_far(visit: Page) -> None:
     for _ in range(41):  # the first is one that was never heard
         visit.keyboard.press("j")
-    expect(row(visit, "node40").locator("summary")).to_be_focused()
+    expect(row(visit, "node40").locator("> summary")).to_be_focused()
     expect(row(visit, "node40").locator(".cell").first).to_be_visible()
 
 

@@ -72,7 +72,7 @@ def test_a_click_on_the_map_opens_the_host_and_goes_there(
     fleet.locator("#map canvas").click(position={"x": place["x"], "y": place["y"]})
     row = fleet.locator("details[data-name='node11']")
     expect(row).to_have_attribute("open", "")
-    expect(row.locator("summary")).to_be_focused()
+    expect(row.locator("> summary")).to_be_focused()
     expect(row).to_be_in_viewport()
     expect(fleet).to_have_url(re.compile("open=node11"))
     assert complaints == []
@@ -136,7 +136,7 @@ def test_the_map_is_as_one_chooses_and_the_address_keeps_it(fleet: Page) -> None
 
 
 def test_bars_of_the_last_hour_appear_in_open_rows_and_tiles(fleet: Page) -> None:
-    fleet.locator("details[data-name='node01'] summary").click()
+    fleet.locator("details[data-name='node01'] > summary").click()
     bars = fleet.locator("details[data-name='node01'] .bars path")
     expect(bars).to_have_count(8)
     expect(bars.first).to_have_attribute("d", re.compile("^M"))
@@ -170,7 +170,7 @@ def test_the_map_fits_a_phone(fleet: Page) -> None:
 
 def test_a_phone_tells_who_has_which_gpu_without_a_scroll_aside(fleet: Page) -> None:
     fleet.set_viewport_size({"width": 390, "height": 844})
-    fleet.locator("details[data-name='node01'] summary").click()
+    fleet.locator("details[data-name='node01'] > summary").click()
     user = fleet.locator("details[data-name='node01'] tbody .user").first
     expect(user).to_be_visible()
     box = user.bounding_box()

@@ -80,7 +80,7 @@ def test_the_choice_of_the_map_stands_beside_its_name(visit: Page) -> None:
 def test_an_open_host_has_all_of_its_table_in_sight(visit: Page) -> None:
     host = visit.locator("details[data-name='node04']")
     visit.locator("#search").fill("host:node04")
-    host.locator("summary").click()
+    host.locator("> summary").click()
     table = host.locator("table.gpus")
     expect(table.locator("td.command").first).to_be_visible()
     assert host.locator(".scroll").evaluate("all => all.scrollWidth <= all.clientWidth")
@@ -92,7 +92,7 @@ def test_an_open_host_has_all_of_its_table_in_sight(visit: Page) -> None:
 def test_what_a_gpu_is_called_elsewhere_can_be_read_and_copied(visit: Page) -> None:
     visit.locator("#search").fill("host:node01")
     host = visit.locator("details[data-name='node01']")
-    host.locator("summary").first.click()
+    host.locator("> summary").click()
     names = host.locator(".identities")
     names.locator("summary").click()
     first = names.locator("div").first
@@ -118,7 +118,7 @@ UNITS = """rows => rows.flatMap((row) => [...row.cells].flatMap((cell) => ["::be
 def test_a_gpu_without_a_process_has_only_units_of_its_own(visit: Page) -> None:
     visit.locator("#search").fill("host:node03")
     host = visit.locator("details[data-name='node03']")
-    host.locator("summary").click()
+    host.locator("> summary").click()
     rows = host.locator("table.gpus tr.first:has(td.state)")
     expect(rows).to_have_count(2)  # one is free, one is asleep
     assert rows.evaluate_all(UNITS) == ['"mem "'] * 2

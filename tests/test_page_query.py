@@ -121,7 +121,7 @@ def test_the_free_tile_filters_and_names_the_best_fit(demo: House, visit: Page) 
     best = tile.locator(".sub button").evaluate(
         "button => { button.click(); return button.innerText; }"  # it may soon be another host
     )
-    expect(visit.locator(f"details[data-name='{best}'] summary")).to_be_focused()
+    expect(visit.locator(f"details[data-name='{best}'] > summary")).to_be_focused()
 
 
 def test_all_of_a_gpu_is_told_under_the_pointer(visit: Page) -> None:
@@ -192,7 +192,7 @@ def test_every_choice_stands_in_the_link_and_comes_back(demo: House, visit: Page
 
 def test_back_closes_the_host_that_was_opened(visit: Page) -> None:
     host = visit.locator("details[data-name=node02]")
-    host.locator("summary").click()
+    host.locator("> summary").click()
     expect(host).to_have_attribute("open", "")
     expect(visit).to_have_url(re.compile(r"open=node02"))
     visit.go_back()

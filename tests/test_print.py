@@ -89,7 +89,7 @@ def test_paper_is_light_where_the_screen_is_dark(visit: Page) -> None:
 
 @pytest.mark.parametrize("width", A4_PX)
 def test_nothing_is_cut_off_on_a_sheet(visit: Page, width: int) -> None:
-    visit.locator("details.host").nth(1).locator("summary").click()
+    visit.locator("details.host").nth(1).locator("> summary").click()
     expect(visit.locator("table.gpus tbody tr.first")).to_have_count(8)
     visit.set_viewport_size({"width": width, "height": 700})
     visit.emulate_media(media="print")
