@@ -93,7 +93,8 @@ class Hearing:
             self.refusals.add(reason, peer or INSIDE, detail, received)
 
     def _hear(self, data: bytes, host: str, peer: str, received: float) -> str | None:
-        record = self._fleet.records.get(host)
+        # A key may have been revoked, or a name have moved, while the message waited.
+        record = self._fleet.records.get(host) if self.host(peer, host) == host else None
         if record is not None and record.template is not None:
             reading = record.template.read(data)
             if reading is not None:

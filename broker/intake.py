@@ -32,7 +32,7 @@ class Intake:
 
     What is received waits for its turn, and a host's newer message takes the place of an older
     one: a broker that cannot keep up hears each host less often, but nothing out of date. One
-    that sends without end has one message in line, as all others.
+    that sends without end has one message in line for each host that it may speak for.
     """
 
     def __init__(

@@ -88,6 +88,22 @@ def test_a_message_that_waits_while_its_key_is_revoked_is_not_heard_under_any_na
     assert not hearing.admits(peer, 1.0) and hearing.refusals.counts == {"unknown key": 2}
 
 
+def test_nor_is_one_that_repeats_the_last_which_is_not_unpacked() -> None:
+    issued = {"KEY": "node1"}
+    directory = Directory(())
+    directory.ask_for_keys(issued.get)
+    hearing = Hearing(Fleet((), 2.0, 1000.0), directory, lambda: None)
+    peer = peer_with_key("10.0.0.1", "KEY")
+    for sequence in (1, 2, 3):
+        if sequence == 3:
+            del issued["KEY"]
+            directory.forget_peers()
+        message = make_snapshot(sequence=sequence, sampled_boottime=float(sequence))
+        hearing.hear(pack(message), "node1", peer, float(sequence))
+    assert shown(hearing)["sequence"] == 2
+    assert hearing.refusals.counts == {"unknown key": 1}
+
+
 def test_both_sides_of_a_conflict_are_told_by_their_addresses() -> None:
     directory = Directory(())
     directory.ask_for_keys({"KEY": "node1"}.get)
