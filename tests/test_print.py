@@ -94,6 +94,7 @@ def test_nothing_is_cut_off_on_a_sheet(visit: Page, width: int) -> None:
     visit.set_viewport_size({"width": width, "height": 700})
     visit.emulate_media(media="print")
     expect(visit.locator("#controls")).to_be_hidden()
+    expect(visit.locator(".identities")).to_be_hidden()  # nothing on paper opens
     cut = """(parts) => parts
         .filter((part) => part.scrollWidth > part.clientWidth + 1)
         .map((part) => `${part.tagName} ${part.className}: ${part.scrollWidth} px`)"""
