@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from zmq.utils import z85
 from broker.enrolled import Enrolled
 from broker.hearing import UNKNOWN_KEY
 from broker.identity import peer_with_key
+from wire.handshakes import Handshakes
 from wire.keyring import HOSTS, WEBS
 
 CURVE_BYTES = 1024
@@ -54,7 +54,7 @@ class Gate:
         self._refuse = refuse
         self._subscribers: dict[int, tuple[str, object]] = {}
         """By descriptor: the key, and the address and port, that it was last heard from."""
-        self._monitors: dict[zmq.Socket[bytes], str] = {}
+        self._handshakes: list[tuple[str, Handshakes]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = context.socket(zmq.REP)
         self._asked.setsockopt(zmq.LINGER, 0)
@@ -66,20 +66,22 @@ class Gate:
         guarded.setsockopt(zmq.CURVE_SECRETKEY, self._enrolled.own.secret.encode())
         guarded.setsockopt(zmq.ZAP_DOMAIN, kind.encode())
         guarded.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer nobody is admitted
-        self._monitors[guarded.get_monitor_socket(_FAILURES, f"inproc://failures-{kind}")] = kind
+        self._handshakes.append((kind, Handshakes(guarded, _FAILURES)))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        for watched, read in self._readers():
-            loop.add_reader(watched.fileno(), read)
+        for descriptor, read in self._readers():
+            loop.add_reader(descriptor, read)
             read()
 
     def close(self) -> None:
-        """To be called after the guarded sockets were closed."""
-        for watched, _ in self._readers():
+        """Before the guarded sockets are closed: they let nobody in any more."""
+        for descriptor, _ in self._readers():
             if self._loop is not None:
-                self._loop.remove_reader(watched.fileno())
-            watched.close(0)
+                self._loop.remove_reader(descriptor)
+        for _, handshakes in self._handshakes:
+            handshakes.close()
+        self._asked.close(0)
 
     def hosts(self) -> Iterable[str]:
         """Who is expected to report."""
@@ -121,10 +123,10 @@ class Gate:
         if peer and peer[0] == frame.get("Peer-Address"):
             _cut(descriptor, peer)
 
-    def _readers(self) -> list[tuple["zmq.Socket[bytes]", Callable[[], None]]]:
+    def _readers(self) -> list[tuple[int, Callable[[], None]]]:
         return [
-            (self._asked, self._answer),
-            *((monitor, self._count_failures) for monitor in self._monitors),
+            (self._asked.fileno(), self._answer),
+            *((handshakes.fileno(), self._count_failures) for _, handshakes in self._handshakes),
         ]
 
     def _answer(self) -> None:
@@ -155,19 +157,11 @@ class Gate:
         return False
 
     def _count_failures(self) -> None:
-        for monitor, kind in self._monitors.items():
-            for code in _failures(monitor):
+        for kind, handshakes in self._handshakes:
+            for _, code in handshakes.read():
                 if code in _REASONS:
                     reason, detail = _REASONS[code]
                     self._refuse(reason, f"somebody at the port for {kind}", detail, _now())
-
-
-def _failures(monitor: "zmq.Socket[bytes]") -> Iterator[int]:
-    """Why handshakes have failed since the last look: libzmq's codes."""
-    with contextlib.suppress(zmq.Again):
-        while True:
-            _, code = struct.unpack("=HI", monitor.recv_multipart(zmq.NOBLOCK)[0])
-            yield code
 
 
 @contextlib.contextmanager

@@ -109,8 +109,8 @@ class _Broker:
                 self._gate,
             )
         except zmq.ZMQError:
-            self._intake.close()
             self._close_gate()
+            self._intake.close()
             raise
 
     def _make_gate(self, context: zmq.Context[zmq.Socket[bytes]]) -> Gate | None:
@@ -149,9 +149,9 @@ class _Broker:
             self._intake.start(self._loop)
             await self._tick()
         finally:
+            self._close_gate()
             self._intake.close()
             self._publisher.close()
-            self._close_gate()
 
     async def _resolve_first(self) -> None:
         """The first names, before anyone is refused for want of them; not for long, though."""

@@ -112,9 +112,9 @@ class Pusher:
             log.warning("broker at %s not reachable, %s", self._endpoint, words)
 
     def _close_socket(self) -> None:
-        self._socket.close(0)
         if self._lock is not None:
             self._lock.take_off()
+        self._socket.close(0)
 
     def _rebuild(self, now: float) -> None:
         self._close_socket()

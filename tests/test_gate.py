@@ -307,9 +307,9 @@ async def test_inside_the_process_nobody_needs_a_key(
     assert xpub.poll(int(1000 * PATIENCE_SECONDS))
     assert gate.lets_listen(xpub.recv(copy=False))
     logging.getLogger(__name__).debug("heard")
+    gate.close()
     sub.close(0)
     xpub.close(0)
-    gate.close()
 
 
 def test_without_an_answer_nobody_is_let_in(

@@ -67,8 +67,8 @@ class Ends:
         return socket
 
     def give_up(self, socket: "zmq.Socket[bytes]", lock: Lock) -> None:
-        socket.close(0)
         lock.take_off()
+        socket.close(0)
 
     def close(self) -> None:
         for socket in self._sockets:

@@ -85,9 +85,9 @@ class Subscriber:
     def close(self) -> None:
         """Leave the broker; nothing is sent or awaited."""
         self._loop.remove_reader(self._fd)
-        self._socket.close(linger=0)
         if self._lock is not None:
             self._lock.take_off()
+        self._socket.close(linger=0)
 
     def _open(self) -> None:
         socket = self._context.socket(zmq.SUB)

@@ -1,12 +1,11 @@
 """The lock on a collector's or web server's socket to the broker, and why the broker refuses it."""
 
-import itertools
 import logging
 import os
-import struct
 
 import zmq
 
+from wire.handshakes import Handshakes
 from wire.keyring import BROKER_PUBLIC, OWN_SECRET, KeysError, client_keys, stamp
 
 PATIENCE_SECONDS = 5.0
@@ -24,7 +23,6 @@ _EVENTS = (
 _DIFFERENT = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: one side has keys
 _ASKS = "it asks for keys: name them in config.yml (keys)"
 _HAS_NONE = "it has no keys, or is no broker"
-_numbers = itertools.count()
 
 
 class Lock:
@@ -42,7 +40,7 @@ class Lock:
         self._enrol = enrol
         self._stamps = self._look()
         self._keys = client_keys(folder) if folder else None
-        self._monitor: zmq.Socket[bytes] | None = None
+        self._handshakes: Handshakes | None = None
         self._why = ""
         self._broken = ""
         self._refused_patience = FIRST_PATIENCE_SECONDS
@@ -79,16 +77,15 @@ class Lock:
         """Before the socket connects."""
         if self._keys is not None:
             self._keys.lock(socket)
-        address = f"inproc://handshakes-{next(_numbers)}"
-        self._monitor = socket.get_monitor_socket(_EVENTS, address)
+        self._handshakes = Handshakes(socket, _EVENTS)
 
     def take_off(self) -> None:
-        """After the socket was closed."""
+        """Before the socket is closed."""
         if self.why():
             self._refused_patience = min(2 * self._refused_patience, PATIENCE_SECONDS)
-        if self._monitor is not None:
-            self._monitor.close(0)
-            self._monitor = None
+        if self._handshakes is not None:
+            self._handshakes.close()
+            self._handshakes = None
 
     def why(self) -> str:
         """Why the broker has not taken the last connection, in words; empty where nobody knows."""
@@ -96,11 +93,7 @@ class Lock:
         return self._why
 
     def _read_events(self) -> None:
-        while self._monitor is not None:
-            try:
-                event, code = struct.unpack("=HI", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
-            except zmq.Again:
-                return
+        for event, code in self._handshakes.read() if self._handshakes is not None else ():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._why, self._refused_patience = "", FIRST_PATIENCE_SECONDS
             else:
