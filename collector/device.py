@@ -31,7 +31,7 @@ class Device:
         self.trace = trace
         self.failure: NvmlError | None = None
         self.health = Health()
-        self._handle = handle
+        self.handle = handle
         self._questions = Questions(handle, trace)
         self._shares = Shares()
         self._lists = Lists(self._questions)
@@ -89,6 +89,7 @@ class Device:
             return GpuReading(self.identity, "error", reason)
         throttle = number("throttle")
         uses, slices = self._uses_and_slices(now)
+        self.health.look(self._questions, self.handle, now)
         return GpuReading(
             self.identity,
             memory_kind=kind,
@@ -106,11 +107,10 @@ class Device:
             uses=uses,
             uses_unread=unread(self._questions),
             slices=slices,
-            ailments=self.health.words(self._questions, self._handle, now),
         )
 
     def _learn(self) -> None:
-        ask, handle = self._questions.ask, self._handle
+        ask, handle = self._questions.ask, self.handle
         slowdown = ask("slowdown", "nvmlDeviceGetTemperatureThreshold", handle.slowdown_celsius)
         self.identity = self.identity._replace(
             name=ask("name", "nvmlDeviceGetName", handle.name),
@@ -119,9 +119,9 @@ class Device:
 
     def _read_slow(self, now: float) -> None:
         stagger = self.identity.number % 5 if self._slow_at is None else 0
-        divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self._handle.mig_enabled)
+        divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self.handle.mig_enabled)
         if bool(divided) != (self._slices is not None):
-            self._questions = Questions(self._handle, self.trace)  # it answers other questions now
+            self._questions = Questions(self.handle, self.trace)  # it answers other questions now
             self._lists = Lists(self._questions)
         self._slices = self._find_slices() if divided else None
         self._entries = None
@@ -130,7 +130,7 @@ class Device:
 
     def _find_slices(self) -> list[Slice]:
         name = "nvmlDeviceGetMigDeviceHandleByIndex"
-        found = self._questions.ask("slices", name, self._handle.slices) or ()
+        found = self._questions.ask("slices", name, self.handle.slices) or ()
         return [Slice(index, handle, self.trace) for index, handle in found]
 
     def _memory(self) -> tuple[MemoryKind | None, int | None, int | None]:
@@ -192,7 +192,7 @@ class Device:
 
     def _samples(self) -> list[tuple[int, int, int]]:
         try:
-            return self._handle.process_utilization(self._shares.since)
+            return self.handle.process_utilization(self._shares.since)
         except NvmlError as error:
             if error.code == NOT_FOUND:  # nobody did anything since the last answer
                 return []

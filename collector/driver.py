@@ -10,6 +10,7 @@ from collector.failures import CLOSED, LIB_RM_VERSION_MISMATCH, LOST, NOT_FOUND,
 from collector.questions import Trace
 from collector.sleep import PCI_FOLDER, Sleep, bus_id
 from collector.slots import Found, Slot, placed
+from collector.xids import Listener
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 8.0
@@ -43,6 +44,7 @@ class Driver:
         self.bus = Bus(pci_folder, gpu_folder, device_folder)
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
+        self._listener = Listener()
         self._is_open = False
         self._mismatch = False
         self._changed = False
@@ -67,16 +69,33 @@ class Driver:
         """Close NVML; with no thread in a call only."""
         if self._is_open:
             self._is_open = False
+            self._listener.end(free=True)
             nvml.close_library()
 
     def count(self, now: float) -> None:
-        """Every 5 s, look whether GPUs came or went, and which the driver does not list."""
+        """Every 5 s, look whether GPUs came or went, what happened to them, and which the driver
+        does not list."""
         if self._is_open and now >= self._count_at:
             self._count_at = now + COUNT_SECONDS
             self._changed = self._look_for_change()
             if not self._changed:
+                self._listen(now)
                 self.trace.calling = "/proc/driver/nvidia"
                 self.bus.look([slot.identity.pci_bus_id for slot in self.slots], now)
+
+    def _listen(self, now: float) -> None:
+        """Of a GPU that sleeps nothing is heard before it was read: that might wake it."""
+        self.trace.calling = "nvmlEventSetWait_v2"
+        self._listener.look(
+            (
+                (slot.device.handle, slot.xids)
+                for slot in self.slots
+                if slot.device is not None
+                and slot.latest is not None
+                and slot.latest.reading.state == "ok"
+            ),
+            now,
+        )
 
     def _is_closed(self) -> bool:
         failures = (slot.device.failure for slot in self.slots if slot.device is not None)
@@ -116,6 +135,8 @@ class Driver:
         A GPU that sleeps is not opened, and while all of them sleep NVML is not either.
         """
         self._plan_retry(now)
+        self.trace.calling = "nvmlEventSetFree"
+        self._listener.end(free=calm)
         if self._is_open and calm:
             nvml.close_library()
         if self._mismatch and calm:

@@ -6,6 +6,7 @@ NO_PERMISSION = 4
 NOT_FOUND = 6
 INSUFFICIENT_SIZE = 7
 DRIVER_NOT_LOADED = 9
+TIMEOUT = 10
 LIBRARY_NOT_FOUND = 12
 FUNCTION_NOT_FOUND = 13
 GPU_IS_LOST = 15
@@ -31,7 +32,7 @@ _WORDS = {
     INSUFFICIENT_SIZE: "the list grew while it was read",
     8: "the GPU's power cables are not attached properly",
     DRIVER_NOT_LOADED: "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",
-    10: "the driver gave up waiting for the GPU",
+    TIMEOUT: "the driver gave up waiting for the GPU",
     11: "the GPU's interrupts do not arrive",
     LIBRARY_NOT_FOUND: "no NVIDIA driver here: libnvidia-ml.so.1 not found",
     FUNCTION_NOT_FOUND: "this driver is too old to be asked that",

@@ -16,23 +16,23 @@ class Health:
 
     A word goes when NVML takes its cause back, which a reset or a new load of the driver does but
     for a failed remapping. Of lost data NVML only has a count since the driver was loaded: that is
-    told for a day after the count rose, or was found. `clock` is in unix seconds.
+    told for a day after the count rose, or was found. `words` is what is wrong, with what helps;
+    empty when nothing is known to be. `clock` is in unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._words: tuple[str, ...] = ()
+        self.words: tuple[str, ...] = ()
         self._looked_at: float | None = None
         self._errors: int | None = None
         self._rose_at = 0.0
         self._rose = ""
 
-    def words(self, questions: Questions, handle: Handle, now: float) -> tuple[str, ...]:
-        """What is wrong, with what helps; empty when nothing is known to be. `now` is monotonic."""
+    def look(self, questions: Questions, handle: Handle, now: float) -> None:
+        """Ask again if it is time to; `now` is monotonic."""
         if self._looked_at is None or now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
-            self._words = (*_lasting(questions, handle), *self._losses(questions, handle, now))
-        return self._words
+            self.words = (*_lasting(questions, handle), *self._losses(questions, handle, now))
 
     def _losses(self, questions: Questions, handle: Handle, now: float) -> Iterator[str]:
         errors = questions.ask("ecc", "nvmlDeviceGetTotalEccErrors", handle.uncorrected_errors)

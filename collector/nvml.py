@@ -3,11 +3,18 @@
 import _ctypes
 import ctypes
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
-from collector.failures import FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND, NOT_FOUND, UNKNOWN, NvmlError
+from collector.failures import (
+    FUNCTION_NOT_FOUND,
+    LIBRARY_NOT_FOUND,
+    NOT_FOUND,
+    TIMEOUT,
+    UNKNOWN,
+    NvmlError,
+)
 from collector.numbers import NUMBERS, Number
 from collector.rows import Rows
 
@@ -83,6 +90,11 @@ class Handle:
         self._handle = handle
         self._direct = direct
         self._lists: dict[str, Rows] = {}
+
+    @property
+    def address(self) -> int:
+        """What tells this device from others as long as NVML is open."""
+        return _address(self._handle)
 
     @classmethod
     def by_index(cls, index: int, direct: bool = DIRECT) -> "Handle":
@@ -242,6 +254,53 @@ class Handle:
         else:
             wrapper = getattr(pynvml, name)
         return lambda: number.pick(_asked(name, wrapper, self._handle, *arguments))
+
+
+class Event(NamedTuple):
+    """A critical error of the device whose Handle has this address."""
+
+    address: int
+    xid: int
+
+
+class EventSet:
+    """The critical errors (Xid) of the devices registered, on Linux; void once NVML is closed.
+
+    One thread at a time; each method raises NvmlError.
+    """
+
+    def __init__(self) -> None:
+        self._set = _asked("nvmlEventSetCreate", pynvml.nvmlEventSetCreate)
+
+    def register(self, device: Handle) -> None:
+        """Hear of what happens to the device from now on (nvmlDeviceRegisterEvents)."""
+        kind = pynvml.nvmlEventTypeXidCriticalError
+        name = "nvmlDeviceRegisterEvents"
+        _asked(name, pynvml.nvmlDeviceRegisterEvents, device._handle, kind, self._set)
+
+    def next(self) -> Event | None:
+        """What has happened and was not told yet; None, after a millisecond, for nothing.
+
+        NVML does not say what a wait of no time at all would be.
+        """
+        try:
+            event: Any = _asked("nvmlEventSetWait_v2", pynvml.nvmlEventSetWait, self._set, 1)
+        except NvmlError as error:
+            if error.code == TIMEOUT:
+                return None
+            raise
+        return Event(_address(event.device), int(event.eventData))
+
+    def free(self) -> None:
+        """Nothing is said of a set that NVML does not know any more."""
+        try:
+            _asked("nvmlEventSetFree", pynvml.nvmlEventSetFree, self._set)
+        except NvmlError:
+            return
+
+
+def _address(device: Any) -> int:
+    return ctypes.cast(device, ctypes.c_void_p).value or 0
 
 
 def _buffer(kind: str) -> Any:

@@ -9,6 +9,7 @@ from collector.health import Health
 from collector.questions import Trace
 from collector.readings import GpuReading, Identity, State
 from collector.sleep import Sleep, asleep
+from collector.xids import Xids
 
 Found: TypeAlias = "Device | tuple[int, NvmlError | Sleep]"
 """A GPU that was opened, or the index of one that was not, and why: an error, or it sleeps."""
@@ -26,7 +27,7 @@ class Slot:
 
     `key` is its UUID, or its bus id or index where NVML would not say or was not asked. `absent` is
     what to show while there is no `device`. With `sleep` it is opened when it is awake; `unopened`
-    means that this failed.
+    means that this failed. `xids` are the critical errors that were heard of it.
     """
 
     def __init__(self, key: str, identity: Identity) -> None:
@@ -37,6 +38,7 @@ class Slot:
         self.sleep: Sleep | None = None
         self.latest: Timed | None = None
         self.unopened = False
+        self.xids = Xids()
         self._health = Health()
         self._trace = Trace()
 
@@ -44,6 +46,10 @@ class Slot:
     def trace(self) -> Trace:
         """Names the call that a reading is in."""
         return self._trace if self.device is None else self.device.trace
+
+    def ailments(self, now: float) -> tuple[str, ...]:
+        """What is known to be wrong with the GPU, whether it answers now or not."""
+        return (*self.xids.words(now), *self._health.words)
 
     def read(self, now: float) -> None:
         """Read the GPU into `latest`; blocks as long as the driver does."""

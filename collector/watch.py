@@ -205,13 +205,17 @@ class Watch:
 
     def _picture(self, now: Moment) -> Picture:
         driver, slots = self._driver, self._driver.slots
-        gpus = tuple(self._reading(slot, now) for slot in slots)
+        gpus = tuple(self._reading_with_ailments(slot, now) for slot in slots)
         return Picture(
             gpus=gpus,
             problems=tuple(self._problems(gpus, now)),
             driver_version=driver.driver_version,
             cuda_version=driver.cuda_version,
         )
+
+    def _reading_with_ailments(self, slot: Slot, now: Moment) -> GpuReading:
+        reading, ailments = self._reading(slot, now), slot.ailments(now.monotonic)
+        return reading._replace(ailments=ailments) if ailments else reading
 
     def _reading(self, slot: Slot, now: Moment) -> GpuReading:
         absent, latest = slot.absent, slot.latest

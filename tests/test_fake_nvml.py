@@ -11,6 +11,7 @@ from fake_nvml import N_A, Driver, FakeNvml, Gpu, Mig, Process, Scenario, error,
 from nvml_calls import READINGS, failure, wait_until
 
 MIB = 1 << 20
+INVALID_ARGUMENT, NOT_SUPPORTED, TIMEOUT = 2, 3, 10
 
 
 def test_the_real_package_reads_the_fake(fake_nvml: FakeNvml) -> None:
@@ -62,8 +63,8 @@ def test_a_value_of_the_scenario_arrives_in_nvml_units(
 def test_every_field_of_gpu_is_a_key_the_library_knows(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     settable = [each.name for each in fields(Gpu) if each.default is not MISSING]
     texts = {name: 1 for name in settable if name not in ("lost", "pci_bus_id")}
-    del texts["processes"], texts["migs"]
-    gpu = Gpu(**texts, pci_bus_id="0000:1b:00.0", fields={1: 1})  # type: ignore[arg-type]  # all at once
+    del texts["processes"], texts["migs"], texts["xids"]
+    gpu = Gpu(**texts, xids=[1], pci_bus_id="0000:1b:00.0", fields={1: 1})  # type: ignore[arg-type]  # all at once
     fake_nvml.write(Scenario([gpu]))
     assert pynvml.nvmlDeviceGetPciInfo(one_gpu).busId == "00000000:1B:00.0"
 
@@ -235,3 +236,38 @@ def test_calls_are_counted_by_name(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     assert fake_nvml.calls() - before == 3
     with pytest.raises(AttributeError, match=r"no nvmlDeviceGetPowerUsag$"):
         fake_nvml.calls("nvmlDeviceGetPowerUsag")
+
+
+def test_an_event_set_is_told_what_happens_after_its_gpus_were_registered(
+    fake_nvml: FakeNvml,
+) -> None:
+    fake_nvml.write(Scenario([Gpu(xids=[13]), Gpu(), Gpu(xids=[62])]))
+    pynvml.nvmlInit()
+    gpus = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(2)]
+    events = pynvml.nvmlEventSetCreate()
+    assert fake_nvml.event_sets() == 1
+    for gpu in gpus:
+        assert pynvml.nvmlDeviceGetSupportedEventTypes(gpu) == pynvml.nvmlEventTypeXidCriticalError
+        pynvml.nvmlDeviceRegisterEvents(gpu, pynvml.nvmlEventTypeXidCriticalError, events)
+    assert failure(pynvml.nvmlEventSetWait, events, 1) == TIMEOUT
+    fake_nvml.write(Scenario([Gpu(xids=[13, 31]), Gpu(xids=[48]), Gpu(xids=[62, 64])]))
+    told = [pynvml.nvmlEventSetWait(events, 1000) for _ in range(2)]
+    assert [(event.eventData, event.eventType) for event in told] == [(31, 8), (48, 8)]
+    assert pynvml.nvmlDeviceGetIndex(told[1].device) == 1
+    assert failure(pynvml.nvmlEventSetWait, events, 0) == TIMEOUT
+    pynvml.nvmlEventSetFree(events)
+    assert fake_nvml.event_sets() == 0
+    assert failure(pynvml.nvmlEventSetWait, events, 1) == INVALID_ARGUMENT
+    pynvml.nvmlShutdown()
+
+
+def test_a_slice_and_other_events_cannot_be_registered(fake_nvml: FakeNvml) -> None:
+    fake_nvml.write(Scenario([Gpu(migs=[Mig()])]))
+    pynvml.nvmlInit()
+    gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+    slice = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, 0)
+    events = pynvml.nvmlEventSetCreate()
+    for handle, kind in ((slice, pynvml.nvmlEventTypeXidCriticalError), (gpu, 1)):
+        assert failure(pynvml.nvmlDeviceRegisterEvents, handle, kind, events) == NOT_SUPPORTED
+    pynvml.nvmlEventSetFree(events)
+    pynvml.nvmlShutdown()

@@ -34,7 +34,8 @@ class Patient:
         self.health = Health(lambda: NOON)
 
     def words(self, now: float = 0.0) -> tuple[str, ...]:
-        return self.health.words(self.questions, self.handle, now)
+        self.health.look(self.questions, self.handle, now)
+        return self.health.words
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_lost_data_does_not_become_new_when_nvml_is_opened_again(fake_nvml: Fake
         driver.open(now, calm=True)
         (slot,) = driver.slots
         slot.read(now)
-        told.append(slot.latest and len(slot.latest.reading.ailments))
+        told.append(len(slot.ailments(now)))
     driver.close()
     assert told == [1, 0]
 

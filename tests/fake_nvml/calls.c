@@ -223,6 +223,16 @@ int begin_device(struct call *call, struct device *handle, struct view *view)
     return OK;
 }
 
+/* For a call that waits: the scenario of now in place of the one it began with. */
+int look_again(struct view *view)
+{
+    give_back(view->scenario);
+    view->scenario = take();
+    if (!view->scenario)
+        return LIBRARY_NOT_FOUND;
+    return initialised(view->scenario) ? OK : UNINITIALIZED;
+}
+
 int end(struct view *view, int result)
 {
     if (view->scenario)
@@ -236,6 +246,7 @@ static void enter(const struct scenario *scenario)
     pthread_mutex_lock(&lock);
     if (state.inits++ == 0 || state.generation != scenario->generation) {
         state.generation = scenario->generation;
+        forget_event_sets();
         state.visible_count = 0;
         for (int i = 0; i < MAX_GPUS; i++)
             if (scenario->gpus[i].present)
@@ -368,7 +379,7 @@ EXPORT void fakeNvmlReload(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* Starts anew: not initialised, no call counted, and the scenario at path from now on.
+/* Starts anew: not initialised, no event set, no call counted, and the scenario at path from now on.
    "" stands for a machine without the library: every call fails so, and calls that hang return. */
 EXPORT void fakeNvmlReset(const char *path)
 {
@@ -381,4 +392,5 @@ EXPORT void fakeNvmlReset(const char *path)
     for (struct call *call = __start_nvml_calls; call < __stop_nvml_calls; call++)
         atomic_store(&call->count, 0);
     pthread_mutex_unlock(&lock);
+    forget_event_sets();
 }

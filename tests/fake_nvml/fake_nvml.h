@@ -10,6 +10,7 @@ enum {
     MAX_GPUS = 64,
     MAX_MIGS = 8,
     MAX_FIELDS = 32,
+    MAX_XIDS = 16,
     TEXT_SIZE = 96,
     ANY = -1,  /* a rule that names no GPU or no slice */
     NONE = -2, /* a rule for physical GPUs only; a process in no slice */
@@ -23,6 +24,7 @@ enum {
     NOT_SUPPORTED = 3,
     NOT_FOUND = 6,
     INSUFFICIENT_SIZE = 7,
+    TIMEOUT = 10,
     LIBRARY_NOT_FOUND = 12,
     GPU_IS_LOST = 15,
     ARGUMENT_VERSION_MISMATCH = 25,
@@ -133,6 +135,8 @@ struct gpu {
     struct mig migs[MAX_MIGS];
     struct field fields[MAX_FIELDS];
     int field_count;
+    unsigned xids[MAX_XIDS]; /* a line of the file each: an event that has happened */
+    int xid_count;
 };
 
 /* One [call NAME] section: which calls it is about, and what happens to them. */
@@ -187,6 +191,7 @@ struct view {
    Whatever comes back, end() must follow: view holds the scenario. */
 int begin(struct call *call, struct view *view);
 int begin_device(struct call *call, struct device *handle, struct view *view);
+int look_again(struct view *view);
 int end(struct view *view, int result);
 struct device *device_handle(int gpu, int mig); /* mig: NONE for the GPU itself */
 int visible_count(void);
@@ -195,6 +200,9 @@ int visible_index(int gpu);
 int number(const struct view *view, enum gpu_key key, double scale, double *result);
 int physical(const struct view *view, enum gpu_key key, double scale, double *result); /* a slice has none */
 unsigned long long whole(double number);
+
+/* events.c */
+void forget_event_sets(void);
 
 /* The frame as a macro: what follows HANDLE computes `result` from `view`. */
 #define DEVICE_CALL(HANDLE, ...)                             \

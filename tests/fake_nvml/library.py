@@ -90,6 +90,10 @@ class FakeNvml:
         """How many threads of this process hang in a call right now."""
         return int(self._library.fakeNvmlHanging())
 
+    def event_sets(self) -> int:
+        """How many event sets of this process were created and not freed."""
+        return int(self._library.fakeNvmlEventSets())
+
     def environment(self) -> dict[str, str]:
         """os.environ for a process that shall find the fake with this scenario."""
         return {**os.environ, **variables(self.folder, self.path)}

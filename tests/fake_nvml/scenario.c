@@ -301,6 +301,12 @@ static void gpu_key(struct reader *reader, struct gpu *gpu, const char *key, con
         gpu->lost = read_switch(reader, text);
         return;
     }
+    if (strcmp(key, "xid") == 0) {
+        if (gpu->xid_count == MAX_XIDS)
+            COMPLAIN(reader, "more than %d Xids", MAX_XIDS);
+        gpu->xids[gpu->xid_count++] = (unsigned)read_integer(reader, text, 0, 100000);
+        return;
+    }
     if (strncmp(key, "field_", 6) == 0) {
         field_key(reader, gpu, key + 6, text);
         return;

@@ -74,7 +74,10 @@ class Mig:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU. `fields`: values of nvmlDeviceGetFieldValues by id; `migs`: its slices in order."""
+    """A GPU. `fields`: values of nvmlDeviceGetFieldValues by id; `migs`: its slices in order.
+
+    `xids`: the critical errors that have happened to it; one that is added is an event.
+    """
 
     name: str | None = None
     uuid: str | None = None
@@ -139,6 +142,7 @@ class Gpu:
     pcie_tx_kib: Value | None = None
     pcie_rx_kib: Value | None = None
     fields: Mapping[int, Value] = field(default_factory=dict)
+    xids: Sequence[int] = ()
     processes: Sequence[Process] = ()
     migs: Sequence[Mig] = ()
 
@@ -198,6 +202,7 @@ class Scenario:
             yield f"[gpu {number}]"
             yield from _keys(gpu)
             yield from (f"field_{id} = {value}" for id, value in gpu.fields.items())
+            yield from (f"xid = {xid}" for xid in gpu.xids)
             yield from (process.line() for process in gpu.processes)
             for index, mig in enumerate(gpu.migs):
                 yield f"[gpu {number} mig {index}]"
