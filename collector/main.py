@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from collector import keep, processes, system
 from collector.clock import moment
+from collector.containers import Containers
 from collector.cost import Cost
 from collector.driver import Driver
 from collector.idle import IdleTimes
@@ -76,7 +77,12 @@ def next_on_grid(last: float, now: float, interval: float) -> float:
 
 def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: IdleTimes) -> Sampler:
     origin = Origin(settings.name, boot_id, os.urandom(16).hex(), settings.interval)
-    facts = processes.Processes(settings.commands, Users(), settle=settings.rpc_timeout).facts
+    facts = processes.Processes(
+        settings.commands,
+        Users(),
+        settle=settings.rpc_timeout,
+        containers=Containers(settings.container_socket),
+    ).facts
     standing: tuple[str, ...] = ()
     if not processes.sees_host_pids():
         facts, standing = processes.no_facts, (processes.OTHER_NAMESPACE,)

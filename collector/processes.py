@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from collector.cgroup import container_id, job_name
+from collector.containers import Containers
 from collector.endings import Endings
 from collector.files import read_file, read_optional
 from collector.readings import ProcessFacts, ProcessState
@@ -55,18 +56,24 @@ class _Known(NamedTuple):
 class Processes:
     """Facts about processes, kept while they are asked for.
 
-    `proc` is where the kernel's process folder is mounted. `settle` is how old (seconds) the
-    driver's list of processes may be: one that ends is said to have ended if it is asked for
-    that much later.
+    `proc` is where the kernel's process folder is mounted, `containers` knows names. `settle` is
+    how old (seconds) the driver's list of processes may be: one that ends is said to have ended
+    if it is asked for that much later.
     """
 
     def __init__(
-        self, commands: Commands, users: Users, proc: str = "/proc", settle: float = 0.0
+        self,
+        commands: Commands,
+        users: Users,
+        proc: str = "/proc",
+        settle: float = 0.0,
+        containers: Containers | None = None,
     ) -> None:
         self._commands: Commands = commands
         self._users = users
         self._proc = proc
         self._settle = settle
+        self._containers = containers or Containers()
         self._known: dict[int, _Known] = {}
         self._endings = Endings()
 
@@ -112,7 +119,7 @@ class Processes:
         folder = f"{self._proc}/{pid}"
         try:
             stat = read_file(f"{folder}/stat", 4096)
-            facts = self._read(pid, start_ticks(stat))
+            facts = self._read(pid, start_ticks(stat), now)
         except (OSError, ValueError, IndexError):
             if is_hidden(pid):
                 return _Known(ProcessFacts(pid, state="hidden"), now)
@@ -131,7 +138,7 @@ class Processes:
         said = state if now - over_at >= self._settle else None
         return known._replace(facts=known.facts._replace(state=said), over_at=over_at)
 
-    def _read(self, pid: int, ticks: int) -> ProcessFacts:
+    def _read(self, pid: int, ticks: int, now: float) -> ProcessFacts:
         status = read_file(f"{self._proc}/{pid}/status")
         # the folder's owner is root where a process may not be dumped: `status` has the user
         uid = int(status[status.index(b"\nUid:") + 5 :].split(None, 1)[0])
@@ -141,7 +148,7 @@ class Processes:
             started_ticks=ticks,
             uid=uid,
             command=self._command(pid, status),
-            container=container_id(group),
+            container=self._containers.name(container_id(group), now),
             job=job_name(group),
         )
 

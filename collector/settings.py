@@ -10,7 +10,7 @@ class CollectorSettings(NamedTuple):
 
     `interval` and `rpc_timeout` are seconds. `state_folder` is where idle times are kept over a
     restart (systemd's RuntimeDirectory), None to keep them in memory only. `keys` is the folder of
-    CURVE keys, empty for none.
+    CURVE keys, empty for none; `container_socket` that of Docker or Podman, empty for none.
     """
 
     name: str
@@ -20,3 +20,4 @@ class CollectorSettings(NamedTuple):
     commands: Commands = "name"
     state_folder: str | None = None
     keys: str = ""
+    container_socket: str = ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.record import LIVE
-from collector import nvml
+from collector import containers, nvml
 from collector.failures import CLOSED, NvmlError
 from gpu_monitor import keys_check, probe, settings
 from gpu_monitor.config_keys import Config
@@ -59,6 +59,7 @@ def findings(config: Config, source: str | None, part: str = "all") -> Iterator[
         yield Finding(False, f"broker: {config.broker} has no address here; {ADDRESS_REMEDY}")
     if part in ("all", "collector"):
         yield _check_gpus()
+        yield from _check_containers(config.container_socket)
     if config.keys:
         here = probe.is_own(addresses[config.broker])
         for good, words in keys_check.findings(config, here):
@@ -104,6 +105,17 @@ def _ask_nvml() -> Finding:
             return Finding(True, "gpus: none of NVIDIA in this machine; the page shows the rest")
         return Finding(False, f"gpus: {error}")
     return Finding(True, f"gpus: {count} found, driver {driver}")
+
+
+def _check_containers(path: str) -> Iterator[Finding]:
+    if not path:
+        return
+    try:
+        found = containers.running(path)
+    except (OSError, ValueError) as error:
+        yield Finding(False, f"containers: {path}: {containers.why(error)}; look at its rights")
+        return
+    yield Finding(True, f"containers: {len(found)} run now, named by {path}")
 
 
 def _check_broker(config: Config, addresses: Sequence[str], part: str) -> Iterator[Finding]:

@@ -91,6 +91,9 @@ class Config(NamedTuple):
     commands: "Commands" = _key(
         "name", values.commands, "", "how much of a command line leaves its host"
     )
+    container_socket: str = _key(
+        "", values.unix_socket, "path", "Docker's or Podman's, for containers' names"
+    )
     name: str = _key("", values.own_name, "", "what this machine calls itself")
     free_memory_mib: int = _key(
         500, whole(0, 1_000_000), "MiB", "a free GPU has less than this used"

@@ -36,6 +36,7 @@ def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
         commands=config.commands,
         state_folder=folder or None,
         keys="" if endpoint else _usable(config.keys),
+        container_socket=config.container_socket,
     )
 
 

@@ -229,6 +229,14 @@ def folder(written: Written) -> str:
     return word.text.rstrip("/") or word.text
 
 
+def unix_socket(written: Written) -> str:
+    """The full path of a socket; empty for none."""
+    word = _text(written, "the full path of a socket")
+    if word.text and (not _FOLDER.fullmatch(word.text) or word.text.endswith("/")):
+        raise Wrong(f"{word.shown} is no full path; write one such as /run/docker.sock")
+    return word.text
+
+
 def is_address(text: str) -> bool:
     """Whether `text` is an IPv4 or IPv6 address in its usual form."""
     for family in (socket.AF_INET, socket.AF_INET6):

@@ -43,10 +43,10 @@ CADDY = """
 """
 
 
-def readme_blocks(language: str) -> list[str]:
-    """The fenced blocks of README.md in that language, so that what it advises is what is tried."""
+def readme_blocks(language: str, page: str = "README.md") -> list[str]:
+    """The fenced blocks of a page in that language, so that what it advises is what is tried."""
     fence = rf"^```{language}\n(.*?)^```$"
-    return re.findall(fence, (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def find_program(name: str) -> str:

@@ -97,6 +97,7 @@ ACCEPTED = [
     ),
     ("keys: /etc/gpu-monitor/keys/", "keys", "/etc/gpu-monitor/keys"),
     ('keys: ""', "keys", ""),
+    ("container_socket: /run/docker.sock", "container_socket", "/run/docker.sock"),
 ]
 
 
@@ -110,6 +111,8 @@ REFUSED = [
     ("colour: red", "1: colour: is no key of GPU Monitor; remove it, or use one of web_port"),
     ("keys: a\n", "1: keys: 'a' is no full path; write one such as /etc/gpu-monitor/keys"),
     ('keys: "/a\\nb"', "1: keys: '/a\\nb' is no full path"),
+    ("container_socket: docker.sock", "1: container_socket: 'docker.sock' is no full path; write"),
+    ("container_socket: /run/", "1: container_socket: '/run/' is no full path; write one such as"),
     ("tick: 0.5\ntick: 1", "2: tick: stands in line 1 already; remove one of them"),
     ("web_port: 010", "1: web_port: '010' is no whole number in plain digits; write"),
     ("web_port: 12:30", "1: web_port: '12:30' is no whole number"),

@@ -22,6 +22,7 @@ WORDS_FOR = {
     "allowed_origins": "none",
     "web_hosts": "none",
     "never_idle": "none",
+    "container_socket": "none",
     "keys": "none",
 }
 """What README says where the default is nothing."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import collector.users
+from collector.containers import Containers
 from collector.endings import Endings
 from collector.processes import REFRESH_SECONDS, Processes, no_facts, start_ticks
 from collector.readings import ProcessFacts
@@ -51,8 +52,14 @@ def child() -> Iterator[Child]:
         process.wait()
 
 
-def table(commands: Commands = "name", proc: str = "/proc", settle: float = 0.0) -> Processes:
-    return Processes(commands, Users(lambda uid: {1000: "alice"}.get(uid)), proc, settle)
+def table(
+    commands: Commands = "name",
+    proc: str = "/proc",
+    settle: float = 0.0,
+    containers: Containers | None = None,
+) -> Processes:
+    users = Users(lambda uid: {1000: "alice"}.get(uid))
+    return Processes(commands, users, proc, settle, containers)
 
 
 def write_process(
@@ -63,6 +70,7 @@ def write_process(
     state: str = "S",
     switches: int = 1,
     threads: int = 1,
+    group: str = "0::/system.slice/slurmstepd.scope/job_12/step_0\n",
 ) -> None:
     folder = proc / str(NO_SUCH_PID)
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +82,7 @@ def write_process(
         f"voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"
     )
     (folder / "cmdline").write_bytes(command)
-    (folder / "cgroup").write_text("0::/system.slice/slurmstepd.scope/job_12/step_0\n")
+    (folder / "cgroup").write_text(group)
 
 
 def test_a_process_has_its_user_command_and_start() -> None:

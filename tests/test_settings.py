@@ -165,6 +165,7 @@ def test_every_key_of_a_role_reaches_it() -> None:
         rpc_timeout=7.0,
         tick=0.25,
         commands="off",
+        container_socket="/run/docker.sock",
         name="lab",
         free_memory_mib=100,
         held_idle_after=60.0,
@@ -179,6 +180,7 @@ def test_every_key_of_a_role_reaches_it() -> None:
         web_settings(config),
     )
     assert (collector.name, collector.commands, collector.interval) == ("lab", "off", 3.0)
+    assert collector.container_socket == "/run/docker.sock"
     assert (broker.own_name, broker.tick, broker.rpc_timeout) == ("lab", 0.25, 7.0)
     assert (broker.free_memory_mib, broker.held_idle_after) == (100, 60.0)
     assert broker.never_idle == ("python serve.py",)
