@@ -111,4 +111,4 @@ def test_the_collector_sees_the_devices_of_the_driver_and_the_owners_of_processe
 def test_the_collector_opens_no_port_and_keeps_its_idle_times_over_a_restart() -> None:
     unit = Unit(UNITS["gpu-monitor-collector"])
     assert unit.values("SocketBindDeny") == ["any"]
-    assert unit.values("RuntimeDirectoryPreserve") == ["restart"]
+    assert unit.values("RuntimeDirectoryPreserve") == ["yes"]
