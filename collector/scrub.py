@@ -125,7 +125,7 @@ def _program(words: list[str]) -> Iterator[str]:
             module = next(rest, "")
             yield f"-m {module}" if word == "-m" and _SAFE_NAME.fullmatch(module) else word
             return
-        if word in _OPTIONS_WITH_VALUE:
+        if word in _OPTIONS_WITH_VALUE or _is_secrets_option(word):
             next(rest, None)
         elif not word.startswith("-"):
             script = word.rsplit("/", 1)[-1]
@@ -148,7 +148,7 @@ def _scrub(words: Sequence[str], depth: int = 3) -> Iterator[str]:
             yield short + HIDDEN
         elif sign and _is_secret(name):
             yield f"{name}={HIDDEN}"
-        elif word.startswith("-") and not sign and _is_secret(word):
+        elif _is_secrets_option(word):
             hide_next = True
             yield word
         elif depth and any(sign.isspace() for sign in word):
@@ -162,6 +162,11 @@ def _split(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError:  # an open quote
         return text.split()
+
+
+def _is_secrets_option(word: str) -> bool:
+    """Whether the next argument is a secret."""
+    return word.startswith("-") and "=" not in word and _is_secret(word)
 
 
 def _is_secret(name: str) -> bool:

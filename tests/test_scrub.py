@@ -57,6 +57,8 @@ SECRETS = [
     f"bash -c 'export API_KEY={S} && python train.py'",
     f"bash -c \"curl -H 'Authorization: Bearer {S}' https://x\"",
     f"sh -c \"bash -c 'python x.py --token {S}'\"",
+    f"python --api-key {S}",
+    f"node --verbose --auth-token {S} server.js",
     f"curl -H 'Authorization: Bearer {S}' https://example.org",
     f"curl -H 'Authorization: Basic {S}' https://example.org",
     f"curl -H 'X-Api-Key: {S}' https://example.org",
