@@ -67,10 +67,16 @@ _SECRETS = re.compile(
     r"|[0-9a-fA-F]{32,}(?![0-9A-Za-z]))|-----BEGIN[^-]*PRIVATE KEY-----.*",
     re.DOTALL,
 )
-_DENSE = re.compile(r"(?<![\w/.])(?=[^\s]*[0-9])(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9+=]{32,}")
+_DENSE = re.compile(r"(?<![\w/.])[A-Za-z0-9+=]{32,}")
+_MIXED = tuple(map(re.compile, ("[0-9]", "[a-z]", "[A-Z]")))
 _URL_LOGIN = re.compile(r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s@]*@")
 _BEARER = re.compile(r"\b(?P<kind>Bearer|Basic|Negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
-_HOME = re.compile(r"(?:/[\w.-]+)*/home/[^/\s:'\"]+|/Users/[^/\s:'\"]+|(?<![\w.-])/root(?=/|\s|$)")
+_NAMED = r"(?:(?:/[\w.-]+)*/home/[^/\s:'\"]+)"
+_HOME = re.compile(
+    rf"(?:(?<![/\w.-])|(?<=/)(?=/))(?P<before>[\w.-]*){_NAMED}+"
+    rf"|/Users/[^/\s:'\"]+{_NAMED}*|(?<![\w.-])/root(?=/|\s|$)"
+)
+"""Begins where a run of such characters does, not at each slash: it reads on to the run's end."""
 
 
 def describe(argv: Sequence[str], level: Commands) -> str | None:
@@ -183,8 +189,15 @@ def _scrub_text(text: str) -> str:
     text = _PAIR.sub(_hide_pair, text)
     text = _BEARER.sub(rf"\g<kind> {HIDDEN}", text)
     text = _SECRETS.sub(HIDDEN, text)
-    text = _DENSE.sub(HIDDEN, text)
-    return _HOME.sub("~", text)
+    text = _DENSE.sub(_hide_mixed, text)
+    return _HOME.sub(r"\g<before>~", text)
+
+
+def _hide_mixed(match: re.Match[str]) -> str:
+    """A long run without a break, where there are digits and letters of both kinds from there to
+    the end of the word."""
+    word = match.string[match.start() :].split(None, 1)[0]
+    return HIDDEN if all(kind.search(word) for kind in _MIXED) else match[0]
 
 
 def _hide_pair(match: re.Match[str]) -> str:

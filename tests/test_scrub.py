@@ -1,6 +1,7 @@
 """What of a command line leaves the host."""
 
 import shlex
+import time
 
 import pytest
 from hypothesis import given
@@ -176,6 +177,20 @@ def test_home_folders_are_nobodys() -> None:
     assert shown == "python ~/x.py --out ~/runs ~/y ~/z /rootfs"
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("-I/home/bob/x", "-I~/x"),
+        ("/mnt//home/bob/x", "/mnt/~/x"),
+        ("a/b/home/bob", "a~"),
+        ("/home/bob@work/x/home/eve/y", "~/y"),
+        ("/Users/bob/home/bob", "~"),
+    ],
+)
+def test_a_home_folder_is_found_wherever_it_stands_in_a_path(path: str, shown: str) -> None:
+    assert describe(["x", path], "scrubbed") == f"x {shown}"
+
+
 def test_off_says_nothing_and_full_says_all() -> None:
     argv = ["python", "train.py", "--token", S]
 
@@ -206,6 +221,18 @@ def test_a_long_line_is_cut() -> None:
 
     assert shown is not None and len(shown) == MAX_CHARACTERS and shown.endswith("…")
     assert full is not None and len(full) == MAX_CHARACTERS_FULL
+
+
+@pytest.mark.parametrize(
+    "piece", ["-", "a:", "::", '"', "a+", "=", "/a", "//", "/home/a", "eyJab-"]
+)
+def test_a_line_made_to_be_slow_to_read_is_not(piece: str) -> None:
+    line = (piece * 4000)[:4000]
+    for level in LEVELS:
+        began = time.process_time()
+        describe(["x", f"{line} b", line], level)
+        describe([line], level)
+        assert time.process_time() - began < 0.15
 
 
 @given(st.lists(st.text(max_size=60), max_size=8), st.sampled_from([*LEVELS, "full"]))
