@@ -12,7 +12,7 @@ from msgpack import Timestamp
 from snapshots import make_gpus, make_processes, make_snapshot
 
 from wire import check
-from wire.check import MAX_TEXT, WireError, check_snapshot, is_host_name
+from wire.check import MAX_TEXT, MAX_UNKNOWN, WireError, check_snapshot, is_host_name
 from wire.codec import pack, unpack
 from wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
 from wire.patch import same
@@ -136,6 +136,15 @@ def test_unknown_members_of_a_newer_collector_pass_through() -> None:
         [{"a": 1}, None],
         {"x": [1, None]},
     )
+
+
+def test_unknown_members_are_refused_once_they_would_cost_more_than_a_look() -> None:
+    columns = {f"shiny{number}": [["a"]] * 512 for number in range(MAX_UNKNOWN // 1024)}
+    processes = {key: column * 512 for key, column in make_processes().items()} | columns
+
+    assert check_snapshot(make_snapshot(processes=processes))["processes"].keys() >= columns.keys()
+    found = refusal(make_snapshot(processes=processes, novelty=[{"a": [[]]}]))
+    assert found.reason == "limit" and "at novelty" in str(found)
 
 
 def test_null_scalars_of_a_newer_collector_are_left_out() -> None:

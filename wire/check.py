@@ -30,6 +30,8 @@ MAX_KEY = 128
 MAX_WORDS = 32
 MAX_DEPTH = 8
 MAX_COUNT = 2**53
+MAX_UNKNOWN = 32_768
+"""Values inside the members of a newer collector, all together: each costs a look."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _ALLOWED = {
@@ -82,6 +84,20 @@ class WireError(ValueError):
         self.reason = reason
 
 
+class _Room:
+    """For how many more values of a newer collector a message has room."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_UNKNOWN
+
+    def take(self, values: int, what: str) -> None:
+        self._left -= values
+        if self._left < 0:
+            raise WireError("limit", f"at {what} there are over {MAX_UNKNOWN} unknown values")
+
+
 def is_host_name(name: object) -> bool:
     """Whether `name` may stand as a key of `hosts`."""
     return isinstance(name, str) and _HOST_NAME.fullmatch(name) is not None
@@ -107,14 +123,14 @@ def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapsho
     for key in ("interval_seconds", "sampled_boottime", "sampled_at"):
         _number(snapshot.get(key), key)
     old: dict[str, Any] = cast(dict[str, Any], previous) if previous is not None else {}
-    result = dict(snapshot)
+    result, room = dict(snapshot), _Room()
     result["problems"] = _words(snapshot.get("problems", []), "problems")
     if result["problems"] == old.get("problems"):
         result["problems"] = old["problems"]
     for key, fields in (("system", SYSTEM_FIELDS), ("collector", COLLECTOR_FIELDS)):
-        result[key] = _scalars(snapshot.get(key, {}), key, fields, old.get(key))
+        result[key] = _scalars(snapshot.get(key, {}), key, fields, old.get(key), room)
     for key in TABLES:
-        result[key] = _table(snapshot.get(key, {}), key, old.get(key))
+        result[key] = _table(snapshot.get(key, {}), key, old.get(key), room)
     _check_rows(result, old)
     if len(result) == _SNAPSHOT_MEMBERS:
         return cast(Snapshot, result)
@@ -122,7 +138,7 @@ def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapsho
         if result[key] is None:
             del result[key]
         else:
-            result[key] = _unknown(result[key], key, MAX_DEPTH)
+            result[key] = _unknown(result[key], key, room)
     return cast(Snapshot, result)
 
 
@@ -167,7 +183,7 @@ def _words(value: object, what: str) -> list[str]:
 
 
 def _scalars(
-    value: object, what: str, fields: dict[str, Kind], previous: Scalars | None
+    value: object, what: str, fields: dict[str, Kind], previous: Scalars | None, room: _Room
 ) -> Scalars:
     if value == previous and type(value) is dict and previous is not None:
         return previous
@@ -182,14 +198,14 @@ def _scalars(
             continue
         kind = fields.get(key)
         if kind is None:
-            field = _unknown(field, f"{what}.{key}", MAX_DEPTH)
+            field = _unknown(field, f"{what}.{key}", room)
         else:
             _check_values([field], kind, f"{what}.{key}")
         checked[key] = field
     return checked
 
 
-def _table(value: object, what: str, previous: Table | None) -> Table:
+def _table(value: object, what: str, previous: Table | None, room: _Room) -> Table:
     if previous and type(value) is dict:
         known = _known_table(value, what, previous)
         if known is not None:
@@ -211,7 +227,7 @@ def _table(value: object, what: str, previous: Table | None) -> Table:
             table[key] = old
             continue
         same = False
-        _check_column(column, kinds.get(key), what, key)
+        _check_column(column, kinds.get(key), what, key, room)
         if key in _REPEATING[what]:
             table[key] = _kept_once(column)
     if same and previous is not None:
@@ -264,11 +280,12 @@ def _known_table(table: Table, what: str, previous: Table) -> Table | None:
     return result
 
 
-def _check_column(column: Column, kind: Kind | None, what: str, key: str) -> None:
+def _check_column(column: Column, kind: Kind | None, what: str, key: str, room: _Room) -> None:
     name = f"{what}.{key}"
     if kind is None:
+        room.take(len(column), name)
         for value in column:
-            _unknown(value, name, MAX_DEPTH)
+            _unknown(value, name, room)
         return
     _check_values(column, kind, name)
     allowed = _ENUMS.get((what, key))
@@ -313,7 +330,7 @@ def _check_rows(result: dict[str, Any], old: dict[str, Any]) -> None:
             raise WireError("value", f"{what} names a row that gpus does not have")
 
 
-def _unknown(value: object, what: str, depth: int) -> object:
+def _unknown(value: object, what: str, room: _Room, depth: int = MAX_DEPTH) -> object:
     """A value of a newer collector: any JSON within the limits, members that are null left out."""
     if value is None or type(value) is bool:
         return value
@@ -326,8 +343,11 @@ def _unknown(value: object, what: str, depth: int) -> object:
     elif type(value) is list:
         if len(value) > MAX_ROWS["processes"]:
             raise WireError("limit", f"{what} is longer than {MAX_ROWS['processes']}")
-        return [_unknown(member, what, depth - 1) for member in value]
+        room.take(len(value), what)
+        return [_unknown(member, what, room, depth - 1) for member in value]
     else:
-        members = _object(value, what).items()
-        return {k: _unknown(v, what, depth - 1) for k, v in members if v is not None}
+        members = _object(value, what)
+        room.take(len(members), what)
+        known = ((key, member) for key, member in members.items() if member is not None)
+        return {key: _unknown(member, what, room, depth - 1) for key, member in known}
     return value
