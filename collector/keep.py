@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 KEEP_SECONDS = 30.0
 _FILE = "idle.json"
 _MAX_BYTES = 4 << 20
+_RUBBISH = (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def load(folder: str | None, boot_id: str) -> dict[str, Idle]:
@@ -27,7 +28,7 @@ def load(folder: str | None, boot_id: str) -> dict[str, Idle]:
         return {str(key): _idle(*values) for key, values in content["idle"].items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, *_RUBBISH) as error:
         log.warning("idle times in %s not readable, starting anew: %r", path, error)
         return {}
 

@@ -71,6 +71,7 @@ def test_a_folder_that_is_not_there_is_said_once(
         '{"boot_id": "boot", "idle": {"a": [1, 2, "x"]}}',
         '{"boot_id": "boot", "idle": {"a": [NaN, null, 3]}}',
         '{"boot_id": "boot", "idle": {"a": [1, null, null]}}',
+        f'{{"boot_id": "boot", "idle": {{"a": [1{"0" * 400}, null, 3]}}}}',
         "[" * 100_000,
     ],
 )
