@@ -119,14 +119,14 @@ class Processes:
         folder = f"{self._proc}/{pid}"
         try:
             stat = read_file(f"{folder}/stat", 4096)
-            facts = self._read(pid, start_ticks(stat), now)
+            facts, is_over = self._read(pid, start_ticks(stat), now), is_zombie(stat)
         except (OSError, ValueError, IndexError):
             if is_hidden(pid):
                 return _Known(ProcessFacts(pid, state="hidden"), now)
             return self._over("ended", before or _Known(ProcessFacts(pid), now), now)
         if before is not None and before.facts.started_ticks != facts.started_ticks:
             before = None
-        if is_zombie(stat):
+        if is_over:
             return self._over("zombie", before or _Known(facts, now), now)
         sleep = uninterruptible(folder, stat)
         if sleep is not None and before is not None and sleep == before.sleep:

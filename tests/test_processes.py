@@ -69,7 +69,7 @@ def write_process(
     command: bytes = b"python\0train.py\0",
     state: str = "S",
     switches: int = 1,
-    threads: int = 1,
+    threads: int | str = 1,
     group: str = "0::/system.slice/slurmstepd.scope/job_12/step_0\n",
 ) -> None:
     folder = proc / str(NO_SUCH_PID)
@@ -247,6 +247,12 @@ def test_a_process_whose_first_thread_ended_while_others_work_is_ordinary(tmp_pa
     write_process(tmp_path, state="Z", threads=2)
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state is None
+
+
+def test_a_zombie_of_which_proc_tells_rubbish_raises_nothing(tmp_path: Path) -> None:
+    write_process(tmp_path, state="Z", threads="?")
+
+    assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state == "ended"
 
 
 def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Path) -> None:
