@@ -92,7 +92,7 @@ def describe(argv: Sequence[str], level: Commands) -> str | None:
         return clean(" ".join(argv), MAX_CHARACTERS_FULL)
     words = _within_limit(argv)
     if len(words) == 1 and " " in words[0]:  # a process that renamed itself holds one long text
-        words = words[0].split()
+        words = words[0].split() or [""]
     if level == "name":
         return clean(_scrub_text(" ".join(_program(words))), MAX_CHARACTERS) or None
     return clean(" ".join(_scrub(words)), MAX_CHARACTERS) or None

@@ -169,6 +169,11 @@ def test_a_process_that_renamed_itself_is_taken_apart_first() -> None:
     assert describe(["python train.py --data /secret/x"], "name") == "python train.py"
 
 
+@pytest.mark.parametrize("level", [*LEVELS, "full"])
+def test_a_process_that_calls_itself_nothing_but_blanks_has_no_command(level: Commands) -> None:
+    assert not describe(["  "], level)
+
+
 def test_home_folders_are_nobodys() -> None:
     line = "python /home/alice/x.py --out /mnt/nfs/home/bob/runs /root/y /Users/eve/z /rootfs"
 
