@@ -82,6 +82,10 @@ READINGS: dict[str, Callable[[Any], Any]] = {
         lambda gpu: pynvml.nvmlDeviceGetProcessesUtilizationInfo(gpu, 0)
     ),
     "nvmlDeviceGetFieldValues": lambda gpu: pynvml.nvmlDeviceGetFieldValues(gpu, [186]),
+    "nvmlDeviceGetSupportedEventTypes": pynvml.nvmlDeviceGetSupportedEventTypes,
+    "nvmlDeviceRegisterEvents": lambda gpu: pynvml.nvmlDeviceRegisterEvents(
+        gpu, pynvml.nvmlEventTypeXidCriticalError, None
+    ),
     "nvmlGpmQueryDeviceSupport": pynvml.nvmlGpmQueryDeviceSupport,
 }
 """Every function that is asked about one GPU, by its name in the library."""
