@@ -118,7 +118,7 @@ async def test_a_backlog_does_not_hold_up_the_event_loop(desk: Desk) -> None:
 
 
 async def test_messages_that_are_hard_to_read_are_heard_one_a_turn(desk: Desk) -> None:
-    hard = [[[[]] * 500] * 500] * 3
+    hard: list[Any] = [[[[]] * 500] * 500] * 3
     messages = [pack(make_snapshot(f"node{number}", hard=hard)) for number in range(5)]
     turn, heard_in = 0, []
     hear = desk.hearing.hear

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from snapshots import make_snapshot
 
 from collector import system
-from wire.check import WireError, _scalars, _table
+from wire.check import WireError, check_snapshot
 from wire.document import SYSTEM_FIELDS
 
 STAT = b"cpu  100 5 20 800 40 3 2 10 50 5\ncpu0 1 2 3\n"
@@ -42,8 +43,7 @@ def test_a_reading_passes_the_wires_check() -> None:
     scalars, disks = host.read(1.0)
 
     try:
-        _scalars(scalars, "system", SYSTEM_FIELDS, None)
-        _table(disks, "disks", None)
+        check_snapshot(make_snapshot(system=scalars, disks=disks))
     except WireError as error:
         pytest.fail(str(error))
 
