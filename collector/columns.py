@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from collector.readings import GpuReading, ProcessFacts, Use
+from wire.check import MAX_WORDS
 from wire.document import Table
 
 _MIB = 1 << 20
@@ -42,6 +43,12 @@ def _throttle(gpu: GpuReading) -> list[str] | None:
     return None if gpu.throttle is None else list(gpu.throttle)
 
 
+def _ailments(gpu: GpuReading) -> list[str] | None:
+    """None where nothing is known to be wrong, but the GPU is not there to be asked."""
+    told = list(gpu.ailments[:MAX_WORDS])
+    return told if told or gpu.state == "ok" else None
+
+
 _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "index": lambda row: row.gpu.identity.number,
     "uuid": lambda row: row.gpu.identity.uuid,
@@ -58,6 +65,7 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
     "idle_since": lambda row: row.idle_since,
     "throttle": lambda row: _throttle(row.gpu),
+    "ailments": lambda row: _ailments(row.gpu),
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
     "utilization_percent": lambda row: row.gpu.utilization_percent,
     "temperature_celsius": lambda row: row.gpu.temperature_celsius,

@@ -51,6 +51,15 @@ MIG_PROFILES = (("3g.40gb", 40448), ("2g.20gb", 20096), ("1g.10gb", 9856), ("1g.
 """How the A100 of a host with MIG is cut: profile and memory (MiB)."""
 
 
+AILMENTS = (
+    "a faulty row of its memory waits to be remapped: reset the GPU",
+    "its memory lost data once since the driver was loaded, it is not known when "
+    "(uncorrected ECC errors)",
+    "a faulty row of its memory could not be remapped: the card needs replacement",
+)
+"""What a GPU may say of itself, as collectors tell it; the most frequent first."""
+
+
 def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     """The table of `count` GPUs of which none does anything."""
     gpus: Table = {column: [None] * count for column in GPU_COLUMNS}
@@ -72,6 +81,7 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["sm_clock_mhz"] = [210] * count
     gpus["memory_clock_mhz"] = [model.memory_clock] * count
     gpus["throttle"] = [[] for _ in range(count)]
+    gpus["ailments"] = [[] for _ in range(count)]
     gpus["idle_since"] = [int(now) - random.randint(60, 40_000) for _ in range(count)]
     return gpus
 
@@ -90,7 +100,7 @@ def cut(gpus: Table, row: int, random: Random) -> None:
     gpus["idle_since"][row] = None
     for index, (profile, memory) in enumerate(MIG_PROFILES):
         for column, values in gpus.items():
-            values.append([] if column == "throttle" else None)
+            values.append([] if column in ("throttle", "ailments") else None)
         gpus["index"][-1] = index
         gpus["uuid"][-1] = f"MIG-{_uuid(random)}"
         gpus["name"][-1] = f"{gpus['name'][row]} MIG {profile}"

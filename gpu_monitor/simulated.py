@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from random import Random
+from time import gmtime, strftime
 from typing import NamedTuple
 
 from gpu_monitor.hardware import (
+    AILMENTS,
     FIRST_UID,
     MODELS,
     PROGRAMS,
@@ -21,6 +23,8 @@ from wire.document import PROCESS_COLUMNS, VERSION, Snapshot, Table
 ODD_HOSTS = ("usual", "lost", "asleep", "hot", "mig", "problems", "silent", "free", "held")
 """What the first hosts of a fleet show, one each; all others are usual."""
 SILENT_AFTER_SECONDS = 20.0
+AILING_ONE_OF = 50
+"""So many usual hosts have one GPU that something is wrong with."""
 HOUR = 3600.0
 LEVELS = (35, 62, 80, 93, 98, 99)
 """The work that jobs aim at, in percent."""
@@ -71,7 +75,7 @@ class SimulatedHost:
         self.model = MODELS[1 if self.kind == "mig" else number % len(MODELS)]
         self.gpus = build_gpus(self.model, gpus, self._random, now)
         self._problems: list[str] = []
-        self._make_odd(now)
+        self._make_odd(number, now)
         self._usable = [row for row in range(gpus) if self._can_work(row)]
         self._slices = list(range(gpus, len(self.gpus["index"])))
         self._jobs: list[Job] = []
@@ -152,7 +156,7 @@ class SimulatedHost:
         worked = Stretch(job.started_at, max(LEVELS), job.memory)
         return [Stretch(job.idle_since, 0, job.memory), worked]
 
-    def _make_odd(self, now: float) -> None:
+    def _make_odd(self, number: int, now: float) -> None:
         last = len(self.gpus["index"]) - 1
         if self.kind == "lost":
             lose(
@@ -163,6 +167,8 @@ class SimulatedHost:
                 int(now - HOUR),
             )
             self._problems.append(f"GPU {last} is lost: fell off the bus, reset or reboot needed")
+            at = strftime("%Y-%m-%d %H:%M UTC", gmtime(now - HOUR))
+            self._ail(last, f"Xid 79 (the GPU fell off the bus: reset or reboot needed) at {at}")
         elif self.kind == "asleep":
             memory = self.gpus["memory_total_mib"][last]
             lose(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR))
@@ -172,10 +178,17 @@ class SimulatedHost:
         elif self.kind == "mig":
             cut(self.gpus, 0, self._random)
         elif self.kind == "problems":
-            self._problems += [
-                "GPU 0: a faulty row of its memory waits to be remapped: reset the GPU",
-                "processes of GPU 1 not readable: not supported by this GPU or driver",
-            ]
+            self._ail(0, AILMENTS[0])
+            self._problems.append(
+                "processes of GPU 1 not readable: not supported by this GPU or driver"
+            )
+        elif (number + 1) % AILING_ONE_OF == 0:
+            turn = number // AILING_ONE_OF
+            self._ail(turn % (last + 1), AILMENTS[turn % len(AILMENTS)])
+
+    def _ail(self, row: int, words: str) -> None:
+        self.gpus["ailments"][row] = [words]
+        self._problems.append(f"GPU {row}: {words}")
 
     def _can_work(self, row: int) -> bool:
         is_cut = self.kind == "mig" and row == 0

@@ -52,6 +52,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "uuid": [f"GPU-{row:08d}-1111-2222-3333-444444444444" for row in range(count)],
         "pci_bus_id": [f"00000000:{row:02X}:00.0" for row in range(count)],
         "throttle": [[] for _ in range(count)],
+        "ailments": [[] for _ in range(count)],
     }
     return table | {key: [value] * count for key, value in every.items()} | columns
 

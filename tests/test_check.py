@@ -113,6 +113,9 @@ def test_what_is_accepted_beside_the_previous_snapshot_is_right_by_itself(
         ({"gpus": make_gpus(2, state=["ok", None])}, "missing"),
         ({"gpus": make_gpus(2, parent=[None, 2])}, "value"),
         ({"gpus": make_gpus(2, throttle=[[], [1]])}, "type"),
+        ({"gpus": make_gpus(2, ailments=[[], "words"])}, "type"),
+        ({"gpus": make_gpus(2, ailments=[[], ["x"] * 33])}, "limit"),
+        ({"gpus": make_gpus(2, ailments=[[], ["x" * (MAX_TEXT + 1)]])}, "limit"),
         ({"gpus": {"uuid": ["a"]}}, "missing"),
         ({"processes": make_processes(gpu=[2])}, "value"),
         ({"processes": make_processes(gpu=[None])}, "missing"),
@@ -154,6 +157,12 @@ def test_null_scalars_of_a_newer_collector_are_left_out() -> None:
     assert "other" not in snapshot
 
 
+def test_a_collector_that_tells_of_no_ailments_is_heard() -> None:
+    message = make_snapshot()
+    del message["gpus"]["ailments"]
+    assert "ailments" not in check_snapshot(message)["gpus"]
+
+
 def test_missing_tables_are_empty() -> None:
     message = make_snapshot()
     for table in ("gpus", "processes", "disks"):
@@ -172,13 +181,13 @@ def test_what_did_not_change_is_the_same_object_as_before() -> None:
 
 
 def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
-    throttle: list[list[str]] = [["too hot"], []]
+    words: list[list[str]] = [["too hot"], []]
+    gpus = make_gpus(2, throttle=words, ailments=words)
     one, other = (
-        check_snapshot(unpack(pack(make_snapshot(name, gpus=make_gpus(2, throttle=throttle)))))
-        for name in ("node1", "node2")
+        check_snapshot(unpack(pack(make_snapshot(name, gpus=gpus)))) for name in ("node1", "node2")
     )
-    assert one["gpus"] == other["gpus"] and one["gpus"]["throttle"] == throttle
-    for key in ("name", "state", "reason", "throttle"):
+    assert one["gpus"] == other["gpus"] and one["gpus"]["throttle"] == words
+    for key in ("name", "state", "reason", "throttle", "ailments"):
         assert one["gpus"][key] is other["gpus"][key]
     assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import ROOT
@@ -20,6 +21,7 @@ from collector.readings import GpuReading, Identity, ProcessFacts, Use
 from collector.shares import STANDS_SECONDS, Shares
 from collector.sleep import LOOK_SECONDS, Sleep, bus_id
 from collector.uses import Listed, joined
+from wire.check import MAX_WORDS
 from wire.codec import unpack_trusted
 from wire.document import COLLECTOR_FIELDS, GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
 
@@ -41,6 +43,18 @@ def test_values_are_rounded_once_to_whole_numbers() -> None:
     assert columns["power_watts"] == [313]
     assert columns["memory_used_mib"] == [4]
     assert columns["utilization_percent"] == [None]
+
+
+def test_what_a_gpu_is_known_to_ail_from_is_told_whatever_its_state() -> None:
+    def told(**values: Any) -> Any:
+        (ailments,) = gpu_columns([GpuRow(GPU._replace(**values))])["ailments"]
+        return ailments
+
+    assert told() == []
+    assert told(ailments=("a row waits",)) == ["a row waits"]
+    assert told(ailments=("a row waits",), state="lost") == ["a row waits"]
+    assert told(state="lost") is told(state="asleep") is None
+    assert told(ailments=("words",) * 40) == ["words"] * MAX_WORDS
 
 
 def test_no_rows_are_empty_columns() -> None:

@@ -79,6 +79,7 @@ RECORDED = Scenario(
             power_watts=612.4,
             temperature_celsius=66,
             throttle_reasons=4,
+            remapped_pending=1,
             processes=[Process(4242, memory_mib=61440, sm_percent=80), Process(4244, None)],
         ),
         Gpu(fan_percent=N_A, processes=[Process(4243, memory_mib=2048, sm_percent=0, type="C+G")]),
@@ -112,6 +113,9 @@ def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
+    waits = "a faulty row of its memory waits to be remapped: reset the GPU"
+    assert snapshot["gpus"]["ailments"] == [[waits], [], None, [], [], []]
+    assert snapshot["problems"][0] == f"GPU 0: {waits}"
     assert snapshot["processes"]["gpu"] == [0, 0, 1, 4]
     assert snapshot["processes"]["pid"] == [4242, 4244, 4243, 4242]
 

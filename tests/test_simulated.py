@@ -107,6 +107,18 @@ def test_the_other_odd_hosts_show_what_they_stand_for() -> None:
     assert len(odd("problems")["problems"]) == 2
 
 
+def test_few_gpus_of_a_large_fleet_have_an_ailment_which_the_host_s_problems_tell_too() -> None:
+    ailing = 0
+    for number in range(500):
+        snapshot = sent(SimulatedHost(number, 8, NOW), NOW)
+        for row, ailments in enumerate(snapshot["gpus"]["ailments"]):
+            for words in ailments or ():
+                assert f"GPU {row}: {words}" in snapshot["problems"]
+                ailing += 1
+    assert ailing == 12
+    assert odd("lost")["gpus"]["ailments"][7][0].startswith("Xid 79 ")
+
+
 def test_a_host_falls_silent_after_a_while() -> None:
     silent = SimulatedHost(ODD_HOSTS.index("silent"), 8, NOW)
     assert not silent.is_silent(NOW + SILENT_AFTER_SECONDS)

@@ -33,6 +33,7 @@ def telling_host(**more: Any) -> Any:
     """A host that tells all it can, and more than this version knows."""
     host = make_host(1, 1, **more)
     host["gpus"] |= {"reason": [None, "SECRET-reason"], "shiny": ["SECRET-unknown", None]}
+    host["gpus"] |= {"ailments": [["SECRET-ailment"], None]}
     return {
         **host,
         "problems": ["SECRET-problem", "SECRET-other"],
@@ -69,10 +70,11 @@ def test_a_role_is_shown_no_byte_that_it_may_not_see(role: Role) -> None:
     assert leaks(json.dumps(see_host(fleet["hosts"]["a"], role)), role) == []
 
 
-def test_counts_keep_what_a_process_costs_and_how_many_problems_there_are() -> None:
+def test_counts_keep_what_a_process_costs_and_how_much_there_is_to_mend() -> None:
     host = see_host(telling_host(), "counts")
     assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
     assert host["problems"] == [HIDDEN_PROBLEM] * 2
+    assert host["gpus"]["ailments"] == [[HIDDEN_PROBLEM], None]
     assert host["gpus"]["uuid"] == ["GPU-0", "GPU-1"]
     assert see(telling_fleet(), "counts")["users"] == {}
 
@@ -81,6 +83,7 @@ def test_names_keep_all_but_what_runs() -> None:
     host = see_host(telling_host(), "names")
     assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
     assert host["problems"] == ["SECRET-problem", "SECRET-other"]
+    assert host["gpus"]["ailments"] == [["SECRET-ailment"], None]
     assert see(telling_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
 
 
@@ -135,6 +138,7 @@ tables = st.fixed_dictionaries(
         "gpu": open_cells,
         "reason": open_cells,
         "use": open_cells,
+        "ailments": st.none() | st.lists(st.sampled_from([["SECRET-user"], [], None]), max_size=2),
         "command": secret_cells,
         "job": secret_cells,
         "shiny": anything,

@@ -22,7 +22,8 @@ from .following import Document, Patch
 from .settings import Role
 
 HIDDEN_PROBLEM = "a problem, which is told in words to those who may see names"
-"""In the place of each problem's words: they are the collector's, and may name anybody."""
+"""In the place of the words of each problem, and of what a GPU ails from: they are the
+collector's, and may name anybody."""
 
 _WHAT_RUNS = {"command", "container", "job"}
 _WHO = {"user", "uid", "pid"}
@@ -104,6 +105,19 @@ def _without_words(value: Any) -> Any:
     return [HIDDEN_PROBLEM] * len(value) if type(value) is list else None
 
 
+def _of_gpus(names: Iterable[str]) -> Rule:
+    """Those columns, of which `ailments` only tells how many there are."""
+    only = _only(names)
+
+    def rule(value: Any) -> Any:
+        seen = only(value)
+        if seen is None or type(column := seen.get("ailments")) is not list:
+            return seen
+        return {**seen, "ailments": [_without_words(words) for words in column]}
+
+    return rule
+
+
 def _host(**own: Rule) -> Rule:
     named = dict.fromkeys(("state", "heard_at", "sequence", "clock_offset_seconds"), _whole)
     system, collector = _only(SYSTEM_FIELDS), _only(COLLECTOR_FIELDS)
@@ -140,7 +154,7 @@ _RECENT = {
 }
 _HOST: dict[Role, Rule] = {
     "counts": _host(
-        gpus=_only(_GPUS - {"reason"}),
+        gpus=_of_gpus(_GPUS - {"reason"}),
         processes=_only(PROCESS_COLUMNS.keys() - _WHAT_RUNS - _WHO),
         problems=_without_words,
     ),

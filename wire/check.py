@@ -65,6 +65,7 @@ _REPEATING = {
             "memory_total_mib",
             "power_limit_watts",
             "throttle",
+            "ailments",
         )
     ),
     "processes": frozenset(("gpu", "user", "uid", "command", "container", "job", "state", "type")),

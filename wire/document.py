@@ -38,6 +38,7 @@ GPU_COLUMNS = {
     "power_limit_watts": Kind.COUNT,
     "idle_since": Kind.NUMBER,
     "throttle": Kind.WORDS,
+    "ailments": Kind.WORDS,
     "memory_used_mib": Kind.COUNT,
     "utilization_percent": Kind.COUNT,
     "temperature_celsius": Kind.NUMBER,

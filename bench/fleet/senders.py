@@ -159,6 +159,7 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "sm_clock_mhz": 1980,
         "memory_clock_mhz": 2619,
         "throttle": [],
+        "ailments": [],
     }
     table = {key: [values.get(key)] * gpus for key in GPU_COLUMNS}
     table["index"] = list(range(gpus))

@@ -28,6 +28,7 @@ export interface Gpus {
   sm_clock_mhz?: Column<number>;
   memory_clock_mhz?: Column<number>;
   throttle?: Column<string[]>;
+  ailments?: Column<string[]>;
   idle_since?: Column<number>;
   /** Added by the broker. */
   use?: Column<Use>;
