@@ -73,7 +73,7 @@ def make_document(hosts: int, gpus: int) -> dict[str, Any]:
         use, _ = use_of(snapshot["gpus"], seated, NOW, LIMITS)
         counted = count(snapshot["gpus"], snapshot["processes"], use, seated)
         totals.replace(host.name, None, counted)
-        names |= counted.users.keys()
+        names |= seated.users.keys()
         parts = ("problems", "system", "processes", "disks", "collector")
         kept = {part: snapshot[part] for part in parts}
         shown[host.name] = {
