@@ -10,14 +10,14 @@ import pytest
 from house import ROOT
 
 from web.assets import FOLDER, Assets
-from web.bundle import BundleError, bundle
+from web.bundle import BundleError, bundle, declared
 
 NODE = Path(sys.executable).parent / "node"
 MODULES = {
     "main.js": 'import { twice } from "./views/a.js";\nimport { ONE } from "./b.js";\n'
     "const same = 5;\nconsole.log(JSON.stringify([twice(ONE), same]));\n",
-    "views/a.js": 'import { ONE, Box } from "../b.js";\nconst same = 2;\n'
-    "export function twice(n) {\n  return new Box(n * same * ONE).n;\n}\n",
+    "views/a.js": 'import { ONE, Box } from "../b.js";\nconst two = 2;\n'
+    "export function twice(n) {\n  const same = two;\n  return new Box(n * same * ONE).n;\n}\n",
     "b.js": "export const ONE = 21;\nexport class Box {\n  constructor(n) { this.n = n; }\n}\n",
 }
 
@@ -38,9 +38,9 @@ def test_the_bundle_does_what_the_modules_do(tmp_path: Path) -> None:
 
 def test_every_module_is_in_it_once_after_what_it_imports() -> None:
     script = bundle("main.js", MODULES)
-    places = [script.index(part) for part in ("const { ONE, Box }", "const { twice }", "same = 5")]
+    places = [script.index(part) for part in ("class Box", "function twice", "same = 5")]
     assert places == sorted(places)
-    assert script.count("const { ONE, Box } = (") == 1
+    assert script.count("class Box") == 1
 
 
 def test_what_others_wrote_stays_a_file_of_its_own() -> None:
@@ -66,13 +66,15 @@ def test_what_others_wrote_stays_a_file_of_its_own() -> None:
         ('import { one as a } from "./b.js";', "not read"),
         (
             'import { one } from "./b.js";\nexport const one = 2;',
-            "more than one module exports one",
+            "more than one module declares one",
         ),
+        ('import { one } from "./b.js";\nlet two;', "more than one module declares two"),
+        ('import { one } from "./b.js";\nconst [\n  a, two,\n] = [];', "module declares two"),
     ],
 )
 def test_what_it_does_not_read_is_refused_by_name(source: str, named: str) -> None:
     with pytest.raises(BundleError, match=named):
-        bundle("main.js", {"main.js": source + "\n", "b.js": "export const one = 1;\n"})
+        bundle("main.js", {"main.js": source + "\n", "b.js": "export const one = 1;\nlet two;\n"})
 
 
 def test_modules_that_cannot_be_one_are_sent_as_they_are(
@@ -88,24 +90,26 @@ def test_the_page_is_one_script_beside_what_others_wrote() -> None:
     asset = Assets().get("main.js")
     assert asset is not None
     script = asset.body.decode()
-    assert all(f"const{{{name}}}=(" in script for name in ("Store", "FleetMap", "pill,banner"))
+    assert all(f"{name}{{" in script for name in ("class Store", "class FleetMap"))
     imports = [part for part in re.split("[;\n]", script) if part.startswith("import")]
     assert imports == ['import{html,nothing,render}from "./vendor/lit-html.js"']
 
 
-def test_no_module_exports_what_another_may_ask_of_the_browser() -> None:
-    """Every later module sees an export, also one that means the browser's own of that name."""
+def test_no_module_declares_what_another_may_ask_of_the_browser() -> None:
+    """Every other module sees a name, also one that means the browser's own of that name."""
     own = {
         name
         for file in FOLDER.rglob("*.js")
         if "vendor" not in file.parts
-        for name in re.findall(r"^export (?:async )?\w+ (\w+)", file.read_text(), re.MULTILINE)
+        for name in declared(file.read_text())
     }
     library = ROOT / "frontend" / "node_modules" / "typescript" / "lib"
     browsers = {
         name
         for file in library.glob("lib.*.d.ts")
-        for name in re.findall(r"^(?:declare )?\w+ (\w+)", file.read_text(), re.MULTILINE)
+        for name in re.findall(
+            r"^(?:declare \w+|interface|type) (\w+)", file.read_text(), re.MULTILINE
+        )
     }
     assert {"history", "Text", "Map"} <= browsers and len(own) > 50
     assert own & browsers == set()

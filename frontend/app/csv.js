@@ -3,13 +3,13 @@
 /** @import { Host } from "./types.js" */
 
 /** Always there, so that two files fit together; columns of a newer collector come after them. */
-const GPU = [
+const GPU_COLUMNS = [
   "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
   "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_utilization_percent",
   "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
   "memory_clock_mhz", "throttle", "memory_kind",
 ];
-const PROCESS = [
+const PROCESS_COLUMNS = [
   "pid", "user", "uid", "command", "container", "job", "type", "started_at", "idle_since", "gpu_memory_mib",
   "sm_percent",
 ];
@@ -22,8 +22,8 @@ const PROCESS = [
  * @returns {string}
  */
 export function toCsv(hosts) {
-  const gpuColumns = columns(GPU, hosts.map(({ host }) => host.gpus));
-  const processColumns = columns(PROCESS, hosts.map(({ host }) => host.processes)).filter((name) => name !== "gpu");
+  const gpuColumns = columns(GPU_COLUMNS, hosts.map(({ host }) => host.gpus));
+  const processColumns = columns(PROCESS_COLUMNS, hosts.map(({ host }) => host.processes)).filter((name) => name !== "gpu");
   const header = [
     "host", "host_state",
     ...gpuColumns.map((name) => `gpu_${unit(name)}`),

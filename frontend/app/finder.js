@@ -1,10 +1,10 @@
 // Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
 
+import { MIB_PER_GIB } from "./format.js";
 import { gpuLabels } from "./rows.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "./types.js" */
 
-const MIB_PER_GIB = 1024;
 /** As many as api/v1/free gives. */
 export const MOST_GPUS = 64;
 

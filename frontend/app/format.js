@@ -1,6 +1,7 @@
 // Numbers to words: the only place that rounds for the eye.
 
 export const DASH = "–";
+export const MIB_PER_GIB = 1024;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
@@ -39,7 +40,7 @@ export function watts(n) {
  */
 export function gib(mib) {
   if (mib == null) return DASH;
-  return mib < 99.95 * 1024 ? tenth.format(mib / 1024) : whole.format(mib / 1024);
+  return (mib < 99.95 * MIB_PER_GIB ? tenth : whole).format(mib / MIB_PER_GIB);
 }
 
 /**
@@ -48,7 +49,7 @@ export function gib(mib) {
  */
 export function size(mib) {
   if (mib == null) return DASH;
-  return mib < 1024 ? gib(mib) : whole.format(mib / 1024);
+  return mib < MIB_PER_GIB ? gib(mib) : whole.format(mib / MIB_PER_GIB);
 }
 
 /**
@@ -58,8 +59,8 @@ export function size(mib) {
  * @returns {[string, string]}
  */
 export function memoryOf(used, total) {
-  const tib = (total ?? used ?? 0) >= 10_000 * 1024;
-  const unit = tib ? 1024 * 1024 : 1024;
+  const tib = (total ?? used ?? 0) >= 10_000 * MIB_PER_GIB;
+  const unit = tib ? 1024 * MIB_PER_GIB : MIB_PER_GIB;
   /** @param {Maybe} mib */
   const text = (mib) => (mib == null ? DASH : (mib < 10 * unit ? tenth : whole).format(mib / unit));
   return [text(used), `/ ${text(total)} ${tib ? "TiB" : "GiB"}`];

@@ -2,7 +2,9 @@
 
 import { Chunks } from "./chunks.js";
 import { pathOf } from "./history.js";
+import { SMALL_FLEET } from "./layout.js";
 import { Masks } from "./masks.js";
+import { ORDER_SECONDS } from "./order.js";
 import { Row } from "./row.js";
 
 /** @import { Choice } from "./choice.js" */
@@ -10,9 +12,6 @@ import { Row } from "./row.js";
 /** @import { Store } from "./store.js" */
 /** @import { GpuRow, View } from "./types.js" */
 
-const ORDER_SECONDS = 5;
-/** A fleet up to this size shows its processes without a click. */
-const SMALL_FLEET = 8;
 /** More hosts are no reading for paper. */
 const MOST_PRINTED = 200;
 const MIN_CELLS = 4;

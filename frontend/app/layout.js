@@ -2,8 +2,8 @@
 
 /** @import { MapLayout, MapMode } from "./types.js" */
 
-/** A fleet up to this size needs no map: its rows are one. */
-const SMALL_FLEET = 8;
+/** A fleet up to this size needs no map: its rows are one, and show their processes without a click. */
+export const SMALL_FLEET = 8;
 const HOST_GAP = 4;
 const PHONE_PX = 500;
 const PHONE_HEIGHT = 270;

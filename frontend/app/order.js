@@ -2,6 +2,9 @@
 
 /** @import { User, UserSort } from "./types.js" */
 
+/** What changes its place does so no more often. */
+export const ORDER_SECONDS = 5;
+
 const natural = new Intl.Collator("en", { numeric: true });
 
 /**

@@ -18,8 +18,8 @@ export const HOST_STATES = ["stale", "missing", "conflict"];
 const STATES = ["free", "busy", "idle", "lost", "asleep", "error", "hot", ...HOST_STATES, "problems", "trouble"];
 
 /** What a GPU is asked for by its texts, and by its numbers. */
-const TEXTS = ["user", "model", "job", "container", "command", "pid"];
-const NUMBERS = ["util", "mem", "free", "temp", "power", "gpus"];
+const TEXT_FIELDS = ["user", "model", "job", "container", "command", "pid"];
+const NUMBER_FIELDS = ["util", "mem", "free", "temp", "power", "gpus"];
 
 /**
  * Any text is a query: what is not understood is named and otherwise left out.
@@ -48,10 +48,10 @@ function termOf(token) {
   /** @type {Term} */
   const term = { negate, field, op, text, wanted };
   if (field === "") return term;
-  if (NUMBERS.includes(field)) return op !== "~" && NUMBER.test(text) ? term : null;
+  if (NUMBER_FIELDS.includes(field)) return op !== "~" && NUMBER.test(text) ? term : null;
   if (text === "" || op.includes("<") || op.includes(">")) return null;
   if (field === "state") return op !== "~" && STATES.includes(text) ? term : null;
-  return TEXTS.includes(field) || field === "host" ? term : null;
+  return TEXT_FIELDS.includes(field) || field === "host" ? term : null;
 }
 
 /**

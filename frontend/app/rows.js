@@ -8,7 +8,7 @@ import { isObject } from "./patch.js";
 
 const HOT_MARGIN_CELSIUS = 5;
 /** The column that every table has, and whose length counts. */
-const KEYS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
+const KEY_COLUMNS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
 
 /** Fields that are columns, by another name. */
 const GPU = {
@@ -44,14 +44,14 @@ const PROCESS = {
 /**
  * What keeps a table from being drawn, in words; null when all its columns have one length.
  * @param {Host} host
- * @param {keyof typeof KEYS} name
+ * @param {keyof typeof KEY_COLUMNS} name
  * @returns {string | null}
  */
 export function tableProblem(host, name) {
   const table = /** @type {Record<string, unknown[]> | undefined} */ (host[name]);
   if (table === undefined) return null;
   const columns = Object.keys(table);
-  const key = KEYS[name];
+  const key = KEY_COLUMNS[name];
   const length = table[key]?.length;
   if (length === undefined) {
     return columns.length === 0 ? null : `${name} are not shown: no column ${key}`;
@@ -84,7 +84,7 @@ export function mayReshape(host, patch) {
     if (columns === undefined) continue;
     if (!isObject(columns)) return true;
     const table = /** @type {Record<string, unknown[]> | undefined} */ (host[name]);
-    const key = KEYS[name];
+    const key = KEY_COLUMNS[name];
     for (const column in columns) {
       const values = /** @type {unknown[] | null} */ (columns[column]);
       if (column === key || values?.length !== table?.[key]?.length) return true;

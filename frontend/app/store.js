@@ -18,7 +18,7 @@ import { feel, heldGibHours, meanUtilization, overview, summarize } from "./summ
  * @property {GpuRow[] | null} rows
  */
 
-const MISSING = /** @type {Host} */ ({ state: "missing" });
+const NEVER_HEARD = /** @type {Host} */ ({ state: "missing" });
 /** The columns that a summary counts, and those of its heat, which change more often. */
 const COUNTED = ["index", "parent", "name", "state", "use"];
 const FELT = ["temperature_celsius", "slowdown_celsius", "throttle"];
@@ -123,7 +123,7 @@ export class Store {
    * @returns {GpuRow[]}
    */
   rows(name) {
-    const host = this.host(name) ?? MISSING;
+    const host = this.host(name) ?? NEVER_HEARD;
     return (this.#of(name, host).rows ??= gpuRows(host));
   }
 
@@ -134,7 +134,7 @@ export class Store {
   summary(name) {
     const told = this.#known.get(name);
     if (told?.felt && told.summary !== null) return told.summary;
-    const host = this.host(name) ?? MISSING;
+    const host = this.host(name) ?? NEVER_HEARD;
     const known = this.#of(name, host);
     if (known.summary === null) known.summary = summarize(name, host, known.tables);
     else if (known.summary.cards > 0) feel(known.summary, /** @type {Gpus} */ (host.gpus));

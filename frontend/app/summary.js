@@ -35,7 +35,7 @@ export function summarize(name, host, tables = tableProblems(host)) {
     problems,
   };
   if (host.gpus?.index === undefined || tables.gpus !== null) return summary;
-  count(summary, host.gpus);
+  countGpus(summary, host.gpus);
   feel(summary, host.gpus);
   return summary;
 }
@@ -44,7 +44,7 @@ export function summarize(name, host, tables = tableProblems(host)) {
  * @param {HostSummary} summary
  * @param {Gpus} gpus
  */
-function count(summary, gpus) {
+function countGpus(summary, gpus) {
   const { parent, use, state } = gpus;
   summary.gpus = summary.cards = gpus.index.length;
   for (let row = 0; row < gpus.index.length; row += 1) {

@@ -7,9 +7,9 @@ import { valueOf, withValue } from "../query.js";
 /** @import { Metric, Overview, Sort, Totals, View } from "../types.js" */
 
 /** @type {[Metric, string][]} */
-const METRICS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
+const METRIC_WORDS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
 /** @type {[Sort, string][]} */
-const SORTS = [["host", "host"], ["free", "most free"], ["util", "utilization"], ["idle", "held idle, GiB × hours"]];
+const SORT_WORDS = [["host", "host"], ["free", "most free"], ["util", "utilization"], ["idle", "held idle, GiB × hours"]];
 
 /**
  * @param {View} view
@@ -37,14 +37,14 @@ export function choices(view, totals, overview, choose, toUsers, download) {
       ([state, words, number]) => html`<button type="button" aria-pressed=${chosen === state}
         @click=${() => choose({ q: withValue(view.q, "state", state) })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
     )}</div>
-    <div class="group" role="group" aria-label="Which number">${METRICS.map(
+    <div class="group" role="group" aria-label="Which number">${METRIC_WORDS.map(
       ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
         @click=${() => choose({ metric })}>${words}</button>`,
     )}</div>
     <label class="sort">Sort <select @change=${(/** @type {Event} */ event) => {
       const select = /** @type {HTMLSelectElement} */ (event.target);
       choose({ sort: /** @type {Sort} */ (select.value) });
-    }}>${SORTS.map(
+    }}>${SORT_WORDS.map(
       ([sort, words]) => html`<option value=${sort} .selected=${view.sort === sort}>${words}</option>`,
     )}</select></label>
     <button type="button" class="plain" title="What is shown, as a table for a spreadsheet (d)" @click=${download}>CSV</button>`;

@@ -24,7 +24,7 @@ export function gpuTable(rows, hours, now, live) {
       <th scope="col" class="n">runtime</th><th scope="col" class="n">proc GiB</th>
       <th scope="col" class="n">SM</th><th scope="col">command</th>
     </tr></thead>
-    <tbody>${rows.map((gpu) => gpuRows(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
+    <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
   </table></div>`;
 }
 
@@ -35,7 +35,7 @@ export function gpuTable(rows, hours, now, live) {
  * @param {Hour | undefined} hour
  * @param {number} now
  */
-function gpuRows(gpu, hour, now) {
+function linesOf(gpu, hour, now) {
   const state = gpu.state !== "ok" || gpu.processes.length === 0;
   const unaccounted = unaccountedMib(gpu);
   const lines = [

@@ -19,7 +19,7 @@ const SCALES = {
   power: ["0%", "100% of power limit"],
 };
 /** @type {[MapMode, string][]} */
-const MODES = [
+const MODE_WORDS = [
   ["auto", "fitting"], ["strips", "a strip per host"], ["blocks", "a block per host"], ["hosts", "a cell per host"], ["off", "off"],
 ];
 /** No code of a cell: what was never drawn differs from whatever is to be. */
@@ -166,7 +166,7 @@ export class FleetMap {
       <label>Map <select @change=${(/** @type {Event} */ event) => {
         const { value } = /** @type {HTMLSelectElement} */ (event.target);
         this.choose({ map: /** @type {MapMode} */ (value) });
-      }}>${MODES.map(([mode, words]) => html`<option value=${mode} .selected=${mode === map}>${words}</option>`)}</select></label>`,
+      }}>${MODE_WORDS.map(([mode, words]) => html`<option value=${mode} .selected=${mode === map}>${words}</option>`)}</select></label>`,
     this.#legend);
   }
 

@@ -2,16 +2,15 @@
 
 import { html, nothing, render } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
-import { sortedUsers } from "../order.js";
+import { ORDER_SECONDS, sortedUsers } from "../order.js";
 import { valueOf } from "../query.js";
 
 /** @import { Role, User, UserSort, View } from "../types.js" */
 
 const SHORT_LIST = 20;
-const ORDER_SECONDS = 5;
 
 /** @type {[UserSort, string][]} */
-const COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"], ["time", "longest"]];
+const USER_COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"], ["time", "longest"]];
 
 export class UsersPanel {
   #all = false;
@@ -101,7 +100,7 @@ function usersTable({ users, role, order, sort, all, chosen, now, sortBy, choose
   return html`<div class="card users">
     <h2>Users</h2>
     <table>
-      <thead><tr>${COLUMNS.map(
+      <thead><tr>${USER_COLUMNS.map(
         ([column, words]) => html`<th scope="col" aria-sort=${ariaSort(column, sort)}>
           <button type="button" @click=${() => sortBy(column)}>${words}</button></th>`,
       )}</tr></thead>
