@@ -7,7 +7,7 @@ const GPU_COLUMNS = [
   "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
   "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_utilization_percent",
   "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
-  "memory_clock_mhz", "throttle", "memory_kind",
+  "memory_clock_mhz", "throttle", "ailments", "memory_kind",
 ];
 const PROCESS_COLUMNS = [
   "pid", "user", "uid", "command", "container", "job", "type", "started_at", "idle_since", "gpu_memory_mib",
@@ -84,7 +84,7 @@ function cells(table, names, row) {
 export function text(value) {
   if (value == null) return "";
   if (typeof value === "number") return String(value);
-  const words = Array.isArray(value) ? value.join(" ") : String(value);
+  const words = Array.isArray(value) ? value.join("; ") : String(value);
   const safe = /^[=+\-@\t\r]/.test(words) ? `'${words}` : words;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

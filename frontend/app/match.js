@@ -2,7 +2,7 @@
 
 import { MIB_PER_GIB } from "./format.js";
 import { HOST_STATES } from "./query.js";
-import { isHot } from "./rows.js";
+import { ailmentsOf, isHot } from "./rows.js";
 
 /** @import { Query, Term } from "./query.js" */
 /** @import { Gpus, Host, HostSummary, Processes } from "./types.js" */
@@ -213,7 +213,9 @@ function compare(number, op, wanted) {
 function inState(gpus, row, asked) {
   const state = gpus.state[row] ?? "error";
   const use = gpus.use?.[row];
-  if (asked === "trouble") return state === "lost" || state === "error";
+  const ailing = ailmentsOf(gpus, row).length > 0;
+  if (asked === "ailing") return ailing;
+  if (asked === "trouble") return ailing || state === "lost" || state === "error";
   if (asked === "idle") return use === "held_idle";
   if (asked === "hot") return isHot(gpus.temperature_celsius?.[row], gpus.slowdown_celsius?.[row], gpus.throttle?.[row]);
   return state === asked || use === asked;

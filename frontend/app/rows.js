@@ -2,7 +2,7 @@
 
 import { isObject } from "./patch.js";
 
-/** @import { GpuRow, Host, Json, ProcessRow } from "./types.js" */
+/** @import { GpuRow, Gpus, Host, Json, ProcessRow } from "./types.js" */
 
 /** Why a table cannot be drawn, in words; null: it can. @typedef {{ gpus: string | null, processes: string | null }} Tables */
 
@@ -122,6 +122,7 @@ export function gpuRows(host) {
     state: gpus.state?.[row] ?? "error",
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],
+    ailments: ailmentsOf(gpus, row),
     hot: isHot(
       gpus.temperature_celsius?.[row],
       gpus.slowdown_celsius?.[row],
@@ -129,6 +130,15 @@ export function gpuRows(host) {
     ),
     processes: processes.get(row) ?? [],
   }));
+}
+
+/**
+ * What is wrong with a GPU; a MIG slice ails from what its GPU does.
+ * @param {Gpus} gpus
+ * @param {number} row
+ */
+export function ailmentsOf({ ailments, parent }, row) {
+  return ailments?.[parent?.[row] ?? row] ?? [];
 }
 
 /**

@@ -1,7 +1,7 @@
 // One host, or the whole fleet, in a few numbers; pure.
 
 import { model } from "./format.js";
-import { isHot, tableProblems } from "./rows.js";
+import { ailmentsOf, isHot, tableProblems } from "./rows.js";
 
 /** @import { Tables } from "./rows.js" */
 /** @import { Gpus, Host, HostSummary, Overview } from "./types.js" */
@@ -28,6 +28,7 @@ export function summarize(name, host, tables = tableProblems(host)) {
     heldIdle: 0,
     lost: 0,
     errors: 0,
+    ailing: 0,
     hot: 0,
     hottest: null,
     hottestRow: 0,
@@ -49,12 +50,16 @@ function countGpus(summary, gpus) {
   summary.gpus = summary.cards = gpus.index.length;
   for (let row = 0; row < gpus.index.length; row += 1) {
     const kind = use?.[row];
+    const ailing = ailmentsOf(gpus, row).length > 0;
     if (kind === "free") summary.free += 1;
     else if (kind === "held_idle") summary.heldIdle += 1;
     if (state[row] === "lost") summary.lost += 1;
     else if (state[row] === "error") summary.errors += 1;
     const of = parent?.[row];
-    if (of == null) continue;
+    if (of == null) {
+      if (ailing) summary.ailing += 1;
+      continue;
+    }
     summary.cards -= 1;
     if (parent?.indexOf(of) === row) summary.gpus -= 1; // The card itself, once.
   }
@@ -138,6 +143,7 @@ export function overview(summaries) {
     hot: 0,
     lost: 0,
     errors: 0,
+    ailing: 0,
     stale: 0,
     missing: 0,
     conflict: 0,
@@ -165,6 +171,7 @@ export function overview(summaries) {
     fleet.hot += host.hot;
     fleet.lost += host.lost;
     fleet.errors += host.errors;
+    fleet.ailing += host.ailing;
     if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
       fleet.hottest = host.hottest;
       fleet.hottestHost = host.name;
@@ -185,6 +192,7 @@ export function sentence(host, state) {
   if (host.heldIdle > 0) parts.push(`${host.heldIdle} held idle`);
   if (host.lost > 0) parts.push(`${host.lost} lost`);
   if (host.errors > 0) parts.push(`${host.errors} with an error`);
+  if (host.ailing > 0) parts.push(`${host.ailing} ailing`);
   if (host.hot > 0) parts.push(`${host.hot} hot`);
   if (host.problems.length > 0) parts.push("has problems");
   if (state !== "live") parts.unshift(state);

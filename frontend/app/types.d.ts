@@ -197,6 +197,8 @@ export interface GpuRow {
   power: number | null;
   powerLimit: number | null;
   throttle: string[];
+  /** What is known to be wrong with the card; of a slice, with the card that it is part of. */
+  ailments: string[];
   hot: boolean;
   idleSince: number | null;
   processes: ProcessRow[];
@@ -277,6 +279,8 @@ export interface HostSummary {
   heldIdle: number;
   lost: number;
   errors: number;
+  /** Cards with something wrong. */
+  ailing: number;
   hot: number;
   hottest: number | null;
   hottestRow: number;
@@ -298,6 +302,7 @@ export interface Overview {
   hot: number;
   lost: number;
   errors: number;
+  ailing: number;
   stale: number;
   missing: number;
   conflict: number;

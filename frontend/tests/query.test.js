@@ -122,6 +122,15 @@ test("trouble is a dead host, a broken GPU or a problem in words", () => {
   assert.deepEqual(found(host({ gpus: gpus({ state: "asleep" }, {}) }), "state:asleep"), [true, false]);
 });
 
+test("a GPU that ails is found by that, with its slices, and is in trouble", () => {
+  const table = gpus({ ailments: ["a row waits"], use: "free" }, { ailments: [] }, { parent: 0, ailments: [], use: "busy" }, { state: "lost", ailments: ["Xid 79"] });
+
+  assert.deepEqual(found(host({ gpus: table }), "state:ailing"), [true, false, true, true]);
+  assert.deepEqual(found(host({ gpus: table }), "state:trouble"), [true, false, true, true]);
+  assert.deepEqual(found(host({ gpus: table }), "state:free -state:ailing"), null);
+  assert.equal(found(BUSY, "state:ailing"), null);
+});
+
 test("a host without GPUs is found by what it has", () => {
   assert.deepEqual(found(host(), "node4"), []);
   assert.deepEqual(found(host(), "-user:alice"), []);

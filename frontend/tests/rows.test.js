@@ -52,6 +52,13 @@ test("MIG slices are named after the GPU they are part of", () => {
   assert.equal(rows[2].profile, "3g.40gb");
 });
 
+test("a slice ails from what its GPU does; nothing is known where there is no column", () => {
+  const rows = gpuRows(host({ gpus: gpus({ ailments: ["a row waits"] }, { parent: 0, ailments: [] }, {}) }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.ailments), [["a row waits"], ["a row waits"], []]);
+  assert.deepEqual(gpuRows(host({ gpus: gpus({}) }))[0].ailments, []);
+});
+
 test("hot is within 5 degrees of the card's own limit, or slowed down by heat", () => {
   assert.equal(isHot(84, 90, []), false);
   assert.equal(isHot(85, 90, null), true);

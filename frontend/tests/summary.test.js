@@ -70,6 +70,19 @@ test("the best fit for one GPU is the live host with the fewest free", () => {
   assert.equal(overview([summarize("full", free(0))]).bestFit, "");
 });
 
+test("cards that ail are counted", () => {
+  const ill = { use: "free", ailments: ["a row waits"] };
+  const hosts = {
+    a: host({ gpus: gpus(ill) }),
+    b: host({ gpus: gpus(ill, { use: "free" }) }),
+    c: host({ gpus: gpus({ ailments: ["Xid 48"] }, { parent: 0, use: "free" }) }),
+  };
+  const summaries = Object.entries(hosts).map(([name, given]) => summarize(name, given));
+
+  assert.equal(overview(summaries).ailing, 3);
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 ailing");
+});
+
 test("a host without GPUs is no free host", () => {
   assert.equal(overview([summarize("a", host())]).wholeHosts, 0);
 });

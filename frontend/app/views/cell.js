@@ -22,7 +22,7 @@ export function cell(gpu, { metric, live, dim, now }) {
   return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}"
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
       ? nothing
-      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.hot && live
+      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.ailments.length > 0 ? html`<i class="ailing">⚠\uFE0E</i>` : nothing}${gpu.hot && live
       ? html`<i class="hot">▲</i>`
       : nothing}</span>`;
 }
@@ -81,6 +81,7 @@ export function hover(gpu, now) {
   if (gpu.use === "held_idle") lines.push(`held without use for ${since(gpu.idleSince, now)}`);
   if (gpu.reason !== null) lines.push(gpu.reason);
   if (gpu.throttle.length > 0) lines.push(`slowed down: ${gpu.throttle.join(", ")}`);
+  lines.push(...gpu.ailments.map((words) => `⚠\uFE0E ${words}`));
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");
   return lines.join("\n");
 }

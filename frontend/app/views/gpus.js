@@ -30,7 +30,8 @@ export function gpuTable(rows, hours, now, live) {
 
 /**
  * One line per process; one line of state where there is none, or where the state is the news;
- * one for memory that nobody accounts for, one for what holds the clocks back.
+ * one for memory that nobody accounts for, one for what holds the clocks back, and one for each
+ * thing that is wrong with the card, at a slice's card alone.
  * @param {GpuRow} gpu
  * @param {Hour | undefined} hour
  * @param {number} now
@@ -42,6 +43,7 @@ function linesOf(gpu, hour, now) {
     ...(state ? [stateCells(gpu, now)] : []),
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
     ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
+    ...(gpu.profile === null ? gpu.ailments : []).map((words) => stateCell("red", `⚠\uFE0E ${words}`)),
     ...(gpu.throttle.length === 0 ? [] : [stateCell("amber", `slowed down: ${gpu.throttle.join(", ")}`)]),
   ];
   return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0

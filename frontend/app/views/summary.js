@@ -8,6 +8,24 @@ import { bars } from "./bars.js";
 /** @import { Overview, Totals } from "../types.js" */
 
 /**
+ * What needs a look: what is counted, its hue and glyph, its words, and the state to search for
+ * where those are others.
+ * @typedef {"heldIdle" | "lost" | "errors" | "ailing" | "hot" | "stale" | "missing" | "conflict" | "problems"} Counted
+ * @type {[Counted, string, string, string, string, string?][]}
+ */
+const ATTENTION = [
+  ["heldIdle", "amber", "▨", "GPU", "held idle", "idle"],
+  ["lost", "red", "✕", "GPU", "lost"],
+  ["errors", "red", "!", "GPU", "with an error", "error"],
+  ["ailing", "red", "⚠\uFE0E", "GPU", "ailing"],
+  ["hot", "red", "▲", "GPU", "hot"],
+  ["stale", "red", "◷", "host", "stale"],
+  ["missing", "red", "◌", "host", "missing"],
+  ["conflict", "red", "⇄", "name", "in conflict", "conflict"],
+  ["problems", "amber", "⚠\uFE0E", "host", "with problems", "problems"],
+];
+
+/**
  * @param {object} given
  * @param {Partial<Totals>} given.totals
  * @param {Overview} given.overview
@@ -64,21 +82,10 @@ export function summaryTiles({ totals, overview, hottest, bestFit, hours }, show
  * @param {(state: string) => void} show
  */
 function attention(fleet, show) {
-  /** @type {[number, string, string, string, string][]} */
-  const all = [
-    [fleet.heldIdle, "amber", "▨", `${count(fleet.heldIdle)} idle, memory held`, "idle"],
-    [fleet.lost, "red", "✕", `${many(fleet.lost, "GPU")} lost`, "lost"],
-    [fleet.errors, "red", "!", `${many(fleet.errors, "GPU")} with an error`, "error"],
-    [fleet.hot, "red", "▲", `${many(fleet.hot, "GPU")} hot`, "hot"],
-    [fleet.stale, "red", "◷", `${many(fleet.stale, "host")} stale`, "stale"],
-    [fleet.missing, "red", "◌", `${many(fleet.missing, "host")} missing`, "missing"],
-    [fleet.conflict, "red", "⇄", `${many(fleet.conflict, "name")} in conflict`, "conflict"],
-    [fleet.problems, "amber", "⚠\uFE0E", `${many(fleet.problems, "host")} with problems`, "problems"],
-  ];
-  const some = all.filter(([number]) => number > 0);
+  const some = ATTENTION.filter(([kind]) => fleet[kind] > 0);
   if (some.length === 0) return html`<p class="sub">✓ nothing</p>`;
   return html`<ul>${some.map(
-    ([, hue, glyph, words, filter]) => html`<li><span class=${hue} aria-hidden="true">${glyph}</span>
-      <button type="button" class="link" @click=${() => show(filter)}>${words}</button></li>`,
+    ([kind, hue, glyph, noun, words, filter = words]) => html`<li><span class=${hue} aria-hidden="true">${glyph}</span>
+      <button type="button" class="link" @click=${() => show(filter)}>${many(fleet[kind], noun)} ${words}</button></li>`,
   )}</ul>`;
 }
