@@ -1,4 +1,4 @@
-"""A GPU that ails, on the page: seen beside its use, told in words, and found."""
+"""A GPU that ails, on the page: seen beside its use, in words, found, and offered last."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from fake_nvml import FakeNvml, Gpu, Process, Scenario
 from house import House, eventually
 from playwright.sync_api import Page, expect
 from test_page_map import TOKEN, cell, hover
@@ -15,6 +16,8 @@ pytestmark = pytest.mark.browser
 
 WAITS = "a faulty row of its memory waits to be remapped: reset the GPU"
 SIGN = "\u26a0\ufe0e"
+ILL = Gpu(name="NVIDIA H100", remapped_pending=1)
+BUSY = Gpu(name="NVIDIA H100", utilization_percent=90, processes=[Process("self", 8192)])
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +101,18 @@ def test_the_sign_is_there_where_colours_are_forced(visit: Page) -> None:
         """one => { const { color, borderTopColor, backgroundColor } = getComputedStyle(one);
         return color === borderTopColor && color !== backgroundColor; }"""
     )
+
+
+def test_a_card_is_followed_from_nvml_to_the_finder(
+    house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.write(Scenario(gpus=[ILL, BUSY]))
+    house.start("up", name="node1", rpc_timeout=30)
+    eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
+    page.goto(house.url + "?need=1x0")
+    expect(page.locator(".cell").first.locator(".ailing")).to_be_visible()
+    expect(page.locator(".offer small")).to_have_text(f"GPU 0 ({SIGN} ailing) · no more left free")
+    (offer,) = house.get("api/v1/free")["hosts"]
+    assert offer["gpus"][0]["ailing"] is True
+    fake_nvml.write(Scenario(gpus=[ILL, Gpu(name="NVIDIA H100")]))
+    expect(page.locator(".offer small")).to_have_text("GPU 1 · 1 more left free")

@@ -19,7 +19,8 @@ class Wanted:
 class FreeGpu:
     """One free GPU or MIG slice; `memory_free_mib` is None where the driver does not say.
 
-    A slice has the row of its GPU as `parent`, and its index is the one within that GPU.
+    A slice has the row of its GPU as `parent`, and its index is the one within that GPU. `ailing`:
+    something is known to be wrong with the card.
     """
 
     index: int
@@ -28,6 +29,7 @@ class FreeGpu:
     memory_free_mib: int | None
     parent: int | None = None
     mig_profile: str | None = None
+    ailing: bool = False
 
     def fits(self, wanted: Wanted) -> bool:
         """Whether it is of the model and has the memory; unknown memory is never enough.
@@ -58,12 +60,18 @@ class Offer:
         """A value for CUDA_VISIBLE_DEVICES; a GPU without a UUID goes by its index."""
         return ",".join(gpu.uuid or str(gpu.index) for gpu in self.gpus)
 
+    @property
+    def ailing(self) -> bool:
+        """Whether something is known to be wrong with one of them."""
+        return any(gpu.ailing for gpu in self.gpus)
+
 
 def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
     """The live hosts that have what is wanted: fewest free GPUs left over first, then by name.
 
     So whole hosts stay whole. Of a host's fitting GPUs those with the least free memory are
-    taken first. Free is what the broker calls free: a MIG slice may be, its parent is not.
+    taken first. One that ails is taken last, and a host that has no others comes last. Free is
+    what the broker calls free: a MIG slice may be, its parent is not.
     """
     offers = []
     for name, host in hosts.items():
@@ -74,7 +82,7 @@ def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
         if len(fitting) >= wanted.gpus:
             taken = tuple(sorted(fitting[: wanted.gpus], key=lambda gpu: gpu.index))
             offers.append(Offer(name, taken, len(free) - wanted.gpus))
-    return sorted(offers, key=lambda offer: (offer.left_over, offer.host))
+    return sorted(offers, key=lambda offer: (offer.ailing, offer.left_over, offer.host))
 
 
 def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
@@ -87,7 +95,8 @@ def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
             index, uuid, name, parent, profile = (
                 _cell(gpus, key, row) for key in ("index", "uuid", "name", "parent", "mig_profile")
             )
-            free.append(FreeGpu(index, uuid, name, memory, parent, profile))
+            ailing = bool(_cell(gpus, "ailments", row if parent is None else parent))
+            free.append(FreeGpu(index, uuid, name, memory, parent, profile, ailing))
     return free
 
 
@@ -95,6 +104,6 @@ def _cell(gpus: dict[str, list[Any]], column: str, row: int) -> Any:
     return gpus[column][row] if column in gpus else None
 
 
-def _tightest_first(gpu: FreeGpu) -> tuple[float, int]:
+def _tightest_first(gpu: FreeGpu) -> tuple[bool, float, int]:
     memory = gpu.memory_free_mib
-    return (float("inf") if memory is None else memory, gpu.index)
+    return (gpu.ailing, float("inf") if memory is None else memory, gpu.index)

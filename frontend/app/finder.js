@@ -1,7 +1,7 @@
 // Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
 
 import { MIB_PER_GIB } from "./format.js";
-import { gpuLabels } from "./rows.js";
+import { ailmentsOf, gpuLabels } from "./rows.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "./types.js" */
 
@@ -12,22 +12,30 @@ export const MOST_GPUS = 64;
 
 /**
  * The GPUs to take: all of them on the first host, or one offer per host where they may be
- * anywhere. Empty when there are not enough.
+ * anywhere. Empty when there are not enough. One that ails is only for who else gets none.
  * @param {Fleet["hosts"]} hosts
  * @param {Need} need
+ * @param {boolean} [sound] whether those that ail are left out
  * @returns {Offer[]}
  */
-export function find(hosts, need) {
+export function find(hosts, need, sound = need.anywhere) {
   const offers = [];
   for (const [name, host] of Object.entries(hosts)) {
     if (host.state !== "live" || host.gpus === undefined) continue;
     const free = freeGpus(host, host.gpus, need);
-    const fitting = together(free.filter(({ fits }) => fits).sort(tightestFirst), need);
+    const fitting = together(free.filter(({ fits, ailing }) => fits && !(sound && ailing)).sort(tightestFirst), need);
     if (fitting.length < (need.anywhere ? 1 : need.gpus)) continue;
     offers.push(offerOf(name, fitting.slice(0, need.gpus), free.length));
   }
-  offers.sort((a, b) => a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
-  return need.anywhere ? enough(offers, need.gpus) : offers;
+  offers.sort((a, b) => ailing(a) - ailing(b) || a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
+  if (!need.anywhere) return offers;
+  const found = enough(offers, need.gpus);
+  return found.length === 0 && sound ? find(hosts, need, false) : found;
+}
+
+/** 1 for an offer with a GPU that ails, else 0. @param {Offer} offer */
+function ailing({ gpus }) {
+  return Number(gpus.some((gpu) => gpu.ailing));
 }
 
 /**
@@ -111,6 +119,7 @@ function freeGpus(host, gpus, need) {
       slice: gpus.parent?.[row] != null,
       uuid: gpus.uuid?.[row] ?? null,
       freeMib,
+      ailing: ailmentsOf(gpus, row).length > 0,
       fits,
     });
   });
@@ -118,13 +127,13 @@ function freeGpus(host, gpus, need) {
 }
 
 /**
- * Those with the least free memory are taken first.
+ * Those with the least free memory are taken first, those that ail last.
  * @param {FreeGpu} a
  * @param {FreeGpu} b
  */
 function tightestFirst(a, b) {
   const [one, other] = [a.freeMib ?? Infinity, b.freeMib ?? Infinity];
-  return one === other ? a.index - b.index : one - other;
+  return Number(a.ailing) - Number(b.ailing) || (one === other ? a.index - b.index : one - other);
 }
 
 /**

@@ -6,6 +6,8 @@ import { ailmentsOf, isHot, tableProblems } from "./rows.js";
 /** @import { Tables } from "./rows.js" */
 /** @import { Gpus, Host, HostSummary, Overview } from "./types.js" */
 
+/** More than a host has. */
+const MANY = 1000;
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
 /**
@@ -25,6 +27,7 @@ export function summarize(name, host, tables = tableProblems(host)) {
     gpus: 0,
     cards: 0,
     free: 0,
+    sound: 0,
     heldIdle: 0,
     lost: 0,
     errors: 0,
@@ -51,8 +54,10 @@ function countGpus(summary, gpus) {
   for (let row = 0; row < gpus.index.length; row += 1) {
     const kind = use?.[row];
     const ailing = ailmentsOf(gpus, row).length > 0;
-    if (kind === "free") summary.free += 1;
-    else if (kind === "held_idle") summary.heldIdle += 1;
+    if (kind === "free") {
+      summary.free += 1;
+      if (!ailing) summary.sound += 1;
+    } else if (kind === "held_idle") summary.heldIdle += 1;
     if (state[row] === "lost") summary.lost += 1;
     else if (state[row] === "error") summary.errors += 1;
     const of = parent?.[row];
@@ -162,8 +167,9 @@ export function overview(summaries) {
     }
     if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
     // As the finder orders its offers of one GPU.
-    if (host.free > 0 && (host.free < fewest || (host.free === fewest && host.name < fleet.bestFit))) {
-      fewest = host.free;
+    const left = host.sound > 0 ? host.free : host.free + MANY;
+    if (host.free > 0 && (left < fewest || (left === fewest && host.name < fleet.bestFit))) {
+      fewest = left;
       fleet.bestFit = host.name;
     }
     if (host.problems.length > 0) fleet.problems += 1;

@@ -230,6 +230,7 @@ export interface Offer {
     slice: boolean;
     uuid: string | null;
     freeMib: number | null;
+    ailing: boolean;
     fits: boolean;
   }[];
   /** For CUDA_VISIBLE_DEVICES. */
@@ -276,6 +277,8 @@ export interface HostSummary {
   /** GPUs one can touch: a GPU in slices counts once, as it does not in `gpus`. */
   cards: number;
   free: number;
+  /** Free ones of which nothing is known to be wrong. */
+  sound: number;
   heldIdle: number;
   lost: number;
   errors: number;
@@ -296,7 +299,7 @@ export interface Overview {
   hottestHost: string;
   hottestRow: number;
   wholeHosts: number;
-  /** Where a single GPU is best taken: of the fewest that are free; "" when none is. */
+  /** Where a single GPU is best taken: a sound one, of the fewest that are free; "" when none is. */
   bestFit: string;
   heldIdle: number;
   hot: number;

@@ -70,7 +70,7 @@ test("the best fit for one GPU is the live host with the fewest free", () => {
   assert.equal(overview([summarize("full", free(0))]).bestFit, "");
 });
 
-test("cards that ail are counted", () => {
+test("cards that ail are counted, and their hosts fit last", () => {
   const ill = { use: "free", ailments: ["a row waits"] };
   const hosts = {
     a: host({ gpus: gpus(ill) }),
@@ -80,6 +80,8 @@ test("cards that ail are counted", () => {
   const summaries = Object.entries(hosts).map(([name, given]) => summarize(name, given));
 
   assert.equal(overview(summaries).ailing, 3);
+  assert.equal(overview(summaries).bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
+  assert.equal(overview(summaries).bestFit, "b");
   assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 ailing");
 });
 
