@@ -87,6 +87,10 @@ READINGS: dict[str, Callable[[Any], Any]] = {
         gpu, pynvml.nvmlEventTypeXidCriticalError, None
     ),
     "nvmlGpmQueryDeviceSupport": pynvml.nvmlGpmQueryDeviceSupport,
+    "nvmlGpmSampleGet": lambda gpu: pynvml.nvmlGpmSampleGet(gpu, pynvml.c_nvmlGpmSample_t()),
+    "nvmlGpmMigSampleGet": lambda gpu: pynvml.nvmlGpmMigSampleGet(
+        gpu, 7, pynvml.c_nvmlGpmSample_t()
+    ),
 }
 """Every function that is asked about one GPU, by its name in the library."""
 

@@ -37,6 +37,7 @@ def test_every_call_about_a_gpu_is_in_this_test() -> None:
     others |= {"nvmlDeviceGetGpuInstanceId", "nvmlDeviceGetComputeInstanceId"}  # slices only
     others |= {"nvmlDeviceGetAttributes_v2", "nvmlDeviceGetGraphicsRunningProcesses_v3"}
     others |= {"nvmlEventSetCreate", "nvmlEventSetWait_v2", "nvmlEventSetFree"}
+    others |= {"nvmlGpmSampleAlloc", "nvmlGpmSampleFree", "nvmlGpmMetricsGet"}
     assert names - others <= set(READINGS)
 
 

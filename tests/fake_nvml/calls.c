@@ -306,6 +306,14 @@ EXPORT const char *nvmlErrorString(int code)
     return error_text(code);
 }
 
+int is_open(void)
+{
+    pthread_mutex_lock(&lock);
+    int open = state.inits > 0;
+    pthread_mutex_unlock(&lock);
+    return open;
+}
+
 int visible_count(void)
 {
     pthread_mutex_lock(&lock);
@@ -383,6 +391,7 @@ EXPORT void fakeNvmlReload(void)
    "" stands for a machine without the library: every call fails so, and calls that hang return. */
 EXPORT void fakeNvmlReset(const char *path)
 {
+    forget_samples();
     pthread_mutex_lock(&lock);
     snprintf(state.path, sizeof state.path, "%s", path);
     state.chosen = 1;

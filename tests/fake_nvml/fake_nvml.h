@@ -77,6 +77,7 @@ enum {
     KEY(remapped_failed, 0)               \
     KEY(retired_pending, UNSUPPORTED)     \
     KEY(mig_mode, AUTO)                   \
+    KEY(gpm, 1)                           \
     KEY(minor, AUTO)                      \
     KEY(compute_capability, 9)            \
     KEY(architecture, 9)                  \
@@ -119,7 +120,7 @@ struct process {
 struct mig {
     int present;
     struct text uuid, profile;
-    struct value memory_total_mib, memory_used_mib;
+    struct value memory_total_mib, memory_used_mib, utilization_percent;
     unsigned gpu_instance, compute_instance, slices, compute_slices, multiprocessors;
 };
 
@@ -194,6 +195,7 @@ int begin_device(struct call *call, struct device *handle, struct view *view);
 int look_again(struct view *view);
 int end(struct view *view, int result);
 struct device *device_handle(int gpu, int mig); /* mig: NONE for the GPU itself */
+int is_open(void); /* nvmlInit was called, and not nvmlShutdown as often */
 int visible_count(void);
 int visible_gpu(unsigned index);
 int visible_index(int gpu);
@@ -203,6 +205,9 @@ unsigned long long whole(double number);
 
 /* events.c */
 void forget_event_sets(void);
+
+/* gpm.c */
+void forget_samples(void);
 
 /* The frame as a macro: what follows HANDLE computes `result` from `view`. */
 #define DEVICE_CALL(HANDLE, ...)                             \

@@ -94,6 +94,10 @@ class FakeNvml:
         """How many event sets of this process were created and not freed."""
         return int(self._library.fakeNvmlEventSets())
 
+    def samples(self) -> int:
+        """How many GPM samples are allocated in this process."""
+        return int(self._library.fakeNvmlSamples())
+
     def environment(self) -> dict[str, str]:
         """os.environ for a process that shall find the fake with this scenario."""
         return {**os.environ, **variables(self.folder, self.path)}

@@ -274,14 +274,3 @@ EXPORT int nvmlDeviceGetAttributes_v2(struct device *handle, struct attributes *
             };
     });
 }
-
-/* --- what is asked first and answered no ----------------------------------------------------------------- */
-
-struct gpm_support {
-    unsigned version, supported;
-};
-
-EXPORT int nvmlGpmQueryDeviceSupport(struct device *handle, struct gpm_support *answer)
-{
-    DEVICE_CALL(handle, { answer->supported = 0; });
-}

@@ -2,6 +2,7 @@
 #include "fake_nvml.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,7 @@ static void new_mig(struct mig *mig, int gpu, int number)
     strcpy(mig->profile.text, "1g.10gb");
     mig->memory_total_mib = default_value(9856);
     mig->memory_used_mib = default_value(AUTO);
+    mig->utilization_percent = default_value(0);
     mig->gpu_instance = (unsigned)number + 7;
     mig->compute_instance = 0;
     mig->slices = mig->compute_slices = 1;
@@ -272,6 +274,8 @@ static void mig_key(struct reader *reader, const char *key, char *text)
         mig->memory_total_mib = read_value(reader, text);
     else if (strcmp(key, "memory_used_mib") == 0)
         mig->memory_used_mib = read_value(reader, text);
+    else if (strcmp(key, "utilization_percent") == 0)
+        mig->utilization_percent = strcmp(text, "nan") == 0 ? default_value(NAN) : read_value(reader, text);
     else if (strcmp(key, "gpu_instance") == 0)
         mig->gpu_instance = (unsigned)read_integer(reader, text, 0, 1000);
     else if (strcmp(key, "compute_instance") == 0)

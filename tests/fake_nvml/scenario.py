@@ -64,6 +64,7 @@ class Mig:
     uuid: str | None = None
     memory_total_mib: Value | None = None
     memory_used_mib: Value | None = None
+    utilization_percent: Value | None = None
     gpu_instance: int | None = None
     compute_instance: int | None = None
     slices: int | None = None
@@ -129,6 +130,7 @@ class Gpu:
     remapped_failed: Value | None = None
     retired_pending: Value | None = None
     mig_mode: Value | None = None
+    gpm: Value | None = None
     minor: Value | None = None
     compute_capability: Value | None = None
     architecture: Value | None = None

@@ -1,6 +1,7 @@
 /* NVML's errors by name, values that move, and the loud end. */
 #include "fake_nvml.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ int error_code(const char *name)
 
 double value_now(const struct value *value, int number)
 {
-    if (value->low == value->high)
+    if (value->low == value->high || isnan(value->low))
         return value->low;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
