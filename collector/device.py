@@ -2,6 +2,7 @@
 
 from collector import ranges
 from collector.failures import LOST, NOT_FOUND, NOT_SUPPORTED, UNSUPPORTED, NvmlError
+from collector.gpm import Gpm
 from collector.health import Health
 from collector.mig import Slice
 from collector.nvml import Handle
@@ -20,9 +21,10 @@ class Device:
     """A GPU as this opening of NVML knows it; read by one thread at a time.
 
     `identity` holds what does not change. Readings come in tiers: use, memory, temperature, power
-    and processes each time; fan, clocks, power limit and MIG every 5 s, not all GPUs in the same
-    sample; the health of its memory every minute. `failure` is the last answer that was about the
-    whole GPU. `health` remembers: it is handed on to the Device of the next opening.
+    and processes each time; fan, clocks, power limit, MIG and how busy its slices are every 5 s,
+    not all GPUs in the same sample; the health of its memory every minute. `failure` is the last
+    answer that was about the whole GPU. `health` remembers: it is handed on to the Device of the
+    next opening.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Device:
         self._by_instance: dict[int | None, list[Listed]] = {}
         self._uses: tuple[Use, ...] = ()
         self._slices: list[Slice] | None = None
+        self._gpm = Gpm(handle, trace)
         self._slow: dict[str, int | None] = {}
         self._slow_at: float | None = None
         ask = self._questions.ask
@@ -124,6 +127,7 @@ class Device:
             self._questions = Questions(self.handle, self.trace)  # it answers other questions now
             self._lists = Lists(self._questions)
         self._slices = self._find_slices() if divided else None
+        self._gpm.measure(self._slices or (), now)
         self._entries = None
         self._slow = {key: self._questions.number(key) for key in _SLOW}
         self._slow_at = now - stagger

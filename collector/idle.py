@@ -45,6 +45,11 @@ class IdleTimes:
         self._known[key] = known = observe(self._known.get(key), percent, now)
         return known.since
 
+    def since(self, key: str) -> float | None:
+        """Since when `key` is idle, as of its last sample."""
+        known = self._known.get(key)
+        return None if known is None else known.since
+
     def forget(self, now: float) -> None:
         """Forget what was not observed for too long to be of use."""
         self._known = {

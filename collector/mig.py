@@ -15,7 +15,7 @@ _PROFILE = re.compile(r"MIG (\S+)")
 class Slice:
     """One MIG device; what it is was read once, memory and processes are read each time.
 
-    Its utilization is not known: NVML counts none for slices.
+    How busy it is, is measured elsewhere (collector.gpm) and now and then: `measured` takes it.
     """
 
     def __init__(self, index: int, handle: Handle, trace: Trace) -> None:
@@ -24,13 +24,19 @@ class Slice:
         ask = self._questions.ask
         name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
         size = ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size)
-        self._identity = Identity(
+        self.identity = Identity(
             number=index,
             uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
             name=name,
             mig_profile=_profile(name, size),
         )
         self.instance: int | None = ask("instance", "nvmlDeviceGetGpuInstanceId", handle.instance)
+        self._utilization: int | None = None
+        self._carried = False
+
+    def measured(self, percent: int | None) -> None:
+        """So busy it is from now on; None is not known."""
+        self._utilization, self._carried = percent, False
 
     def read(self, by_parent: Iterable[Listed]) -> GpuReading:
         """A reading; `by_parent` is what the whole GPU's lists say of this slice's instance.
@@ -39,13 +45,16 @@ class Slice:
         """
         entries = self._lists.read()
         total, used = memory_bytes(self._questions.number("memory"))
+        carried, self._carried = self._carried, self._utilization is not None
         return GpuReading(
-            self._identity,
+            self.identity,
             memory_kind=None if total is None else "device",
             memory_total_bytes=total,
             memory_used_bytes=used,
+            utilization_percent=self._utilization,
             uses=joined([*by_parent, *entries]),
             uses_unread=unread(self._questions),
+            carried=carried,
         )
 
 

@@ -1,6 +1,7 @@
 """NVML through nvidia-ml-py, the only import of pynvml: plain values, or an NvmlError."""
 
 import _ctypes
+import contextlib
 import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -12,6 +13,7 @@ from collector.failures import (
     LIBRARY_NOT_FOUND,
     NOT_FOUND,
     TIMEOUT,
+    UNINITIALIZED,
     UNKNOWN,
     NvmlError,
 )
@@ -27,6 +29,9 @@ DIRECT = hasattr(pynvml, "_nvmlGetFunctionPointer")
 Result = TypeVar("Result")
 NvmlCall = Callable[[], Any]
 _NO_INSTANCE = 0xFFFFFFFF
+_samples: dict[int, Any] = {}
+_dropped: list[Any] = []
+"""NVML's memory of each Sample, and of those that are gone: it is to be freed."""
 
 
 def open_library() -> None:
@@ -40,7 +45,13 @@ def open_library() -> None:
 
 
 def close_library() -> None:
-    """End NVML (nvmlShutdown); every Handle is void then. Nothing is said when it was not open."""
+    """End NVML (nvmlShutdown); every Handle is void then, and every Sample.
+
+    Nothing is said when it was not open.
+    """
+    _dropped.extend(_samples.values())
+    _samples.clear()
+    free_dropped()
     try:
         _asked("nvmlShutdown", pynvml.nvmlShutdown)
     except NvmlError:
@@ -78,6 +89,55 @@ def versions() -> tuple[str | None, str | None]:
     except NvmlError:
         return driver, None
     return driver, f"{number // 1000}.{number % 1000 // 10}"
+
+
+class Sample:
+    """A buffer for the performance counters (GPM) of a GPU instance (nvmlGpmSampleAlloc).
+
+    Without a reference to it its memory waits for `free_dropped`: Python may find that out in a
+    thread that must not wait for the driver.
+    """
+
+    def __init__(self) -> None:
+        _samples[id(self)] = _asked("nvmlGpmSampleAlloc", pynvml.nvmlGpmSampleAlloc)
+
+    def __del__(self) -> None:
+        buffer = _samples.pop(id(self), None)
+        if buffer is not None:
+            _dropped.append(buffer)
+
+    def buffer(self) -> Any:
+        """What NVML knows it by; NvmlError once it is freed, for NVML must not see it again."""
+        buffer = _samples.get(id(self))
+        if buffer is None:
+            raise NvmlError(UNINITIALIZED, "nvmlGpmSampleFree")
+        return buffer
+
+
+def free_dropped() -> None:
+    """Free the memory of all Samples that are gone (nvmlGpmSampleFree)."""
+    for _ in range(len(_dropped)):
+        with contextlib.suppress(NvmlError, IndexError):  # another thread may be quicker
+            _asked("nvmlGpmSampleFree", pynvml.nvmlGpmSampleFree, _dropped.pop())
+
+
+def graphics_percent(before: Sample, after: Sample) -> float:
+    """The share of the time between two samples in which a kernel ran, in percent.
+
+    NVML_GPM_METRIC_GRAPHICS_UTIL (nvmlGpmMetricsGet); may be no number (NaN).
+    """
+    name = "nvmlGpmMetricsGet"
+    request: Any = pynvml.c_nvmlGpmMetricsGet_t()
+    request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
+    request.numMetrics = 1
+    request.sample1, request.sample2 = before.buffer(), after.buffer()
+    metric = request.metrics[0]
+    metric.metricId = pynvml.NVML_GPM_METRIC_GRAPHICS_UTIL
+    metric.nvmlReturn = UNKNOWN  # until NVML writes another
+    _asked(name, pynvml.nvmlGpmMetricsGet, request)
+    if metric.nvmlReturn:
+        raise NvmlError(int(metric.nvmlReturn), name)
+    return float(metric.value)
 
 
 class Handle:
@@ -179,6 +239,17 @@ class Handle:
         name = "nvmlDeviceGetAttributes_v2"
         size = _asked(name, pynvml.nvmlDeviceGetAttributes_v2, self._handle)
         return size.computeInstanceSliceCount, size.gpuInstanceSliceCount, size.memorySizeMB
+
+    def has_counters(self) -> bool:
+        """Whether NVML reads performance counters (GPM) of this GPU, itself no MIG device."""
+        name = "nvmlGpmQueryDeviceSupport"
+        return bool(_asked(name, pynvml.nvmlGpmQueryDeviceSupport, self._handle).isSupportedDevice)
+
+    def sample(self, instance: int, sample: Sample) -> Sample:
+        """`sample`, filled with the counters that one of its GPU instances has now."""
+        name = "nvmlGpmMigSampleGet"
+        _asked(name, pynvml.nvmlGpmMigSampleGet, self._handle, instance, sample.buffer())
+        return sample
 
     def number(self, key: str) -> tuple[str, NvmlCall]:
         """The function for one of NUMBERS, bound to this device, with its C name."""

@@ -1,6 +1,8 @@
 """Readings outside what can be are not known: a driver's 2^64-1 percent becomes None; pure."""
 
 _MAX_MEMORY_BYTES = 1 << 50
+_TRACE_PERCENT = 0.1
+"""Of five seconds, 5 ms: as little as half a percent of the second that a whole GPU tells of."""
 _THROTTLE = {
     0x2: "application clocks",
     0x4: "power limit",
@@ -24,6 +26,16 @@ def within(value: int | None, highest: int) -> int | None:
 def percent(value: int | None, highest: int = 100) -> int | None:
     """A share in percent; fans may go beyond 100."""
     return within(value, highest)
+
+
+def busy(value: float | None) -> int | None:
+    """A measured share of time in whole percent; NaN is no number.
+
+    A trace of work is 1 %, for 0 means that nothing ran.
+    """
+    if value is None or not 0 <= value <= 100.5:
+        return None
+    return round(value) or int(value >= _TRACE_PERCENT)
 
 
 def celsius(value: int | None) -> int | None:

@@ -46,8 +46,9 @@ class GpuReading(NamedTuple):
     """One GPU or MIG slice at one moment; None is not known, 0 is zero.
 
     `reason` says in words why `state` is not ok. `uses_unread` says why the list of processes
-    could not be read; the list is empty then. `ailments` are what is known to be wrong with
-    the GPU itself, in words. Memory is in bytes, power in watts, clocks in MHz.
+    could not be read; the list is empty then. `carried` means that the utilization is that of an
+    earlier reading. `ailments` are what is known to be wrong with the GPU itself, in words. Memory
+    is in bytes, power in watts, clocks in MHz.
     """
 
     identity: Identity
@@ -69,6 +70,7 @@ class GpuReading(NamedTuple):
     uses_unread: str | None = None
     slices: tuple["GpuReading", ...] = ()
     ailments: tuple[str, ...] = ()
+    carried: bool = False
 
 
 class Picture(NamedTuple):

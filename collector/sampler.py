@@ -105,7 +105,8 @@ class Sampler:
         key = _key(gpu.identity)
         state, since = self._states.get(key, (None, now))
         states[key] = (gpu.state, since if state == gpu.state else now)
-        idle = self._idle.observe(key, gpu.utilization_percent, now)
+        percent = gpu.utilization_percent
+        idle = self._idle.since(key) if gpu.carried else self._idle.observe(key, percent, now)
         return GpuRow(
             gpu=gpu,
             parent=parent,

@@ -61,6 +61,13 @@ def test_keys_are_told_apart_and_forgotten() -> None:
     assert set(times.known()) == {"b"}
 
 
+def test_since_when_is_told_without_a_sample_too() -> None:
+    times = IdleTimes()
+    times.observe("gpu", 0, 10)
+
+    assert (times.since("gpu"), times.since("other")) == (10, None)
+
+
 def test_idle_times_go_on_from_what_was_known() -> None:
     times = IdleTimes({"gpu": Idle(since=10, blip_at=None, seen_at=50)})
 

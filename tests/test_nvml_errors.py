@@ -41,6 +41,11 @@ OF_A_GPU = [
     "nvmlDeviceGetMigDeviceHandleByIndex",
     "nvmlDeviceGetGpuInstanceId",
     "nvmlDeviceGetAttributes_v2",
+    "nvmlGpmQueryDeviceSupport",
+    "nvmlGpmSampleAlloc",
+    "nvmlGpmMigSampleGet",
+    "nvmlGpmMetricsGet",
+    "nvmlGpmSampleFree",
 ]
 OF_THE_DRIVER = [
     "nvmlInitWithFlags",

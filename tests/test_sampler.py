@@ -7,6 +7,7 @@ import pytest
 from fake_nvml import FakeNvml
 from fake_nvml.scenario import N_A, Gpu, Mig, Process, Scenario
 
+from broker.use import UseLimits, seats, use_of
 from collector.clock import Moment
 from collector.driver import Driver
 from collector.idle import IdleTimes
@@ -62,6 +63,10 @@ def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Mome
 
 def ok(index: int = 0, **values: object) -> GpuReading:
     return GpuReading(Identity(index, f"GPU-{index}"))._replace(**values)  # type: ignore[arg-type] # by name
+
+
+def work(percent: int, carried: bool) -> GpuReading:
+    return ok(utilization_percent=percent, carried=carried)
 
 
 @pytest.fixture
@@ -176,6 +181,58 @@ def test_an_idle_time_goes_on_after_a_restart() -> None:
     snapshot = sampler(clock, showing(ok(utilization_percent=0)), after).sample()
 
     assert snapshot["gpus"]["idle_since"] == [BOOTED_AT + 1000]
+
+
+def test_a_utilization_that_is_carried_is_no_second_blip() -> None:
+    clock = ManualClock()
+    told = iter([(0, False), (3, False), *[(3, True)] * 4, (0, False)])
+
+    samples = sampler(clock, lambda now: Picture((work(*next(told)),)))
+    since = []
+    for _ in range(7):
+        since += samples.sample()["gpus"]["idle_since"]
+        clock.now += 1
+
+    assert since == [BOOTED_AT + 1000] * 7
+
+
+def test_work_that_is_carried_goes_on() -> None:
+    clock = ManualClock()
+    told = iter([(0, False), (80, False), (80, True)])
+    samples = sampler(clock, lambda now: Picture((work(*next(told)),)))
+
+    assert [samples.sample()["gpus"]["idle_since"][0] for _ in range(3)] == [
+        BOOTED_AT + 1000,
+        None,
+        None,
+    ]
+
+
+def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml) -> None:
+    clock, limits = ManualClock(), UseLimits(free_memory_mib=500, held_idle_after=1800.0)
+    watch = Watch(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)
+    holder = [Process(4242, memory_mib=4096)]
+    slices = [
+        Mig(processes=holder),
+        Mig(processes=holder, utilization_percent=40),
+        Mig(processes=holder, gpu_instance=3),
+        Mig(processes=holder, gpu_instance=3, compute_instance=1),
+        Mig(),
+    ]
+    fake_nvml.write(Scenario([Gpu(migs=slices)]))
+    samples, use = sampler(clock, watch.read), {}
+    for second in range(0, 1900, 5):
+        shown = samples.sample()
+        seated = seats(shown["gpus"], shown["processes"])
+        use[second], _ = use_of(shown["gpus"], seated, shown["sampled_at"], limits)
+        clock.now += 5
+    told = samples.sample()["gpus"]["utilization_percent"]
+    watch.close()
+
+    held = [None, "busy", "busy", "busy", "busy", "free"]
+    assert use[0] == use[1800] == held
+    assert use[1805] == [None, "held_idle", "busy", "busy", "busy", "free"]
+    assert told == [None, 0, 40, None, None, 0]
 
 
 def test_a_gpu_without_a_utilization_is_not_said_to_be_idle() -> None:
