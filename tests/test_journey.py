@@ -8,12 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from fake_nvml import FakeNvml, Gpu, Process, Scenario
+from fake_nvml import FakeNvml, Gpu, Mig, Process, Scenario
 from house import House, eventually
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
 
+SLICES_MS = 40_000
+"""Slices are measured every 5 s, and twice before one can tell; the rest is for a busy machine."""
 NEW_PAGE_MARK = "window.sameVisit = true"
 
 
@@ -120,6 +122,26 @@ def test_an_open_host_shows_who_runs_what(visit: Page) -> None:
     expect(process).to_contain_text("python")
     expect(process.locator(".user")).to_have_text(pwd.getpwuid(os.getuid()).pw_name)
     expect(visit.locator("#users tbody tr")).to_have_count(1)
+
+
+def test_a_mig_slice_shows_how_busy_it_is_where_that_can_be_measured(
+    house: House, page: Page, fake_nvml: FakeNvml, complaints: list[str]
+) -> None:
+    held = [Process("self", memory_mib=4096)]
+    shared = [Mig("1c.2g.20gb", gpu_instance=3, compute_instance=n) for n in range(2)]
+    slices = [Mig(utilization_percent=64, processes=held), Mig(processes=held), *shared]
+    fake_nvml.write(Scenario(gpus=[Gpu(migs=slices)]))
+    house.start("up", name="node1", held_idle_after=1)
+    house.host("node1")
+    page.goto(house.url)
+    expect(cells(page).nth(1)).to_contain_text("64%", timeout=SLICES_MS)
+    expect(cells(page).nth(2)).to_have_class(re.compile(r"\bidle\b"), timeout=SLICES_MS)
+    lines = host_row(page).locator("table.gpus tr.first")
+    measured, told = lines.nth(1), lines.nth(3).locator("td.n").first
+    expect(measured.locator("td.n").first).to_have_text("64%")
+    expect(told).to_have_text("\u2013")
+    expect(told).to_have_attribute("title", re.compile("^not measurable"))
+    assert complaints == []
 
 
 def test_search_hides_what_does_not_match_and_escape_brings_it_back(visit: Page) -> None:

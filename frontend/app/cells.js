@@ -37,7 +37,8 @@ export function cardRows(gpus) {
 
 /**
  * Writes a host's codes to `codes[0..slots]`, one for each of its GPUs. MIG slices have no cell:
- * the GPU they are part of shows the most telling of their uses.
+ * the GPU they are part of shows the most telling of their uses, and the busiest where it does not
+ * tell how busy it is itself.
  * @param {Gpus | undefined} gpus
  * @param {Host["state"]} state as it is shown
  * @param {Metric} metric
@@ -75,16 +76,17 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     codes[slot] = code;
     slot += 1;
   }
-  if (parts > 0) addSlices(gpus, state, mask, codes);
+  if (parts > 0) addSlices(gpus, state, metric, mask, codes);
 }
 
 /**
  * @param {Gpus} gpus
  * @param {Host["state"]} state
+ * @param {Metric} metric
  * @param {boolean[] | null} mask
  * @param {Uint8Array} codes
  */
-function addSlices(gpus, state, mask, codes) {
+function addSlices(gpus, state, metric, mask, codes) {
   cardRows(gpus).slice(0, codes.length).forEach((card, slot) => {
     const slices = [...gpus.index.keys()].filter((row) => gpus.parent?.[row] === card);
     if (slices.length === 0) return;
@@ -92,8 +94,20 @@ function addSlices(gpus, state, mask, codes) {
     if (slices.some((row) => mask?.[row])) code &= ~DIM;
     const uses = new Set(slices.map((row) => gpus.use?.[row]));
     const use = uses.has("held_idle") ? IDLE : uses.has("free") && uses.size === 1 ? FREE : null;
-    codes[slot] = use !== null && state === "live" && (code & 15) <= UNMEASURED ? (code & ~15) | use : code;
+    const busiest = (code & 15) === UNMEASURED && metric === "util" ? stepOf(metric, most(gpus, slices), null) : null;
+    const kind = use ?? busiest;
+    codes[slot] = kind !== null && state === "live" && (code & 15) <= UNMEASURED ? (code & ~15) | kind : code;
   });
+}
+
+/**
+ * The utilization of the busiest of these rows; null when none tells.
+ * @param {Gpus} gpus
+ * @param {number[]} rows
+ */
+function most(gpus, rows) {
+  const told = rows.map((row) => gpus.utilization_percent?.[row] ?? null).filter((percent) => percent !== null);
+  return told.length === 0 ? null : Math.max(...told);
 }
 
 /**

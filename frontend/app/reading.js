@@ -53,6 +53,15 @@ export function reading(gpu, metric) {
 }
 
 /**
+ * Why a GPU that is well tells no utilization; null when it tells it.
+ * @param {GpuRow} gpu
+ */
+export function unmeasured(gpu) {
+  if (gpu.state !== "ok" || gpu.utilization !== null) return null;
+  return gpu.sliced ? "told of its slices, where it can be measured" : "not measurable: the driver does not tell";
+}
+
+/**
  * How full a GPU's memory is, in percent; null when that is not known.
  * @param {GpuRow} gpu
  */

@@ -67,6 +67,17 @@ test("a GPU in slices is one cell and shows their use", () => {
   assert.deepEqual(kinds(sliced("free"), { slots: 2, mask: [false, false, true] }), ["free", "free dim"]);
 });
 
+test("a GPU in slices is as busy as the busiest of them, where they tell it", () => {
+  const sliced = (...slices) => gpus({}, ...slices.map((slice) => ({ use: "busy", parent: 0, ...slice })));
+  const [working, still, silent] = [{ utilization_percent: 95 }, { utilization_percent: 0 }, {}];
+
+  assert.deepEqual(kinds(sliced(still, working, silent), { slots: 1 }), ["step5"]);
+  assert.deepEqual(kinds(sliced(still, silent), { slots: 1 }), ["step0"]);
+  assert.deepEqual(kinds(sliced(working, { use: "held_idle", ...still }), { slots: 1 }), ["idle"]);
+  assert.deepEqual(kinds(sliced(working), { slots: 1, metric: "temp" }), ["unmeasured"]);
+  assert.deepEqual(kinds(sliced(working), { slots: 1, state: "stale" }), ["old"]);
+});
+
 test("a host with fewer GPUs than others leaves room, one with more is cut", () => {
   assert.deepEqual(kinds(gpus({ use: "free" }), { slots: 3 }), ["free", "", ""]);
   assert.equal(kinds(gpus({}, {}, {}), { slots: 2 }).length, 2);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { rampStep, reading, unaccountedMib, usersOf } from "../app/reading.js";
+import { rampStep, reading, unaccountedMib, unmeasured, usersOf } from "../app/reading.js";
 import { gpuRows } from "../app/rows.js";
 import { gpus, host, processes } from "./fleets.js";
 
@@ -30,6 +30,16 @@ test("what is not known has no step", () => {
 
   for (const metric of ["util", "mem", "temp", "power"]) assert.equal(reading(gpu, metric).step, null, metric);
   assert.equal(reading(gpu, "util").words, "–");
+});
+
+test("a utilization that is not told has its reason", () => {
+  const slices = [{ parent: 0 }, { parent: 0, utilization_percent: 0 }];
+  const [card, silent, idle, lost] = gpuRows(host({ gpus: gpus({}, ...slices, { state: "lost" }) }));
+
+  assert.match(unmeasured(card), /slices/);
+  assert.match(unmeasured(silent), /^not measurable/);
+  assert.deepEqual([unmeasured(idle), unmeasured(lost)], [null, null]);
+  assert.equal(reading(idle, "util").words, "0%");
 });
 
 test("users of a GPU are named once", () => {

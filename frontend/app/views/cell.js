@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
-import { memoryShare, reading, usersOf } from "../reading.js";
+import { memoryShare, reading, unmeasured, usersOf } from "../reading.js";
 
 /** @import { GpuRow, Metric } from "../types.js" */
 
@@ -79,6 +79,8 @@ export function hover(gpu, now) {
     ...gpu.processes.map((process) => `${process.user || "–"}: ${process.command ?? "–"}`),
   ];
   if (gpu.use === "held_idle") lines.push(`held without use for ${since(gpu.idleSince, now)}`);
+  const silent = unmeasured(gpu);
+  if (silent !== null) lines.push(`utilization ${silent}`);
   if (gpu.reason !== null) lines.push(gpu.reason);
   if (gpu.throttle.length > 0) lines.push(`slowed down: ${gpu.throttle.join(", ")}`);
   lines.push(...gpu.ailments.map((words) => `⚠\uFE0E ${words}`));

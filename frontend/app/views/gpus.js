@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
-import { unaccountedMib } from "../reading.js";
+import { unaccountedMib, unmeasured } from "../reading.js";
 import { bars } from "./bars.js";
 
 /** @import { Hour } from "../history.js" */
@@ -71,7 +71,7 @@ function gpuCells(gpu, hour, lines) {
       ? nothing
       : html` <small>${gpu.profile}</small>`}</th>
     <td class="hour" rowspan=${lines}>${bars(hour, 100)}</td>
-    <td class="n" rowspan=${lines}>${percent(gpu.utilization)}</td>
+    <td class="n" rowspan=${lines} title=${unmeasured(gpu) ?? nothing}>${percent(gpu.utilization)}</td>
     <td class="n" rowspan=${lines}>${percent(gpu.memoryUtilization)}</td>
     <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
     <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲<span class="wide"> hot</span></span> ` : nothing}${celsius(gpu.temperature)}</td>
