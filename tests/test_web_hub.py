@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.left = 0
+        self.kernel: socket.socket | None = None
         self.aborted = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -38,6 +40,9 @@ class Pipe(asyncio.Transport):
 
     def setsockopt(self, *_option: Any) -> None:
         pass
+
+    def fileno(self) -> int:
+        return -1 if self.kernel is None else self.kernel.fileno()
 
     def is_closing(self) -> bool:
         return self.aborted
@@ -167,6 +172,24 @@ async def test_one_who_takes_bytes_slowly_is_kept_for_a_while(scene: Scene) -> N
         pipe.left -= 1
         scene.hub.look()
     assert EMPTYING_SECONDS - 1 <= waited <= EMPTYING_SECONDS
+
+
+async def test_one_to_whom_the_kernel_brings_bytes_is_kept_as_well(scene: Scene) -> None:
+    _, pipe = await scene.enter()
+    pipe.left = 100_000
+    pipe.kernel, other_end = socket.socketpair()
+    with pipe.kernel, other_end:
+        for _ in range(20):
+            pipe.kernel.send(bytes(1000))
+        scene.tick()
+        for _ in range(20):
+            other_end.recv(1000)
+            scene.now += STUCK_SECONDS - 0.1
+            scene.hub.look()
+        assert not pipe.aborted
+        scene.now += STUCK_SECONDS
+        scene.hub.look()
+    assert pipe.aborted
 
 
 async def test_a_heartbeat_goes_out_when_nothing_else_does(scene: Scene) -> None:

@@ -1,8 +1,11 @@
 """One open browser: its end of the websocket, without a task of its own."""
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable
 from typing import cast
 
@@ -11,7 +14,7 @@ from .person import Person
 
 STUCK_SECONDS = 2.0
 """A connection that takes no byte for so long is cut."""
-EMPTYING_SECONDS = 30.0
+EMPTYING_SECONDS = 120.0
 """A connection that does take bytes, but has not taken all after so long, is cut too."""
 CLOSING_SECONDS = 0.5
 """So long a browser may take to answer a goodbye."""
@@ -33,6 +36,7 @@ class Viewer(asyncio.Protocol):
         "_leave",
         "_pings",
         "_rest",
+        "_under_way",
         "address",
         "behind_since",
         "heard_at",
@@ -60,7 +64,7 @@ class Viewer(asyncio.Protocol):
         self.left = False
         self.heard_at = self.ping_at = clock()
         self.sequence = -1
-        self.left_bytes = 0
+        self.left_bytes = self._under_way = 0
         self.unanswered = 0
         """Pings since anything came from it."""
         self.behind_since = self.moved_at = self.heard_at
@@ -74,15 +78,21 @@ class Viewer(asyncio.Protocol):
         self.sequence = sequence
         self.behind_since = self.moved_at = now
         self.left_bytes = self.to.get_write_buffer_size()
+        self._under_way = self.left_bytes + self._in_kernel()
 
     def is_stuck(self, now: float) -> bool:
-        """Whether bytes wait for it, and have waited too long. Called now and then."""
-        left = self.to.get_write_buffer_size()
-        if left < self.left_bytes:
-            self.moved_at = now
-        self.left_bytes = left
-        if not left:
+        """Whether bytes wait for it, and have waited too long. Called now and then.
+
+        On a thin line the kernel asks for more only once in a while, when a third of its buffer
+        is free: what its own bytes do tells whether any are taken.
+        """
+        self.left_bytes = self.to.get_write_buffer_size()
+        if not self.left_bytes:
             return False
+        under_way = self.left_bytes + self._in_kernel()
+        if under_way < self._under_way:
+            self.moved_at = now
+        self._under_way = under_way
         return now - self.moved_at >= STUCK_SECONDS or now - self.behind_since >= EMPTYING_SECONDS
 
     def ping(self) -> None:
@@ -131,6 +141,15 @@ class Viewer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._go()
+
+    def _in_kernel(self) -> int:
+        """The bytes of ours that the other end has not yet acknowledged."""
+        connection = self.to.get_extra_info("socket")
+        try:
+            count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # it has just been closed
+            return 0
+        return int.from_bytes(count, sys.byteorder)
 
     def _answer_close(self, payload: bytes) -> None:
         if not self.left:
