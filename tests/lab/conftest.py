@@ -49,6 +49,7 @@ def figures() -> dict[str, object]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _figures:
+        FIGURES.parent.mkdir(parents=True, exist_ok=True)
         FIGURES.write_text(json.dumps(_figures, indent=2) + "\n")
         terminalreporter.section(f"the lab's figures ({FIGURES.relative_to(ROOT)})")
         for name, value in _figures.items():

@@ -1,0 +1,53 @@
+"""Follows a websocket as docs/protocol.md says, and writes a line for each message.
+
+    python ages.py URL SUBPROTOCOL     prints {"at": .., "type": .., "age": ..} until it is ended
+
+`at` is unix seconds, and `age` how long before that the broker had told what the message says, on
+the same machine's clock; a host's state stands there where it is told. A message out of order ends
+it with an error; a connection that is lost is a line of type "lost".
+"""
+
+import asyncio
+import json
+import sys
+import time
+import zlib
+from typing import Any
+
+import aiohttp
+
+
+async def follow(url: str, protocol: str) -> None:
+    while True:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.ws_connect(url, protocols=(protocol,), max_msg_size=0) as socket:
+                    await _hear(socket)
+            except aiohttp.ClientError:
+                pass
+        say(type="lost")
+        await asyncio.sleep(0.5)
+
+
+async def _hear(socket: Any) -> None:
+    sequence: int | None = None
+    async for frame in socket:
+        data = frame.data if isinstance(frame.data, str) else zlib.decompress(frame.data, -15)
+        message: dict[str, Any] = json.loads(data)
+        if message["type"] == "patch":
+            assert sequence is not None and message["sequence"] == sequence + 1, message
+        assert sequence is None or message["sequence"] > sequence, message
+        sequence = message["sequence"]
+        told = message.get("fleet") or message["patch"]
+        hosts = told.get("hosts", {}).items()
+        states = {name: host["state"] for name, host in hosts if host and "state" in host}
+        if "now" in told:
+            say(type=message["type"], age=time.time() - told["now"], states=states)
+
+
+def say(**line: object) -> None:
+    print(json.dumps({"at": time.time(), **line}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(follow(sys.argv[1], sys.argv[2]))

@@ -1,0 +1,150 @@
+"""Lines that are thin, or long and lossy: who is behind one holds up nobody, and is told no tale.
+
+Nothing is rolled out for it: the commands of this checkout run in namespaces of their own.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_nvml.library import library_folder, variables
+from house import COMMAND, ROOT
+
+from lab.bed import call, claim, remove
+
+HERE = Path(__file__).parent
+HOSTS = 100
+SECONDS = 25
+THIN = (64, 0.02, 0.0)
+LOSSY = (2000, 0.3, 0.05)
+"""kbit/s, seconds of delay each way, share that is lost."""
+DEFLATE, JSON = "gpu-monitor.v1.deflate", "gpu-monitor.v1.json"
+GPUS = "[driver]\nversion = 550.54.15\n[gpu 0-7]\nutilization_percent = 20..90/7\n"
+
+
+class Town:
+    """A place with the servers, and others that a line each connects with it."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._id = f"gmt{os.getpid()}"
+        self._numbers = itertools.count(1)
+        lock = claim(self._id)
+        stack.callback(lock.close)
+        stack.callback(Path(lock.name).unlink)
+        stack.callback(remove, self._id)
+        self._add("server")
+
+    def line(self, kbit: float, delay: float, loss: float) -> tuple[str, str]:
+        """A place at the end of such a line, and the server's address as seen from there."""
+        number = next(self._numbers)
+        place, subnet = f"far{number}", f"10.78.{number}"
+        for name in (place, between := f"line{number}"):
+            self._add(name)
+        for end, name in ((1, "server"), (2, place)):
+            pair = ["link", "add", f"to-{name}", "type", "veth", "peer", "name", f"eth{number}"]
+            call("ip", "-n", self._space(between), *pair, "netns", self._space(name))
+            call("ip", "-n", self._space(between), "link", "set", f"to-{name}", "up")
+            # A card would send a long run of segments as one frame, which no line takes.
+            short = ["gso_max_size", "1500", "gso_max_segs", "1", "up"]
+            call("ip", "-n", self._space(name), "link", "set", f"eth{number}", *short)
+            address = ["address", "add", f"{subnet}.{end}/24", "dev", f"eth{number}"]
+            call("ip", "-n", self._space(name), *address)
+        words = map(str, ("to-server", f"to-{place}", kbit, delay, loss))
+        self.start(between, "link", sys.executable, str(HERE / "link.py"), *words)
+        return place, f"{subnet}.1"
+
+    def command(self, place: str, name: str, *words: str, **keys: object) -> None:
+        """A command of ours there, with a config.yml of its own."""
+        config = self._folder / f"{place}-{name}.yml"
+        config.write_text("".join(f"{key}: {json.dumps(keys[key])}\n" for key in keys))
+        self.start(place, name, *COMMAND, name, *words, "--config", str(config))
+
+    def view(self, place: str, url: str, protocol: str) -> Path:
+        """A viewer there; the file that it writes."""
+        words = (sys.executable, str(HERE / "ages.py"), url, protocol)
+        return self.start(place, f"view-{protocol}", *words)
+
+    def start(self, place: str, title: str, *command: str) -> Path:
+        log = self._folder / f"{place}-{title}.log"
+        with log.open("w") as file:
+            scenario = self._folder / "scenario"
+            child = subprocess.Popen(
+                ["ip", "netns", "exec", self._space(place), *command],
+                cwd=ROOT,
+                env=os.environ | variables(library_folder(), scenario),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        self._stack.callback(child.wait)
+        self._stack.callback(child.kill)
+        return log
+
+    def _add(self, place: str) -> None:
+        call("ip", "netns", "add", self._space(place))
+        call("ip", "-n", self._space(place), "link", "set", "lo", "up")
+
+    def _space(self, place: str) -> str:
+        return f"{self._id}-{place}"
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    (tmp_path / "scenario").write_text(GPUS)
+    with ExitStack() as stack:
+        yield Town(tmp_path, stack)
+
+
+def read(log: Path) -> list[dict[str, Any]]:
+    lines = log.read_text().splitlines()
+    assert all(line.startswith("{") for line in lines), log.read_text()
+    return [json.loads(line) for line in lines]
+
+
+def test_behind_a_thin_line_all_is_whole_and_in_order_and_nobody_else_waits(
+    town: Town, figures: dict[str, object]
+) -> None:
+    thin, json_thin, lossy = town.line(*THIN), town.line(*THIN), town.line(*LOSSY)
+    place, broker = town.line(*THIN)
+    town.command("server", "demo", "--hosts", str(HOSTS), web_bind="*", web_port=8042)
+    own = {"web_port": 8052, "rpc_port": 8053, "updates_port": 8054}
+    host = broker.removesuffix("1") + "2"
+    town.command("server", "broker", **own, hosts=[host], rpc_bind="*")
+    town.command("server", "web", **own)
+    town.command(place, "collector", broker=broker, rpc_port=8053)
+    time.sleep(3)
+    few = ",".join(f"node{number:02d}" for number in range(1, 31))
+    good = town.view("server", "http://127.0.0.1:8042/ws", DEFLATE)
+    viewers = {
+        "deflate, 64 kbit/s": town.view(thin[0], f"http://{thin[1]}:8042/ws", DEFLATE),
+        "JSON of 30 hosts, 64 kbit/s": town.view(
+            json_thin[0], f"http://{json_thin[1]}:8042/ws?hosts={few}", JSON
+        ),
+        "deflate, 2 Mbit/s, 0.6 s there and back, 5 % lost": town.view(
+            lossy[0], f"http://{lossy[1]}:8042/ws", DEFLATE
+        ),
+    }
+    collected = town.view("server", "http://127.0.0.1:8052/ws", JSON)
+    time.sleep(SECONDS)
+
+    told = read(good)
+    gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(told)]
+    figures["beside thin lines: a good viewer's longest wait, seconds"] = round(max(gaps), 2)
+    assert max(gaps) < 2 and {each["type"] for each in told[1:]} == {"patch"}
+    for name, log in viewers.items():
+        told = read(log)
+        assert told[0]["type"] == "fleet" and "lost" not in {each["type"] for each in told}
+        oldest = max(each["age"] for each in told)
+        figures[f"{HOSTS} hosts, {name}: oldest message, seconds"] = round(oldest, 1)
+        assert oldest < SECONDS
+    states = [each["states"][host] for each in read(collected) if host in each["states"]]
+    assert states in (["live"], ["missing", "live"])
