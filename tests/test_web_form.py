@@ -153,6 +153,30 @@ async def test_other_kinds_of_form_are_refused(viewers: Path) -> None:
         assert answer.status == 415
 
 
+@pytest.mark.parametrize(
+    ("header", "body", "answer"),
+    [
+        ("Content-Encoding: gzip\r\nContent-Length: 4", "abcd", "400 Bad Request"),
+        ("Transfer-Encoding: chunked", "5\r\nabc", ""),
+        ("Content-Length: 9", "tok", ""),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_no_fault_of_ours(
+    header: str, body: str, answer: str, viewers: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = f"Content-Type: application/x-www-form-urlencoded\r\n{header}"
+    async with guarded(viewers, "token") as house:
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        writer.write(f"POST / HTTP/1.1\r\nHost: localhost\r\n{form}\r\n\r\n{body}".encode())
+        if not answer:
+            writer.write_eof()
+        found = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    assert answer in found.decode()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @pytest.mark.parametrize("mode", ["none", "basic", "proxy"])
 async def test_there_is_a_form_only_where_there_are_tokens(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:

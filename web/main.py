@@ -40,13 +40,13 @@ KEEPALIVE_SECONDS = 75.0
 
 
 HTTP_LOG = logging.getLogger("web.http")
-HTTP_LOG.addFilter(lambda record: not _is_bad_request(record))
+HTTP_LOG.addFilter(lambda record: not _is_clients_fault(record))
 
 
-def _is_bad_request(record: logging.LogRecord) -> bool:
-    """Anyone can send what is no HTTP: that is answered, and not worth a traceback."""
+def _is_clients_fault(record: logging.LogRecord) -> bool:
+    """Anyone can send what is no HTTP, or break off: that is not worth a traceback."""
     error = record.exc_info[1] if record.exc_info else None
-    return isinstance(error, HttpProcessingError)
+    return isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
 
 
 def clock() -> float:

@@ -143,6 +143,9 @@ async def errors_in_words(request: web.Request, handler: Handler) -> web.StreamR
             text = " ".join(error.text.split())
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return _refuse(request, error.status, text, hint, allow)
+    except web.RequestPayloadError:
+        hint = "send it as its headers say, best without Content-Encoding"
+        return _refuse(request, 400, "the body cannot be read", hint)
     except ConnectionError:
         raise  # the client has gone: nobody to tell
     except Exception:  # a bug of ours: the client is told, the log says where
