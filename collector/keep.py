@@ -41,7 +41,10 @@ def _idle(since: float | None, blip_at: float | None, seen_at: float) -> Idle:
 
 
 class Keeper:
-    """Writes idle times at most every 30 s, whole or not at all; says once when it cannot."""
+    """Writes idle times at most every 30 s, whole or not at all; says once when it cannot.
+
+    Without a folder it writes nothing, in as regular turns: what is too old is forgotten in them.
+    """
 
     def __init__(self, folder: str | None, boot_id: str) -> None:
         self._folder = folder
@@ -51,15 +54,13 @@ class Keeper:
 
     def due(self, now: float) -> bool:
         """Whether it is time to write again; `now` in seconds of any clock that runs on."""
-        if self._folder is None:
-            return False
         return self._kept_at is None or now - self._kept_at >= KEEP_SECONDS
 
     def write(self, idle: dict[str, Idle], now: float) -> None:
         """Replace the file; a disk that is full or read-only costs the memory, nothing else."""
+        self._kept_at = now
         if self._folder is None:
             return
-        self._kept_at = now
         kept = {key: (value.since, value.blip_at, value.seen_at) for key, value in idle.items()}
         text = json.dumps({"boot_id": self._boot_id, "idle": kept})
         path = os.path.join(self._folder, _FILE)

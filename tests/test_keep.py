@@ -29,15 +29,14 @@ def test_times_of_another_boot_mean_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
-    keeper = Keeper(None, "boot")
+    Keeper(None, "boot").write(KNOWN, 0.0)
 
-    assert not keeper.due(0.0)
-    keeper.write(KNOWN, 0.0)
     assert load(None, "boot") == {}
 
 
-def test_it_is_written_every_thirty_seconds(tmp_path: Path) -> None:
-    keeper = Keeper(str(tmp_path), "boot")
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_its_turn_comes_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> None:
+    keeper = Keeper(str(tmp_path) if is_kept else None, "boot")
     keeper.write({}, 0.0)
 
     assert [keeper.due(second) for second in (1.0, KEEP_SECONDS - 1, KEEP_SECONDS)] == [
