@@ -14,8 +14,11 @@ from .person import Person
 
 STUCK_SECONDS = 2.0
 """A connection that takes no byte for so long is cut."""
+LINE_SECONDS = 20.0
+"""So long where it is the line that does not bring what was sent: its kernel sends it again."""
 EMPTYING_SECONDS = 120.0
 """A connection that does take bytes, but has not taken all after so long, is cut too."""
+SIOCOUTQNSD = 0x894B  # linux/sockios.h; Python has no name for it
 CLOSING_SECONDS = 0.5
 """So long a browser may take to answer a goodbye."""
 _HIGH_WATER_BYTES = 16 << 20
@@ -78,7 +81,7 @@ class Viewer(asyncio.Protocol):
         self.sequence = sequence
         self.behind_since = self.moved_at = now
         self.left_bytes = self.to.get_write_buffer_size()
-        self._under_way = self.left_bytes + self._in_kernel()
+        self._under_way = self.left_bytes + self._in_kernel()[0]
 
     def is_stuck(self, now: float) -> bool:
         """Whether bytes wait for it, and have waited too long. Called now and then.
@@ -89,11 +92,13 @@ class Viewer(asyncio.Protocol):
         self.left_bytes = self.to.get_write_buffer_size()
         if not self.left_bytes:
             return False
-        under_way = self.left_bytes + self._in_kernel()
+        in_kernel, on_line = self._in_kernel()
+        under_way = self.left_bytes + in_kernel
         if under_way < self._under_way:
             self.moved_at = now
         self._under_way = under_way
-        return now - self.moved_at >= STUCK_SECONDS or now - self.behind_since >= EMPTYING_SECONDS
+        patience = LINE_SECONDS if on_line else STUCK_SECONDS
+        return now - self.moved_at >= patience or now - self.behind_since >= EMPTYING_SECONDS
 
     def ping(self) -> None:
         """Ask for a sign of life, unless bytes wait for it anyway."""
@@ -142,14 +147,12 @@ class Viewer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._go()
 
-    def _in_kernel(self) -> int:
-        """The bytes of ours that the other end has not yet acknowledged."""
-        connection = self.to.get_extra_info("socket")
-        try:
-            count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-        except (OSError, ValueError):  # it has just been closed
-            return 0
-        return int.from_bytes(count, sys.byteorder)
+    def _in_kernel(self) -> tuple[int, int]:
+        """The bytes of ours that the other end has not acknowledged, and those of them that were
+        sent: it has room for these, while one who does not read has none."""
+        descriptor = self.to.get_extra_info("socket").fileno()
+        waiting = _bytes_in(descriptor, termios.TIOCOUTQ)
+        return waiting, waiting - min(waiting, _bytes_in(descriptor, SIOCOUTQNSD, waiting))
 
     def _answer_close(self, payload: bytes) -> None:
         if not self.left:
@@ -168,3 +171,12 @@ class Viewer(asyncio.Protocol):
         if not self.left:
             self.left = True
             self._leave(self)
+
+
+def _bytes_in(descriptor: int, request: int, otherwise: int = 0) -> int:
+    """What the kernel counts of a connection (tcp(7), linux/sockios.h); `otherwise` where it has
+    just been closed, or is none of TCP."""
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, request, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):
+        return otherwise

@@ -2,7 +2,7 @@
 
     python link.py ONE OTHER KBIT_A_SECOND DELAY_SECONDS LOSS     until it is ended
 
-Each way has a queue of half a second, as a router has: what comes while it is full is lost, beside
+Each way has a queue of two seconds, as a modem has: what comes while it is full is lost, beside
 the share LOSS. In user space, for not every kernel can do that.
 """
 
@@ -18,7 +18,7 @@ ALL_PROTOCOLS = 3
 SOL_PACKET, PACKET_VNET_HDR = 263, 15  # linux/if_packet.h; Python has no names for them
 HEADER_BYTES = 10
 """Before each frame: what of its checksum the sender has left to its card."""
-QUEUE_SECONDS = 0.5
+QUEUE_SECONDS = 2.0
 
 
 def attach(interface: str) -> socket.socket:
