@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from hypothesis import strategies as st
 from msgpack import Timestamp
 from snapshots import make_gpus, make_processes, make_snapshot
 
-from wire import check
-from wire.check import MAX_TEXT, MAX_UNKNOWN, WireError, check_snapshot, is_host_name
+from wire.check import (
+    _MAX_KEPT_BYTES,
+    MAX_TEXT,
+    MAX_UNKNOWN,
+    WireError,
+    check_snapshot,
+    is_host_name,
+)
 from wire.codec import pack, unpack
 from wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
 from wire.patch import same
@@ -192,16 +199,26 @@ def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
     assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
 
 
-def test_texts_that_repeat_are_kept_once_and_not_for_ever() -> None:
+def test_texts_that_repeat_are_kept_once() -> None:
     users = ["".join(("al", "ice")), "".join(("al", "ice"))]
     columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}
     one, other = check_snapshot(make_snapshot(processes=columns))["processes"]["user"]
     assert one is other
-    for number in range(200):
-        commands = [f"{number} {row}" for row in range(512)]
-        table = {key: column * 512 for key, column in make_processes().items()}
-        check_snapshot(make_snapshot(processes=table | {"command": commands}))
-    assert len(check._kept) <= check._MAX_KEPT + 512
+
+
+def test_however_much_is_told_little_of_it_is_kept() -> None:
+    tracemalloc.start()
+    for number in range(40):
+        text = str(number).ljust(MAX_TEXT - 10)
+        throttle = [[f"{row} {word} {text}" for word in range(3)] for row in range(64)]
+        commands = [f"{row} {number}" for row in range(512)]
+        processes = {key: column * 512 for key, column in make_processes().items()}
+        processes |= {"command": commands}
+        gpus = make_gpus(64, throttle=throttle)
+        check_snapshot(make_snapshot(gpus=gpus, processes=processes))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * _MAX_KEPT_BYTES
 
 
 def test_a_column_that_vanished_makes_the_table_a_new_one() -> None:
