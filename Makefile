@@ -1,6 +1,6 @@
 # Everything runs in .venv, which tools/setup makes and keeps up to date.
 # ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/test_config.py -q"
-.PHONY: help run demo test lab lab-vm check bench bench-page gpu-check clean
+.PHONY: help run demo test lab lab-vm check bench bench-page soak gpu-check clean
 .DEFAULT_GOAL := help
 
 ARGS =
@@ -15,6 +15,7 @@ help:
 	@echo "make lab-vm     proves the services' limits in an emulated machine (root, Debian)"
 	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
 	@echo "make bench-page what the page costs a browser, beside a naive one"
+	@echo "make soak       whether the services grow in an hour (ARGS=\"--minutes 10\")"
 	@echo "make gpu-check  every column against nvidia-smi, on a machine with an NVIDIA driver"
 	@echo "make clean      removes everything that make has made, .venv too"
 
@@ -56,6 +57,10 @@ bench:
 bench-page:
 	@tools/setup test
 	@$(BIN)/python -m bench.page $(ARGS)
+
+soak:
+	@tools/setup test
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 gpu-check:
 	@tools/setup run

@@ -1,0 +1,109 @@
+"""What the services of the soak have to bear: other hosts' collectors, and viewers.
+
+Either of `load.py push ENDPOINT KEYS HOSTS` and `load.py view URL VIEWERS`, until it is ended.
+"""
+
+import asyncio
+import random
+import sys
+import time
+
+import aiohttp
+
+from collector.pusher import Pusher
+from gpu_monitor.simulated import SimulatedHost
+from wire.codec import pack
+from wire.lock import Lock
+
+INTERVAL_SECONDS = 0.1
+GPUS = 8
+FAST = 60
+"""Jobs come and go so many times as fast as they would."""
+HOST_SECONDS = 120.0
+"""A collector is started anew after this, on the average."""
+VIEWER_SECONDS = 20.0
+POLL_SECONDS = 0.5
+PROTOCOLS = ("gpu-monitor.v1.json", "gpu-monitor.v1.msgpack", "gpu-monitor.v1.deflate")
+PATHS = (
+    "",
+    "healthz",
+    "readyz",
+    "metrics",
+    "api/v1/fleet",
+    "api/v1/hosts/real",
+    "api/v1/hosts/nobody",
+    "api/v1/hosts/soak0/recent",
+    "api/v1/recent",
+    "api/v1/users",
+    "api/v1/free?gpus=2&memory_gib=40",
+    "api/v1/ticket",
+)
+
+
+class Collector:
+    """A simulated host with keys; now and then it is started anew."""
+
+    def __init__(self, number: int, endpoint: str, keys: str) -> None:
+        self._number, self._endpoint = number, endpoint
+        self._keys = f"{keys}/soak{number}"
+        self._seed = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._seed += 1
+        self._host = SimulatedHost(self._number, GPUS, time.time(), self._seed)
+        self._pusher = Pusher(self._endpoint, lock=Lock(self._keys, ""))
+
+    def push(self, began: float) -> None:
+        if random.random() < INTERVAL_SECONDS / HOST_SECONDS:
+            self._pusher.close()
+            self._start()
+        now = time.time()
+        self._host.step(began + FAST * (now - began))
+        boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._pusher.push(pack(self._host.snapshot(now, boottime, INTERVAL_SECONDS)))
+
+
+def push(endpoint: str, keys: str, hosts: int) -> None:
+    collectors = [Collector(number, endpoint, keys) for number in range(hosts)]
+    began, pushed = time.time(), 0
+    while True:
+        collectors[pushed % hosts].push(began)
+        pushed += 1
+        time.sleep(max(0.0, began + pushed * INTERVAL_SECONDS / hosts - time.time()))
+
+
+async def view(url: str, viewers: int) -> None:
+    async with aiohttp.ClientSession() as client:
+        await asyncio.gather(ask(client, url), *(come_and_go(url) for _ in range(viewers)))
+
+
+async def come_and_go(url: str) -> None:
+    """A viewer after the other: each reads for a while, then leaves in one way or another."""
+    while True:
+        stay = random.expovariate(1 / VIEWER_SECONDS)
+        hosts = random.choice(("", "", "?hosts=real", f"?hosts=soak{random.randrange(5)},real"))
+        async with aiohttp.ClientSession() as client:
+            protocols = (random.choice(PROTOCOLS),)
+            socket = await client.ws_connect(f"{url}ws{hosts}", protocols=protocols, max_msg_size=0)
+            end = time.monotonic() + stay
+            while time.monotonic() < end and not socket.closed:
+                await socket.receive()
+            if random.random() < 0.2:  # it falls asleep; after a while it is let go
+                await asyncio.sleep(stay)
+            if random.random() < 0.7:  # else the connection breaks off
+                await socket.close()
+
+
+async def ask(client: aiohttp.ClientSession, url: str) -> None:
+    while True:
+        async with client.get(url + random.choice(PATHS)) as answer:
+            await answer.read()
+        await asyncio.sleep(POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "push":
+        push(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        asyncio.run(view(sys.argv[2], int(sys.argv[3])))
