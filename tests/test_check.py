@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 from msgpack import Timestamp
 from snapshots import make_gpus, make_processes, make_snapshot
 
-from wire.check import (
-    _MAX_KEPT_BYTES,
-    MAX_TEXT,
-    MAX_UNKNOWN,
-    WireError,
-    check_snapshot,
-    is_host_name,
-)
+from wire.check import MAX_TEXT, MAX_UNKNOWN, WireError, check_snapshot, is_host_name
 from wire.codec import pack, unpack
 from wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
+from wire.kept import MAX_KEPT_BYTES
 from wire.patch import same
 
 anything = st.recursive(
@@ -218,7 +212,7 @@ def test_however_much_is_told_little_of_it_is_kept() -> None:
         check_snapshot(make_snapshot(gpus=gpus, processes=processes))
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept < 2 * _MAX_KEPT_BYTES
+    assert kept < 2 * MAX_KEPT_BYTES
 
 
 def test_a_column_that_vanished_makes_the_table_a_new_one() -> None:

@@ -4,7 +4,6 @@ import math
 import re
 from itertools import chain, compress
 from operator import ne
-from sys import getsizeof
 from typing import Any, cast
 
 from wire.document import (
@@ -21,6 +20,7 @@ from wire.document import (
     Snapshot,
     Table,
 )
+from wire.kept import Kept
 
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ROWS = {"gpus": 64, "processes": 512, "disks": 32}
@@ -73,7 +73,7 @@ _REPEATING = {
     "disks": frozenset(("mount",)),
 }
 """Columns that are the same on many hosts, or whose texts are: kept once."""
-_MAX_KEPT_BYTES = 4 << 20
+_kept = Kept()
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 
 
@@ -97,40 +97,6 @@ class _Room:
         self._left -= values
         if self._left < 0:
             raise WireError("limit", f"at {what} there are over {MAX_UNKNOWN} unknown values")
-
-
-class _Kept:
-    """Columns and their texts, each as one object wherever it occurs.
-
-    It forgets all of them when they are many: those that hosts have stay theirs. Not sys.intern:
-    some Pythons never let go of those.
-    """
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._columns: dict[object, Column] = {}
-        self._bytes = 0
-
-    def once(self, column: Column) -> Column:
-        key = tuple([tuple(value) if type(value) is list else value for value in column])
-        kept = self._columns.get(key)
-        return self._keep(column) if kept is None else kept
-
-    def _keep(self, column: Column) -> Column:
-        if self._bytes > _MAX_KEPT_BYTES:
-            self._texts.clear()
-            self._columns.clear()
-            self._bytes = 0
-        known = self._texts.setdefault
-        values = [known(value, value) if type(value) is str else value for value in column]
-        parts = [tuple(value) if type(value) is list else value for value in values]
-        words = chain.from_iterable(value for value in parts if type(value) is tuple)
-        self._bytes += sum(map(getsizeof, chain(column, words))) + 2 * getsizeof(values)
-        self._columns[tuple(parts)] = values
-        return values
-
-
-_kept = _Kept()
 
 
 def is_host_name(name: object) -> bool:

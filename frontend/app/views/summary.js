@@ -14,7 +14,7 @@ import { bars } from "./bars.js";
  * @type {[Counted, string, string, string, string, string?][]}
  */
 const ATTENTION = [
-  ["heldIdle", "amber", "▨", "GPU", "held idle", "idle"],
+  ["heldIdle", "amber", "▨", "", "idle, memory held", "idle"],
   ["lost", "red", "✕", "GPU", "lost"],
   ["errors", "red", "!", "GPU", "with an error", "error"],
   ["ailing", "red", "⚠\uFE0E", "GPU", "ailing"],
@@ -86,6 +86,6 @@ function attention(fleet, show) {
   if (some.length === 0) return html`<p class="sub">✓ nothing</p>`;
   return html`<ul>${some.map(
     ([kind, hue, glyph, noun, words, filter = words]) => html`<li><span class=${hue} aria-hidden="true">${glyph}</span>
-      <button type="button" class="link" @click=${() => show(filter)}>${many(fleet[kind], noun)} ${words}</button></li>`,
+      <button type="button" class="link" @click=${() => show(filter)}>${noun ? many(fleet[kind], noun) : count(fleet[kind])} ${words}</button></li>`,
   )}</ul>`;
 }
