@@ -383,11 +383,13 @@ def change(page: Page, edit: Callable[[dict[str, Any]], None]) -> None:
     page.route_web_socket(re.compile("/ws$"), connect)
 
 
-def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Page) -> None:
-    def renew(body: dict[str, Any]) -> None:
-        if body["type"] == "patch":
-            body["patch"]["web"] = {"assets": "another"}
+def renew(body: dict[str, Any]) -> None:
+    """The server's files change after the page was loaded."""
+    if body["type"] == "patch":
+        body["patch"]["web"] = {"assets": "another"}
 
+
+def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Page) -> None:
     change(page, renew)
     open_page(page, demo.url)
     expect(page.locator("#banner")).to_contain_text("newer version of this page")
@@ -396,6 +398,18 @@ def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Pa
         page.get_by_role("button", name="Reload").click()
     expect(page.locator("#banner")).to_contain_text("newer version of this page")
     assert page.evaluate("window.before") is None
+
+
+def test_a_newer_version_is_told_though_it_comes_before_the_first_paint(
+    demo: House, page: Page
+) -> None:
+    page.add_init_script(
+        "const paint = window.requestAnimationFrame;"
+        "window.requestAnimationFrame = (run) => setTimeout(() => paint(run), 2500);"
+    )
+    change(page, renew)
+    open_page(page, demo.url)
+    expect(page.locator("#banner")).to_contain_text("newer version of this page")
 
 
 def test_what_a_viewer_may_not_know_is_a_dash_with_its_reason(

@@ -56,6 +56,7 @@ const link = new Link(
     if (message.type === "fleet") {
       drawAll = true;
       recent.renew();
+      assets ??= store.fleet?.web?.assets; // before a patch may tell of others
     }
     if (store.fleet !== null) link.allowSilence(store.fleet.stale_after_seconds);
     if (old) return true;
@@ -188,9 +189,7 @@ function about() {
 
 /** Whether the server's files have changed since this page was loaded. */
 function outdated() {
-  const current = store.fleet?.web?.assets;
-  assets ??= current;
-  return current !== assets;
+  return store.fleet?.web?.assets !== assets;
 }
 
 /**
