@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from collector import ranges
 from collector.mig import Slice
-from collector.nvml import Handle, Sample, free_dropped, graphics_percent
+from collector.nvml import Handle
 from collector.questions import Questions, Trace
+from collector.samples import Sample, free_dropped, graphics_percent
 
 LONGEST_SECONDS = 900.0
 """More than any `interval`: a mean over a longer time, as after a hang, tells nothing of now."""

@@ -1,24 +1,17 @@
-"""NVML through nvidia-ml-py, the only import of pynvml: plain values, or an NvmlError."""
+"""NVML through nvidia-ml-py, and what it tells of a device: plain values, or an NvmlError."""
 
 import _ctypes
-import contextlib
 import ctypes
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import pynvml
 
-from collector.failures import (
-    FUNCTION_NOT_FOUND,
-    LIBRARY_NOT_FOUND,
-    NOT_FOUND,
-    TIMEOUT,
-    UNINITIALIZED,
-    UNKNOWN,
-    NvmlError,
-)
+from collector.calls import asked, code_of
+from collector.failures import FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND, NOT_FOUND, NvmlError
 from collector.numbers import NUMBERS, Number
 from collector.rows import Rows
+from collector.samples import Sample, free_all
 
 WSL_LIBRARY = "/usr/lib/wsl/lib/libnvidia-ml.so.1"
 NOT_AVAILABLE = 2**64 - 1
@@ -26,22 +19,18 @@ NOT_AVAILABLE = 2**64 - 1
 DIRECT = hasattr(pynvml, "_nvmlGetFunctionPointer")
 """Whether the package hands out its C functions: bound once, they cost a third of its wrappers."""
 
-Result = TypeVar("Result")
 NvmlCall = Callable[[], Any]
 _NO_INSTANCE = 0xFFFFFFFF
-_samples: dict[int, Any] = {}
-_dropped: list[Any] = []
-"""NVML's memory of each Sample, and of those that are gone: it is to be freed."""
 
 
 def open_library() -> None:
     """Load NVML and start it (nvmlInit_v2); NvmlError when there is no driver to talk to."""
     try:
-        _asked("nvmlInit", pynvml.nvmlInit)
+        asked("nvmlInit", pynvml.nvmlInit)
     except NvmlError as error:
         if error.code != LIBRARY_NOT_FOUND or not _loaded_from(WSL_LIBRARY):
             raise
-        _asked("nvmlInit", pynvml.nvmlInit)
+        asked("nvmlInit", pynvml.nvmlInit)
 
 
 def close_library() -> None:
@@ -49,11 +38,9 @@ def close_library() -> None:
 
     Nothing is said when it was not open.
     """
-    _dropped.extend(_samples.values())
-    _samples.clear()
-    free_dropped()
+    free_all()
     try:
-        _asked("nvmlShutdown", pynvml.nvmlShutdown)
+        asked("nvmlShutdown", pynvml.nvmlShutdown)
     except NvmlError:
         return
 
@@ -73,71 +60,22 @@ def unload_library() -> None:
 
 def device_count() -> int:
     """How many GPUs the driver counts (nvmlDeviceGetCount_v2)."""
-    return int(_asked("nvmlDeviceGetCount_v2", pynvml.nvmlDeviceGetCount))
+    return int(asked("nvmlDeviceGetCount_v2", pynvml.nvmlDeviceGetCount))
 
 
 def versions() -> tuple[str | None, str | None]:
     """The driver's version and the newest CUDA version it runs, like ("550.54", "12.4")."""
     try:
-        driver = _text(_asked("nvmlSystemGetDriverVersion", pynvml.nvmlSystemGetDriverVersion))
+        driver = _text(asked("nvmlSystemGetDriverVersion", pynvml.nvmlSystemGetDriverVersion))
     except NvmlError:
         driver = None
     try:
         number = int(
-            _asked("nvmlSystemGetCudaDriverVersion_v2", pynvml.nvmlSystemGetCudaDriverVersion_v2)
+            asked("nvmlSystemGetCudaDriverVersion_v2", pynvml.nvmlSystemGetCudaDriverVersion_v2)
         )
     except NvmlError:
         return driver, None
     return driver, f"{number // 1000}.{number % 1000 // 10}"
-
-
-class Sample:
-    """A buffer for the performance counters (GPM) of a GPU instance (nvmlGpmSampleAlloc).
-
-    Without a reference to it its memory waits for `free_dropped`: Python may find that out in a
-    thread that must not wait for the driver.
-    """
-
-    def __init__(self) -> None:
-        _samples[id(self)] = _asked("nvmlGpmSampleAlloc", pynvml.nvmlGpmSampleAlloc)
-
-    def __del__(self) -> None:
-        buffer = _samples.pop(id(self), None)
-        if buffer is not None:
-            _dropped.append(buffer)
-
-    def buffer(self) -> Any:
-        """What NVML knows it by; NvmlError once it is freed, for NVML must not see it again."""
-        buffer = _samples.get(id(self))
-        if buffer is None:
-            raise NvmlError(UNINITIALIZED, "nvmlGpmSampleFree")
-        return buffer
-
-
-def free_dropped() -> None:
-    """Free the memory of all Samples that are gone (nvmlGpmSampleFree)."""
-    for _ in range(len(_dropped)):
-        with contextlib.suppress(NvmlError, IndexError):  # another thread may be quicker
-            _asked("nvmlGpmSampleFree", pynvml.nvmlGpmSampleFree, _dropped.pop())
-
-
-def graphics_percent(before: Sample, after: Sample) -> float:
-    """The share of the time between two samples in which a kernel ran, in percent.
-
-    NVML_GPM_METRIC_GRAPHICS_UTIL (nvmlGpmMetricsGet); may be no number (NaN).
-    """
-    name = "nvmlGpmMetricsGet"
-    request: Any = pynvml.c_nvmlGpmMetricsGet_t()
-    request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
-    request.numMetrics = 1
-    request.sample1, request.sample2 = before.buffer(), after.buffer()
-    metric = request.metrics[0]
-    metric.metricId = pynvml.NVML_GPM_METRIC_GRAPHICS_UTIL
-    metric.nvmlReturn = UNKNOWN  # until NVML writes another
-    _asked(name, pynvml.nvmlGpmMetricsGet, request)
-    if metric.nvmlReturn:
-        raise NvmlError(int(metric.nvmlReturn), name)
-    return float(metric.value)
 
 
 class Handle:
@@ -152,74 +90,74 @@ class Handle:
         self._lists: dict[str, Rows] = {}
 
     @property
-    def address(self) -> int:
-        """What tells this device from others as long as NVML is open."""
-        return _address(self._handle)
+    def pointer(self) -> Any:
+        """What NVML knows this device by (nvmlDevice_t)."""
+        return self._handle
 
     @classmethod
     def by_index(cls, index: int, direct: bool = DIRECT) -> "Handle":
         """The device with this NVML index (nvmlDeviceGetHandleByIndex_v2)."""
         name = "nvmlDeviceGetHandleByIndex_v2"
-        return cls(_asked(name, pynvml.nvmlDeviceGetHandleByIndex, index), direct)
+        return cls(asked(name, pynvml.nvmlDeviceGetHandleByIndex, index), direct)
 
     @classmethod
     def by_bus_id(cls, bus_id: str, direct: bool = DIRECT) -> "Handle":
         """The device in that place (nvmlDeviceGetHandleByPciBusId_v2)."""
         name = "nvmlDeviceGetHandleByPciBusId_v2"
-        return cls(_asked(name, pynvml.nvmlDeviceGetHandleByPciBusId, bus_id), direct)
+        return cls(asked(name, pynvml.nvmlDeviceGetHandleByPciBusId, bus_id), direct)
 
     def index(self) -> int:
-        return int(_asked("nvmlDeviceGetIndex", pynvml.nvmlDeviceGetIndex, self._handle))
+        return int(asked("nvmlDeviceGetIndex", pynvml.nvmlDeviceGetIndex, self._handle))
 
     def uuid(self) -> str:
-        return _text(_asked("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, self._handle))
+        return _text(asked("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, self._handle))
 
     def name(self) -> str:
-        return _text(_asked("nvmlDeviceGetName", pynvml.nvmlDeviceGetName, self._handle))
+        return _text(asked("nvmlDeviceGetName", pynvml.nvmlDeviceGetName, self._handle))
 
     def pci_bus_id(self) -> str:
         """Like `00000000:3B:00.0` (nvmlDeviceGetPciInfo_v3)."""
-        info = _asked("nvmlDeviceGetPciInfo_v3", pynvml.nvmlDeviceGetPciInfo, self._handle)
+        info = asked("nvmlDeviceGetPciInfo_v3", pynvml.nvmlDeviceGetPciInfo, self._handle)
         return _text(info.busId)
 
     def slowdown_celsius(self) -> int:
         """From this temperature on the hardware slows the GPU down."""
         name = "nvmlDeviceGetTemperatureThreshold"
         threshold = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
-        return int(_asked(name, pynvml.nvmlDeviceGetTemperatureThreshold, self._handle, threshold))
+        return int(asked(name, pynvml.nvmlDeviceGetTemperatureThreshold, self._handle, threshold))
 
     def mig_enabled(self) -> bool:
         """Whether the device is divided into MIG instances now (nvmlDeviceGetMigMode)."""
-        current, _ = _asked("nvmlDeviceGetMigMode", pynvml.nvmlDeviceGetMigMode, self._handle)
+        current, _ = asked("nvmlDeviceGetMigMode", pynvml.nvmlDeviceGetMigMode, self._handle)
         return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
     def remapped_rows(self) -> tuple[bool, bool]:
         """Whether a faulty row of memory waits for a reset to be remapped, and whether one could
         not be (nvmlDeviceGetRemappedRows; Ampere and newer)."""
         name = "nvmlDeviceGetRemappedRows"
-        rows = _asked(name, pynvml.nvmlDeviceGetRemappedRows, self._handle)
+        rows = asked(name, pynvml.nvmlDeviceGetRemappedRows, self._handle)
         return bool(rows[2]), bool(rows[3])
 
     def retirement_pending(self) -> bool:
         """Whether a faulty page of memory waits for a reset to be retired; older than Ampere."""
         name = "nvmlDeviceGetRetiredPagesPendingStatus"
-        pending = _asked(name, pynvml.nvmlDeviceGetRetiredPagesPendingStatus, self._handle)
+        pending = asked(name, pynvml.nvmlDeviceGetRetiredPagesPendingStatus, self._handle)
         return bool(pending == pynvml.NVML_FEATURE_ENABLED)
 
     def uncorrected_errors(self) -> int:
         """Errors of memory that ECC could not correct, since the driver was loaded."""
         name = "nvmlDeviceGetTotalEccErrors"
         kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
-        return int(_asked(name, pynvml.nvmlDeviceGetTotalEccErrors, self._handle, *kind))
+        return int(asked(name, pynvml.nvmlDeviceGetTotalEccErrors, self._handle, *kind))
 
     def slices(self) -> "list[tuple[int, Handle]]":
         """The device's MIG devices with their index."""
         name = "nvmlDeviceGetMaxMigDeviceCount"
         found = []
-        for index in range(_asked(name, pynvml.nvmlDeviceGetMaxMigDeviceCount, self._handle)):
+        for index in range(asked(name, pynvml.nvmlDeviceGetMaxMigDeviceCount, self._handle)):
             name = "nvmlDeviceGetMigDeviceHandleByIndex"
             try:
-                handle = _asked(
+                handle = asked(
                     name, pynvml.nvmlDeviceGetMigDeviceHandleByIndex, self._handle, index
                 )
             except NvmlError as error:
@@ -232,23 +170,23 @@ class Handle:
     def instance(self) -> int:
         """The GPU instance a MIG device belongs to (nvmlDeviceGetGpuInstanceId)."""
         name = "nvmlDeviceGetGpuInstanceId"
-        return int(_asked(name, pynvml.nvmlDeviceGetGpuInstanceId, self._handle))
+        return int(asked(name, pynvml.nvmlDeviceGetGpuInstanceId, self._handle))
 
     def instance_size(self) -> tuple[int, int, int]:
         """Compute slices, GPU slices and memory in MiB of a MIG device."""
         name = "nvmlDeviceGetAttributes_v2"
-        size = _asked(name, pynvml.nvmlDeviceGetAttributes_v2, self._handle)
+        size = asked(name, pynvml.nvmlDeviceGetAttributes_v2, self._handle)
         return size.computeInstanceSliceCount, size.gpuInstanceSliceCount, size.memorySizeMB
 
     def has_counters(self) -> bool:
         """Whether NVML reads performance counters (GPM) of this GPU, itself no MIG device."""
         name = "nvmlGpmQueryDeviceSupport"
-        return bool(_asked(name, pynvml.nvmlGpmQueryDeviceSupport, self._handle).isSupportedDevice)
+        return bool(asked(name, pynvml.nvmlGpmQueryDeviceSupport, self._handle).isSupportedDevice)
 
     def sample(self, instance: int, sample: Sample) -> Sample:
         """`sample`, filled with the counters that one of its GPU instances has now."""
         name = "nvmlGpmMigSampleGet"
-        _asked(name, pynvml.nvmlGpmMigSampleGet, self._handle, instance, sample.buffer())
+        asked(name, pynvml.nvmlGpmMigSampleGet, self._handle, instance, sample.buffer())
         return sample
 
     def number(self, key: str) -> tuple[str, NvmlCall]:
@@ -272,7 +210,7 @@ class Handle:
         """
         name = "nvmlDeviceGetProcessUtilization"
         if not self._direct:
-            found = _asked(name, pynvml.nvmlDeviceGetProcessUtilization, self._handle, since)
+            found = asked(name, pynvml.nvmlDeviceGetProcessUtilization, self._handle, since)
             return [(row.pid, row.timeStamp, row.smUtil) for row in found]
         if name not in self._lists:
             _, function = _function((name,))
@@ -297,7 +235,7 @@ class Handle:
 
     def _wrapped_processes(self, kind: str) -> list[tuple[int, int | None, int | None]]:
         name = f"nvmlDeviceGet{kind}RunningProcesses_v3"
-        found = _asked(name, getattr(pynvml, name), self._handle)
+        found = asked(name, getattr(pynvml, name), self._handle)
         return [(row.pid, _size(row.usedGpuMemory), _instance(row.gpuInstanceId)) for row in found]
 
     def _bind(self, number: Number) -> NvmlCall:
@@ -324,54 +262,7 @@ class Handle:
             wrapper, arguments = pynvml.nvmlDeviceGetMemoryInfo, (pynvml.nvmlMemory_v2,)
         else:
             wrapper = getattr(pynvml, name)
-        return lambda: number.pick(_asked(name, wrapper, self._handle, *arguments))
-
-
-class Event(NamedTuple):
-    """A critical error of the device whose Handle has this address."""
-
-    address: int
-    xid: int
-
-
-class EventSet:
-    """The critical errors (Xid) of the devices registered, on Linux; void once NVML is closed.
-
-    One thread at a time; each method raises NvmlError.
-    """
-
-    def __init__(self) -> None:
-        self._set = _asked("nvmlEventSetCreate", pynvml.nvmlEventSetCreate)
-
-    def register(self, device: Handle) -> None:
-        """Hear of what happens to the device from now on (nvmlDeviceRegisterEvents)."""
-        kind = pynvml.nvmlEventTypeXidCriticalError
-        name = "nvmlDeviceRegisterEvents"
-        _asked(name, pynvml.nvmlDeviceRegisterEvents, device._handle, kind, self._set)
-
-    def next(self) -> Event | None:
-        """What has happened and was not told yet; None, after a millisecond, for nothing.
-
-        NVML does not say what a wait of no time at all would be.
-        """
-        try:
-            event: Any = _asked("nvmlEventSetWait_v2", pynvml.nvmlEventSetWait, self._set, 1)
-        except NvmlError as error:
-            if error.code == TIMEOUT:
-                return None
-            raise
-        return Event(_address(event.device), int(event.eventData))
-
-    def free(self) -> None:
-        """Nothing is said of a set that NVML does not know any more."""
-        try:
-            _asked("nvmlEventSetFree", pynvml.nvmlEventSetFree, self._set)
-        except NvmlError:
-            return
-
-
-def _address(device: Any) -> int:
-    return ctypes.cast(device, ctypes.c_void_p).value or 0
+        return lambda: number.pick(asked(name, wrapper, self._handle, *arguments))
 
 
 def _buffer(kind: str) -> Any:
@@ -388,18 +279,9 @@ def _function(names: tuple[str, ...]) -> tuple[str, Any]:
         try:
             return name, pynvml._nvmlGetFunctionPointer(name)
         except pynvml.NVMLError as error:
-            if _code(error) != FUNCTION_NOT_FOUND:
-                raise NvmlError(_code(error), name) from None
+            if code_of(error) != FUNCTION_NOT_FOUND:
+                raise NvmlError(code_of(error), name) from None
     raise NvmlError(FUNCTION_NOT_FOUND, names[0])
-
-
-def _asked(name: str, wrapper: Callable[..., Result], *arguments: Any) -> Result:
-    try:
-        return wrapper(*arguments)
-    except pynvml.NVMLError as error:
-        raise NvmlError(_code(error), name) from None
-    except UnicodeDecodeError:  # the package decodes texts, the driver may write anything
-        raise NvmlError(UNKNOWN, name) from None
 
 
 def _size(size: int | None) -> int | None:
@@ -408,10 +290,6 @@ def _size(size: int | None) -> int | None:
 
 def _instance(instance: int | None) -> int | None:
     return None if instance == _NO_INSTANCE else instance
-
-
-def _code(error: Exception) -> int:
-    return int(getattr(error, "value", UNKNOWN))
 
 
 def _text(value: bytes | str) -> str:

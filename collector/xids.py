@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from collector.events import EventSet, address
 from collector.failures import NvmlError
-from collector.nvml import EventSet, Handle
+from collector.nvml import Handle
 
 FADE_SECONDS = 86400.0
 """So long after the last one of its kind a GPU is no longer in need of attention for it."""
@@ -89,9 +90,9 @@ class Listener:
         try:
             events = self._events = self._events or EventSet()
             for handle, xids in gpus:
-                if handle.address not in self._heard:
-                    self._heard[handle.address] = xids
-                    events.register(handle)
+                if (key := address(handle.pointer)) not in self._heard:
+                    self._heard[key] = xids
+                    events.register(handle.pointer)
             for _ in range(MAX_EVENTS):
                 event = events.next()
                 if event is None:

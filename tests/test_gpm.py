@@ -17,9 +17,10 @@ from collector.device import SLOW_SECONDS, Device
 from collector.driver import Driver
 from collector.failures import FATAL, GPU_IS_LOST, UNINITIALIZED, NvmlError
 from collector.gpm import LONGEST_SECONDS
-from collector.nvml import Handle, Sample
+from collector.nvml import Handle
 from collector.questions import Trace
 from collector.readings import Picture
+from collector.samples import Sample
 from collector.watch import Watch
 
 SAMPLE = "nvmlGpmMigSampleGet"

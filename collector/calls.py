@@ -1,0 +1,25 @@
+"""How a function of nvidia-ml-py is called: its errors become an NvmlError."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pynvml
+
+from collector.failures import UNKNOWN, NvmlError
+
+Result = TypeVar("Result")
+
+
+def asked(name: str, wrapper: Callable[..., Result], *arguments: Any) -> Result:
+    """What a function of the package returns; `name` is NVML's own for it. NvmlError."""
+    try:
+        return wrapper(*arguments)
+    except pynvml.NVMLError as error:
+        raise NvmlError(code_of(error), name) from None
+    except UnicodeDecodeError:  # the package decodes texts, the driver may write anything
+        raise NvmlError(UNKNOWN, name) from None
+
+
+def code_of(error: Exception) -> int:
+    """NVML's number of an error of the package."""
+    return int(getattr(error, "value", UNKNOWN))
