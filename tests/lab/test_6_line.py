@@ -22,7 +22,7 @@ from lab.bed import call, claim, remove
 
 HERE = Path(__file__).parent
 HOSTS = 100
-SECONDS = 25
+SECONDS = 32
 THIN = (64, 0.02, 0.0)
 LOSSY = (2000, 0.3, 0.05)
 """kbit/s, seconds of delay each way, share that is lost."""
