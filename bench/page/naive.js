@@ -16,7 +16,7 @@ import { summaryTiles } from "./views/summary.js";
 import { UsersPanel } from "./views/users.js";
 
 /** As hosts.js has them. */
-const SMALL_FLEET = 8;
+const FEW_HOSTS = 8;
 const CELLS = 8;
 
 const store = new Store();
@@ -77,7 +77,7 @@ function host(name, columns) {
   const rows = store.rows(name);
   const summary = store.summary(name);
   const state = store.stateOf(name);
-  const open = store.names().length <= SMALL_FLEET && summary.free < summary.gpus;
+  const open = store.names().length <= FEW_HOSTS && summary.free < summary.gpus;
   const drawn = {
     host: store.host(name),
     summary,
