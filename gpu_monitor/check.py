@@ -135,6 +135,7 @@ def _check_broker(config: Config, addresses: Sequence[str], part: str) -> Iterat
         yield Finding(True, f"broker: {config.broker}:{config.updates_port} is heard, {live}")
         if part == "broker":
             yield from check_states(fleet["hosts"])
+            yield from check_versions(fleet["hosts"], fleet["broker"]["version"])
     elif why and (here or part == "web"):
         yield Finding(False, f"broker: {config.broker}:{config.updates_port} is not heard: {why}")
     elif part == "broker" or (part == "web" and not here):
@@ -163,6 +164,18 @@ def check_states(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
         yield Finding(False, f"{state}: {name}; {remedy}")
     if len(others) > MAX_NAMED:
         yield Finding(False, f"and {len(others) - MAX_NAMED} more hosts are not live")
+
+
+def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iterator[Finding]:
+    """A line for each version of collectors that is not the broker's, of hosts that are live."""
+    others: dict[str, list[str]] = {}
+    for name, host in hosts.items():
+        other = host.get("collector", {}).get("version", version)
+        if host["state"] == LIVE and other != version:
+            others.setdefault(other, []).append(name)
+    for other, names in sorted(others.items()):
+        words = f"versions: the broker is {version}, the collector {other} on {_listed(names)}"
+        yield Finding(True, words, is_warning=True)
 
 
 def _listed(names: Sequence[str]) -> str:

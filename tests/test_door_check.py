@@ -13,7 +13,13 @@ from fake_nvml import Call, FakeNvml, Gpu, Scenario
 from house import COMMAND, PATIENT_COMMAND, ROOT, House, free_ports
 
 from gpu_monitor import probe
-from gpu_monitor.check import Finding, _check_sign_in, check_states, findings
+from gpu_monitor.check import (
+    Finding,
+    _check_sign_in,
+    check_states,
+    check_versions,
+    findings,
+)
 from gpu_monitor.config_keys import Config
 from web.secret import hash_token
 
@@ -199,6 +205,20 @@ def test_a_long_list_of_hosts_is_cut() -> None:
     assert found[0].words.endswith("node49 and 10 more")
     assert found[-1].words == "and 10 more hosts are not live"
     assert len(found) == 52
+
+
+def test_collectors_of_another_version_than_the_brokers_are_told() -> None:
+    versions = {"old1": "0.0.9", "old2": "0.0.9", "new": "0.2.0", "same": "0.1.0"}
+    hosts: dict[str, dict[str, object]] = {
+        name: {"state": "live", "collector": {"version": version}}
+        for name, version in versions.items()
+    }
+    hosts["off"] = {"state": "stale", "collector": {"version": "0.0.9"}}
+    hosts["never"] = {"state": "missing"}
+    assert [str(each) for each in check_versions(hosts, "0.1.0")] == [
+        "warn versions: the broker is 0.1.0, the collector 0.0.9 on old1, old2",
+        "warn versions: the broker is 0.1.0, the collector 0.2.0 on new",
+    ]
 
 
 @pytest.mark.parametrize(("part", "broker"), [("broker", "127.0.0.1"), ("web", "192.0.2.1")])

@@ -50,7 +50,7 @@ def test_a_collector_whose_loop_is_stuck_is_started_anew(fleet: Fleet) -> None:
     fleet.wait_for("live", "gpu1", "gpu2")
 
 
-def test_since_when_a_gpu_is_idle_survives_a_restart(fleet: Fleet) -> None:
+def test_since_when_a_gpu_is_idle_survives_a_stop_and_a_start(fleet: Fleet) -> None:
     def idle_since() -> list[float | None]:
         return list(fleet.host("gpu1")["gpus"]["idle_since"])
 
@@ -60,7 +60,9 @@ def test_since_when_a_gpu_is_idle_survives_a_restart(fleet: Fleet) -> None:
         return {row: at for row, at in known.items() if at < latest}
 
     before = eventually(lambda: long_idle() or None, "GPUs that stay idle")
-    fleet.machine("gpu1").call("systemctl", "restart", "gpu-monitor-collector")
+    fleet.machine("gpu1").call("systemctl", "stop", "gpu-monitor-collector")
+    fleet.wait_for("stale", "gpu1")  # so that no reading after it is of the old one
+    fleet.machine("gpu1").call("systemctl", "start", "gpu-monitor-collector")
     fleet.wait_for("live", "gpu1")
     after = idle_since()
     kept = [(old, after[row]) for row, old in before.items()]
