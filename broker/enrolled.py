@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable
 
 from wire import keyring
-from wire.check import is_host_name
 from wire.keyring import HOSTS, PUBLIC_ENDING, WEBS, KeysError
+from wire.limits import is_host_name
 
 LOOK_SECONDS = 1.0
 LOOK_AT_ALL_SECONDS = 3.0

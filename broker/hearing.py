@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from broker.fleet import Fleet
 from broker.identity import Directory, choose
-from wire.check import WireError, check_snapshot
+from wire.check import check_snapshot
 from wire.codec import unpack
+from wire.limits import WireError
 from wire.template import make_template
 
 INSIDE = "this process"

@@ -10,8 +10,8 @@ from broker.gate import CURVE_BYTES, Gate
 from broker.hearing import INSIDE, Hearing, name_in
 from broker.identity import peer_with_key
 from broker.load import Load
-from wire.check import MAX_MESSAGE_BYTES
 from wire.keyring import HOSTS
+from wire.limits import MAX_MESSAGE_BYTES
 
 _QUEUED_MESSAGES = 16
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""

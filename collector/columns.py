@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from collector.readings import GpuReading, ProcessFacts, Use
-from wire.check import MAX_WORDS
 from wire.document import Table
+from wire.limits import MAX_WORDS
 
 _MIB = 1 << 20
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from collector.columns import ProcessRow
-from wire.check import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_WORDS
 from wire.codec import pack
 from wire.document import Snapshot, Table
+from wire.limits import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_WORDS
 
 MAX_GPUS = MAX_ROWS["gpus"]
 MAX_PROCESSES = MAX_ROWS["processes"]

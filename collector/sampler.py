@@ -9,8 +9,8 @@ from collector.held import held
 from collector.idle import IdleTimes
 from collector.limits import MAX_GPUS, MAX_PROCESSES, largest
 from collector.readings import GpuReading, Identity, Picture, ProcessFacts
-from wire.check import MAX_WORDS
 from wire.document import SYSTEM_FIELDS, VERSION, Scalars, Snapshot, Table
+from wire.limits import MAX_WORDS
 
 TICKS_PER_SECOND = 100
 """The kernel counts start times in hundredths of a second on all its platforms (USER_HZ)."""

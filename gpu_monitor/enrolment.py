@@ -11,8 +11,8 @@ import zmq
 
 from gpu_monitor.whole_file import write_whole
 from wire import keyring
-from wire.check import is_host_name
 from wire.keyring import BROKER_PUBLIC, OWN_PUBLIC, OWN_SECRET, PUBLIC_ENDING, KeysError, Pair
+from wire.limits import is_host_name
 
 CARRY = "carry"
 """Pairs that were made here for other machines, until somebody has carried them there."""

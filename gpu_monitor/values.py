@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from collector.settings import Commands
-from wire.check import MAX_TEXT, is_host_name
+from wire.limits import MAX_TEXT, is_host_name
 
 MAX_ENTRIES = 10_000
 

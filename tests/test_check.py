@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from msgpack import Timestamp
 from snapshots import make_gpus, make_processes, make_snapshot
 
-from wire.check import MAX_TEXT, MAX_UNKNOWN, WireError, check_snapshot, is_host_name
+from wire.check import check_snapshot
 from wire.codec import pack, unpack
 from wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
 from wire.kept import MAX_KEPT_BYTES
+from wire.limits import MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
 from wire.patch import same
 
 anything = st.recursive(

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snapshots import make_snapshot
 
-from wire.check import MAX_MESSAGE_BYTES, WireError, check_snapshot
+from wire.check import check_snapshot
 from wire.codec import pack, unpack, unpack_trusted
+from wire.limits import MAX_MESSAGE_BYTES, WireError
 
 PACKED = pack(make_snapshot())
 

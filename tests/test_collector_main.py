@@ -174,6 +174,7 @@ def test_a_process_has_its_user_and_command(fake_nvml: FakeNvml, start: Start) -
         ("collector.main, collector.pusher", {"asyncio", "aiohttp", "broker", "web", "yaml"}),
         ("collector.main, gpu_monitor.__main__", {"asyncio", "aiohttp", "broker", "web"}),
         ("collector.main, gpu_monitor.__main__", {"dataclasses"}),  # keeps 1.2 MB
+        ("collector.main, gpu_monitor.__main__", {"wire.check"}),  # the broker checks; 1.2 MB too
     ],
 )
 def test_a_collector_alone_imports_nothing_it_has_no_use_for(

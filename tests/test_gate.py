@@ -15,9 +15,9 @@ from snapshots import make_snapshot
 import broker.enrolled
 from broker.gate import Gate
 from gpu_monitor import enrolment
-from wire.check import MAX_MESSAGE_BYTES
 from wire.codec import pack
 from wire.keyring import HOSTS, WEBS, key_in
+from wire.limits import MAX_MESSAGE_BYTES
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from broker.hearing import Hearing
 from broker.identity import Directory
 from broker.intake import _MAX_WAITING_BYTES, Intake
 from broker.load import Load
-from wire.check import MAX_MESSAGE_BYTES
 from wire.codec import pack
+from wire.limits import MAX_MESSAGE_BYTES
 
 PATIENCE_SECONDS = 30.0
 

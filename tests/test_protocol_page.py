@@ -4,7 +4,7 @@ import pytest
 from house import ROOT
 
 from wire import document
-from wire.check import MAX_ROWS, MAX_TEXT
+from wire.limits import MAX_ROWS, MAX_TEXT
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 

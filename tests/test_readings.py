@@ -21,9 +21,9 @@ from collector.readings import GpuReading, Identity, ProcessFacts, Use
 from collector.shares import STANDS_SECONDS, Shares
 from collector.sleep import LOOK_SECONDS, Sleep, bus_id
 from collector.uses import Listed, joined
-from wire.check import MAX_WORDS
 from wire.codec import unpack_trusted
 from wire.document import COLLECTOR_FIELDS, GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
+from wire.limits import MAX_WORDS
 
 GPU = GpuReading(Identity(0, "GPU-1"), power_watts=312.6, memory_used_bytes=(5 << 20) - 1)
 

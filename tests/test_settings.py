@@ -20,7 +20,7 @@ from gpu_monitor.settings import (
     web_settings,
 )
 from web.settings import Mode
-from wire.check import is_host_name
+from wire.limits import is_host_name
 
 OTHERS = ("node1", "node2")
 

@@ -9,8 +9,9 @@ import pytest
 from snapshots import make_snapshot
 
 from collector import system
-from wire.check import WireError, check_snapshot
+from wire.check import check_snapshot
 from wire.document import SYSTEM_FIELDS
+from wire.limits import WireError
 
 STAT = b"cpu  100 5 20 800 40 3 2 10 50 5\ncpu0 1 2 3\n"
 MOUNTS = [

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snapshots import make_gpus, make_processes, make_snapshot
 
-from wire.check import WireError, check_snapshot
+from wire.check import check_snapshot
 from wire.codec import pack, unpack
 from wire.document import Snapshot
+from wire.limits import WireError
 from wire.template import Template, make_template
 
 

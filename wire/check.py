@@ -1,7 +1,6 @@
 """A foreign message becomes a snapshot, or a WireError that names what is wrong with it."""
 
 import math
-import re
 from itertools import chain, compress
 from operator import ne
 from typing import Any, cast
@@ -21,20 +20,19 @@ from wire.document import (
     Table,
 )
 from wire.kept import Kept
+from wire.limits import (
+    MAX_COUNT,
+    MAX_DEPTH,
+    MAX_KEY,
+    MAX_MEMBERS,
+    MAX_ROWS,
+    MAX_TEXT,
+    MAX_UNKNOWN,
+    MAX_WORDS,
+    WireError,
+    is_host_name,
+)
 
-MAX_MESSAGE_BYTES = 1 << 20
-MAX_ROWS = {"gpus": 64, "processes": 512, "disks": 32}
-MAX_MEMBERS = 128
-"""Members of one object: columns of a table, fields of `system`, unknown members."""
-MAX_TEXT = 4096
-MAX_KEY = 128
-MAX_WORDS = 32
-MAX_DEPTH = 8
-MAX_COUNT = 2**53
-MAX_UNKNOWN = 32_768
-"""Values inside the members of a newer collector, all together: each costs a look."""
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _ALLOWED = {
     Kind.COUNT: frozenset({int}),
     Kind.NUMBER: frozenset({int, float}),
@@ -77,14 +75,6 @@ _kept = Kept()
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 
 
-class WireError(ValueError):
-    """A message that is refused: `reason` is one of few short words, to count by."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
 class _Room:
     """For how many more values of a newer collector a message has room."""
 
@@ -97,11 +87,6 @@ class _Room:
         self._left -= values
         if self._left < 0:
             raise WireError("limit", f"at {what} there are over {MAX_UNKNOWN} unknown values")
-
-
-def is_host_name(name: object) -> bool:
-    """Whether `name` may stand as a key of `hosts`."""
-    return isinstance(name, str) and _HOST_NAME.fullmatch(name) is not None
 
 
 def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapshot:
