@@ -162,7 +162,8 @@ class Machine:
         return [*enter, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
 
     def journal(self, unit: str) -> str:
-        """What a unit has logged since the machine was made."""
+        """What a unit has logged since the machine was made, to the last line."""
+        self.call("journalctl", "--sync")
         return self.call("journalctl", "--no-pager", "-o", "cat", "-u", unit)
 
 
