@@ -127,5 +127,16 @@ def test_a_gpu_without_a_process_has_only_units_of_its_own(visit: Page) -> None:
 @pytest.mark.parametrize("width", [820, 1001, 1240, 1241, 1280, 1380, 1381, 1440])
 def test_no_state_of_a_gpu_is_cut_off(visit: Page, width: int) -> None:
     visit.set_viewport_size({"width": width, "height": 1180})
-    words = visit.locator(".cell:is(.idle, .asleep) > b, .cell.sliced > small")
-    assert words.evaluate_all("all => all.filter((one) => one.scrollWidth > one.clientWidth)") == []
+    words = visit.locator(".cell > b, .cell.sliced > small")
+    assert "3g.40gb" in words.all_text_contents()
+    cut = "all => all.filter((b) => b.scrollWidth > b.clientWidth).map((b) => b.innerText)"
+    assert words.evaluate_all(cut) == []
+
+
+@pytest.mark.parametrize("width", [701, 820, 900, 901, 1024, 1240, 1241, 1280, 1366, 1420, 1421])
+def test_an_open_host_fits_beside_the_users_and_on_a_tablet(visit: Page, width: int) -> None:
+    visit.set_viewport_size({"width": width, "height": 900})
+    host = visit.locator("details[data-name='node06']")
+    host.locator("> summary").click()
+    expect(host.locator(".command").first).to_be_visible()
+    assert host.locator(".scroll").evaluate("all => all.scrollWidth <= all.clientWidth")

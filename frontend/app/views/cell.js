@@ -54,7 +54,8 @@ function content(gpu, metric, now) {
       : html`${words} <small>${held}</small>`;
     return { kind: "idle", first, second: usersOf(gpu) || "no process" };
   }
-  const first = words === DASH ? (gpu.profile ?? DASH) : words;
+  const [slices, memory] = (gpu.profile ?? DASH).split(/(?=\.)/);
+  const first = words === DASH ? html`${slices}<span class="wide">${memory}</span>` : words;
   return { kind: "busy", first, second: usersOf(gpu) };
 }
 
