@@ -11,13 +11,17 @@ Result = TypeVar("Result")
 
 
 def asked(name: str, wrapper: Callable[..., Result], *arguments: Any) -> Result:
-    """What a function of the package returns; `name` is NVML's own for it. NvmlError."""
+    """What a function of the package returns; `name` is NVML's own for it. NvmlError.
+
+    It has no other error for its context: who keeps it would keep all that was being read.
+    """
     try:
         return wrapper(*arguments)
     except pynvml.NVMLError as error:
-        raise NvmlError(code_of(error), name) from None
+        code = code_of(error)
     except UnicodeDecodeError:  # the package decodes texts, the driver may write anything
-        raise NvmlError(UNKNOWN, name) from None
+        code = UNKNOWN
+    raise NvmlError(code, name)
 
 
 def code_of(error: Exception) -> int:

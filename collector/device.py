@@ -74,7 +74,7 @@ class Device:
                 self._known = reading
             return reading
         except NvmlError as error:
-            self.failure = error
+            self.failure = error.with_traceback(None)
             state: State = "lost" if error.code in LOST else "error"
             return GpuReading(self.identity, state, str(error))
 

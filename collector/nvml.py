@@ -213,22 +213,22 @@ class Handle:
             found = asked(name, pynvml.nvmlDeviceGetProcessUtilization, self._handle, since)
             return [(row.pid, row.timeStamp, row.smUtil) for row in found]
         if name not in self._lists:
-            _, function = _function((name,))
+            handle, (_, function) = self._handle, _function((name,))
             self._lists[name] = Rows(
                 name,
                 pynvml.c_nvmlProcessUtilizationSample_t,
-                lambda rows, count, after: function(self._handle, rows, count, after),
+                lambda rows, count, after: function(handle, rows, count, after),
                 lambda row: row[:3],
             )
         return self._lists[name].read(ctypes.c_ulonglong(since))
 
     def _process_rows(self, kind: str) -> Rows:
         names = [f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2")]
-        name, function = _function(tuple(names))
+        handle, (name, function) = self._handle, _function(tuple(names))
         self._lists[kind] = Rows(
             name,
             pynvml.c_nvmlProcessInfo_v2_t,
-            lambda rows, count: function(self._handle, count, rows),
+            lambda rows, count: function(handle, count, rows),
             lambda row: (row[0], _size(row[1]), _instance(row[2])),
         )
         return self._lists[kind]

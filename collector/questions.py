@@ -48,7 +48,7 @@ class Questions:
         except NvmlError as error:
             if error.code in FATAL:
                 raise
-            self.failures[key] = error
+            self.failures[key] = error.with_traceback(None)  # which would keep what was read, too
             return None
 
     def _is_unsupported(self, key: str) -> bool:

@@ -1,10 +1,12 @@
 """The driver over time: absent, reloaded, upgraded, GPUs that vanish and come."""
 
+import gc
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType, TracebackType
 
 import pytest
 from fake_nvml import FakeNvml
@@ -252,3 +254,28 @@ with open("/proc/self/maps") as maps:
 print(driver.problem, driver.slots[0].latest.reading.state, "deleted:", deleted)
 """
 ROOT = Path(__file__).parent.parent
+
+
+def test_calls_that_fail_and_opening_again_leave_nothing_for_the_garbage_collector(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    errors = {"nvmlDeviceGetClockInfo": "UNKNOWN", "nvmlDeviceGetMemoryInfo_v2": "GPU_IS_LOST"}
+    calls = [Call(name, error=error, gpu=at) for at, (name, error) in enumerate(errors.items())]
+    fake_nvml.write(Scenario([ONE, TWO], calls=calls))
+    look_on(driver, 0, 3)
+    opened = fake_nvml.calls("nvmlInitWithFlags")
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        seen = look_on(driver, 3, 200)
+        gc.collect()
+        kinds = {type(each) for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert [kind for kind in kinds if kind.__module__.startswith("collector")] == []
+    assert FrameType not in kinds and TracebackType not in kinds
+    assert [reading.state for reading in seen] == ["ok", "lost"]
+    assert fake_nvml.calls("nvmlInitWithFlags") > opened
