@@ -17,6 +17,7 @@ class GpuRow(NamedTuple):
     parent: int | None = None
     idle_since: int | None = None
     state_since: int | None = None
+    low_power_since: int | None = None
 
 
 class ProcessRow(NamedTuple):
@@ -64,6 +65,7 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "slowdown_celsius": lambda row: row.gpu.identity.slowdown_celsius,
     "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
     "idle_since": lambda row: row.idle_since,
+    "low_power_since": lambda row: row.low_power_since,
     "throttle": lambda row: _throttle(row.gpu),
     "ailments": lambda row: _ailments(row.gpu),
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),

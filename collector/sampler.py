@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from collector import low_power
 from collector.clock import Moment, WallOffset
 from collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
 from collector.held import held
@@ -35,6 +36,14 @@ class Origin(NamedTuple):
     interval: float
 
 
+class _Seen(NamedTuple):
+    """A GPU at the last sample: its state, since when, and since when it is busy at low power."""
+
+    state: str
+    since: float
+    low_power: float | None
+
+
 class Sampler:
     """Takes snapshots one after the other; `idle` outlives it where it is kept in a file.
 
@@ -49,7 +58,7 @@ class Sampler:
         self._idle = idle
         self._standing = standing
         self._offset = WallOffset()
-        self._states: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, _Seen] = {}
         self._sequence = 0
 
     def sample(self) -> Snapshot:
@@ -85,12 +94,12 @@ class Sampler:
 
     def _gpu_rows(self, picture: Picture, now: float) -> tuple[list[GpuRow], list[str]]:
         rows: list[GpuRow] = []
-        states: dict[str, tuple[str, float]] = {}
+        seen: dict[str, _Seen] = {}
         for gpu in picture.gpus:
             parent = len(rows)
             for reading, above in ((gpu, None), *((piece, parent) for piece in gpu.slices)):
-                rows.append(self._gpu_row(reading, above, states, now))
-        self._states = states
+                rows.append(self._gpu_row(reading, above, seen, now))
+        self._seen = seen
         if len(rows) <= MAX_GPUS:
             return rows, []
         return rows[:MAX_GPUS], [f"{MAX_GPUS} of {len(rows)} GPUs and slices shown"]
@@ -99,19 +108,22 @@ class Sampler:
         self,
         gpu: GpuReading,
         parent: int | None,
-        states: dict[str, tuple[str, float]],
+        seen: dict[str, _Seen],
         now: float,
     ) -> GpuRow:
         key = _key(gpu.identity)
-        state, since = self._states.get(key, (None, now))
-        states[key] = (gpu.state, since if state == gpu.state else now)
+        before = self._seen.get(key)
+        since = before.since if before is not None and before.state == gpu.state else now
+        low = low_power.follow(before and before.low_power, gpu, now)
+        seen[key] = _Seen(gpu.state, since, low)
         percent = gpu.utilization_percent
         idle = self._idle.since(key) if gpu.carried else self._idle.observe(key, percent, now)
         return GpuRow(
             gpu=gpu,
             parent=parent,
             idle_since=self._offset.unix(idle),
-            state_since=None if gpu.state == "ok" else self._offset.unix(states[key][1]),
+            state_since=None if gpu.state == "ok" else self._offset.unix(since),
+            low_power_since=self._offset.unix(low_power.lasting(low, now)),
         )
 
     def _process_rows(

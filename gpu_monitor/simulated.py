@@ -25,6 +25,10 @@ ODD_HOSTS = ("usual", "lost", "asleep", "hot", "mig", "problems", "silent", "fre
 SILENT_AFTER_SECONDS = 20.0
 AILING_ONE_OF = 50
 """So many usual hosts have one GPU that something is wrong with."""
+WAITING_WORK = 12
+"""What a GPU that spins draws and heats as one that works so much, in percent."""
+WAITING_ONE_OF = 60
+"""So many usual hosts have one GPU that is busy all the time at low power."""
 HOUR = 3600.0
 LEVELS = (35, 62, 80, 93, 98, 99)
 """The work that jobs aim at, in percent."""
@@ -38,7 +42,8 @@ START_CHANCE = 0.004
 class Job:
     """A user's processes on some GPUs, one on each. `level` is the work it aims at, in percent.
 
-    `until` is when it ends; `idle_since` is set for one that only holds its memory.
+    `until` is when it ends; `idle_since` is set for one that only holds its memory, `waits` for one
+    that spins and does nothing.
     """
 
     rows: list[int]
@@ -53,6 +58,7 @@ class Job:
     container: str | None = None
     slurm: str | None = None
     graphics: bool = False
+    waits: bool = False
 
 
 class Stretch(NamedTuple):
@@ -80,7 +86,7 @@ class SimulatedHost:
         self._slices = list(range(gpus, len(self.gpus["index"])))
         self._jobs: list[Job] = []
         self._job_of: dict[int, Job] = {}
-        self._start_first_jobs(now)
+        self._start_first_jobs(number, now)
         self._system = build_system(self.name, gpus, self._random, now)
         self._processes: Table = {}
         self._rebuild_processes()
@@ -194,15 +200,26 @@ class SimulatedHost:
         is_cut = self.kind == "mig" and row == 0
         return self.gpus["state"][row] == "ok" and not is_cut
 
-    def _start_first_jobs(self, now: float) -> None:
+    def _start_first_jobs(self, number: int, now: float) -> None:
         for row in self._usable + self._slices:
             if self.kind == "free" or row in self._job_of or self._random.random() < 0.2:
                 continue
             started_at = now - self._random.expovariate(1 / (6 * HOUR)) - 60
             self._start(row, now, started_at, idle=self._random.random() < 0.12)
+        if self.kind == "problems" or (self.kind == "usual" and number % WAITING_ONE_OF == 30):
+            self._let_one_wait(now)
         if self.kind == "held" and self._usable:
             self._end_all(now)
             self._start(self._usable[0], now, now - 31 * HOUR, idle=True, wide=True)
+
+    def _let_one_wait(self, now: float) -> None:
+        """Of the jobs that have worked for a while, one has come to a stop half an hour ago."""
+        old = [job for job in self._jobs if job.level and now - job.started_at > HOUR]
+        for job in old[:1]:
+            job.level, job.waits, job.until = max(LEVELS), True, now + 12 * HOUR
+            for row in job.rows:
+                self.gpus["low_power_since"][row] = int(now - HOUR / 2)
+                self._move(row)
 
     def _start(
         self, row: int, now: float, started_at: float, idle: bool = False, wide: bool = False
@@ -257,6 +274,7 @@ class SimulatedHost:
             if row in self._usable:
                 self.gpus["utilization_percent"][row] = 0
                 self.gpus["idle_since"][row] = int(now)
+                self.gpus["low_power_since"][row] = None
                 self._settle(row)
 
     def _end_all(self, now: float) -> None:
@@ -268,7 +286,10 @@ class SimulatedHost:
         random, gpus = self._random.random, self.gpus
         job = self._job_of.get(row)
         work = 0
-        if job is not None and job.level:
+        if job is not None and job.waits:
+            gpus["utilization_percent"][row], gpus["memory_utilization_percent"][row] = 100, 0
+            work = WAITING_WORK
+        elif job is not None and job.level:
             work = gpus["utilization_percent"][row]
             work += round((job.level - work) * 0.3 + random() * 14 - 7)
             gpus["utilization_percent"][row] = work = min(100, max(1, work))

@@ -1,4 +1,4 @@
-"""A GPU that ails, on the page: seen beside its use, in words, found, and offered last."""
+"""A GPU that ails, or is busy at low power, on the page: seen beside its use, told, found."""
 
 import csv
 import io
@@ -38,16 +38,16 @@ def visit(demo: House, page: Page) -> Page:
 
 
 def test_a_card_that_ails_wears_a_sign_beside_its_use(visit: Page) -> None:
-    expect(visit.locator("#hosts .ailing")).to_have_count(2)
+    expect(visit.locator("#hosts .mark:not(.low)")).to_have_count(2)
     row = visit.locator("details[data-name='node06']")
     ill = row.locator(".cell").first
-    expect(ill.locator(".ailing")).to_have_text(SIGN)
+    expect(ill.locator(".mark")).to_have_text(SIGN)
     expect(ill).to_have_class(re.compile("step|idle|free"))
     ill.hover()
     expect(ill).to_have_attribute("title", re.compile(f"^GPU 0 .*{SIGN} {WAITS}", re.DOTALL))
     expect(row.locator(".spoken")).to_have_text(re.compile(", 1 ailing, "))
     lost = visit.locator("details[data-name='node02'] .cell.lost")
-    expect(lost.locator(".ailing")).to_be_visible()
+    expect(lost.locator(".mark")).to_be_visible()
 
 
 def test_its_row_tells_the_words(visit: Page) -> None:
@@ -66,6 +66,21 @@ def test_the_map_marks_it_and_names_what_it_is(visit: Page, theme: str) -> None:
     picture = visit.get_by_role("img", name=re.compile("Fleet map"))
     expect(picture).to_have_attribute("aria-label", re.compile(", 1 lost, 2 ailing, "))
     expect(visit.locator("#map .legend")).to_contain_text("ailing")
+
+
+def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: Page) -> None:
+    words = re.compile(r"busy at low power for 3\dm: may be waiting")
+    visit.locator(".attention button", has_text="at low power").click()
+    expect(visit.locator("#search")).to_have_value("state:lowpower")
+    row = visit.locator("details.host:not([hidden])")
+    expect(row).to_have_attribute("data-name", "node06")
+    shown = row.locator(".cell:not(.dim)").first
+    expect(shown.locator("b")).to_have_text("100%")
+    expect(shown.locator(".mark.low")).to_have_text("?")
+    shown.hover()
+    expect(shown).to_have_attribute("title", words)
+    row.locator("> summary").click()
+    expect(row.locator("td.state.amber").first).to_have_text(words)
 
 
 def test_one_click_finds_all_that_ail_and_the_csv_tells_of_what(visit: Page) -> None:
@@ -95,7 +110,7 @@ def test_its_words_fit_a_phone_and_a_desktop(visit: Page, width: int, name: str)
 
 def test_the_sign_is_there_where_colours_are_forced(visit: Page) -> None:
     visit.emulate_media(forced_colors="active")
-    sign = visit.locator("details[data-name='node06'] .ailing")
+    sign = visit.locator("details[data-name='node06'] .mark:not(.low)")
     expect(sign).to_be_visible()
     assert sign.evaluate(
         """one => { const { color, borderTopColor, backgroundColor } = getComputedStyle(one);
@@ -110,7 +125,7 @@ def test_a_card_is_followed_from_nvml_to_the_finder(
     house.start("up", name="node1", rpc_timeout=30)
     eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
     page.goto(house.url + "?need=1x0")
-    expect(page.locator(".cell").first.locator(".ailing")).to_be_visible()
+    expect(page.locator(".cell").first.locator(".mark")).to_be_visible()
     expect(page.locator(".offer small")).to_have_text(f"GPU 0 ({SIGN} ailing) · no more left free")
     (offer,) = house.get("api/v1/free")["hosts"]
     assert offer["gpus"][0]["ailing"] is True

@@ -208,6 +208,20 @@ def test_work_that_is_carried_goes_on() -> None:
     ]
 
 
+def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work() -> None:
+    clock = ManualClock()
+    reading = ok(utilization_percent=100, memory_utilization_percent=0, power_limit_watts=700.0)
+    watts = iter([*[120.0] * 62, 600.0, *[120.0] * 62])
+    samples = sampler(clock, lambda now: Picture((reading._replace(power_watts=next(watts)),)))
+    told = []
+    for _ in range(125):
+        told += samples.sample()["gpus"]["low_power_since"]
+        clock.now += 10
+
+    first, second = BOOTED_AT + 1000, BOOTED_AT + 1000 + 630
+    assert told == [*[None] * 60, first, first, None, *[None] * 60, second, second]
+
+
 def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml) -> None:
     clock, limits = ManualClock(), UseLimits(free_memory_mib=500, held_idle_after=1800.0)
     watch = Watch(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)

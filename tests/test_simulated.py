@@ -119,6 +119,20 @@ def test_few_gpus_of_a_large_fleet_have_an_ailment_which_the_host_s_problems_tel
     assert odd("lost")["gpus"]["ailments"][7][0].startswith("Xid 79 ")
 
 
+def test_few_gpus_of_a_large_fleet_are_busy_at_low_power() -> None:
+    waiting = [0, 0]
+    for number in range(500):
+        host = SimulatedHost(number, 8, NOW)
+        host.step(NOW + 1)
+        gpus = sent(host, NOW + 1)["gpus"]
+        for row, since in enumerate(gpus["low_power_since"]):
+            if since is not None:
+                assert gpus["utilization_percent"][row] == 100
+                assert gpus["power_watts"][row] < 0.4 * gpus["power_limit_watts"][row]
+                waiting[number >= len(ODD_HOSTS)] += 1
+    assert waiting[0] >= 1 and 5 <= waiting[1] <= 30
+
+
 def test_a_host_falls_silent_after_a_while() -> None:
     silent = SimulatedHost(ODD_HOSTS.index("silent"), 8, NOW)
     assert not silent.is_silent(NOW + SILENT_AFTER_SECONDS)

@@ -1,10 +1,10 @@
 """The page's files, read into memory; each is named by a hash of them all and kept for a year."""
 
-import gzip
 import hashlib
 import logging
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ _TYPES = {
     ".woff2": "font/woff2",
 }
 _PACKED = frozenset({".ico", ".png", ".woff2"})
+_GZIP = 31
+"""As zlib writes gzip, with all of its window (wbits)."""
 _ENTRY = "main.js"
 _PLACEHOLDER = b"a/dev/"
 
@@ -147,7 +149,8 @@ def _asset(name: str, body: bytes) -> Asset:
     suffix = Path(name).suffix
     gzipped = None
     if suffix not in _PACKED:
-        packed = gzip.compress(body, 9, mtime=0)
+        packer = zlib.compressobj(level=9, wbits=_GZIP, memLevel=9)
+        packed = packer.compress(body) + packer.flush()
         gzipped = packed if len(packed) < len(body) else None
     content_type = _TYPES.get(suffix, "application/octet-stream")
     if content_type.startswith("text/"):

@@ -131,5 +131,6 @@ GPUS = _measures(
         "sm_clock_mhz": "Clock of the multiprocessors.",
         "memory_clock_mhz": "Clock of the memory.",
         "idle_since": "Since when nothing runs.",
+        "low_power_since": "Since when it is busy all the time at low power.",
     },
 )

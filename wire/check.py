@@ -63,6 +63,7 @@ _REPEATING = {
             "memory_kind",
             "memory_total_mib",
             "power_limit_watts",
+            "low_power_since",
             "throttle",
             "ailments",
         )

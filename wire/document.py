@@ -37,6 +37,7 @@ GPU_COLUMNS = {
     "slowdown_celsius": Kind.NUMBER,
     "power_limit_watts": Kind.COUNT,
     "idle_since": Kind.NUMBER,
+    "low_power_since": Kind.NUMBER,
     "throttle": Kind.WORDS,
     "ailments": Kind.WORDS,
     "memory_used_mib": Kind.COUNT,

@@ -49,7 +49,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
   // Each column is looked up once: of all that is done here, that would take longest.
-  const { parent, use, state: states, temperature_celsius: heat, slowdown_celsius: slowdown, throttle, ailments } = gpus;
+  const { parent, use, state: states, ailments } = gpus;
   const [valueColumn, wholeColumn] = COLUMNS[metric];
   const values = /** @type {(number | null)[] | undefined} */ (gpus[valueColumn]);
   const wholes = /** @type {(number | null)[] | undefined} */ (wholeColumn === null ? undefined : gpus[wholeColumn]);
@@ -67,7 +67,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     if (state !== "live") code |= OLD;
     else if (states[row] !== "ok") code |= BAD[states[row] ?? "error"];
     else {
-      if (isHot(heat?.[row], slowdown?.[row], throttle?.[row])) code |= HOT;
+      if (isHot(gpus, row)) code |= HOT;
       const kind = use?.[row];
       code |= kind === "free" ? FREE
         : kind === "held_idle" ? IDLE

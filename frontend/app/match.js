@@ -217,6 +217,7 @@ function inState(gpus, row, asked) {
   if (asked === "ailing") return ailing;
   if (asked === "trouble") return ailing || state === "lost" || state === "error";
   if (asked === "idle") return use === "held_idle";
-  if (asked === "hot") return isHot(gpus.temperature_celsius?.[row], gpus.slowdown_celsius?.[row], gpus.throttle?.[row]);
+  if (asked === "hot") return isHot(gpus, row);
+  if (asked === "lowpower") return gpus.low_power_since?.[row] != null;
   return state === asked || use === asked;
 }

@@ -1,6 +1,6 @@
 // A GPU's numbers in words and on the ramp, and who is on it; pure.
 
-import { celsius, gib, percent, watts } from "./format.js";
+import { celsius, gib, percent, span, watts } from "./format.js";
 
 /** @import { GpuRow, Metric } from "./types.js" */
 
@@ -59,6 +59,17 @@ export function reading(gpu, metric) {
 export function unmeasured(gpu) {
   if (gpu.state !== "ok" || gpu.utilization !== null) return null;
   return gpu.sliced ? "told of its slices, where it can be measured" : "not measurable: the driver does not tell";
+}
+
+/**
+ * What keeps a GPU from its work, in words.
+ * @param {GpuRow} gpu
+ * @param {number} now unix seconds by the host's clock
+ */
+export function hindrances({ throttle, lowPowerSince }, now) {
+  const words = throttle.length > 0 ? [`slowed down: ${throttle.join(", ")}`] : [];
+  if (lowPowerSince !== null) words.push(`busy at low power for ${span(now - lowPowerSince)}: may be waiting`);
+  return words;
 }
 
 /**

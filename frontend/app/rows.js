@@ -28,6 +28,7 @@ const GPU = {
   power: "power_watts",
   powerLimit: "power_limit_watts",
   idleSince: "idle_since",
+  lowPowerSince: "low_power_since",
 };
 const PROCESS = {
   pid: "pid",
@@ -95,13 +96,15 @@ export function mayReshape(host, patch) {
 
 /**
  * Whether a GPU is about to slow itself down, or does.
- * @param {number | null | undefined} temperature
- * @param {number | null | undefined} slowdown
- * @param {string[] | null | undefined} throttle
+ * @param {Gpus} gpus
+ * @param {number} row
  */
-export function isHot(temperature, slowdown, throttle) {
-  if (throttle != null && throttle.length > 0 && /thermal/i.test(throttle.join())) return true;
-  return temperature != null && slowdown != null && temperature >= slowdown - HOT_MARGIN_CELSIUS;
+export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, throttle }, row) {
+  const words = throttle?.[row];
+  if (words != null && words.length > 0 && /thermal/i.test(words.join())) return true;
+  const temperature = heat?.[row];
+  const most = slowdown?.[row];
+  return temperature != null && most != null && temperature >= most - HOT_MARGIN_CELSIUS;
 }
 
 /**
@@ -123,11 +126,7 @@ export function gpuRows(host) {
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],
     ailments: ailmentsOf(gpus, row),
-    hot: isHot(
-      gpus.temperature_celsius?.[row],
-      gpus.slowdown_celsius?.[row],
-      gpus.throttle?.[row],
-    ),
+    hot: isHot(gpus, row),
     processes: processes.get(row) ?? [],
   }));
 }

@@ -8,6 +8,14 @@ import { ailmentsOf, isHot, tableProblems } from "./rows.js";
 
 /** More than a host has. */
 const MANY = 1000;
+/**
+ * What a host counts and the fleet adds up, with its words.
+ * @type {["heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower", string][]}
+ */
+const COUNTS = [
+  ["heldIdle", "held idle"], ["lost", "lost"], ["errors", "with an error"], ["ailing", "ailing"], ["hot", "hot"],
+  ["lowPower", "at low power"],
+];
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
 /**
@@ -33,6 +41,7 @@ export function summarize(name, host, tables = tableProblems(host)) {
     errors: 0,
     ailing: 0,
     hot: 0,
+    lowPower: 0,
     hottest: null,
     hottestRow: 0,
     models: "",
@@ -58,6 +67,7 @@ function countGpus(summary, gpus) {
       summary.free += 1;
       if (!ailing) summary.sound += 1;
     } else if (kind === "held_idle") summary.heldIdle += 1;
+    if (gpus.low_power_since?.[row] != null) summary.lowPower += 1;
     if (state[row] === "lost") summary.lost += 1;
     else if (state[row] === "error") summary.errors += 1;
     const of = parent?.[row];
@@ -76,12 +86,12 @@ function countGpus(summary, gpus) {
  * @param {HostSummary} summary
  * @param {Gpus} gpus
  */
-export function feel(summary, { temperature_celsius: heat, slowdown_celsius: slowdown, throttle, index }) {
+export function feel(summary, gpus) {
   summary.hot = 0;
   summary.hottest = null;
-  for (let row = 0; row < index.length; row += 1) {
-    const celsius = heat?.[row];
-    if (isHot(celsius, slowdown?.[row], throttle?.[row])) summary.hot += 1;
+  for (let row = 0; row < gpus.index.length; row += 1) {
+    const celsius = gpus.temperature_celsius?.[row];
+    if (isHot(gpus, row)) summary.hot += 1;
     if (celsius == null || (summary.hottest !== null && celsius <= summary.hottest)) continue;
     summary.hottest = celsius;
     summary.hottestRow = row;
@@ -139,16 +149,17 @@ export function overview(summaries) {
   /** @type {Overview} */
   const fleet = {
     gpus: 0,
-    hottest: null,
     hottestHost: "",
-    hottestRow: 0,
     wholeHosts: 0,
     bestFit: "",
     heldIdle: 0,
-    hot: 0,
     lost: 0,
     errors: 0,
     ailing: 0,
+    hot: 0,
+    lowPower: 0,
+    hottest: null,
+    hottestRow: 0,
     stale: 0,
     missing: 0,
     conflict: 0,
@@ -173,11 +184,7 @@ export function overview(summaries) {
       fleet.bestFit = host.name;
     }
     if (host.problems.length > 0) fleet.problems += 1;
-    fleet.heldIdle += host.heldIdle;
-    fleet.hot += host.hot;
-    fleet.lost += host.lost;
-    fleet.errors += host.errors;
-    fleet.ailing += host.ailing;
+    for (const [what] of COUNTS) fleet[what] += host[what];
     if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
       fleet.hottest = host.hottest;
       fleet.hottestHost = host.name;
@@ -195,11 +202,7 @@ export function overview(summaries) {
 export function sentence(host, state) {
   if (state === "missing") return `${host.name}: never heard`;
   const parts = [host.gpus === 0 ? "no GPUs" : `${host.free} of ${host.gpus} free`];
-  if (host.heldIdle > 0) parts.push(`${host.heldIdle} held idle`);
-  if (host.lost > 0) parts.push(`${host.lost} lost`);
-  if (host.errors > 0) parts.push(`${host.errors} with an error`);
-  if (host.ailing > 0) parts.push(`${host.ailing} ailing`);
-  if (host.hot > 0) parts.push(`${host.hot} hot`);
+  for (const [what, words] of COUNTS) if (host[what] > 0) parts.push(`${host[what]} ${words}`);
   if (host.problems.length > 0) parts.push("has problems");
   if (state !== "live") parts.unshift(state);
   return `${host.name}: ${parts.join(", ")}`;

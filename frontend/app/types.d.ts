@@ -30,6 +30,7 @@ export interface Gpus {
   throttle?: Column<string[]>;
   ailments?: Column<string[]>;
   idle_since?: Column<number>;
+  low_power_since?: Column<number>;
   /** Added by the broker. */
   use?: Column<Use>;
 }
@@ -200,6 +201,8 @@ export interface GpuRow {
   /** What is known to be wrong with the card; of a slice, with the card that it is part of. */
   ailments: string[];
   hot: boolean;
+  /** Since when it is busy all the time at low power (unix s). */
+  lowPowerSince: number | null;
   idleSince: number | null;
   processes: ProcessRow[];
 }
@@ -285,6 +288,8 @@ export interface HostSummary {
   /** Cards with something wrong. */
   ailing: number;
   hot: number;
+  /** GPUs that are busy all the time at low power. */
+  lowPower: number;
   hottest: number | null;
   hottestRow: number;
   models: string;
@@ -303,6 +308,8 @@ export interface Overview {
   bestFit: string;
   heldIdle: number;
   hot: number;
+  /** GPUs that are busy all the time at low power. */
+  lowPower: number;
   lost: number;
   errors: number;
   ailing: number;

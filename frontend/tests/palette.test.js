@@ -44,7 +44,7 @@ for (const [theme, token] of Object.entries(THEMES)) {
       ...STEPS.slice(3).map((step) => ["on-high", step]),
       ["green", "card"], ["amber", "amber-ground"], ["red", "red-ground"], ["old", "old-ground"],
       ["text", "card"], ["muted", "card"], ["muted", "ground"], ["amber", "card"], ["red", "card"],
-      ["red", "ground"], ["on-chosen", "chosen"],
+      ["red", "ground"], ["on-chosen", "text"],
     ];
     for (const [ink, paper] of pairs) {
       const ratio = contrast(token[ink], token[paper]);

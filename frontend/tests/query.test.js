@@ -131,6 +131,13 @@ test("a GPU that ails is found by that, with its slices, and is in trouble", () 
   assert.equal(found(BUSY, "state:ailing"), null);
 });
 
+test("a GPU that is busy at low power is found by that", () => {
+  const table = gpus({ use: "busy", low_power_since: 400 }, { use: "busy" });
+
+  assert.deepEqual(found(host({ gpus: table }), "state:lowpower"), [true, false]);
+  assert.equal(found(BUSY, "state:lowpower"), null);
+});
+
 test("a host without GPUs is found by what it has", () => {
   assert.deepEqual(found(host(), "node4"), []);
   assert.deepEqual(found(host(), "-user:alice"), []);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { rampStep, reading, unaccountedMib, unmeasured, usersOf } from "../app/reading.js";
+import { hindrances, rampStep, reading, unaccountedMib, unmeasured, usersOf } from "../app/reading.js";
 import { gpuRows } from "../app/rows.js";
 import { gpus, host, processes } from "./fleets.js";
 
@@ -40,6 +40,15 @@ test("a utilization that is not told has its reason", () => {
   assert.match(unmeasured(silent), /^not measurable/);
   assert.deepEqual([unmeasured(idle), unmeasured(lost)], [null, null]);
   assert.equal(reading(idle, "util").words, "0%");
+});
+
+test("what keeps a GPU from its work is told", () => {
+  const rows = gpuRows(host({ gpus: gpus({ throttle: ["power cap", "thermal"], low_power_since: 400 }, {}) }));
+
+  assert.deepEqual(rows.map((gpu) => hindrances(gpu, 1120)), [
+    ["slowed down: power cap, thermal", "busy at low power for 12m: may be waiting"],
+    [],
+  ]);
 });
 
 test("users of a GPU are named once", () => {

@@ -60,10 +60,12 @@ test("a slice ails from what its GPU does; nothing is known where there is no co
 });
 
 test("hot is within 5 degrees of the card's own limit, or slowed down by heat", () => {
-  assert.equal(isHot(84, 90, []), false);
-  assert.equal(isHot(85, 90, null), true);
-  assert.equal(isHot(95, null, []), false);
-  assert.equal(isHot(null, 90, undefined), false);
-  assert.equal(isHot(40, 90, ["software thermal slowdown"]), true);
-  assert.equal(isHot(40, 90, ["power cap"]), false);
+  /** @param {Record<string, unknown>} card */
+  const hot = (card) => isHot(gpus(card), 0);
+  assert.equal(hot({ temperature_celsius: 84, slowdown_celsius: 90, throttle: [] }), false);
+  assert.equal(hot({ temperature_celsius: 85, slowdown_celsius: 90 }), true);
+  assert.equal(hot({ temperature_celsius: 95, throttle: [] }), false);
+  assert.equal(hot({ slowdown_celsius: 90 }), false);
+  assert.equal(hot({ temperature_celsius: 40, slowdown_celsius: 90, throttle: ["software thermal slowdown"] }), true);
+  assert.equal(hot({ temperature_celsius: 40, slowdown_celsius: 90, throttle: ["power cap"] }), false);
 });

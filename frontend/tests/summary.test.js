@@ -85,6 +85,16 @@ test("cards that ail are counted, and their hosts fit last", () => {
   assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 ailing");
 });
 
+test("GPUs that are busy at low power are counted and told", () => {
+  const summaries = [
+    summarize("a", host({ gpus: gpus({ use: "busy", low_power_since: 400 }, { use: "busy" }, { use: "free" }) })),
+    summarize("b", host({ state: "stale", gpus: gpus({ low_power_since: 400 }) })),
+  ];
+
+  assert.equal(overview(summaries).lowPower, 1);
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 at low power");
+});
+
 test("a host without GPUs is no free host", () => {
   assert.equal(overview([summarize("a", host())]).wholeHosts, 0);
 });

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
-import { memoryShare, reading, unmeasured, usersOf } from "../reading.js";
+import { hindrances, memoryShare, reading, unmeasured, usersOf } from "../reading.js";
 
 /** @import { GpuRow, Metric } from "../types.js" */
 
@@ -22,7 +22,9 @@ export function cell(gpu, { metric, live, dim, now }) {
   return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}"
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
       ? nothing
-      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.ailments.length > 0 ? html`<i class="ailing">⚠\uFE0E</i>` : nothing}${gpu.hot && live
+      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.ailments.length > 0
+      ? html`<i class="mark">⚠\uFE0E</i>`
+      : gpu.lowPowerSince === null ? nothing : html`<i class="mark low">?</i>`}${gpu.hot && live
       ? html`<i class="hot">▲</i>`
       : nothing}</span>`;
 }
@@ -83,8 +85,7 @@ export function hover(gpu, now) {
   const silent = unmeasured(gpu);
   if (silent !== null) lines.push(`utilization ${silent}`);
   if (gpu.reason !== null) lines.push(gpu.reason);
-  if (gpu.throttle.length > 0) lines.push(`slowed down: ${gpu.throttle.join(", ")}`);
-  lines.push(...gpu.ailments.map((words) => `⚠\uFE0E ${words}`));
+  lines.push(...hindrances(gpu, now), ...gpu.ailments.map((words) => `⚠\uFE0E ${words}`));
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");
   return lines.join("\n");
 }

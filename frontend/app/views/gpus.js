@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
-import { unaccountedMib, unmeasured } from "../reading.js";
+import { hindrances, unaccountedMib, unmeasured } from "../reading.js";
 import { bars } from "./bars.js";
 
 /** @import { Hour } from "../history.js" */
@@ -44,7 +44,7 @@ function linesOf(gpu, hour, now) {
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
     ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
     ...(gpu.profile === null ? gpu.ailments : []).map((words) => stateCell("red", `⚠\uFE0E ${words}`)),
-    ...(gpu.throttle.length === 0 ? [] : [stateCell("amber", `slowed down: ${gpu.throttle.join(", ")}`)]),
+    ...hindrances(gpu, now).map((words) => stateCell("amber", words)),
   ];
   return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0
     ? gpuCells(gpu, hour, lines.length)

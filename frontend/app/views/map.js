@@ -199,6 +199,6 @@ function legend(metric) {
     <span>${least} <i class="ramp">${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="cell step${step}"></i>`)}</i> ${most}</span>
     ${swatch("free")} ${swatch("idle", "held idle")}
     <span><b class="red">✕</b> lost</span> <span><b class="red">!</b> error</span> <span><b>▲</b> hot</span>
-    <span><i class="ailing">⚠\uFE0E</i> ailing</span>
+    <span><i class="mark">⚠\uFE0E</i> ailing</span>
     ${swatch("asleep")} ${swatch("old", "stale")} ${swatch("none", "missing")}`;
 }

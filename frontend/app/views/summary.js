@@ -10,7 +10,7 @@ import { bars } from "./bars.js";
 /**
  * What needs a look: what is counted, its hue and glyph, its words, and the state to search for
  * where those are others.
- * @typedef {"heldIdle" | "lost" | "errors" | "ailing" | "hot" | "stale" | "missing" | "conflict" | "problems"} Counted
+ * @typedef {"heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower" | "stale" | "missing" | "conflict" | "problems"} Counted
  * @type {[Counted, string, string, string, string, string?][]}
  */
 const ATTENTION = [
@@ -19,6 +19,7 @@ const ATTENTION = [
   ["errors", "red", "!", "GPU", "with an error", "error"],
   ["ailing", "red", "⚠\uFE0E", "GPU", "ailing"],
   ["hot", "red", "▲", "GPU", "hot"],
+  ["lowPower", "amber", "?", "GPU", "at low power", "lowpower"],
   ["stale", "red", "◷", "host", "stale"],
   ["missing", "red", "◌", "host", "missing"],
   ["conflict", "red", "⇄", "name", "in conflict", "conflict"],
