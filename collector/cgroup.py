@@ -1,10 +1,15 @@
-"""A process's control group tells its container and its batch job; pure."""
+"""A process's control group tells its container, its batch job and whose session it is in; pure."""
 
 import re
 
 _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?![0-9a-f])")
 _SLURM = re.compile(r"slurm[^\n]*/job_(\d{1,20})(?=[/\n]|$)")
+_OWNER = re.compile(
+    r"^\d+:[^:\n]*:/(?:user\.slice/user-(\d{1,10})\.slice|slurm[^/\n]*/uid_(\d{1,10})/job_\d+)(?=[/\n]|$)",
+    re.MULTILINE,
+)
+"""From the root on: further down a user may name groups as he likes."""
 
 
 def container_id(text: str) -> str | None:
@@ -24,3 +29,13 @@ def job_name(text: str) -> str | None:
     if pod := _POD.search(text):
         return f"pod {pod[1].replace('_', '-')}"
     return None
+
+
+def owner_uid(text: str) -> int | None:
+    """Whose session, rootless container or Slurm job the process is in; None where none is told.
+
+    systemd keeps all that comes of a login below `user-UID.slice` (systemd-logind.service(8)), also
+    what runs as root by sudo; Slurm has `uid_UID` where it uses version 1 of control groups.
+    """
+    found = _OWNER.search(text)
+    return None if found is None else int(found[1] or found[2])

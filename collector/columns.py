@@ -83,6 +83,7 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "pid": lambda row: row.use.pid,
     "user": lambda row: row.facts.user,
     "uid": lambda row: row.facts.uid,
+    "acts_as": lambda row: row.facts.acts_as,
     "command": lambda row: row.facts.command,
     "container": lambda row: row.facts.container,
     "job": lambda row: row.facts.job,

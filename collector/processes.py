@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from collector.cgroup import container_id, job_name
+from collector.cgroup import container_id, job_name, owner_uid
 from collector.containers import Containers
 from collector.endings import Endings
 from collector.files import read_file, read_optional
@@ -92,12 +92,21 @@ class Processes:
         known = self._known.get(pid)
         if known is None or has_ended or self._is_due(known, now) or not self._is_same(known):
             known = self._look(pid, now)
-        uid = known.facts.uid
-        user = None if uid is None else self._users.name(uid, now)
-        if user != known.facts.user:
-            known = known._replace(facts=known.facts._replace(user=user))
+        user, acts_as = self._names(known.facts, now)
+        if user != known.facts.user or acts_as != known.facts.acts_as:
+            known = known._replace(facts=known.facts._replace(user=user, acts_as=acts_as))
         self._known[pid] = known
         return known.facts
+
+    def _names(self, facts: ProcessFacts, now: float) -> tuple[str | None, str | None]:
+        """Who has started the process, and as whom it runs where that is only a cloak."""
+        uid, owner = facts.uid, facts.owner
+        if uid is None:
+            return None, None
+        own = self._users.name(uid, now)
+        if owner in (None, uid) or not (uid == 0 or self._users.is_nameless(uid)):
+            return own, None
+        return self._users.name(owner, now), own
 
     def _is_due(self, known: _Known, now: float) -> bool:
         return known.over_at is not None or now - known.read_at >= REFRESH_SECONDS
@@ -147,6 +156,7 @@ class Processes:
             pid=pid,
             started_ticks=ticks,
             uid=uid,
+            owner=owner_uid(group),
             command=self._command(pid, status),
             container=self._containers.name(container_id(group), now),
             job=job_name(group),

@@ -89,7 +89,9 @@ class ProcessFacts(NamedTuple):
     pid it tells a process from a later one of the same number. `state` is None for one that
     runs or waits; ended: the driver lists it, and it is no more; zombie: its parent has not taken
     note of its end; stuck: asleep in the kernel where no signal wakes it, 15 s at least; hidden:
-    it is not for us to see.
+    it is not for us to see. `owner` is the uid of whose session it is in, where that is told.
+    `user` is the owner's name for a process of root or of a uid without a name, whose own name is
+    `acts_as` then; else `user` is its own.
     """
 
     pid: int
@@ -100,3 +102,5 @@ class ProcessFacts(NamedTuple):
     container: str | None = None
     job: str | None = None
     state: ProcessState | None = None
+    owner: int | None = None
+    acts_as: str | None = None

@@ -45,6 +45,11 @@ class Users:
             known = self._names.get(uid)
         return known[0] if known is not None and known[0] is not None else f"uid {uid}"
 
+    def is_nameless(self, uid: int) -> bool:
+        """Whether the name service has said that it knows no such user."""
+        known = self._names.get(uid)
+        return known is not None and known[0] is None
+
     def _ask(self, uid: int, now: float) -> None:
         try:
             name = self._look_up(uid)

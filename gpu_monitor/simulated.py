@@ -313,6 +313,7 @@ class SimulatedHost:
                     "pid": job.pid + offset,
                     "user": USERS[job.user],
                     "uid": FIRST_UID + job.user,
+                    "acts_as": None,
                     "command": job.program,
                     "container": job.container,
                     "job": job.slurm,

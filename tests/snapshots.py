@@ -64,6 +64,7 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "pid": [4242],
         "user": ["alice"],
         "uid": [1000],
+        "acts_as": [None],
         "command": ["python train.py"],
         "container": [None],
         "job": [None],

@@ -1,16 +1,23 @@
 """A visit to the page in Chromium: what a person sees when values change and things break."""
 
+import itertools
 import os
 import pwd
 import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 
 import pytest
 from fake_nvml import FakeNvml, Gpu, Mig, Process, Scenario
 from house import House, eventually
 from playwright.sync_api import Locator, Page, expect
+from snapshots import make_processes, make_snapshot
+
+from collector.pusher import Pusher
+from wire.codec import pack
 
 pytestmark = pytest.mark.browser
 
@@ -150,6 +157,25 @@ def test_search_hides_what_does_not_match_and_escape_brings_it_back(visit: Page)
     expect(host_row(visit)).to_be_hidden()
     visit.keyboard.press("Escape")
     expect(host_row(visit)).to_be_visible()
+
+
+def test_as_whom_a_process_runs_is_told_beside_its_user(house: House, page: Page) -> None:
+    house.start("broker", rpc_timeout=30)
+    house.start("web")
+    processes = make_processes(user=["alice"], uid=[0], acts_as=["root"], state=["stuck"])
+    numbers = itertools.count(1)
+    with closing(Pusher(f"tcp://127.0.0.1:{house.rpc_port}")) as pusher:
+
+        def is_live() -> bool:
+            now = {"sampled_boottime": time.clock_gettime(time.CLOCK_BOOTTIME)}
+            sent = make_snapshot("127.0.0.1", next(numbers), processes=processes, **now)
+            pusher.push(pack(sent))
+            fleet = house.get("api/v1/fleet") or {"hosts": {}}
+            return [host["state"] for host in fleet["hosts"].values()] == ["live"]
+
+        eventually(is_live, "the host to be live")
+        page.goto(house.url)
+        expect(page.locator(".gpus td.user").first).to_have_text("alice, as root, stuck")
 
 
 def test_a_hostile_command_is_text_and_nothing_else(

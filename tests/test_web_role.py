@@ -18,7 +18,12 @@ from wire.patch import compare, merge
 
 ROLES: tuple[Role, ...] = get_args(Role)
 LESS: tuple[Role, ...] = ("counts", "names")
-WHO = {"user": ["SECRET-user"], "uid": [4242424242], "pid": [4343434343]}
+WHO = {
+    "user": ["SECRET-user"],
+    "uid": [4242424242],
+    "acts_as": ["SECRET-other"],
+    "pid": [4343434343],
+}
 WHAT = {"command": ["SECRET-command"], "container": ["SECRET-box"], "job": ["SECRET-job"]}
 UNKNOWN = {"shiny": ["SECRET-unknown"]}
 SECRETS: dict[Role, tuple[str, ...]] = {

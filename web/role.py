@@ -26,7 +26,7 @@ HIDDEN_PROBLEM = "a problem, which is told in words to those who may see names"
 collector's, and may name anybody."""
 
 _WHAT_RUNS = {"command", "container", "job"}
-_WHO = {"user", "uid", "pid"}
+_WHO = {"user", "uid", "acts_as", "pid"}
 
 Rule: TypeAlias = Callable[[Any], Any]
 """What is seen of a value; None for nothing of it, which in a patch deletes."""

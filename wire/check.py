@@ -68,7 +68,9 @@ _REPEATING = {
             "ailments",
         )
     ),
-    "processes": frozenset(("gpu", "user", "uid", "command", "container", "job", "state", "type")),
+    "processes": frozenset(
+        ("gpu", "user", "uid", "acts_as", "command", "container", "job", "state", "type")
+    ),
     "disks": frozenset(("mount",)),
 }
 """Columns that are the same on many hosts, or whose texts are: kept once."""

@@ -60,6 +60,7 @@ PROCESS_COLUMNS = {
     "pid": Kind.COUNT,
     "user": Kind.TEXT,
     "uid": Kind.COUNT,
+    "acts_as": Kind.TEXT,
     "command": Kind.TEXT,
     "container": Kind.TEXT,
     "job": Kind.TEXT,

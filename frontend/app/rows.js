@@ -35,6 +35,7 @@ const PROCESS = {
   command: "command",
   container: "container",
   job: "job",
+  actsAs: "acts_as",
   state: "state",
   startedAt: "started_at",
   idleSince: "idle_since",

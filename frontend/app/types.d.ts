@@ -45,6 +45,7 @@ export interface Processes {
   command?: Column<string>;
   container?: Column<string>;
   job?: Column<string>;
+  acts_as?: Column<string>;
   state?: Column<string>;
   started_at?: Column<number>;
   idle_since?: Column<number>;
@@ -164,6 +165,8 @@ export interface ProcessRow {
   command: string | null;
   container: string | null;
   job: string | null;
+  /** As whom it runs, where that is not its user. */
+  actsAs: string | null;
   /** What has become of it, as "ended"; null for an ordinary one. */
   state: string | null;
   startedAt: number | null;

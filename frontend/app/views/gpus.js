@@ -87,7 +87,7 @@ function processCells(gpu, process, now) {
   const runtime = process.startedAt === null ? null : now - process.startedAt;
   const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
   const idle = idleSince === null ? 0 : now - idleSince;
-  const who = [process.user, process.state].filter(Boolean).join(", ");
+  const who = [process.user, process.actsAs && `as ${process.actsAs}`, process.state].filter(Boolean).join(", ");
   return html`
     <td class="user" title=${who || "unseen, or kept back by your role"}>${who || DASH}</td>
     <td class="n">${span(runtime)}</td>
