@@ -86,7 +86,8 @@ def test_the_page_takes_for_hot_what_the_gpu_does_against_heat() -> None:
     words = [ranges.throttle(bit) for bit in (0x20, 0x40, 0x4)]
     script = f"""
         import {{ isHot }} from "./app/rows.js";
-        console.log({json.dumps(words)}.map((words) => isHot(40, 90, words)).join());
+        const gpus = {{ throttle: {json.dumps(words)} }};
+        console.log(gpus.throttle.map((_, row) => isHot(gpus, row)).join());
     """
     done = subprocess.run(
         [Path(sys.executable).parent / "node", "--input-type=module", "-e", script],
