@@ -9,7 +9,7 @@ from collector.readings import GpuReading
 
 BUSY_PERCENT = 95
 POWER_SHARE = 0.4
-"""Of the limit. Cards that spin were seen at a fifth to a third, cards that work above a half."""
+"""Of the limit. Hangs were reported at 40 and 47 W of 250 (horovod#3611) and 70 W (nccl#968)."""
 MEMORY_PERCENT = 2
 """Share of time in which memory is read or written; small models may draw little power too."""
 LASTING_SECONDS = 600.0
