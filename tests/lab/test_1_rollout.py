@@ -10,6 +10,16 @@ from lab.fleet import BASE_PATH, Fleet
 SERVICES = {"server": ["broker", "web"], "gpu1": ["collector"], "gpu2": ["collector"]}
 UNITS = [(name, f"gpu-monitor-{part}") for name, parts in SERVICES.items() for part in parts]
 LOOKED_INTO = ("/etc", "/opt", "/usr", "/var", "/home", "/root", "/srv")
+WHOSE = """
+import sys
+import collector.users
+from collector.processes import Processes
+collector.users.PATIENCE_SECONDS = 30
+pids = list(map(int, sys.argv[1:]))
+facts = Processes("off", collector.users.Users()).facts(pids, 0.0)
+for pid in pids:
+    print(facts[pid].user, facts[pid].acts_as, facts[pid].uid)
+"""
 before: dict[str, set[str]] = {}
 
 
@@ -102,6 +112,22 @@ def test_a_gpu_host_opens_no_port_of_ours(fleet: Fleet) -> None:
     for name in ("gpu1", "gpu2"):
         listening = fleet.machine(name).call("ss", "-Hltn")
         assert {line.split()[3].rpartition(":")[2] for line in listening.splitlines()} == {"22"}
+
+
+def test_what_runs_as_root_in_somebodys_session_is_his(fleet: Fleet) -> None:
+    # Asked of the module: a machine of the lab has pids of its own, which are not NVML's.
+    machine = fleet.machine("gpu1")
+    uid = machine.call("id", "-u", tree.USER).strip()
+    pids = []
+    for unit, place in (("lab-his", f"user-{uid}.slice"), ("lab-roots", "system.slice")):
+        machine.call("systemd-run", f"--unit={unit}", f"--slice={place}", "sleep", "600")
+        pids.append(
+            machine.call("systemctl", "show", "--value", "--property=MainPID", unit).strip()
+        )
+    command = ("runuser", "-u", "gpu-monitor", "--", "/opt/gpu-monitor/current/bin/python", "-c")
+    shown = machine.call(*command, WHOSE, *pids)
+    machine.call("systemctl", "stop", "lab-his", "lab-roots")
+    assert shown.splitlines() == [f"{tree.USER} root 0", "root None 0"]
 
 
 def test_no_service_may_write_what_it_runs_or_reads(fleet: Fleet) -> None:
