@@ -10,6 +10,7 @@ from typing import Any
 from broker.record import LIVE
 from collector import containers, nvml
 from collector.failures import CLOSED, NvmlError
+from collector.scrub import clean
 from gpu_monitor import keys_check, probe, settings
 from gpu_monitor.config_keys import Config
 from gpu_monitor.probe import PATIENCE_SECONDS
@@ -21,6 +22,7 @@ from wire.lock import Lock
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 MAX_NAMED = 50
+MAX_VERSION = 40
 ADDRESS_REMEDY = "add it to DNS or /etc/hosts, or write its address"
 
 
@@ -167,12 +169,15 @@ def check_states(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iterator[Finding]:
-    """A line for each version of collectors that is not the broker's, of hosts that are live."""
+    """A line for each version of collectors that is not the broker's, of hosts that are live.
+
+    A version is a text of the collector's, and this goes to a terminal.
+    """
     others: dict[str, list[str]] = {}
     for name, host in hosts.items():
         other = host.get("collector", {}).get("version", version)
         if host["state"] == LIVE and other != version:
-            others.setdefault(other, []).append(name)
+            others.setdefault(clean(other, MAX_VERSION), []).append(name)
     for other, names in sorted(others.items()):
         words = f"versions: the broker is {version}, the collector {other} on {_listed(names)}"
         yield Finding(True, words, is_warning=True)

@@ -213,11 +213,13 @@ def test_collectors_of_another_version_than_the_brokers_are_told() -> None:
         name: {"state": "live", "collector": {"version": version}}
         for name, version in versions.items()
     }
+    hosts["evil"] = {"state": "live", "collector": {"version": "9\x1b[2J\nok   " + "x" * 100}}
     hosts["off"] = {"state": "stale", "collector": {"version": "0.0.9"}}
     hosts["never"] = {"state": "missing"}
     assert [str(each) for each in check_versions(hosts, "0.1.0")] == [
         "warn versions: the broker is 0.1.0, the collector 0.0.9 on old1, old2",
         "warn versions: the broker is 0.1.0, the collector 0.2.0 on new",
+        f"warn versions: the broker is 0.1.0, the collector 9[2J ok {'x' * 31}\u2026 on evil",
     ]
 
 

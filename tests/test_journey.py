@@ -135,7 +135,9 @@ def test_a_mig_slice_shows_how_busy_it_is_where_that_can_be_measured(
     house: House, page: Page, fake_nvml: FakeNvml, complaints: list[str]
 ) -> None:
     held = [Process("self", memory_mib=4096)]
-    shared = [Mig("1c.2g.20gb", gpu_instance=3, compute_instance=n) for n in range(2)]
+    shared = [
+        Mig("1c.2g.20gb", gpu_instance=3, compute_instance=n, processes=held) for n in range(2)
+    ]
     slices = [Mig(utilization_percent=64, processes=held), Mig(processes=held), *shared]
     fake_nvml.write(Scenario(gpus=[Gpu(migs=slices)]))
     house.start("up", name="node1", held_idle_after=1)
@@ -148,6 +150,7 @@ def test_a_mig_slice_shows_how_busy_it_is_where_that_can_be_measured(
     expect(measured.locator("td.n").first).to_have_text("64%")
     expect(told).to_have_text("\u2013")
     expect(told).to_have_attribute("title", re.compile("^not measurable"))
+    expect(cells(page).nth(3).locator("b")).to_have_text("1c.2g.20gb")
     assert complaints == []
 
 

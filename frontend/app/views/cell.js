@@ -56,7 +56,7 @@ function content(gpu, metric, now) {
       : html`${words} <small>${held}</small>`;
     return { kind: "idle", first, second: usersOf(gpu) || "no process" };
   }
-  const [slices, memory] = (gpu.profile ?? DASH).split(/(?=\.)/);
+  const [slices, memory] = (gpu.profile ?? DASH).split(/(?=\.\d+gb)/);
   const first = words === DASH ? html`${slices}<span class="wide">${memory}</span>` : words;
   return { kind: "busy", first, second: usersOf(gpu) };
 }
