@@ -48,7 +48,7 @@ export function cardRows(gpus) {
 export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
-  // Each column is looked up once: of all that is done here, that would take longest.
+  // These columns are looked up once: of all that is done here, that would take longest.
   const { parent, use, state: states, ailments } = gpus;
   const [valueColumn, wholeColumn] = COLUMNS[metric];
   const values = /** @type {(number | null)[] | undefined} */ (gpus[valueColumn]);
