@@ -1,5 +1,5 @@
 # Everything runs in .venv, which tools/setup makes and keeps up to date.
-# ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/test_config.py -q"
+# ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/wire -q"
 .PHONY: help run demo test lab lab-vm check bench bench-page soak gpu-check clean
 .DEFAULT_GOAL := help
 

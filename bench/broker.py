@@ -27,9 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.fleet.senders import Senders  # noqa: E402 - the repository need not be installed
-from broker.main import run  # noqa: E402
-from broker.settings import BrokerSettings  # noqa: E402
-from wire.codec import unpack, unpack_trusted  # noqa: E402
+from gpu_monitor.broker.main import run  # noqa: E402
+from gpu_monitor.broker.settings import BrokerSettings  # noqa: E402
+from gpu_monitor.wire.codec import unpack, unpack_trusted  # noqa: E402
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def measure(samples: int, interval: float) -> None:
     import tempfile
     from pathlib import Path
 
-    from fake_nvml.library import library_folder, variables
+    from tests.fake_nvml.library import library_folder, variables
 
     with tempfile.TemporaryDirectory() as folder:
         sleepers = [
@@ -81,13 +81,13 @@ def with_bytecode(folder: str) -> dict[str, str]:
 
     variables = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(folder, "bytecode"))
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
-    load = "import bench.collector, collector.main, gpu_monitor.__main__"
+    load = "import bench.collector, gpu_monitor.collector.main, gpu_monitor.__main__"
     subprocess.run([sys.executable, "-c", load], env=variables, cwd=ROOT, check=True)
     return variables
 
 
 def machine(path: "Path", pids: list[int]) -> None:
-    from fake_nvml.scenario import Gpu, Process, Scenario, wave
+    from tests.fake_nvml.scenario import Gpu, Process, Scenario, wave
 
     share = PROCESSES // GPUS
     gpus = [
@@ -152,9 +152,9 @@ def run_collector(environment: dict[str, str], samples: int, interval: float) ->
 def collector(endpoint: str, interval: float) -> None:
     """The measured process; each line on stdin is answered with CPU seconds, calls, memory."""
     import gpu_monitor.__main__  # noqa: F401 - what the command has loaded counts too
-    from collector.main import run
-    from gpu_monitor.config import parse_config
-    from gpu_monitor.settings import collector_settings
+    from gpu_monitor.collector.main import run
+    from gpu_monitor.config.file import parse_config
+    from gpu_monitor.config.role_settings import collector_settings
 
     stop = threading.Event()
     text = f"name: gpu-node-1\ninterval: {interval}\nrpc_timeout: {max(2, 2 * interval)}"

@@ -27,7 +27,7 @@ import zmq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from wire.codec import pack  # noqa: E402 - the repository need not be installed
+from gpu_monitor.wire.codec import pack  # noqa: E402 - the repository need not be installed
 
 SIZES = (4_000, 20_000)
 PAUSE_SECONDS = 0.25
@@ -149,8 +149,8 @@ def measure(child: Any, address: str, viewers: int, frames: int, send: Any) -> d
 
 
 async def serve(endpoint: str) -> None:
-    from web.main import run
-    from web.settings import WebSettings
+    from gpu_monitor.web.main import run
+    from gpu_monitor.web.settings import WebSettings
 
     def ready(url: str) -> None:
         print(url.removeprefix("http://").rstrip("/"), flush=True)

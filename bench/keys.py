@@ -25,11 +25,10 @@ import zmq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from key_folders import KeyFolders  # noqa: E402 - not installed
-
 from bench.latency import cpu_seconds, free_endpoint, make_host, now  # noqa: E402
-from wire.codec import pack  # noqa: E402
-from wire.keyring import own_pair  # noqa: E402
+from gpu_monitor.wire.codec import pack  # noqa: E402
+from gpu_monitor.wire.curve.keys import own_pair  # noqa: E402
+from tests.support.key_folders import KeyFolders  # noqa: E402 - not installed
 
 WARM_SECONDS = 4.0
 
@@ -111,8 +110,8 @@ def start(options: argparse.Namespace, part: str, at: str, keys: str) -> Any:
 
 
 async def run_broker(at: str, keys: str) -> None:
-    from broker.main import run
-    from broker.settings import BrokerSettings
+    from gpu_monitor.broker.main import run
+    from gpu_monitor.broker.settings import BrokerSettings
 
     rpc, updates = at.split()
     settings = BrokerSettings(rpc_endpoints=(rpc,), updates_endpoints=(updates,), keys=keys)

@@ -31,9 +31,8 @@ import zmq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from snapshots import make_gpus, make_processes, make_snapshot  # noqa: E402 - not installed
-
-from wire.codec import pack, unpack  # noqa: E402
+from gpu_monitor.wire.codec import pack, unpack  # noqa: E402
+from tests.support.snapshots import make_gpus, make_processes, make_snapshot  # noqa: E402 - not installed
 
 GPUS = 8
 SLOTS = 100
@@ -237,8 +236,8 @@ def make_host(number: int) -> dict[str, Any]:
 
 
 async def run_broker(at: str, tick: float) -> None:
-    from broker.main import run
-    from broker.settings import BrokerSettings
+    from gpu_monitor.broker.main import run
+    from gpu_monitor.broker.settings import BrokerSettings
 
     rpc, updates = at.split()
     settings = BrokerSettings(rpc_endpoints=(rpc,), updates_endpoints=(updates,), tick=tick)
@@ -246,8 +245,8 @@ async def run_broker(at: str, tick: float) -> None:
 
 
 async def run_web(endpoint: str) -> None:
-    from web.main import run
-    from web.settings import WebSettings
+    from gpu_monitor.web.main import run
+    from gpu_monitor.web.settings import WebSettings
 
     def ready(url: str) -> None:
         print(url.removeprefix("http://").rstrip("/"), flush=True)

@@ -18,12 +18,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from broker.totals import Totals, count  # noqa: E402 - the repository need not be installed
-from broker.use import UseLimits, seats, use_of  # noqa: E402
-from gpu_monitor.simulated import SimulatedHost  # noqa: E402
-from web.exposition import write  # noqa: E402
-from web.framing import encode_document  # noqa: E402
-from web.metrics import metrics  # noqa: E402
+from gpu_monitor.broker.gpu_use import UseLimits, seats, use_of  # noqa: E402
+from gpu_monitor.broker.totals import Totals, count  # noqa: E402 - the repository need not be installed
+from gpu_monitor.demo.host import SimulatedHost  # noqa: E402
+from gpu_monitor.web.api.exposition import write  # noqa: E402
+from gpu_monitor.web.api.metrics import metrics  # noqa: E402
+from gpu_monitor.web.stream.encodings import encode_document  # noqa: E402
 
 LIMITS = UseLimits(free_memory_mib=500, held_idle_after=1800.0)
 NOW = 1_763_910_000.0

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from broker.freshness import FRESH, Verdict
-from broker.record import CONFLICT, LIVE, MISSING, STALE, Record, Run
-from wire.document import Snapshot
-from wire.template import Moves, Reading
+from gpu_monitor.broker.freshness import FRESH, Verdict
+from gpu_monitor.broker.host_record import CONFLICT, LIVE, MISSING, STALE, Record, Run
+from gpu_monitor.wire.document import Snapshot
+from gpu_monitor.wire.template import Moves, Reading
 
 MAX_HOSTS = 20_000
 """With an empty list of hosts any local process may invent names; this is where it ends."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wire.document import Column, Table
+from gpu_monitor.wire.document import Column, Table
 
 MINUTES = 60
 MINUTE_SECONDS = 60

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 
 import zmq
 
-from broker.gate import CURVE_BYTES, Gate
-from broker.hearing import INSIDE, Hearing, name_in
-from broker.identity import peer_with_key
-from broker.load import Load
-from wire.keyring import HOSTS
-from wire.limits import MAX_MESSAGE_BYTES
+from gpu_monitor.broker.ingest import INSIDE, Hearing, name_in
+from gpu_monitor.broker.load_stats import Load
+from gpu_monitor.wire.curve.keys import HOSTS
+from gpu_monitor.wire.curve.server import CURVE_BYTES, Gate, peer_with_key
+from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES
 
 _QUEUED_MESSAGES = 16
 """Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""

@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 
 import zmq
 
-from broker.fleet import Fleet
-from broker.gate import Gate
-from broker.hearing import Hearing
-from broker.identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
-from broker.intake import Intake
-from broker.load import Load
-from broker.published import HEARTBEAT_SECONDS, Published
-from broker.publisher import Publisher
-from broker.record import LIVE
-from broker.settings import BrokerSettings
+from gpu_monitor.broker.document import HEARTBEAT_SECONDS, Published
+from gpu_monitor.broker.fleet import Fleet
+from gpu_monitor.broker.host_record import LIVE
+from gpu_monitor.broker.ingest import Hearing
+from gpu_monitor.broker.intake import Intake
+from gpu_monitor.broker.load_stats import Load
+from gpu_monitor.broker.peer_identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
+from gpu_monitor.broker.publisher import Publisher
+from gpu_monitor.broker.settings import BrokerSettings
+from gpu_monitor.wire.curve.server import Gate
 
 _LOOK_SECONDS = 0.25
 """How often silence is looked for, so that a stale mark comes within 0.5 s at any tick."""
@@ -49,8 +49,8 @@ async def run(
 
     Only the demo hands in a `recall`: its fleet has a past that no broker heard.
 
-    Raises zmq.ZMQError when an endpoint cannot be bound, wire.keyring.KeysError when the
-    broker's own keys cannot be used. A `context` that is handed in is
+    Raises zmq.ZMQError when an endpoint cannot be bound, KeysError when the broker's own keys
+    cannot be used. A `context` that is handed in is
     left open.
     """
     thresholds = gc.get_threshold()

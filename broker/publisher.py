@@ -7,9 +7,9 @@ from typing import Any
 
 import zmq
 
-from broker.gate import Gate
-from wire.codec import pack
-from wire.keyring import WEBS
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.curve.keys import WEBS
+from gpu_monitor.wire.curve.server import Gate
 
 _PATCH = b"patch"
 _PICTURE = re.compile(rb"picture/[0-9a-f]{32}")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from operator import sub
 from typing import Any, TypeAlias
 
-from broker.use import BUSY, FREE, HELD_IDLE, Rows, Seat, Seats
-from wire.document import Column, Table
+from gpu_monitor.broker.gpu_use import BUSY, FREE, HELD_IDLE, Rows, Seat, Seats
+from gpu_monitor.wire.document import Column, Table
 
 Numbers: TypeAlias = tuple[int, ...]
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from collector.readings import GpuReading, ProcessFacts, Use
-from wire.document import Table
-from wire.limits import MAX_WORDS
+from gpu_monitor.collector.gpu.readings import GpuReading, Use
+from gpu_monitor.collector.host.processes import ProcessFacts
+from gpu_monitor.wire.document import Table
+from gpu_monitor.wire.limits import MAX_WORDS
 
 _MIB = 1 << 20
 

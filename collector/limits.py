@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from collector.columns import ProcessRow
-from wire.codec import pack
-from wire.document import Snapshot, Table
-from wire.limits import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_WORDS
+from gpu_monitor.collector.columns import ProcessRow
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.document import Snapshot, Table
+from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_WORDS
 
 MAX_GPUS = MAX_ROWS["gpus"]
 MAX_PROCESSES = MAX_ROWS["processes"]

@@ -5,7 +5,7 @@ Utilization is the share of time in which a kernel ran, whatever it did
 never joins, spins: 100 %, at a fraction of the power of work and with memory at rest.
 """
 
-from collector.readings import GpuReading
+from gpu_monitor.collector.gpu.readings import GpuReading
 
 BUSY_PERCENT = 95
 POWER_SHARE = 0.4

@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from collector import keep, processes, system
-from collector.clock import moment
-from collector.containers import Containers
-from collector.cost import Cost
-from collector.driver import Driver
-from collector.idle import IdleTimes
-from collector.limits import packed
-from collector.pusher import Pusher
-from collector.sampler import Origin, Sampler, Sources
-from collector.settings import CollectorSettings
-from collector.users import Users
-from collector.watch import Watch
-from wire.lock import Lock
+from gpu_monitor.collector import activity_file
+from gpu_monitor.collector.activity import IdleTimes
+from gpu_monitor.collector.clock import moment
+from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.host import processes, system
+from gpu_monitor.collector.host.containers import Containers
+from gpu_monitor.collector.host.own_cost import Cost
+from gpu_monitor.collector.host.users import Users
+from gpu_monitor.collector.limits import packed
+from gpu_monitor.collector.pusher import Pusher
+from gpu_monitor.collector.settings import CollectorSettings
+from gpu_monitor.collector.snapshot import Origin, Sampler, Sources
+from gpu_monitor.wire.curve.client import Lock
 
 if TYPE_CHECKING:
     import zmq
@@ -41,11 +42,11 @@ def run(
     No driver, a hung driver and no broker are states of the snapshot or of the log, none ends
     the loop. `context` is shared where collector and broker live in one process (inproc).
     `alive` is called once per round, after the push.
-    wire.keyring.KeysError when the keys cannot be used.
+    gpu_monitor.wire.curve.keys.KeysError when the keys cannot be used.
     """
     boot_id = system.boot_id()
-    idle = IdleTimes(keep.load(settings.state_folder, boot_id))
-    keeper = keep.Keeper(settings.state_folder, boot_id)
+    idle = IdleTimes(activity_file.load(settings.state_folder, boot_id))
+    keeper = activity_file.Keeper(settings.state_folder, boot_id)
     watch = Watch(Driver(), PATIENCE * settings.interval, settings.rpc_timeout)
     sampler = _sampler(settings, boot_id, watch, idle)
     outside = settings.endpoint.startswith("tcp:")

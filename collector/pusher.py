@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import zmq
 
-from wire.lock import Lock
+from gpu_monitor.wire.curve.client import Lock
 
 log = logging.getLogger(__name__)
 

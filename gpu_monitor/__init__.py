@@ -1,5 +1,5 @@
 """The door: the `gpu-monitor` command."""
 
-from wire import __version__
+from gpu_monitor.wire import __version__
 
 __all__ = ["__version__"]

@@ -6,10 +6,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from gpu_monitor import keys_command, logs, roles
-from gpu_monitor.config import DEFAULT_PATHS, ConfigError, find_config, load_config
-from gpu_monitor.config_keys import Config
-from wire import __version__
+from gpu_monitor.commands import keys
+from gpu_monitor.config.file import DEFAULT_PATHS, ConfigError, find_config, load_config
+from gpu_monitor.config.keys import Config
+from gpu_monitor.run import logs, roles
+from gpu_monitor.wire import __version__
 
 OK, FAILED, BAD_CONFIG, CANNOT_BIND = 0, 1, 2, 3
 
@@ -66,20 +67,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
     if asked.command == "check":
-        from gpu_monitor.check import check
+        from gpu_monitor.commands.check import check
 
         return OK if check(config, path, asked.part) else FAILED
     if asked.command == "viewers":
-        from gpu_monitor import viewers
+        from gpu_monitor.commands import viewers
 
         viewers.run(config, asked.action, getattr(asked, "name", ""), getattr(asked, "role", ""))
         return OK
     if asked.command == "keys":
-        return OK if keys_command.run(asked, config) else FAILED
+        return OK if keys.run(asked, config) else FAILED
     if asked.command == "collector":
         roles.collector(config)
         return OK
-    from gpu_monitor.serve import CannotBind
+    from gpu_monitor.run.serve import CannotBind
 
     try:
         if asked.command == "demo":
@@ -129,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "viewers":
             _add_viewers(command)
         if name == "keys":
-            keys_command.add_arguments(command, _add_own_options)
+            keys.add_arguments(command, _add_own_options)
     return parser
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pynvml
 import pytest
-from fake_nvml import FakeNvml, Gpu, Process, Scenario
-from house import House
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["browser"]
+from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
+from tests.support.house import House
+
+pytest_plugins = ["tests.support.browser"]
 
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import zmq
 
-from collector.main import run
-from collector.settings import CollectorSettings
-from wire.check import check_snapshot
-from wire.codec import unpack
-from wire.document import Snapshot
+from gpu_monitor.collector.main import run
+from gpu_monitor.collector.settings import CollectorSettings
+from gpu_monitor.wire.codec import unpack
+from gpu_monitor.wire.document import Snapshot
+from gpu_monitor.wire.schema import check_snapshot
 
 WARM_UP_SNAPSHOTS = 7
 """Slow readings come every 5 s: compare once they have been read too."""

@@ -30,6 +30,11 @@ def sources() -> Iterator[Path]:
                 yield path
 
 
+def links() -> Iterator[Path]:
+    """The rooms at the top level as packages of gpu_monitor: relative links, made by git."""
+    return (path for path in sorted((ROOT / "gpu_monitor").iterdir()) if path.is_symlink())
+
+
 def release_name() -> str:
     """The version, and a few signs of what the files hold."""
     digest = hashlib.sha256()
@@ -50,6 +55,8 @@ def build(to: Path) -> None:
             target = copy / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
+        for link in links():
+            (copy / link.relative_to(ROOT)).symlink_to(os.readlink(link))
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--wheel-dir", str(made), str(copy)]
         subprocess.run(command, check=True, stdout=sys.stderr)

@@ -13,24 +13,23 @@ import zmq
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from wire import __version__
-from wire.lock import Lock
-
-from .accounts import Accounts
-from .api import Api
-from .assets import Assets
-from .following import Following, Patch
-from .form import Form
-from .gate import Gate
-from .hub import MAX_VIEWERS, Hub
-from .live import Live
-from .names import Names
-from .peer import Peers
-from .server import Page, answering_expect, make_app
-from .settings import WebSettings
-from .signin import SignIn
-from .subscriber import Subscriber
-from .tickets import Tickets
+from gpu_monitor.web.api.routes import Api
+from gpu_monitor.web.app import Page, answering_expect, make_app
+from gpu_monitor.web.auth.access import Gate
+from gpu_monitor.web.auth.accounts import Accounts
+from gpu_monitor.web.auth.allowed_hosts import Names
+from gpu_monitor.web.auth.client_address import Peers
+from gpu_monitor.web.auth.sign_in import SignIn
+from gpu_monitor.web.auth.sign_in_form import Form
+from gpu_monitor.web.auth.tickets import Tickets
+from gpu_monitor.web.page.assets import Assets
+from gpu_monitor.web.settings import WebSettings
+from gpu_monitor.web.stream.handshake import Live
+from gpu_monitor.web.stream.hub import MAX_VIEWERS, Hub
+from gpu_monitor.wire import __version__
+from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.curve.client import Lock
+from gpu_monitor.wire.replica import Following, Patch
 
 LOOK_SECONDS = 0.1
 LOOKS_PER_FILE = 10
@@ -62,7 +61,7 @@ async def run(
     """Serve until cancelled; `ready` is told the page's URL once it can be opened.
 
     OSError when the port cannot be bound, AccountsError when the viewers' file is refused,
-    wire.keyring.KeysError when the keys cannot be used. The context is needed for an inproc
+    KeysError when the keys cannot be used. The context is needed for an inproc
     endpoint, and is left open.
     """
     allow_many_connections()

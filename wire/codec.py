@@ -4,7 +4,7 @@ from typing import cast
 
 import msgpack
 
-from wire.limits import MAX_MESSAGE_BYTES, WireError
+from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES, WireError
 
 
 def pack(document: object) -> bytes:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from wire.codec import pack, unpack
-from wire.document import (
+from gpu_monitor.wire.codec import pack, unpack
+from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
     SLOW_COLUMNS,
     SLOW_SYSTEM,

@@ -13,9 +13,9 @@ from typing import Any
 
 import zmq
 
-from broker.main import boottime
-from wire.codec import pack
-from wire.document import GPU_COLUMNS, PROCESS_COLUMNS
+from gpu_monitor.broker.main import boottime
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
 
 SLOTS = 100
 """The hosts send spread over the second, as many in each hundredth."""

@@ -12,11 +12,11 @@ from typing import Any
 import zmq
 from aiohttp import web as http
 
-import web.main
-from web.assets import FOLDER, Assets
-from web.following import Following
-from web.settings import WebSettings
-from web.subscriber import Subscriber
+import gpu_monitor.web.main
+from gpu_monitor.web.page.assets import FOLDER, Assets
+from gpu_monitor.web.settings import WebSettings
+from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.replica import Following
 
 PATIENT_SECONDS = 3600.0
 HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 async def serve_page(endpoint: str) -> None:
     """The web server as it is; the stream is silent while it is made up."""
     settings = WebSettings(updates_endpoint=endpoint, web_port=0, rpc_timeout=PATIENT_SECONDS)
-    await web.main.run(settings, lambda url: print(url, flush=True))
+    await gpu_monitor.web.main.run(settings, lambda url: print(url, flush=True))
 
 
 def naive_assets() -> Assets:

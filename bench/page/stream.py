@@ -4,12 +4,12 @@ from typing import Any
 
 import zmq
 
-from broker.fleet import Fleet
-from broker.published import Published
-from broker.settings import BrokerSettings
-from gpu_monitor.simulated import SimulatedHost
-from wire.check import check_snapshot
-from wire.codec import pack, unpack
+from gpu_monitor.broker.document import Published
+from gpu_monitor.broker.fleet import Fleet
+from gpu_monitor.broker.settings import BrokerSettings
+from gpu_monitor.demo.host import SimulatedHost
+from gpu_monitor.wire.codec import pack, unpack
+from gpu_monitor.wire.schema import check_snapshot
 
 GPUS_PER_HOST = 8
 START = 1_763_910_000.0

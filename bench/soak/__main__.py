@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
-from fake_nvml import (  # noqa: E402 - not installed
+from tests.fake_nvml import (  # noqa: E402 - not installed
     Call,
     Driver,
     Gpu,
@@ -41,8 +41,8 @@ from fake_nvml import (  # noqa: E402 - not installed
     variables,
     wave,
 )
-from house import House  # noqa: E402 - not installed
-from key_folders import KeyFolders  # noqa: E402 - not installed
+from tests.support.house import House  # noqa: E402 - not installed
+from tests.support.key_folders import KeyFolders  # noqa: E402 - not installed
 
 SERVICES = ("collector", "broker", "web")
 READ_SECONDS = 10.0

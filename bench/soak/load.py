@@ -10,10 +10,10 @@ import time
 
 import aiohttp
 
-from collector.pusher import Pusher
-from gpu_monitor.simulated import SimulatedHost
-from wire.codec import pack
-from wire.lock import Lock
+from gpu_monitor.collector.pusher import Pusher
+from gpu_monitor.demo.host import SimulatedHost
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.curve.client import Lock
 
 INTERVAL_SECONDS = 0.1
 GPUS = 8

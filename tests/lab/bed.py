@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from house import eventually
-
-from lab import tree
+from tests.lab import tree
+from tests.support.house import eventually
 
 RUNS = Path("/run/gpu-monitor-lab")
 PROGRAMS = ("mmdebstrap", "systemd-nspawn", "ip", "nsenter", "ssh", "ssh-keygen", "iptables")

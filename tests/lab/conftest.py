@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from house import ROOT
 
-from lab.bed import Bed, missing, mounts, namespaces, processes_of
-from lab.fleet import Fleet
-from lab.tree import BUILDS
+from tests.lab.bed import Bed, missing, mounts, namespaces, processes_of
+from tests.lab.fleet import Fleet
+from tests.lab.tree import BUILDS
+from tests.support.house import ROOT
 
 FIGURES = BUILDS / "figures.json"
 _figures: dict[str, object] = {}

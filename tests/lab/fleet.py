@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
-from fake_nvml.library import SONAME, library_folder
-from house import ROOT, eventually
 
-from lab import tree
-from lab.bed import ADDRESSES, CONTROL, SUBNET, Bed, Machine, call
+from tests.fake_nvml.library import SONAME, library_folder
+from tests.lab import tree
+from tests.lab.bed import ADDRESSES, CONTROL, SUBNET, Bed, Machine, call
+from tests.support.house import ROOT, eventually
 
 ANSIBLE = ROOT / "build" / "ansible" / "bin"
 GUESTS_PYTHON = "3.11"
@@ -78,7 +78,7 @@ class Fleet:
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 ignore = shutil.ignore_patterns("__pycache__", "hosts")
-                shutil.copytree(source, target, ignore=ignore)
+                shutil.copytree(source, target, symlinks=True, ignore=ignore)
             else:
                 shutil.copy(source, target)
         self.build()

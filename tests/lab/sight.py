@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.bed import Bed
+from tests.lab.bed import Bed
 
 FOLLOW = Path(__file__).parent / "follow.py"
 

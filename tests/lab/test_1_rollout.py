@@ -4,19 +4,19 @@ import re
 
 import pytest
 
-from lab import tree
-from lab.fleet import BASE_PATH, Fleet
+from tests.lab import tree
+from tests.lab.fleet import BASE_PATH, Fleet
 
 SERVICES = {"server": ["broker", "web"], "gpu1": ["collector"], "gpu2": ["collector"]}
 UNITS = [(name, f"gpu-monitor-{part}") for name, parts in SERVICES.items() for part in parts]
 LOOKED_INTO = ("/etc", "/opt", "/usr", "/var", "/home", "/root", "/srv")
 WHOSE = """
 import sys
-import collector.users
-from collector.processes import Processes
-collector.users.PATIENCE_SECONDS = 30
+from gpu_monitor.collector.host import users
+from gpu_monitor.collector.host.processes import Processes
+users.PATIENCE_SECONDS = 30
 pids = list(map(int, sys.argv[1:]))
-facts = Processes("off", collector.users.Users()).facts(pids, 0.0)
+facts = Processes("off", users.Users()).facts(pids, 0.0)
 for pid in pids:
     print(facts[pid].user, facts[pid].acts_as, facts[pid].uid)
 """

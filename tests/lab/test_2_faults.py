@@ -4,10 +4,10 @@ import re
 import time
 
 import pytest
-from house import eventually
 
-from lab.fleet import BASE_PATH, Fleet
-from lab.sight import Sight, Viewer
+from tests.lab.fleet import BASE_PATH, Fleet
+from tests.lab.sight import Sight, Viewer
+from tests.support.house import eventually
 
 CUT_SECONDS = 12
 WAVE_SECONDS = 20

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from browser import FLAGS, PATIENCE_MS, chromium
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from proxies import proxy, readme_blocks
 
-from lab.bed import CONTROL, call
-from lab.fleet import BASE_PATH, Fleet
+from tests.lab.bed import CONTROL, call
+from tests.lab.fleet import BASE_PATH, Fleet
+from tests.support.browser import FLAGS, PATIENCE_MS, chromium
+from tests.support.proxies import proxy, readme_blocks
 
 NGINX_STRIPS = readme_blocks("nginx")[-1]
 CADDY_STRIPS, CADDY_KEEPS = readme_blocks("caddyfile")[-2:]

@@ -5,11 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from house import eventually
-
-from lab.bed import SWITCH
-from lab.fleet import Fleet
-from lab.sight import Viewer
+from tests.lab.bed import SWITCH
+from tests.lab.fleet import Fleet
+from tests.lab.sight import Viewer
+from tests.support.house import eventually
 
 KEYS = "/etc/gpu-monitor/keys"
 COMMAND = "/opt/gpu-monitor/current/bin/gpu-monitor"

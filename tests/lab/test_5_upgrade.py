@@ -3,11 +3,10 @@
 import statistics
 import time
 
-from house import eventually
-
-from lab.fleet import Fleet
-from lab.sight import Viewer
-from lab.test_1_rollout import before, files
+from tests.lab.fleet import Fleet
+from tests.lab.sight import Viewer
+from tests.lab.test_1_rollout import before, files
+from tests.support.house import eventually
 
 NEXT = "0.1.1"
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_nvml.library import library_folder, variables
-from house import COMMAND, ROOT
 
-from lab.bed import call, claim, remove
+from tests.fake_nvml.library import library_folder, variables
+from tests.lab.bed import call, claim, remove
+from tests.support.house import COMMAND, ROOT
 
 HERE = Path(__file__).parent
 HOSTS = 100

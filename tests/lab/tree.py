@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from house import ROOT
+from tests.support.house import ROOT
 
 BUILDS = ROOT / "build" / "lab"
 RELEASE = "bookworm"

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_nvml.library import SONAME, library_folder
-from house import ROOT
 
-from lab import tree
-from lab.bed import call, missing
-from lab.fleet import wheelhouse
+from tests.fake_nvml.library import SONAME, library_folder
+from tests.lab import tree
+from tests.lab.bed import call, missing
+from tests.lab.fleet import wheelhouse
+from tests.support.house import ROOT
 
 PACKAGES = f"{tree.PACKAGES},linux-image-cloud-amd64,initramfs-tools"
 VM_SECONDS = 600

@@ -1,0 +1,1 @@
+"""What NVML, the PCI bus and the driver report about GPUs."""

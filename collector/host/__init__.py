@@ -1,0 +1,1 @@
+"""What the kernel reports about the host and its processes."""

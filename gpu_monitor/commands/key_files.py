@@ -1,0 +1,215 @@
+"""Writes a folder of CURVE keys: this machine's pair, and who may report or listen."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import zmq
+
+from gpu_monitor.commands.atomic_file import write_whole
+from gpu_monitor.wire.curve import keys
+from gpu_monitor.wire.curve.keys import (
+    BROKER_PUBLIC,
+    OWN_PUBLIC,
+    OWN_SECRET,
+    PUBLIC_ENDING,
+    KeysError,
+    Pair,
+)
+from gpu_monitor.wire.limits import is_host_name
+
+CARRY = "carry"
+"""Pairs that were made here for other machines, until somebody has carried them there."""
+MAX_NAME = 240
+"""A name and its ending have to fit into the name of a file."""
+
+SECRET_WORDS = "GPU Monitor: the SECRET key of {}. Nobody else may read it; made {}."
+PUBLIC_WORDS = "GPU Monitor: the public key of {}; written {}."
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What became of a name. `changed` is False where all was so already; `carry` is the folder
+    with the pair that was made for it, else empty."""
+
+    name: str
+    public: str
+    changed: bool = True
+    carry: str = ""
+
+
+def become_owner(folder: str) -> None:
+    """Root acts as the folder's owner from here on: what it writes is the owner's to read."""
+    if os.geteuid() or not os.path.isdir(folder):
+        return
+    found = os.stat(folder)
+    if found.st_uid:
+        os.setgroups([])
+        os.setegid(found.st_gid)
+        os.seteuid(found.st_uid)
+
+
+def init(folder: str, name: str) -> tuple[str, bool]:
+    """The public key of this machine, and whether the pair was made now. Overwrites nothing."""
+    _make_folder(folder)
+    try:
+        public, made = keys.own_pair(folder).public, False
+    except keys.Missing:
+        public, made = rotate_own(folder, name), True
+    if not made and _public(folder, OWN_PUBLIC) != public:
+        _write_public(os.path.join(folder, OWN_PUBLIC), public, name)
+    return public, made
+
+
+def rotate_own(folder: str, name: str) -> str:
+    """A new pair for this machine in place of the old one; its public key."""
+    keys.check_folder(folder)
+    before, pair = _public(folder, OWN_PUBLIC), _new_pair()
+    _write_pair(folder, pair, name)
+    if before and _public(folder, BROKER_PUBLIC) == before:  # the broker's machine pins its own
+        _write_public(os.path.join(folder, BROKER_PUBLIC), pair.public, "the broker")
+    return pair.public
+
+
+def add(folder: str, kind: str, name: str, public: str) -> Enrolled:
+    """Enrols a name that is new, with that public key or (empty) with a pair made for it."""
+    before = _enrolled(folder, kind, name)
+    if before is not None and before != public:
+        raise KeysError(f"{name}: has another key already; gpu-monitor keys rotate replaces it")
+    if before is not None:
+        return Enrolled(name, public, changed=False)
+    return _enrol(folder, kind, name, public)
+
+
+def rotate(folder: str, kind: str, name: str, public: str) -> Enrolled:
+    """Puts another key in place of a known name's; as `add` otherwise."""
+    before = _enrolled(folder, kind, name)
+    if before is None:
+        raise KeysError(f"{name}: is not enrolled here; gpu-monitor keys add enrols it")
+    if before == public:
+        return Enrolled(name, public, changed=False)
+    return _enrol(folder, kind, name, public)
+
+
+def revoke(folder: str, kind: str, name: str) -> None:
+    """Takes a name's key out, and the pair that may still wait to be carried there."""
+    _check_name(name)
+    path = _path(folder, kind, name)
+    with _complaining(path):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            raise KeysError(f"{name}: is not enrolled here; nothing to revoke") from None
+    shutil.rmtree(_carry(folder, kind, name), ignore_errors=True)
+
+
+def waiting(folder: str) -> Iterator[str]:
+    """Folders whose secret has not been carried away yet."""
+    for kind in (keys.HOSTS, keys.WEBS):
+        place = os.path.join(folder, CARRY, kind)
+        for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
+            if os.path.exists(os.path.join(place, name, OWN_SECRET)):
+                yield os.path.join(place, name)
+
+
+def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolled:
+    carry = ""
+    if public:
+        _refuse_shared(folder, kind, name, public)
+    else:
+        broker, pair = keys.own_pair(folder).public, _new_pair()
+        public, carry = pair.public, _carry(folder, kind, name)
+        shutil.rmtree(carry, ignore_errors=True)
+        _make_folder(carry)
+        _write_pair(carry, pair, name)
+        _write_public(os.path.join(carry, BROKER_PUBLIC), broker, "the broker")
+    _make_folder(os.path.join(folder, kind))
+    _write_public(_path(folder, kind, name), public, name)
+    return Enrolled(name, public, carry=carry)
+
+
+def _refuse_shared(folder: str, kind: str, name: str, public: str) -> None:
+    """One key tells one name: a second one with it could not be told apart."""
+    for other in keys.names(folder, kind):
+        if other != name and _public(folder, _file(kind, other)) == public:
+            raise KeysError(f"{name}: this key is {other}'s already; make another one there")
+
+
+def _enrolled(folder: str, kind: str, name: str) -> str | None:
+    """The key of a name, empty for a broken one; None when it is not enrolled."""
+    _check_name(name)
+    keys.check_folder(folder)
+    try:
+        return keys.public_key(folder, _file(kind, name))
+    except keys.Missing:
+        return None
+    except KeysError:
+        return ""
+
+
+def _check_name(name: str) -> None:
+    if not is_host_name(name) or name.startswith((".", "-")) or len(name) > MAX_NAME:
+        raise KeysError(f"{name[:60]!r} is no host name; write A-Z a-z 0-9 . _ : - only")
+
+
+def _public(folder: str, name: str) -> str:
+    """The key in a file; empty where it is missing or broken."""
+    try:
+        return keys.public_key(folder, name)
+    except KeysError:
+        return ""
+
+
+def _new_pair() -> Pair:
+    public, secret = zmq.curve_keypair()
+    return Pair(public.decode(), secret.decode())
+
+
+def _file(kind: str, name: str) -> str:
+    return os.path.join(kind, name + PUBLIC_ENDING)
+
+
+def _path(folder: str, kind: str, name: str) -> str:
+    return os.path.join(folder, _file(kind, name))
+
+
+def _carry(folder: str, kind: str, name: str) -> str:
+    return os.path.join(folder, CARRY, kind, name)
+
+
+def _make_folder(path: str) -> None:
+    """For the owner alone; the folders above it as the system makes them."""
+    with _complaining(path):
+        os.makedirs(path, 0o700, exist_ok=True)
+    keys.check_folder(path)
+
+
+def _write_pair(folder: str, pair: Pair, name: str) -> None:
+    secret = os.path.join(folder, OWN_SECRET)
+    _write(secret, SECRET_WORDS.format(name, _today()), pair.secret, 0o600)
+    _write_public(os.path.join(folder, OWN_PUBLIC), pair.public, name)
+
+
+def _write_public(path: str, public: str, name: str) -> None:
+    _write(path, PUBLIC_WORDS.format(name, _today()), public, 0o644)
+
+
+def _write(path: str, words: str, key: str, mode: int) -> None:
+    with _complaining(path):
+        write_whole(path, f"# {words}\n{key}\n", mode)
+
+
+@contextlib.contextmanager
+def _complaining(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise KeysError(f"{path}: cannot be written ({why}); run this as its owner") from None
+
+
+def _today() -> str:
+    return time.strftime("%Y-%m-%d")

@@ -1,0 +1,147 @@
+"""What a simulated host is made of: GPU models, users, programs, and the odd things that happen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from gpu_monitor.wire.document import GPU_COLUMNS, Scalars, Table
+
+MIB_PER_GIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A GPU model; memory in MiB, power in watts, temperature in degrees, clocks in MHz."""
+
+    name: str
+    memory: int
+    power_limit: int
+    power_idle: int
+    slowdown: int
+    sm_clock: int
+    memory_clock: int
+    has_fan: bool = False
+
+    def power_at(self, work: float) -> float:
+        """Watts at this work, in percent."""
+        return self.power_idle + (self.power_limit - self.power_idle) * 0.9 * work / 100
+
+
+MODELS = (
+    Model("NVIDIA H100 80GB HBM3", 81559, 700, 71, 90, 1980, 2619),
+    Model("NVIDIA A100-SXM4-80GB", 81920, 400, 58, 92, 1410, 1593),
+    Model("NVIDIA L40S", 46068, 350, 34, 92, 2520, 9001),
+    Model("NVIDIA RTX A6000", 49140, 300, 22, 95, 2100, 8001, has_fan=True),
+    Model("NVIDIA GeForce RTX 4090", 24564, 450, 18, 90, 2520, 10501, has_fan=True),
+)
+
+USERS = (
+    *("alice", "bob", "carmen", "dmitri", "elif", "farid", "grace", "hiroshi", "ines", "jonas"),
+    *("katya", "lucia", "maria", "nadia", "oskar", "priya", "quentin", "rosa", "samir", "tomoko"),
+    *("ulrike", "victor", "wei", "xenia", "yusuf", "zoe"),
+)
+FIRST_UID = 20001
+
+PROGRAMS = (
+    *("python", "python", "python", "python3", "torchrun", "vllm", "ollama", "gmx_mpi", "namd3"),
+    *("lmp", "julia", "blender", "jupyter-lab"),
+)
+
+MIG_PROFILES = (("3g.40gb", 40448), ("2g.20gb", 20096), ("1g.10gb", 9856), ("1g.10gb", 9856))
+"""How the A100 of a host with MIG is cut: profile and memory (MiB)."""
+
+
+AILMENTS = (
+    "a faulty row of its memory waits to be remapped: reset the GPU",
+    "its memory lost data once since the driver was loaded, it is not known when "
+    "(uncorrected ECC errors)",
+    "a faulty row of its memory could not be remapped: the card needs replacement",
+)
+"""What a GPU may say of itself, as collectors tell it; the most frequent first."""
+
+
+def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
+    """The table of `count` GPUs of which none does anything."""
+    gpus: Table = {column: [None] * count for column in GPU_COLUMNS}
+    gpus["index"] = list(range(count))
+    gpus["uuid"] = [f"GPU-{_uuid(random)}" for _ in range(count)]
+    gpus["name"] = [model.name] * count
+    gpus["pci_bus_id"] = [f"00000000:{0x1A + 0x0F * row:02X}:00.0" for row in range(count)]
+    gpus["state"] = ["ok"] * count
+    gpus["memory_kind"] = ["device"] * count
+    gpus["memory_total_mib"] = [model.memory] * count
+    gpus["memory_used_mib"] = [random.randint(1, 4) for _ in range(count)]
+    gpus["utilization_percent"] = [0] * count
+    gpus["memory_utilization_percent"] = [0] * count
+    gpus["temperature_celsius"] = [random.randint(27, 36) for _ in range(count)]
+    gpus["slowdown_celsius"] = [model.slowdown] * count
+    gpus["power_watts"] = [model.power_idle + random.randint(-3, 3) for _ in range(count)]
+    gpus["power_limit_watts"] = [model.power_limit] * count
+    gpus["fan_percent"] = [30 if model.has_fan else None] * count
+    gpus["sm_clock_mhz"] = [210] * count
+    gpus["memory_clock_mhz"] = [model.memory_clock] * count
+    gpus["throttle"] = [[] for _ in range(count)]
+    gpus["ailments"] = [[] for _ in range(count)]
+    gpus["idle_since"] = [int(now) - random.randint(60, 40_000) for _ in range(count)]
+    return gpus
+
+
+def lose(gpus: Table, row: int, state: str, reason: str, since: float) -> None:
+    """The GPU keeps its row and what it is; what it did is not known any more."""
+    kept = {"index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "memory_kind"}
+    for column in gpus.keys() - kept:
+        gpus[column][row] = None
+    gpus["state"][row], gpus["reason"][row], gpus["state_since"][row] = state, reason, since
+
+
+def cut(gpus: Table, row: int, random: Random) -> None:
+    """MIG: a GPU's slices become rows of their own behind all others."""
+    gpus["utilization_percent"][row] = gpus["memory_utilization_percent"][row] = None
+    gpus["idle_since"][row] = None
+    for index, (profile, memory) in enumerate(MIG_PROFILES):
+        for column, values in gpus.items():
+            values.append([] if column in ("throttle", "ailments") else None)
+        gpus["index"][-1] = index
+        gpus["uuid"][-1] = f"MIG-{_uuid(random)}"
+        gpus["name"][-1] = f"{gpus['name'][row]} MIG {profile}"
+        gpus["pci_bus_id"][-1] = gpus["pci_bus_id"][row]
+        gpus["state"][-1], gpus["memory_kind"][-1] = "ok", "device"
+        gpus["parent"][-1], gpus["mig_profile"][-1] = row, profile
+        gpus["memory_total_mib"][-1], gpus["memory_used_mib"][-1] = memory, 12
+
+
+def build_system(name: str, gpus: int, random: Random, now: float) -> Scalars:
+    """The readings of a host with that many GPUs, at the start."""
+    memory = 256 * MIB_PER_GIB * max(1, gpus // 2)
+    return {
+        "hostname": f"{name}.cluster.example",
+        "os": "Ubuntu 24.04.3 LTS",
+        "kernel": "6.8.0-71-generic",
+        "driver_version": "570.172.08",
+        "cuda_version": "12.8",
+        "booted_at": round(now - random.uniform(2, 90) * 24 * 3600),
+        "cpu_count": 16 * max(1, gpus),
+        "memory_total_mib": memory,
+        "swap_total_mib": 8191,
+        "cpu_percent": random.randint(2, 60),
+        "memory_used_mib": int(memory * random.uniform(0.1, 0.6)),
+        "load_1m": 4.0,
+        "swap_used_mib": 0,
+        "network_receive_kib_per_second": 800,
+        "network_send_kib_per_second": 300,
+    }
+
+
+def move_system(system: Scalars, random: Callable[[], float]) -> None:
+    """Moves the readings as a second does; `random` gives numbers from 0 to 1."""
+    cpu = min(100, max(1, system["cpu_percent"] + round(random() * 6 - 3)))
+    system["cpu_percent"] = cpu
+    system["load_1m"] = round(cpu * system["cpu_count"] / 100, 2)
+    system["memory_used_mib"] += round(random() * 200 - 100)
+    system["network_receive_kib_per_second"] = int(200 + random() * 90_000)
+    system["network_send_kib_per_second"] = int(100 + random() * 20_000)
+
+
+def _uuid(random: Random) -> str:
+    digits = f"{random.getrandbits(128):032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -1,0 +1,1 @@
+"""Running the roles until a signal."""

@@ -1,0 +1,221 @@
+"""The published document over time: what travels in each patch, and that it all adds up."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_monitor.broker.ingest import Hearing
+from gpu_monitor.broker.peer_identity import Directory
+from gpu_monitor.wire.codec import pack
+from tests.support.snapshots import make_gpus, make_processes, make_snapshot
+from tests.support.ticking import WALL, Broker
+
+
+def test_a_fleet_begins_with_its_configured_hosts_missing() -> None:
+    document = Broker(hosts=("a", "b")).published.document
+    assert document["hosts"] == {"a": {"state": "missing"}, "b": {"state": "missing"}}
+    assert document["totals"]["hosts"] == 2 and document["totals"]["hosts_missing"] == 2
+
+
+def test_a_host_that_is_live_is_counted() -> None:
+    broker = Broker(hosts=("node1",))
+    broker.live()
+    totals = broker.published.document["totals"]
+    assert (totals["hosts_live"], totals["hosts_missing"], totals["gpus"]) == (1, 0, 2)
+    assert broker.published.document["users"]["alice"]["hosts"] == ["node1"]
+
+
+def test_without_change_there_is_a_heartbeat_a_second_and_no_more() -> None:
+    broker = Broker()
+    broker.live()
+    patches = [broker.tick(1.0 + tenth / 10) for tenth in range(1, 21)]
+    assert [patch.keys() for patch in patches if patch] == [{"now"}, {"now"}]
+
+
+def test_a_stale_host_keeps_its_values_and_counts_nowhere() -> None:
+    broker = Broker()
+    broker.live()
+    patch = broker.tick(3.5)
+    host = broker.published.document["hosts"]["node1"]
+    assert host["state"] == "stale" and host["gpus"]["memory_used_mib"]
+    assert host["gpus"]["use"] == [None, None]
+    assert patch["hosts"]["node1"]["state"] == "stale"
+    assert patch["users"] == {"alice": None} and patch["totals"]["gpus"] == 0
+
+
+def test_the_bookkeeping_of_a_host_that_turns_stale_is_exact_at_once() -> None:
+    broker = Broker()
+    broker.live()
+    for second in range(2, 6):
+        broker.hear(float(second), collector={"memory_mib": second})
+        broker.tick(float(second))
+    broker.tick(8.0)
+    host = broker.published.document["hosts"]["node1"]
+    assert host["heard_at"] == WALL + 5.0 and host["collector"] == {"memory_mib": 5}
+    assert host["sequence"] == broker.sequence
+
+
+def test_the_bookkeeping_of_a_live_host_travels_every_10_s() -> None:
+    broker = Broker()
+    broker.live()
+    carried = 0
+    for second in range(2, 62):
+        broker.hear(float(second))
+        carried += "heard_at" in broker.tick(float(second)).get("hosts", {}).get("node1", {})
+    assert carried == 6
+
+
+def test_an_ailment_travels_at_once_and_is_kept_of_a_host_that_turns_stale() -> None:
+    broker = Broker()
+    broker.live()
+    ailments: list[list[str] | None] = [["a row waits"], None]
+    broker.hear(2.0, gpus=make_gpus(2, state=["ok", "lost"], ailments=ailments))
+    assert broker.tick(2.0)["hosts"]["node1"]["gpus"]["ailments"] == ailments
+    assert "ailments" not in str(broker.tick(9.0))
+    assert broker.published.document["hosts"]["node1"]["gpus"]["ailments"] == ailments
+
+
+def test_slow_values_travel_every_5_s_at_most_and_fast_ones_at_once() -> None:
+    broker = Broker()
+    broker.live()
+    slow = fast = 0
+    for second in range(2, 62):
+        values = {"fan_percent": [second] * 2, "temperature_celsius": [second] * 2}
+        broker.hear(float(second), gpus=make_gpus(2, **values))
+        gpus = broker.tick(float(second))["hosts"]["node1"]["gpus"]
+        slow += "fan_percent" in gpus
+        fast += "temperature_celsius" in gpus
+    assert (slow, fast) == (12, 60)
+
+
+def test_a_held_gpu_turns_idle_with_time_alone() -> None:
+    broker = Broker(held_idle_after=10.0)
+    held = make_gpus(2, memory_used_mib=[9000, 4], idle_since=[WALL, WALL])
+    uses = []
+    for second in range(15):
+        broker.hear(float(second), gpus=held)
+        broker.tick(float(second))
+        if "node1" in broker.published.document["hosts"]:
+            uses.append(broker.published.document["hosts"]["node1"]["gpus"]["use"][0])
+    assert uses == ["busy"] * 9 + ["held_idle"] * 5
+    assert broker.published.document["totals"]["gpus_held_idle"] == 1
+
+
+def test_two_collectors_are_named_in_problems() -> None:
+    broker = Broker()
+    for second in range(5):
+        broker.hear(float(second), run_id="1", boot_id="first")
+        broker.hear(second + 0.5, run_id="2", boot_id="second", gpus=make_gpus(1))
+        broker.tick(second + 0.5)
+    host = broker.published.document["hosts"]["node1"]
+    assert host["state"] == "conflict" and "two collectors" in host["problems"][0]
+    assert len(host["gpus"]["index"]) == 2
+    assert broker.published.document["totals"]["gpus"] == 0
+
+
+def test_a_forgotten_host_leaves_the_document() -> None:
+    broker = Broker(forget_after=100.0)
+    broker.live()
+    broker.tick(50.0)
+    assert broker.tick(200.0)["hosts"] == {"node1": None}
+    assert broker.published.document["totals"]["hosts"] == 0
+
+
+def test_refusals_are_counted_in_the_document() -> None:
+    broker = Broker()
+    broker.tick(0.0, {"msgpack": 3})
+    assert broker.tick(0.1, {"msgpack": 3, "old": 1})["broker"] == {"refused": {"old": 1}}
+
+
+def test_the_load_is_told_as_far_as_it_has_changed() -> None:
+    broker = Broker()
+    broker.tick(0.0, load={"messages": 3, "waiting_messages": 1})
+    assert broker.tick(0.1, load={"messages": 5, "waiting_messages": 1})["broker"] == {
+        "load": {"messages": 5}
+    }
+    assert broker.tick(0.2, load={"messages": 5, "waiting_messages": 1}) == {}
+    assert broker.followed["broker"]["load"] == {"messages": 5, "waiting_messages": 1}
+
+
+def test_settings_and_warnings_stand_in_the_document() -> None:
+    document = Broker(rpc_timeout=4.0, tick=0.2, simulated=True, warnings=("w",)).followed
+    assert document["stale_after_seconds"] == 4.0 and document["tick_seconds"] == 0.2
+    assert document["simulated"] is True and document["broker"]["warnings"] == ["w"]
+
+
+percents = st.lists(st.one_of(st.none(), st.integers(0, 100)), min_size=2, max_size=2)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["node1", "node2", "node3"]),
+            percents,
+            st.sampled_from(["alice", "bob", None]),
+            st.floats(0.0, 4.0),
+        ),
+        max_size=15,
+    )
+)
+def test_patches_add_up_whatever_happens(
+    events: list[tuple[str, list[int | None], str | None, float]],
+) -> None:
+    broker, now = Broker(hosts=("node1",), forget_after=5.0), 0.0
+    for name, percent, user, pause in events:
+        now += pause
+        gpus = make_gpus(2, utilization_percent=percent, fan_percent=percent)
+        broker.hear(now, name, gpus=gpus, processes=make_processes(user=[user]))
+        broker.tick(now)
+    states = [host["state"] for host in broker.followed["hosts"].values()]
+    totals = broker.followed["totals"]
+    assert totals["hosts"] == len(states) and totals["hosts_live"] == states.count("live")
+    assert totals["gpus"] == 2 * states.count("live")
+
+
+moves = st.fixed_dictionaries(
+    {},
+    optional={
+        "utilization_percent": percents,
+        "memory_used_mib": st.lists(st.integers(0, 80_000), min_size=2, max_size=2),
+        "fan_percent": percents,
+        "idle_since": st.lists(st.sampled_from([None, WALL]), min_size=2, max_size=2),
+    },
+)
+jobs = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": st.sampled_from([["alice"], ["bob"]]),
+        "gpu_memory_mib": st.sampled_from([[1], [2], [None]]),
+        "idle_since": st.sampled_from([[None], [WALL]]),
+    },
+)
+
+
+@given(
+    st.lists(st.tuples(moves, jobs, st.integers(0, 2), st.sampled_from([0.4, 1.0])), max_size=12)
+)
+def test_messages_read_by_what_differs_are_published_as_those_read_in_full(
+    steps: list[tuple[dict[str, Any], dict[str, Any], int, float]],
+) -> None:
+    quick, full, at = Broker(), Broker(), 0.0
+    hearing = Hearing(quick.fleet, Directory(()), lambda: None)
+    for moved, job, load, pause in [*steps, ({}, {}, 1, 1.0), ({}, {}, 2, 5.0)]:
+        at += pause
+        members: dict[str, Any] = {
+            "gpus": make_gpus(2, **moved),
+            "processes": make_processes(**job),
+            "system": {"hostname": "node1", "cpu_percent": load, "load_1m": load},
+            "collector": {"version": "0.1.0", "cpu_percent": load, "memory_mib": 25},
+            "sampled_boottime": at,
+            "sampled_at": WALL + at,
+        }
+        full.hear(at, **members)
+        message = make_snapshot(sequence=full.sequence, **members)
+        hearing.hear(pack(message), "node1", "127.0.0.1", at)
+        for broker in (quick, full):
+            broker.fleet.records["node1"].heard_at = WALL + at
+            if pause >= 1.0:
+                broker.tick(at)
+        assert quick.published.document["hosts"] == full.published.document["hosts"]
+    assert quick.published.document == full.published.document

@@ -1,0 +1,238 @@
+"""The state of every host: live, stale, missing, conflict, forgotten."""
+
+from typing import Any
+
+from gpu_monitor.broker.fleet import Fleet
+from gpu_monitor.wire.schema import check_snapshot
+from tests.support.snapshots import make_gpus, make_snapshot
+
+TIMEOUT = 2.0
+
+
+class Collector:
+    """Tells a fleet of its samples at moments of one common clock."""
+
+    def __init__(self, fleet: Fleet, name: str = "node1", **members: Any) -> None:
+        self.fleet, self.name, self.members = fleet, name, members
+        self.sequence = 0
+
+    def tell(self, at: float, late: float = 0.0) -> str | None:
+        """The sample taken at `at` arrives `late` seconds later; why it is refused, or None."""
+        self.sequence += 1
+        clocks = {"sampled_boottime": at, "sampled_at": at}
+        message = make_snapshot(self.name, self.sequence, **{**clocks, **self.members})
+        snapshot = check_snapshot(message, self.fleet.previous(self.name))
+        return self.fleet.hear(self.name, snapshot, at + late, 1e9 + at + late, "10.0.0.1")
+
+
+def make_fleet(*hosts: str, forget_after: float = 100.0) -> Fleet:
+    return Fleet(hosts, TIMEOUT, forget_after)
+
+
+def state(fleet: Fleet, name: str = "node1") -> str | None:
+    record = fleet.records.get(name)
+    return record.state if record is not None else None
+
+
+def test_a_configured_host_is_missing_until_it_is_heard() -> None:
+    fleet = make_fleet("node1")
+    assert state(fleet) == "missing"
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    assert state(fleet) == "missing"
+    collector.tell(1.0)
+    assert state(fleet) == "live"
+
+
+def test_a_host_nobody_configured_is_not_shown_before_it_is_confirmed() -> None:
+    fleet = make_fleet()
+    Collector(fleet).tell(0.0)
+    assert state(fleet) is None and fleet.changed == []
+
+
+def test_a_host_is_stale_once_rpc_timeout_has_passed() -> None:
+    fleet, collector = make_fleet(), Collector(make_fleet())
+    collector.fleet = fleet
+    collector.tell(0.0)
+    collector.tell(1.0)
+    assert not fleet.look(1.0 + TIMEOUT) and state(fleet) == "live"
+    assert fleet.look(1.0 + TIMEOUT + 0.1) and state(fleet) == "stale"
+
+
+def test_an_old_sample_is_refused_and_keeps_nobody_live() -> None:
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    collector.tell(1.0)
+    shown = fleet.previous("node1")
+    assert collector.tell(1.5, late=3.0) == "old"
+    assert fleet.previous("node1") is shown
+    fleet.look(4.6)
+    assert state(fleet) == "stale"
+
+
+def test_a_sample_told_twice_is_a_duplicate() -> None:
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    collector.tell(1.0)
+    collector.sequence -= 1
+    assert collector.tell(1.0) == "duplicate"
+
+
+def test_a_stale_host_is_live_again_with_its_first_fresh_sample() -> None:
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    for moment in (0.0, 1.0):
+        collector.tell(moment)
+    fleet.look(10.0)
+    collector.tell(11.0)
+    assert [change for _, change in fleet.changes] == ["live", "stale", "live"]
+
+
+def test_a_restarted_collector_takes_over_without_a_conflict() -> None:
+    fleet = make_fleet()
+    first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2", gpus=make_gpus(1))
+    for moment in (0.0, 1.0):
+        first.tell(moment)
+    for moment in (2.0, 3.0):
+        second.tell(moment)
+        fleet.look(moment)
+    assert state(fleet) == "live"
+    previous = fleet.previous("node1")
+    assert previous is not None and previous["run_id"] == "2"
+
+
+def test_a_late_word_of_the_run_before_is_no_conflict() -> None:
+    fleet = make_fleet()
+    first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
+    first.tell(0.0)
+    first.tell(1.0)
+    second.tell(2.0)
+    first.tell(1.9, late=0.5)
+    second.tell(3.0)
+    fleet.look(3.1)
+    assert "conflict" not in [change for _, change in fleet.changes]
+
+
+def test_two_collectors_are_a_conflict_and_values_never_alternate() -> None:
+    fleet = make_fleet()
+    first = Collector(fleet, boot_id="first", run_id="1")
+    second = Collector(fleet, boot_id="second", run_id="2")
+    shown = set()
+    for moment in range(20):
+        first.tell(float(moment))
+        second.tell(moment + 0.5)
+        fleet.look(moment + 0.5)
+        if (previous := fleet.previous("node1")) is not None:
+            shown.add(previous["run_id"])
+    assert state(fleet) == "conflict" and shown == {"1"}
+    assert [change for _, change in fleet.changes] == ["live", "conflict"]
+    problem = fleet.records["node1"].conflict()
+    assert problem is not None and "first" in problem and "second" in problem
+
+
+def test_three_collectors_are_a_conflict_too() -> None:
+    fleet = make_fleet()
+    collectors = [Collector(fleet, boot_id=str(n), run_id=str(n)) for n in range(3)]
+    for moment in range(10):
+        for collector in collectors:
+            collector.tell(float(moment))
+    assert state(fleet) == "conflict"
+
+
+def test_a_conflict_is_over_when_the_second_falls_silent() -> None:
+    fleet = make_fleet()
+    first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
+    for moment in range(5):
+        first.tell(float(moment))
+        second.tell(moment + 0.5)
+    for moment in range(5, 10):
+        first.tell(float(moment))
+        fleet.look(float(moment))
+    assert state(fleet) == "live" and fleet.records["node1"].conflict() is None
+
+
+def test_the_second_is_shown_when_the_first_falls_silent() -> None:
+    fleet = make_fleet()
+    first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
+    for moment in range(5):
+        first.tell(float(moment))
+        second.tell(moment + 0.5)
+    for moment in range(5, 10):
+        second.tell(moment + 0.5)
+        fleet.look(moment + 0.5)
+    previous = fleet.previous("node1")
+    assert previous is not None and previous["run_id"] == "2" and state(fleet) == "live"
+
+
+def test_runs_that_come_and_go_do_not_pile_up() -> None:
+    fleet = make_fleet()
+    first = Collector(fleet, run_id="first")
+    for moment in range(3):
+        first.tell(float(moment))
+    for number in range(100):
+        Collector(fleet, run_id=str(number)).tell(3.0)
+    assert len(fleet.records["node1"].rivals) <= 4
+
+
+def test_only_a_host_that_is_not_configured_is_forgotten() -> None:
+    fleet = make_fleet("kept", forget_after=100.0)
+    for name in ("kept", "guest"):
+        collector = Collector(fleet, name)
+        collector.tell(0.0)
+        collector.tell(1.0)
+    fleet.look(50.0)
+    assert fleet.forgotten == [] and state(fleet, "guest") == "stale"
+    fleet.look(102.0)
+    assert fleet.forgotten == ["guest"] and state(fleet, "kept") == "stale"
+
+
+def test_a_name_that_was_never_confirmed_is_let_go() -> None:
+    fleet = make_fleet()
+    Collector(fleet).tell(0.0)
+    fleet.look(61.0)
+    assert fleet.records == {} and fleet.forgotten == []
+
+
+def test_each_host_stands_once_among_the_changed() -> None:
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    for moment in range(5):
+        collector.tell(float(moment))
+    assert [record.name for record in fleet.changed] == ["node1"]
+
+
+def test_who_is_expected_from_now_on_is_missing_and_who_was_never_heard_is_gone() -> None:
+    fleet = make_fleet("node1")
+    fleet.expect(["node1", "node2"])
+    assert state(fleet, "node2") == "missing"
+    assert fleet.changes == [("node2", "missing")]
+    fleet.expect(["node1"])
+    assert fleet.look(10.0)
+    assert state(fleet, "node2") is None and fleet.forgotten == ["node2"]
+    assert state(fleet, "node1") == "missing"
+
+
+def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> None:
+    fleet = make_fleet("node1", forget_after=100.0)
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    collector.tell(1.0)
+    fleet.expect([])
+    fleet.look(10.0)
+    assert state(fleet) == "stale"
+    fleet.look(90.0)
+    assert state(fleet) == "stale"
+    fleet.look(102.0)
+    assert state(fleet) is None
+
+
+def test_one_that_waits_to_be_confirmed_is_missing_once_it_is_expected() -> None:
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    collector.tell(0.0)
+    fleet.expect(["node1"])
+    assert state(fleet) == "missing"
+    collector.tell(1.0)
+    assert state(fleet) == "live"

@@ -1,0 +1,204 @@
+"""Freshness by simulated links: clocks that drift, step and sleep; cuts, jitter, backlogs."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_monitor.broker.freshness import Link, Verdict
+
+LIMIT = 2.0
+DELAY = 0.01
+"""What every message takes at least: one-way messages cannot tell it from an offset."""
+
+
+@dataclass
+class Simulation:
+    """One collector and one broker in true time; each message is known to the test by its age.
+
+    `delay` says how long a message sent at a moment takes, None when it is lost. The clocks are
+    functions of true time.
+    """
+
+    interval: float = 1.0
+    seconds: float = 180.0
+    sender_clock: Callable[[float], float] = lambda true: true
+    broker_clock: Callable[[float], float] = lambda true: true
+    delay: Callable[[float], float | None] = lambda true: DELAY
+    asleep: Callable[[float], bool] = lambda true: False
+    restarts: tuple[float, ...] = ()
+    """When the broker starts again, in true time: it then knows nothing of the link."""
+    shown: list[tuple[float, float]] = field(default_factory=list)
+    """(received, age) of every sample that was judged fresh, in true time."""
+
+    def run(self) -> "Simulation":
+        arrivals = []
+        for number in range(int(self.seconds / self.interval)):
+            sent = number * self.interval
+            delay = None if self.asleep(sent) else self.delay(sent)
+            if delay is not None:
+                arrivals.append((sent + delay, number, sent))
+        link, restarts = Link(), list(self.restarts)
+        for received, number, sent in sorted(arrivals):
+            if restarts and received >= restarts[0]:
+                link = Link()
+                del restarts[0]
+            verdict = link.judge(
+                self.broker_clock(received), 5000.0 + self.sender_clock(sent), number, LIMIT
+            )
+            if verdict is Verdict.FRESH:
+                self.shown.append((received, received - sent))
+        return self
+
+    def oldest_shown(self) -> float:
+        return max(age for _, age in self.shown)
+
+    def longest_silence(self, begin: float, end: float) -> float:
+        """Between what was shown in a stretch of true time in which the link was well."""
+        inside = [received for received, _ in self.shown if begin <= received <= end]
+        moments = [begin, *inside, end]
+        return max(after - before for before, after in pairwise(moments))
+
+
+def jitter(seconds: float, seed: int = 1) -> Callable[[float], float]:
+    chance = random.Random(seed)
+    return lambda true: 0.001 + chance.random() * seconds
+
+
+def cut(begin: float, end: float, backlog: bool) -> Callable[[float], float | None]:
+    """A link that holds what is sent in the cut and delivers it after it, or loses it."""
+
+    def delay(sent: float) -> float | None:
+        if begin <= sent < end:
+            return end - sent + DELAY if backlog else None
+        return DELAY
+
+    return delay
+
+
+@given(st.floats(0.0, 0.499), st.floats(-500e-6, 500e-6), st.integers(0, 2**32))
+def test_jitter_and_drift_never_make_a_live_host_old(width: float, drift: float, seed: int) -> None:
+    simulation = Simulation(
+        seconds=300.0, sender_clock=lambda true: true * (1 + drift), delay=jitter(width, seed)
+    ).run()
+    assert simulation.longest_silence(3.0, 299.0) <= 1.0 + 0.5 + DELAY
+
+
+@pytest.mark.parametrize("interval", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("seconds", [40.0, 900.0])
+@pytest.mark.parametrize("backlog", [True, False])
+@pytest.mark.parametrize("drift", [-500e-6, 0.0, 500e-6])
+def test_after_a_cut_nothing_old_is_shown_and_the_host_is_soon_back(
+    interval: float, seconds: float, backlog: bool, drift: float
+) -> None:
+    end = 100.0 + seconds
+    simulation = Simulation(
+        interval,
+        end + 60.0,
+        sender_clock=lambda true: true * (1 + drift),
+        delay=cut(100.0, end, backlog),
+    ).run()
+    assert simulation.oldest_shown() <= LIMIT + DELAY
+    assert simulation.longest_silence(end, end + 59.0) <= 3.0
+
+
+@pytest.mark.parametrize("pace", [2.0, 5.0, 50.0])
+def test_a_backlog_that_drains_slowly_is_never_shown(pace: float) -> None:
+    def delay(sent: float) -> float:
+        """Messages of 15 minutes arrive at `pace` per second; later ones queue behind them."""
+        return max(DELAY, 1000.0 - sent + (sent - 100.0) / pace) if sent >= 100.0 else DELAY
+
+    simulation = Simulation(seconds=3000.0, delay=delay).run()
+    assert simulation.oldest_shown() <= LIMIT + DELAY
+    assert simulation.shown[-1][0] > 2900.0
+
+
+@pytest.mark.parametrize("seconds", [40.0, 900.0])
+def test_a_broker_that_starts_during_a_cut_shows_nothing_of_the_backlog(seconds: float) -> None:
+    end = 100.0 + seconds
+    simulation = Simulation(
+        seconds=end + 30.0, delay=cut(100.0, end, backlog=True), restarts=(end - 10.0,)
+    ).run()
+    assert simulation.oldest_shown() <= LIMIT + DELAY
+    assert simulation.longest_silence(end, end + 29.0) <= 3.0
+
+
+@pytest.mark.parametrize("interval", [0.1, 0.5, 1.0])
+def test_the_first_sample_of_a_run_waits_for_a_second(interval: float) -> None:
+    simulation = Simulation(interval, 10.0).run()
+    assert simulation.shown[0][0] == pytest.approx(interval + DELAY)
+
+
+def test_after_hours_of_silence_a_drifted_clock_is_back_within_3_s() -> None:
+    simulation = Simulation(
+        seconds=40_060.0,
+        sender_clock=lambda true: true * (1 - 500e-6),
+        delay=cut(30.0, 40_000.0, backlog=False),
+    ).run()
+    assert simulation.longest_silence(40_000.0, 40_059.0) <= 3.1
+
+
+@pytest.mark.parametrize("step", [-3600.0, -30.0, 30.0, 3600.0, 86400.0 * 3650])
+def test_a_clock_that_steps_keeps_its_host_stale_for_3_s_at_most(step: float) -> None:
+    """A virtual machine that was paused: its boot clock lags from then on; or one that leaps."""
+    simulation = Simulation(
+        sender_clock=lambda true: true + (step if true > 90.0 else 0.0), delay=jitter(0.4)
+    ).run()
+    assert simulation.longest_silence(4.0, 179.0) - LIMIT <= 3.0
+
+
+def test_suspend_of_the_sender_leaves_no_trace() -> None:
+    """CLOCK_BOOTTIME runs on, nothing is sampled meanwhile."""
+    simulation = Simulation(asleep=lambda true: 50.0 <= true < 130.0).run()
+    assert simulation.longest_silence(130.0, 179.0) <= 1.1
+    assert simulation.oldest_shown() <= LIMIT + DELAY
+
+
+def test_what_waited_while_the_broker_slept_is_old() -> None:
+    simulation = Simulation(delay=cut(50.0, 130.0, backlog=True)).run()
+    assert simulation.oldest_shown() <= LIMIT + DELAY
+    assert simulation.longest_silence(130.0, 179.0) <= 1.1
+
+
+def test_a_broker_whose_own_clock_stood_still_goes_on_at_once() -> None:
+    simulation = Simulation(broker_clock=lambda true: true - (100.0 if true > 90 else 0.0)).run()
+    assert simulation.longest_silence(2.0, 179.0) <= 1.1
+
+
+def test_a_single_sample_from_the_future_costs_3_s_at_most() -> None:
+    simulation = Simulation(sender_clock=lambda true: true + (1e6 if true == 90.0 else 0.0)).run()
+    assert simulation.longest_silence(2.0, 179.0) - LIMIT <= 3.0
+
+
+def test_duplicates_and_reordering_are_told_by_sequence() -> None:
+    link = Link()
+    verdicts = [
+        link.judge(10.0 + number, float(number), number, LIMIT) for number in (1, 2, 2, 1, 3)
+    ]
+    assert verdicts[2:] == [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.FRESH]
+
+
+def test_age_is_what_exceeds_the_smallest_lag() -> None:
+    link = Link()
+    for number, late in enumerate((0.0, 0.0, 1.5, 0.25)):
+        link.judge(100.0 + number + late, float(number), number, LIMIT)
+    assert link.age == 0.25
+
+
+def test_a_link_keeps_few_values_whatever_the_drift() -> None:
+    link = Link()
+    for number in range(1000):
+        link.judge(number * 1.0005, float(number), number, LIMIT)
+    assert len(link._lows) <= 14
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(0, 2**53))))
+def test_any_clocks_give_a_verdict(samples: list[tuple[float, float, int]]) -> None:
+    link = Link()
+    for received, sampled, sequence in samples:
+        assert link.judge(received, sampled, sequence, LIMIT) in Verdict
+        assert link.age >= 0.0

@@ -1,0 +1,92 @@
+"""broker.history: a maximum a minute, gaps where nothing was heard, no growth."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_monitor.broker.history import MINUTES, GpuHistory, TotalsHistory
+from tests.support.snapshots import make_gpus
+
+NOON = 1_700_000_040.0
+"""The start of a minute."""
+
+
+def hear(history: GpuHistory, now: float, *percents: int | None, **columns: Any) -> None:
+    history.add(make_gpus(len(percents), utilization_percent=list(percents), **columns), now)
+
+
+def last(history: GpuHistory, now: float, count: int, row: int = 0) -> list[int | None]:
+    minutes: list[int | None] = history.answer(now)["utilization_percent"][row]
+    return minutes[-count:]
+
+
+def test_a_minute_keeps_its_maximum() -> None:
+    history = GpuHistory()
+    for second, percent in enumerate((10, 90, 0, None, 40)):
+        hear(history, NOON + second, percent)
+    assert last(history, NOON + 59, 1) == [90]
+
+
+def test_a_minute_without_a_reading_is_a_gap_and_not_a_zero() -> None:
+    history = GpuHistory()
+    hear(history, NOON, 0)
+    hear(history, NOON + 180, 7)
+    assert last(history, NOON + 180, 4) == [0, None, None, 7]
+
+
+def test_an_answer_later_than_the_last_reading_ends_with_gaps() -> None:
+    history = GpuHistory()
+    hear(history, NOON, 5)
+    assert last(history, NOON + 120, 3) == [5, None, None]
+    hear(history, NOON + 120, 6)
+    assert last(history, NOON + 120, 3) == [5, None, 6]
+
+
+def test_what_is_older_than_an_hour_is_gone() -> None:
+    history = GpuHistory()
+    hear(history, NOON, 5)
+    hear(history, NOON + 3600, 6)
+    assert last(history, NOON + 3600, MINUTES) == [None] * 59 + [6]
+
+
+def test_a_gpu_that_changes_its_row_keeps_its_past() -> None:
+    history = GpuHistory()
+    hear(history, NOON, 11, 22, uuid=["a", "b"])
+    hear(history, NOON + 60, 33, 44, uuid=["b", "c"])
+    assert last(history, NOON + 60, 2) == [22, 33]
+    assert last(history, NOON + 60, 2, row=1) == [None, 44]
+
+
+def test_a_clock_that_goes_back_begins_anew() -> None:
+    history = GpuHistory()
+    hear(history, NOON, 5)
+    hear(history, NOON - 600, 6)
+    assert last(history, NOON - 600, 3) == [None, None, 6]
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.none() | st.integers(0, 100)), min_size=1))
+def test_it_agrees_with_a_plain_list_of_all_readings(
+    readings: list[tuple[int, int | None]],
+) -> None:
+    told: dict[int, int] = {}
+    history, now = GpuHistory(), NOON
+    for pause, percent in readings:
+        now += pause
+        hear(history, now, percent)
+        if percent is not None:
+            minute = int(now) // 60
+            told[minute] = max(percent, told.get(minute, 0))
+    newest = int(now) // 60
+    expected = [told.get(minute) for minute in range(newest - MINUTES + 1, newest + 1)]
+    assert last(history, now, MINUTES) == expected
+
+
+def test_totals_keep_their_maxima_and_no_more_than_an_hour() -> None:
+    history = TotalsHistory()
+    for second in range(0, 4000, 20):
+        history.add({"power_watts": second, "gpus": 3}, NOON + second)
+    answer = history.answer(NOON + 3980)
+    assert answer["power_watts"][-2:] == [3940, 3980]
+    assert len(answer["power_watts"]) == MINUTES and None not in answer["power_watts"]
+    assert answer["memory_used_mib"] == [None] * MINUTES

@@ -1,0 +1,200 @@
+"""PULL: what is heard, what is refused, and what both cost."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from gpu_monitor.broker.fleet import Fleet
+from gpu_monitor.broker.ingest import Hearing
+from gpu_monitor.broker.intake import _MAX_WAITING_BYTES, Intake
+from gpu_monitor.broker.load_stats import Load
+from gpu_monitor.broker.peer_identity import Directory
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES
+from tests.support.snapshots import make_snapshot
+
+PATIENCE_SECONDS = 30.0
+
+
+class Desk:
+    """An intake on a free port, and collectors' sockets to it."""
+
+    def __init__(self, hosts: tuple[str, ...]) -> None:
+        self.context = zmq.asyncio.Context()
+        plain: Any = zmq.Context(self.context)
+        self.fleet = Fleet(hosts, 2.0, 1000.0)
+        self.asked = 0
+        self.hearing = Hearing(self.fleet, Directory(hosts), self.ask)
+        self.load = Load()
+        self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.hearing, self.load)
+        self.endpoint = self.intake.endpoint()
+        self.pusher = self.context.socket(zmq.PUSH)
+        self.pusher.connect(self.endpoint)
+
+    def start(self) -> None:
+        self.intake.start(asyncio.get_running_loop())
+
+    def ask(self) -> None:
+        self.asked += 1
+
+    async def push(self, *messages: bytes) -> dict[str, int]:
+        """Pushes all and waits until the last is heard; the refusals by reason."""
+        refused = self.hearing.refusals.counts
+        before = refused.get("parts", 0)
+        for message in messages:
+            await self.pusher.send(message)
+        await self.pusher.send_multipart([b"the", b"end"])
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while refused.get("parts", 0) == before or self.intake._waiting:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.001)
+        return {reason: count for reason, count in refused.items() if reason != "parts"}
+
+    def close(self) -> None:
+        self.intake.close()
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+async def closed_desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+    """What comes waits until it is started."""
+    desk = Desk(getattr(request, "param", ()))
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+async def desk(closed_desk: Desk) -> Desk:
+    closed_desk.start()
+    return closed_desk
+
+
+async def test_a_snapshot_is_heard(desk: Desk) -> None:
+    assert await desk.push(pack(make_snapshot("node1"))) == {}
+    assert desk.fleet.records.keys() == {"node1"}
+
+
+async def test_each_refusal_counts_under_its_reason(desk: Desk) -> None:
+    refused = await desk.push(
+        b"",
+        pack([1, 2]),
+        pack(make_snapshot("no name of a host")),
+        pack(make_snapshot("node1", version=2)),
+        pack(make_snapshot("node2", sequence=-1)),
+        pack(make_snapshot("node3", gpus={"index": [0], "state": []})),
+    )
+    assert refused == {"msgpack": 1, "name": 2, "version": 1, "value": 1, "length": 1}
+    assert desk.fleet.records == {}
+
+
+@pytest.mark.parametrize("closed_desk", [("192.0.2.1",)], indirect=True)
+async def test_an_unknown_peer_is_refused_before_its_message_is_looked_at(desk: Desk) -> None:
+    assert await desk.push(b"\xc1" * 1000) == {"unknown host": 1}
+    assert desk.asked == 1
+
+
+async def test_a_backlog_does_not_hold_up_the_event_loop(desk: Desk) -> None:
+    """A turn is bounded: between two turns others run, here this test itself."""
+    messages = [pack(make_snapshot(f"node{number}")) for number in range(500)]
+    turns, counting = 0, True
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while counting:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count_turns())
+    await desk.push(*messages)
+    counting = False
+    await other
+    assert turns > len(messages) / 64
+
+
+async def test_messages_that_are_hard_to_read_are_heard_one_a_turn(desk: Desk) -> None:
+    hard: list[Any] = [[[[]] * 500] * 500] * 3
+    messages = [pack(make_snapshot(f"node{number}", hard=hard)) for number in range(5)]
+    turn, heard_in = 0, []
+    hear = desk.hearing.hear
+
+    def note(data: bytes, host: str, peer: str, received: float) -> None:
+        heard_in.append(turn)
+        hear(data, host, peer, received)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    desk.hearing.hear = note  # type: ignore[method-assign] # tells when, and hears
+    other = asyncio.create_task(count_turns())
+    refused = await desk.push(*messages)
+    other.cancel()
+    assert len(heard_in) == len(set(heard_in)) == len(messages)
+    assert refused == {"limit": len(messages)}
+
+
+@pytest.mark.parametrize("closed_desk", [("127.0.0.1",)], indirect=True)
+async def test_a_flood_under_many_names_has_one_place_in_line(closed_desk: Desk) -> None:
+    flood = [pack(make_snapshot(f"node{number}")) for number in range(50)]
+    sending = asyncio.ensure_future(closed_desk.push(*flood))
+    received = 0
+    while received < len(flood):
+        received += closed_desk.intake._receive()
+        await asyncio.sleep(0.001)
+    assert len(closed_desk.intake._waiting) == 1
+    closed_desk.start()
+    assert await sending == {}
+
+
+async def test_what_waits_takes_no_more_memory_than_a_large_fleet_needs(closed_desk: Desk) -> None:
+    intake, filler = closed_desk.intake, "x" * (MAX_MESSAGE_BYTES - 10_000)
+    flood = (pack(make_snapshot(f"node{number}", filler=filler)) for number in range(150))
+    sending = asyncio.ensure_future(closed_desk.push(*flood))
+    while intake._waiting_bytes < _MAX_WAITING_BYTES:
+        intake._receive()
+        await asyncio.sleep(0.001)
+    assert intake._receive() == 0
+    assert intake._waiting_bytes < _MAX_WAITING_BYTES + MAX_MESSAGE_BYTES
+    closed_desk.start()
+    assert await sending == {"limit": 150}
+    assert intake._waiting_bytes == 0
+
+
+async def test_of_a_host_that_waits_the_newest_message_is_heard(desk: Desk) -> None:
+    await desk.push(*(pack(make_snapshot("node1", number)) for number in range(1, 11)))
+    await desk.push(pack(make_snapshot("node1", 10)))
+    assert desk.hearing.refusals.counts["duplicate"] == 1
+
+
+async def test_each_message_counts_and_so_does_one_that_a_newer_one_overtook(desk: Desk) -> None:
+    refused = await desk.push(*[pack(make_snapshot("node1"))] * 200, b"")
+    assert desk.load.messages == 200 + 2  # one without a name, and the desk's own last one
+    assert desk.load.overtaken == 200 - 1 - refused.get("duplicate", 0)
+    assert desk.load.waiting >= 1
+
+
+async def test_many_hosts_may_share_one_connection(desk: Desk) -> None:
+    await desk.push(*(pack(make_snapshot(f"node{number}")) for number in range(1500)))
+    assert len(desk.fleet.records) == 1500
+
+
+async def test_mutated_messages_end_nothing(desk: Desk) -> None:
+    chance = random.Random(4)
+    messages = []
+    for number in range(10_000):
+        message = bytearray(pack(make_snapshot(f"node{number}")))
+        for _ in range(chance.randrange(1, 6)):
+            message[chance.randrange(len(message))] = chance.randrange(256)
+        messages.append(bytes(message[: chance.randrange(1, len(message) + 1)]))
+    refused = await desk.push(*messages)
+    assert sum(refused.values()) > 5000
+    await desk.push(pack(make_snapshot("good")))
+    assert "good" in desk.fleet.records

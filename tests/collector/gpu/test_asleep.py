@@ -1,0 +1,218 @@
+"""GPUs that the kernel has put to sleep: not woken by the driver's openings, and known again."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gpu_monitor.collector.clock import moment
+from gpu_monitor.collector.gpu.driver import LOST_RETRY_SECONDS, Driver
+from gpu_monitor.collector.gpu.readings import GpuReading
+from gpu_monitor.collector.gpu.watchdog import Watch
+from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
+from tests.fake_nvml.scenario import Driver as Machine
+from tests.support.nvml_calls import ERRORS
+
+PLACES = ("0000:1b:00.0", "0000:3b:00.0")
+FIRST, SECOND = (
+    Gpu(uuid=f"GPU-{number}", pci_bus_id=f"0000{place.upper()}", utilization_percent=50)
+    for number, place in enumerate(PLACES)
+)
+BY_INDEX = "nvmlDeviceGetHandleByIndex_v2"
+BY_PLACE = "nvmlDeviceGetHandleByPciBusId_v2"
+
+
+class Host:
+    """Two GPUs, the kernel's folders about them, and the driver that is looked at."""
+
+    def __init__(self, nvml: FakeNvml, folder: Path) -> None:
+        self.nvml = nvml
+        self._folder = folder
+        for place in PLACES:
+            (folder / "gpus" / place).mkdir(parents=True)
+            self.put(place, "active")
+        nvml.write(Scenario([FIRST, SECOND]))
+        self.driver = Driver(pci_folder=str(folder), gpu_folder=str(folder / "gpus"))
+
+    def put(self, place: str, status: str) -> None:
+        power = self._folder / place / "power"
+        power.mkdir(parents=True, exist_ok=True)
+        (power / "control").write_text("auto\n")
+        (power / "runtime_status").write_text(f"{status}\n")
+
+    def look(self, now: float) -> list[GpuReading]:
+        """What a shared worker does in a round at `now`."""
+        if self.driver.due(now):
+            self.driver.open(now, calm=True)
+        else:
+            self.driver.count(now)
+        for slot in self.driver.slots:
+            slot.read(now)
+        shown = [slot.absent or (slot.latest and slot.latest.reading) for slot in self.driver.slots]
+        return [reading for reading in shown if reading is not None]
+
+
+@pytest.fixture
+def host(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Host]:
+    host = Host(fake_nvml, tmp_path)
+    yield host
+    host.driver.close()
+
+
+def states(readings: list[GpuReading]) -> list[tuple[int, str | None, str]]:
+    return [(each.identity.number, each.identity.uuid, each.state) for each in readings]
+
+
+def read_until(watch: Watch, first: Callable[[GpuReading], bool]) -> list[GpuReading]:
+    """All GPUs, read again and again until the first is as wanted."""
+    give_up_at = time.monotonic() + 30.0
+    while not first((gpus := watch.read(moment()).gpus)[0]):
+        assert time.monotonic() < give_up_at, gpus
+        time.sleep(0.02)
+    return list(gpus)
+
+
+def test_a_gpu_that_sleeps_at_the_start_is_not_opened(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+
+    readings = [host.look(float(second)) for second in range(20)][-1]
+
+    assert states(readings) == [(0, None, "asleep"), (1, "GPU-1", "ok")]
+    assert readings[0].identity.pci_bus_id == "00000000:1B:00.0"
+    assert (host.nvml.calls(BY_INDEX), host.nvml.calls(BY_PLACE)) == (0, 1)
+    assert host.nvml.calls("nvmlDeviceGetUUID") == 1
+
+
+def test_a_gpu_that_wakes_up_is_opened_alone(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+    host.look(0.0)
+    host.put(PLACES[0], "active")
+
+    readings = host.look(1.0)
+
+    assert states(readings) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
+    assert host.nvml.calls("nvmlInitWithFlags") == 1
+    assert host.nvml.calls("nvmlDeviceGetUUID") == 2
+
+
+def test_nvml_is_not_opened_while_all_gpus_sleep(host: Host) -> None:
+    for place in PLACES:
+        host.put(place, "suspended")
+
+    asleep = [host.look(float(second)) for second in range(20)][-1]
+    calls = host.nvml.calls()
+    host.put(PLACES[1], "active")
+    awake = [host.look(second) for second in (20.0, 21.0)][-1]
+
+    assert states(asleep) == [(0, None, "asleep"), (1, None, "asleep")]
+    assert (calls, host.driver.problem) == (0, None)
+    assert states(awake) == [(0, None, "asleep"), (1, "GPU-1", "ok")]
+
+
+def test_a_gpu_that_falls_asleep_keeps_what_it_is(host: Host) -> None:
+    (before, _) = host.look(0.0)
+    host.put(PLACES[0], "suspended")
+
+    (after, _) = host.look(5.0)
+
+    assert after == GpuReading(
+        before.identity,
+        "asleep",
+        "asleep to save power",
+        memory_kind="device",
+        memory_total_bytes=before.memory_total_bytes,
+    )
+    assert after.identity.name and after.memory_total_bytes
+
+
+def test_a_gpu_that_slept_through_another_opening_keeps_what_it_is(host: Host) -> None:
+    host.look(0.0)
+    host.put(PLACES[0], "suspended")
+    (before, _) = host.look(5.0)
+    host.nvml.write(Scenario([FIRST, SECOND], Machine(generation=2)))
+    opened = host.nvml.calls("nvmlDeviceGetUUID")
+
+    (after, other) = [host.look(second) for second in (6.0, 7.0)][-1]
+
+    assert after == before and other.state == "ok"
+    assert host.nvml.calls("nvmlDeviceGetUUID") == opened + 1
+
+
+def test_a_gpu_that_was_first_seen_asleep_has_one_row_after_another_opening(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+    host.look(0.0)
+    host.put(PLACES[0], "active")
+    host.look(1.0)
+    host.nvml.write(Scenario([FIRST, SECOND], Machine(generation=2)))
+
+    readings = [host.look(second) for second in (2.0, 3.0)][-1]
+
+    assert states(readings) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
+
+
+def test_a_gpu_that_cannot_be_opened_when_it_wakes_up_is_tried_again(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+    host.look(0.0)
+    host.put(PLACES[0], "active")
+    host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(BY_PLACE, error="UNKNOWN")]))
+    broken = host.look(1.0)
+    host.nvml.write(Scenario([FIRST, SECOND]))
+
+    healed = [host.look(2.0 + second) for second in range(int(LOST_RETRY_SECONDS[0]) + 2)][-1]
+
+    assert [reading.state for reading in broken] == ["error", "ok"]
+    assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
+
+
+def test_a_gpu_that_hangs_when_it_wakes_up_costs_itself_only(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+    watch = Watch(host.driver, patience=20.0, timeout=20.0, slow=0.2)
+    watch.read(moment())
+    host.put(PLACES[0], "active")
+    host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(BY_PLACE, hang=True)]))
+    try:
+        hung = read_until(watch, lambda gpu: "stuck" in (gpu.reason or ""))
+        host.nvml.write(Scenario([FIRST, SECOND]))
+        healed = read_until(watch, lambda gpu: gpu.state == "ok")
+    finally:
+        watch.close()
+
+    assert states(hung) == [(0, None, "error"), (1, "GPU-1", "ok")]
+    assert f"stuck in {BY_PLACE} of GPU 0 since" in str(hung[0].reason)
+    assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
+
+
+def test_beside_one_that_sleeps_nvml_may_lack_one_that_the_kernel_module_lists(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+    host.nvml.write(Scenario([FIRST]))
+
+    assert states(host.look(0.0)) == [(0, None, "asleep")]
+
+
+def test_all_are_opened_where_nvml_counts_more_than_the_kernel_module_lists(host: Host) -> None:
+    host.put(PLACES[0], "suspended")
+    unlisted = Gpu(uuid="GPU-2", pci_bus_id="00000000:5E:00.0")
+    host.nvml.write(Scenario([FIRST, SECOND, unlisted]))
+
+    readings = host.look(0.0)
+
+    assert states(readings) == [(0, "GPU-0", "asleep"), (1, "GPU-1", "ok"), (2, "GPU-2", "ok")]
+    assert host.nvml.calls(BY_INDEX) == 3
+
+
+@pytest.mark.parametrize("function", [BY_PLACE, "nvmlDeviceGetIndex"])
+def test_an_error_of_an_opening_beside_one_that_sleeps_costs_that_gpu(
+    host: Host, function: str
+) -> None:
+    host.look(0.0)
+    host.put(PLACES[0], "suspended")
+    for code in ERRORS:
+        host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(function, error=code)]))
+        host.driver.open(0.0, calm=True)
+
+        sleeper, hit = (slot.absent for slot in host.driver.slots)
+
+        assert sleeper and sleeper.state == "asleep", code
+        assert hit and hit.state in ("lost", "error") and hit.reason, code
+        assert hit.identity.uuid == "GPU-1", code

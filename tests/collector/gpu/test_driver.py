@@ -1,0 +1,286 @@
+"""The driver over time: absent, reloaded, upgraded, GPUs that vanish and come."""
+
+import gc
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import pytest
+
+from gpu_monitor.collector.gpu.driver import (
+    COUNT_SECONDS,
+    LAST_RETRY_SECONDS,
+    LOST_RETRY_SECONDS,
+    Driver,
+)
+from gpu_monitor.collector.gpu.readings import GpuReading
+from tests.fake_nvml import FakeNvml
+from tests.fake_nvml.scenario import Call, Gpu, Scenario
+from tests.fake_nvml.scenario import Driver as Machine
+
+ONE, TWO = Gpu(uuid="GPU-1"), Gpu(uuid="GPU-2")
+
+
+@pytest.fixture
+def driver(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Driver]:
+    driver = Driver(pci_folder=str(tmp_path), gpu_folder=str(tmp_path / "gpus"))
+    yield driver
+    driver.close()
+
+
+def look(driver: Driver, now: float, calm: bool = True) -> list[GpuReading]:
+    """What a shared worker does in a round at `now`."""
+    if driver.due(now):
+        driver.open(now, calm)
+    else:
+        driver.count(now)
+    for slot in driver.slots:
+        slot.read(now)
+    latest = [slot.latest.reading if slot.latest else None for slot in driver.slots]
+    shown = zip((slot.absent for slot in driver.slots), latest, strict=True)
+    return [reading for absent, newest in shown if (reading := absent or newest)]
+
+
+def look_on(driver: Driver, first: int, end: int) -> list[GpuReading]:
+    """Look every second; what is seen at last."""
+    return [look(driver, float(second)) for second in range(first, end)][-1]
+
+
+def states(readings: list[GpuReading]) -> list[tuple[str | None, str]]:
+    return [(reading.identity.uuid, reading.state) for reading in readings]
+
+
+def test_the_versions_are_those_of_the_driver(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([ONE], Machine(version="550.54.15", cuda_version="12.4")))
+
+    look(driver, 0.0)
+
+    assert (driver.driver_version, driver.cuda_version) == ("550.54.15", "12.4")
+    assert driver.problem is None
+
+
+def test_nvml_is_opened_once(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([ONE, TWO]))
+
+    for second in range(100):
+        look(driver, float(second))
+
+    assert fake_nvml.calls("nvmlInitWithFlags") == 1
+    assert fake_nvml.calls("nvmlDeviceGetHandleByIndex_v2") == 2
+    assert fake_nvml.calls("nvmlDeviceGetUUID") == 2
+
+
+def test_no_library_is_one_calm_line(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.close()
+
+    assert look(driver, 0.0) == []
+    assert driver.problem == "no NVIDIA driver here: libnvidia-ml.so.1 not found"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("DRIVER_NOT_LOADED", "driver not loaded"),
+        ("LIB_RM_VERSION_MISMATCH", "driver was upgraded: reboot needed"),
+        ("NO_PERMISSION", "no permission"),
+    ],
+)
+def test_a_driver_that_does_not_open_says_why(
+    fake_nvml: FakeNvml, driver: Driver, error: str, words: str
+) -> None:
+    fake_nvml.write(Scenario([ONE], Machine(init_error=error)))
+
+    assert look(driver, 0.0) == []
+    assert driver.problem is not None and words in driver.problem
+
+
+def test_opening_is_tried_again_ever_less_often(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([ONE], Machine(init_error="DRIVER_NOT_LOADED")))
+    tried = []
+    for second in range(30):
+        before = fake_nvml.calls("nvmlInitWithFlags")
+        look(driver, float(second))
+        if fake_nvml.calls("nvmlInitWithFlags") > before:
+            tried.append(second)
+
+    assert tried == [0, 1, 3, 7, 15, 23]
+
+
+def test_a_driver_that_is_back_is_seen_within_ten_seconds(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([ONE], Machine(init_error="LIB_RM_VERSION_MISMATCH")))
+    for second in range(60):
+        look(driver, float(second))
+    fake_nvml.write(Scenario([ONE]))
+
+    readings = [look(driver, 60.0 + second) for second in range(int(LAST_RETRY_SECONDS) + 1)]
+
+    assert states(readings[-1]) == [("GPU-1", "ok")]
+    assert driver.problem is None
+
+
+def test_a_reloaded_driver_is_opened_again(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([ONE], Machine(generation=1)))
+    look(driver, 0.0)
+    fake_nvml.write(Scenario([ONE, TWO], Machine(generation=2)))
+
+    broken, healed = look(driver, 2.0), look(driver, 3.0)
+
+    assert states(broken) == [("GPU-1", "error")]
+    assert broken[0].reason is not None and "reloaded" in broken[0].reason
+    assert states(healed) == [("GPU-1", "ok"), ("GPU-2", "ok")]
+
+
+def test_a_driver_that_goes_keeps_the_rows_with_its_reason(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([ONE, TWO], Machine(generation=1)))
+    look(driver, 0.0)
+    gone = Machine(generation=2, init_error="DRIVER_NOT_LOADED")
+    fake_nvml.write(Scenario([ONE, TWO], gone))
+    look(driver, 2.0)
+
+    readings = look(driver, 3.0)
+
+    assert states(readings) == [("GPU-1", "error"), ("GPU-2", "error")]
+    assert readings[0].reason == driver.problem
+    assert readings[0].utilization_percent is None
+
+
+def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario({0: ONE, 1: TWO}))
+    look(driver, 0.0)
+    fake_nvml.write(Scenario({1: TWO}))
+
+    falls = look(driver, 1.0)
+    after = look_on(driver, 2, 60)
+
+    assert states(falls) == [("GPU-1", "lost"), ("GPU-2", "ok")]
+    assert states(after) == [("GPU-1", "lost"), ("GPU-2", "ok")]
+    assert after[0].reason is not None and "not found" in after[0].reason
+    assert after[1].identity.number == 0  # the driver counts anew
+    assert fake_nvml.calls("nvmlInitWithFlags") == 2  # looked again once, after 30 s
+
+
+def test_a_lost_gpu_that_was_reset_is_found_by_opening_again(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([ONE, Gpu(uuid="GPU-2", lost=True)]))
+    first = look(driver, 0.0)
+    fake_nvml.write(Scenario([ONE, TWO]))
+
+    readings = look_on(driver, 1, int(LOST_RETRY_SECONDS[0]) + 2)
+
+    assert [reading.state for reading in first] == ["ok", "lost"]
+    assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
+
+
+def test_a_gpu_that_the_kernel_module_lists_anew_is_found(
+    fake_nvml: FakeNvml, driver: Driver, tmp_path: Path
+) -> None:
+    fake_nvml.write(Scenario([ONE]))
+    look(driver, 0.0)
+    fake_nvml.write(Scenario([ONE, TWO]))
+    (tmp_path / "gpus" / "0000:3b:00.0").mkdir(parents=True)
+
+    before = look(driver, 1.0)
+    look(driver, COUNT_SECONDS)
+    after = look(driver, COUNT_SECONDS + 1)
+
+    assert states(before) == [("GPU-1", "ok")]
+    assert states(after) == [("GPU-1", "ok"), ("GPU-2", "ok")]
+
+
+def test_nvml_is_not_closed_while_another_thread_is_in_a_call(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([ONE], Machine(generation=1)))
+    look(driver, 0.0)
+    fake_nvml.write(Scenario([ONE], Machine(generation=2)))
+    look(driver, 2.0, calm=False)
+
+    healed = look(driver, 3.0, calm=False)
+
+    assert states(healed) == [("GPU-1", "ok")]
+    assert fake_nvml.calls("nvmlShutdown") == 0
+
+
+def test_a_gpu_whose_handle_does_not_open_is_an_error_and_the_others_go_on(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fails = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=0)
+    fake_nvml.write(Scenario([ONE, TWO], calls=[fails]))
+    broken = look(driver, 0.0)
+    fake_nvml.write(Scenario([ONE, TWO]))
+    readings = look_on(driver, 1, 40)
+
+    assert states(broken) == [(None, "error"), ("GPU-2", "ok")]
+    assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
+
+
+def test_a_library_that_an_upgrade_replaced_is_loaded_anew(
+    fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    library = tmp_path / "libnvidia-ml.so.1"
+    shutil.copy(fake_nvml.folder / library.name, library)
+    fake_nvml.write(Scenario([ONE], Machine(init_error="LIB_RM_VERSION_MISMATCH")))
+    environment = fake_nvml.environment() | {"LD_LIBRARY_PATH": str(tmp_path)}
+    command = [sys.executable, "-c", UPGRADED]
+
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdin=-1, stdout=-1, text=True
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        before = child.stdout.readline()
+        library.unlink()
+        shutil.copy(fake_nvml.folder / library.name, library)
+        fake_nvml.write(Scenario([ONE]))
+        after, _ = child.communicate("\n")
+
+    assert before.startswith("driver was upgraded: reboot needed")
+    assert after == "None ok deleted: False\n"
+
+
+UPGRADED = """
+from gpu_monitor.collector.gpu.driver import Driver
+driver = Driver()
+driver.open(0.0, True)
+print(driver.problem, flush=True)
+input()
+for second in (8.0, 16.0):
+    driver.open(second, True)
+driver.slots[0].read(16.0)
+with open("/proc/self/maps") as maps:
+    deleted = any("libnvidia-ml" in line and "(deleted)" in line for line in maps)
+print(driver.problem, driver.slots[0].latest.reading.state, "deleted:", deleted)
+"""
+ROOT = Path(__file__).parent.parent.parent.parent
+
+
+def test_calls_that_fail_and_opening_again_leave_nothing_for_the_garbage_collector(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    errors = {"nvmlDeviceGetClockInfo": "UNKNOWN", "nvmlDeviceGetMemoryInfo_v2": "GPU_IS_LOST"}
+    calls = [Call(name, error=error, gpu=at) for at, (name, error) in enumerate(errors.items())]
+    fake_nvml.write(Scenario([ONE, TWO], calls=calls))
+    look_on(driver, 0, 3)
+    opened = fake_nvml.calls("nvmlInitWithFlags")
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        seen = look_on(driver, 3, 200)
+        gc.collect()
+        kinds = {type(each) for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert [kind for kind in kinds if kind.__module__.startswith("collector")] == []
+    assert FrameType not in kinds and TracebackType not in kinds
+    assert [reading.state for reading in seen] == ["ok", "lost"]
+    assert fake_nvml.calls("nvmlInitWithFlags") > opened

@@ -1,0 +1,60 @@
+"""Whose a process is that runs as root, or as a user without a name."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from gpu_monitor.collector.host import users
+from gpu_monitor.collector.host.processes import Processes
+from gpu_monitor.collector.host.users import Users
+from tests.collector.host.test_processes import DEADLINE, NO_SUCH_PID, write_process
+
+SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
+
+
+@pytest.mark.parametrize(
+    ("uid", "group", "user", "acts_as"),
+    [
+        (0, SESSION, "alice", "root"),
+        (100999, SESSION, "alice", "uid 100999"),
+        (1001, SESSION, "bob", None),  # by su: he has a name
+        (1000, SESSION, "alice", None),
+        (0, "0::/system.slice/ollama.service\n", "root", None),
+        (0, "0::/user.slice/user-0.slice/session-1.scope\n", "root", None),
+        (0, "0::/user.slice/user-4711.slice/session-1.scope\n", "uid 4711", "root"),
+    ],
+)
+def test_what_runs_as_root_or_as_nobody_in_somebodys_session_is_his(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    uid: int,
+    group: str,
+    user: str,
+    acts_as: str | None,
+) -> None:
+    monkeypatch.setattr("gpu_monitor.collector.host.users.PATIENCE_SECONDS", DEADLINE)
+    write_process(tmp_path, uid=uid, group=group)
+    users = Users({0: "root", 1000: "alice", 1001: "bob"}.get)
+
+    facts = Processes("name", users, str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
+
+    assert (facts.uid, facts.user, facts.acts_as) == (uid, user, acts_as)
+
+
+def test_whose_a_process_is_is_not_guessed_while_the_name_service_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_process(tmp_path, uid=1001, group=SESSION)
+    answer = threading.Event()
+
+    def look_up(uid: int) -> str | None:
+        answer.wait(DEADLINE)
+        return {1000: "alice", 1001: "bob"}[uid]
+
+    monkeypatch.setattr(users, "PATIENCE_SECONDS", 0.0)
+    processes = Processes("name", Users(look_up), str(tmp_path))
+    facts = processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
+    answer.set()
+
+    assert (facts.user, facts.acts_as) == ("uid 1001", None)

@@ -1,0 +1,325 @@
+"""pids become users, commands and start times."""
+
+import gc
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gpu_monitor.collector.host import users
+from gpu_monitor.collector.host.containers import Containers
+from gpu_monitor.collector.host.pidfds import Endings
+from gpu_monitor.collector.host.processes import (
+    REFRESH_SECONDS,
+    Processes,
+    ProcessFacts,
+    no_facts,
+    start_ticks,
+)
+from gpu_monitor.collector.host.users import Users
+from gpu_monitor.collector.settings import Commands
+
+DEADLINE = 30.0
+NO_SUCH_PID = 2**22 + 1
+"""Above the highest pid of any kernel: what a test's own /proc may hold without meaning anyone."""
+
+Child = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name service that answers is waited for, however busy the machine."""
+    monkeypatch.setattr(users, "PATIENCE_SECONDS", DEADLINE)
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """Starts processes that sleep, and ends them."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(["python train.py", "600"], executable="/bin/sleep")
+        started.append(process)
+        give_up_at = time.monotonic() + DEADLINE
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is still about to exec
+            assert time.monotonic() < give_up_at
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def table(
+    commands: Commands = "name",
+    proc: str = "/proc",
+    settle: float = 0.0,
+    containers: Containers | None = None,
+) -> Processes:
+    users = Users(lambda uid: {1000: "alice"}.get(uid))
+    return Processes(commands, users, proc, settle, containers)
+
+
+def write_process(
+    proc: Path,
+    ticks: int = 4711,
+    uid: int = 1000,
+    command: bytes = b"python\0train.py\0",
+    state: str = "S",
+    switches: int = 1,
+    threads: int | str = 1,
+    group: str = "0::/system.slice/slurmstepd.scope/job_12/step_0\n",
+) -> None:
+    folder = proc / str(NO_SUCH_PID)
+    folder.mkdir(parents=True, exist_ok=True)
+    zeros = " ".join(["0"] * 16)
+    stat = f"{NO_SUCH_PID} (a ) b (c) {state} {zeros} {threads} 0 {ticks} 0 0"
+    (folder / "stat").write_text(stat)
+    (folder / "status").write_text(
+        f"Name:\tpython\nUmask:\t0022\nUid:\t{uid}\t0\t0\t0\n"
+        f"voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"
+    )
+    (folder / "cmdline").write_bytes(command)
+    (folder / "cgroup").write_text(group)
+
+
+def test_a_process_has_its_user_command_and_start() -> None:
+    started = Path(f"/proc/{os.getpid()}").stat().st_ctime
+    facts = Processes("name", Users()).facts([os.getpid()], 0.0)[os.getpid()]
+
+    assert facts.uid == os.getuid()
+    assert facts.user == pwd.getpwuid(os.getuid()).pw_name
+    assert facts.command is not None and facts.command.startswith("python")
+    assert facts.started_ticks is not None
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert boot + facts.started_ticks / 100 <= started + 1
+
+
+def test_all_facts_of_a_process_are_read(tmp_path: Path) -> None:
+    write_process(tmp_path)
+
+    assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0) == {
+        NO_SUCH_PID: ProcessFacts(
+            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, job="12"
+        )
+    }
+
+
+def test_a_process_that_is_gone_or_hidden_costs_its_row_only() -> None:
+    facts = table(settle=2.0).facts([NO_SUCH_PID, os.getpid()], 0.0)
+
+    assert facts[NO_SUCH_PID] == ProcessFacts(NO_SUCH_PID)
+    assert facts[os.getpid()].uid is not None
+
+
+def test_a_pid_that_is_used_again_is_another_process(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    processes.facts([NO_SUCH_PID], 0.0)
+    write_process(tmp_path, ticks=9999, uid=7, command=b"rm\0")
+
+    facts = processes.facts([NO_SUCH_PID], 1.0)[NO_SUCH_PID]
+
+    assert (facts.started_ticks, facts.user, facts.command) == (9999, "uid 7", "rm")
+
+
+def test_a_process_that_execs_is_read_again_after_a_while(tmp_path: Path) -> None:
+    write_process(tmp_path, command=b"bash\0")
+    processes = table(proc=str(tmp_path))
+    processes.facts([NO_SUCH_PID], 0.0)
+    write_process(tmp_path)
+
+    commands = [
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].command for now in (1.0, REFRESH_SECONDS)
+    ]
+
+    assert commands == ["bash", "python train.py"]
+
+
+def test_a_process_that_is_not_asked_for_is_forgotten(child: Child) -> None:
+    processes = table()
+    gc.collect()  # what other tests have left must not be closed in between
+    descriptors = len(os.listdir("/proc/self/fd"))
+    processes.facts([child().pid, child().pid], 0.0)
+
+    processes.facts([], 1.0)
+
+    assert processes._known == {}
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_process_that_ends_keeps_its_facts_and_is_said_to_have_ended(child: Child) -> None:
+    processes, process = table(settle=2.0), child()
+    alive = processes.facts([process.pid], 0.0)[process.pid]
+    process.kill()
+    process.wait()
+
+    after = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.9, 3.0)]
+
+    assert alive.command == "python train.py" and alive.state is None
+    assert after == [alive, alive, alive._replace(state="ended")]
+
+
+def test_a_process_that_had_ended_before_is_said_to_have_ended_too() -> None:
+    processes = table(settle=2.0)
+
+    states = [processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, 1.0, 2.0)]
+
+    assert states == [None, None, "ended"]
+
+
+def test_a_pid_that_had_ended_and_is_used_again_is_another_process(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    processes.facts([NO_SUCH_PID], 0.0)
+    shutil.rmtree(tmp_path / str(NO_SUCH_PID))
+    ended = processes.facts([NO_SUCH_PID], 1.0)[NO_SUCH_PID]
+    write_process(tmp_path, ticks=9999, uid=7)
+
+    facts = processes.facts([NO_SUCH_PID], 2.0)[NO_SUCH_PID]
+
+    assert (ended.user, ended.state) == ("alice", "ended")
+    assert (facts.user, facts.state) == ("uid 7", None)
+
+
+def test_a_zombie_has_its_name_and_user(child: Child) -> None:
+    process = child()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    facts = table().facts([process.pid], 0.0)[process.pid]
+
+    assert facts.command == "sleep" and facts.uid == os.getuid()
+    assert facts.state == "zombie"
+
+
+def test_a_zombie_that_was_known_before_keeps_its_command(child: Child) -> None:
+    processes, process = table(), child()
+    alive = processes.facts([process.pid], 0.0)[process.pid]
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    facts = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.0)]
+
+    assert facts == [alive._replace(state="zombie")] * 2
+
+
+def looked_at(proc: Path, *states: tuple[str, int]) -> list[str | None]:
+    """What is said of a process that is found in these states, having woken up so often."""
+    processes = table(proc=str(proc))
+    said: list[str | None] = []
+    for number, (state, switches) in enumerate(states):
+        write_process(proc, state=state, switches=switches)
+        now = number * REFRESH_SECONDS
+        said.append(processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state)
+    return said
+
+
+def test_a_process_that_does_not_wake_up_is_stuck(tmp_path: Path) -> None:
+    said = looked_at(tmp_path, ("D", 7), ("D", 7), ("D", 7), ("D", 8), ("S", 8))
+
+    assert said == [None, "stuck", "stuck", None, None]
+
+
+def test_a_process_that_often_waits_for_a_disk_is_not_stuck(tmp_path: Path) -> None:
+    assert looked_at(tmp_path, ("D", 7), ("D", 8), ("S", 9), ("S", 9)) == [None] * 4
+
+
+def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Path) -> None:
+    processes = table(proc=str(tmp_path))
+    write_process(tmp_path, state="Z", threads=2)
+    own = tmp_path / str(NO_SUCH_PID)
+    thread = own / "task" / "17"
+    thread.mkdir(parents=True)
+    (thread / "stat").write_text("17 (python) D 0 0")
+    (thread / "status").write_text("voluntary_ctxt_switches:\t1\nvoluntary_ctxt_switches:\t2\n")
+
+    said = [
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, REFRESH_SECONDS)
+    ]
+
+    assert said == [None, "stuck"]
+
+
+def test_a_process_whose_first_thread_ended_while_others_work_is_ordinary(tmp_path: Path) -> None:
+    write_process(tmp_path, state="Z", threads=2)
+
+    assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state is None
+
+
+def test_a_zombie_of_which_proc_tells_rubbish_raises_nothing(tmp_path: Path) -> None:
+    write_process(tmp_path, state="Z", threads="?")
+
+    assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state == "ended"
+
+
+def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Path) -> None:
+    pid = child().pid  # it lives, and is not in this /proc
+
+    assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
+
+
+def test_processes_that_come_and_go_fast_raise_nothing() -> None:
+    processes = table()
+    code = "import os\nfor _ in range(300):\n    if not os.fork(): os._exit(0)\n    os.wait()"
+    with subprocess.Popen([sys.executable, "-c", code]) as forks:
+        while forks.poll() is None:
+            processes.facts(range(forks.pid, forks.pid + 310), time.monotonic())
+
+    assert forks.returncode == 0
+
+
+def test_at_level_off_no_command_is_read(tmp_path: Path) -> None:
+    write_process(tmp_path)
+
+    assert table("off", str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].command is None
+
+
+def test_a_command_in_no_encoding_is_text(tmp_path: Path) -> None:
+    write_process(tmp_path, command=b"/bin/\xff\xfe\x1b[31mx\0--y\0")
+
+    command = table("full", str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].command
+
+    assert command == "/bin/��[31mx --y"
+
+
+def test_in_a_pid_namespace_of_its_own_a_pid_is_nobodys() -> None:
+    pid = os.getpid()
+
+    assert no_facts([pid], 0.0) == {pid: ProcessFacts(pid, state="hidden")}
+
+
+@pytest.mark.parametrize("name", ["x", "a b", "a) S 1 (b", ")"])
+def test_the_start_is_found_whatever_the_name(name: str) -> None:
+    stat = f"7 ({name}) S " + " ".join(str(field) for field in range(4, 53))
+
+    assert start_ticks(stat.encode()) == 22
+
+
+def test_a_process_that_ended_is_told(child: Child) -> None:
+    endings, process = Endings(), child()
+    assert endings.follow(process.pid) and endings.follows(process.pid)
+    before = endings.ended()
+
+    process.kill()
+    process.wait()
+
+    assert before == set()
+    assert endings.ended() == {process.pid}
+    endings.forget(process.pid)
+    assert endings.ended() == set() and not endings.follows(process.pid)
+
+
+def test_a_process_that_is_not_there_is_not_followed() -> None:
+    assert not Endings().follow(NO_SUCH_PID)
+
+
+def test_a_pid_that_no_kernel_has_costs_its_row_only() -> None:
+    assert table().facts([2**32 - 1], 0.0)[2**32 - 1].state == "ended"

@@ -1,0 +1,225 @@
+"""The collector's loop, as a thread and as a process of its own."""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_monitor.collector.host.processes import sees_host_pids
+from gpu_monitor.collector.main import next_on_grid, run
+from gpu_monitor.collector.settings import CollectorSettings
+from gpu_monitor.wire.codec import unpack
+from gpu_monitor.wire.document import Snapshot
+from gpu_monitor.wire.schema import check_snapshot
+from tests.fake_nvml import FakeNvml
+from tests.fake_nvml.scenario import Call, Driver, Gpu, Process, Scenario
+from tests.support.house import running as process
+
+ROOT = Path(__file__).parent.parent.parent
+WAIT_MS = 30_000
+SETTINGS = CollectorSettings(name="node1", interval=0.1, rpc_timeout=0.5)
+
+
+class Running:
+    """A collector in a thread, and the socket it pushes to."""
+
+    def __init__(self, settings: CollectorSettings) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._pull = self._context.socket(zmq.PULL)
+        port = self._pull.bind_to_random_port("tcp://127.0.0.1")
+        self._stop = threading.Event()
+        settings = settings._replace(endpoint=f"tcp://127.0.0.1:{port}")
+        self._thread = threading.Thread(target=run, args=(settings, self._stop))
+        self._thread.start()
+
+    def next(self, fulfilled: Callable[[Snapshot], bool] = lambda _: True) -> Snapshot:
+        """The next snapshot that is as wanted; a newer one may have taken the place of others."""
+        give_up_at = time.monotonic() + WAIT_MS / 1000
+        while time.monotonic() < give_up_at and self._pull.poll(WAIT_MS):
+            snapshot = check_snapshot(unpack(self._pull.recv()))
+            if fulfilled(snapshot):
+                return snapshot
+        raise AssertionError("no such snapshot came")
+
+    def stop(self) -> bool:
+        """Whether the collector ended."""
+        self._stop.set()
+        self._thread.join(WAIT_MS / 1000)
+        self._context.destroy(linger=0)
+        return not self._thread.is_alive()
+
+
+@pytest.fixture
+def start(fake_nvml: FakeNvml) -> Iterator[Callable[..., Running]]:
+    """Starts collectors with a machine of one GPU, and stops them."""
+    fake_nvml.write(Scenario([Gpu(uuid="GPU-1", utilization_percent=0)]))
+    started: list[Running] = []
+
+    def start(settings: CollectorSettings = SETTINGS) -> Running:
+        started.append(Running(settings))
+        return started[-1]
+
+    yield start
+    fake_nvml.close()  # lets hung calls return
+    for running in started:
+        running.stop()
+
+
+Start = Callable[..., Running]
+
+
+def has_gpus(snapshot: Snapshot) -> bool:
+    """The first one may come before the driver has answered."""
+    return snapshot["gpus"]["state"] == ["ok"]
+
+
+def test_snapshots_come_one_after_the_other_and_pass_the_wires_check(start: Start) -> None:
+    running = start()
+
+    snapshots = [running.next(has_gpus) for _ in range(3)]
+
+    sequences = [snapshot["sequence"] for snapshot in snapshots]
+    assert sequences == sorted(set(sequences)) and sequences[0] >= 1
+    assert snapshots[0]["gpus"]["uuid"] == ["GPU-1"]
+    assert snapshots[0]["name"] == "node1"
+    assert snapshots[2]["collector"]["cpu_percent"] >= 0
+
+
+def test_host_readings_go_on_while_the_driver_hangs(fake_nvml: FakeNvml, start: Start) -> None:
+    running = start()
+    running.next(has_gpus)
+    fake_nvml.write(Scenario([Gpu(uuid="GPU-1")], calls=[Call("nvmlDevice*", hang=True)]))
+
+    hung = running.next(lambda snapshot: bool(snapshot["problems"]))
+    later = running.next()
+
+    assert "NVML stuck in nvmlDeviceGet" in hung["problems"][0]
+    assert hung["gpus"]["state"] == ["error"]
+    assert hung["gpus"]["utilization_percent"] == [None]
+    assert "cpu_percent" in later["system"] and later["sequence"] > hung["sequence"]
+
+
+def test_no_driver_is_a_problem_and_its_return_is_seen(
+    fake_nvml: FakeNvml, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fake_nvml.write(Scenario([Gpu()], Driver(init_error="DRIVER_NOT_LOADED")))
+    running = start()
+    absent = running.next(lambda snapshot: bool(snapshot["problems"]))
+    fake_nvml.write(Scenario([Gpu()]))
+
+    back = running.next(has_gpus)
+    running.next()  # a change is logged after its snapshot is pushed
+
+    assert absent["problems"] and not back["problems"]
+    problem = absent["problems"][0]
+    assert [text for text in caplog.messages if problem in text] == [
+        problem,
+        f"no longer: {problem}",
+    ]
+
+
+def test_a_stop_is_quick_though_the_driver_hangs_and_no_broker_is_there(
+    fake_nvml: FakeNvml, start: Start
+) -> None:
+    running = start()
+    running.next(has_gpus)
+    fake_nvml.write(Scenario([Gpu()], calls=[Call("nvmlDevice*", hang=True)]))
+    running.next(lambda snapshot: bool(snapshot["problems"]))
+
+    assert running.stop()
+
+
+def test_an_idle_time_survives_a_restart(start: Start, tmp_path: Path) -> None:
+    settings = SETTINGS._replace(state_folder=str(tmp_path))
+    running = start(settings)
+    first = running.next(has_gpus)
+    running.stop()
+    kept = json.loads((tmp_path / "idle.json").read_text())
+    kept["idle"]["GPU-1"][0] -= 100
+    (tmp_path / "idle.json").write_text(json.dumps(kept))
+
+    second = start(settings).next(has_gpus)
+
+    assert first["gpus"]["idle_since"][0] is not None
+    earlier = first["gpus"]["idle_since"][0] - second["gpus"]["idle_since"][0]
+    assert 99 <= earlier <= 101  # each start rounds to whole seconds by its own look at the clocks
+
+
+@pytest.mark.skipif(not sees_host_pids(), reason="in a pid namespace no owner may be told")
+def test_a_process_has_its_user_and_command(fake_nvml: FakeNvml, start: Start) -> None:
+    fake_nvml.write(Scenario([Gpu(processes=[Process("self", memory_mib=100)])]))
+    me = psutil.Process()
+
+    snapshot = start().next(lambda snapshot: snapshot["processes"]["user"] == [me.username()])
+
+    processes = snapshot["processes"]
+    assert processes["pid"] == [me.pid]
+    assert abs(processes["started_at"][0] - me.create_time()) < 2
+
+
+LOADED = {
+    "pusher": "gpu_monitor.collector.main, gpu_monitor.collector.pusher",
+    "main": "gpu_monitor.collector.main, gpu_monitor.__main__",
+}
+
+
+@pytest.mark.parametrize(
+    ("imported", "unwanted"),
+    [
+        ("pusher", {"asyncio", "aiohttp", "gpu_monitor.broker", "gpu_monitor.web", "yaml"}),
+        ("main", {"asyncio", "aiohttp", "gpu_monitor.broker", "gpu_monitor.web"}),
+        ("main", {"dataclasses"}),  # keeps 1.2 MB
+        ("main", {"gpu_monitor.wire.schema"}),  # the broker checks; 1.2 MB too
+    ],
+)
+def test_a_collector_alone_imports_nothing_it_has_no_use_for(
+    imported: str, unwanted: set[str]
+) -> None:
+    code = f"import sys, {LOADED[imported]}; print(sorted({unwanted} & set(sys.modules)))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
+    with zmq.Context() as context, context.socket(zmq.PULL) as pull:
+        port = pull.bind_to_random_port("tcp://127.0.0.1")
+        code = (
+            "import threading\n"
+            "from gpu_monitor.collector import main, settings\n"
+            f"own = settings.CollectorSettings('node1', 'tcp://127.0.0.1:{port}', interval=0.1)\n"
+            "main.run(own, threading.Event())"
+        )
+        with process(sys.executable, "-c", code, env=fake_nvml.environment()) as child:
+            heard = pull.poll(WAIT_MS)
+            sockets = psutil.Process(child.pid).net_connections(kind="inet")
+
+    assert heard
+    assert [socket.status for socket in sockets] == [psutil.CONN_ESTABLISHED]
+
+
+@given(
+    st.floats(0, 1e6), st.floats(0, 1e4, allow_subnormal=False), st.sampled_from([0.1, 0.5, 1, 5])
+)
+def test_the_next_sample_is_on_the_grid_and_ahead(
+    last: float, late: float, interval: float
+) -> None:
+    following = next_on_grid(last, last + late, interval)
+
+    steps = (following - last) / interval
+    assert abs(steps - round(steps)) < 1e-3 and round(steps) >= 1
+    assert -1e-6 < following - (last + late) <= interval + 1e-6

@@ -1,0 +1,169 @@
+"""The playbook, as far as it can be looked at without a machine to roll out to."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpu_monitor.config.keys import KEYS
+from tests.support.house import ROOT
+
+ANSIBLE = ROOT / "ansible"
+ROLES = ANSIBLE / "roles"
+FILES = sorted(path for path in ANSIBLE.rglob("*.yml"))
+TASK_FILES = [path for path in FILES if path.parent.name in ("tasks", "handlers")]
+KEYWORDS = {
+    "apply", "args", "become", "block", "changed_when", "check_mode", "connection", "delay",
+    "delegate_to", "diff", "failed_when", "listen", "loop", "loop_control", "name", "no_log",
+    "notify", "register", "rescue", "retries", "run_once", "tags", "throttle", "until", "vars",
+    "when",
+}  # fmt: skip
+MODES = {"ansible.builtin.copy", "ansible.builtin.file", "ansible.builtin.template"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ANSIBLE))
+
+
+def tasks_in(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every task of a file, those of blocks too."""
+    for task in tree or []:
+        if "block" in task:
+            yield from tasks_in(task["block"])
+        for part in ("tasks", "post_tasks"):
+            yield from tasks_in(task.get(part))
+        if not {"block", "hosts"} & task.keys():
+            yield task
+
+
+def all_tasks() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name_of(path), task)
+        for path in [*TASK_FILES, ANSIBLE / "main.yml"]
+        for task in tasks_in(yaml.safe_load(path.read_text()))
+    ]
+
+
+def modules(task: dict[str, Any]) -> set[str]:
+    return task.keys() - KEYWORDS
+
+
+TASKS = all_tasks()
+IDS = [f"{path}: {task.get('name')}" for path, task in TASKS]
+
+
+@pytest.mark.parametrize(("path", "task"), TASKS, ids=IDS)
+def test_a_task_has_a_name_and_one_module_by_its_full_name(path: str, task: dict[str, Any]) -> None:
+    assert re.match(r"[A-Z]|\w+: ", task["name"])
+    (module,) = modules(task)
+    assert module.startswith("ansible.builtin."), module
+
+
+@pytest.mark.parametrize(("path", "task"), TASKS, ids=IDS)
+def test_what_is_written_has_an_owner_and_a_quoted_mode(path: str, task: dict[str, Any]) -> None:
+    (module,) = modules(task)
+    arguments = task[module]
+    if module not in MODES or arguments.get("state") in ("absent", "link"):
+        return
+    assert isinstance(arguments["mode"], str)
+    assert arguments["owner"] and arguments["group"]
+
+
+@pytest.mark.parametrize(("path", "task"), TASKS, ids=IDS)
+def test_a_command_says_when_it_has_changed_something(path: str, task: dict[str, Any]) -> None:
+    (module,) = modules(task)
+    if module.rpartition(".")[2] in ("command", "shell", "raw"):
+        assert "changed_when" in task
+
+
+@pytest.mark.parametrize(("path", "task"), TASKS, ids=IDS)
+def test_what_reads_or_writes_a_secret_is_not_logged(path: str, task: dict[str, Any]) -> None:
+    (module,) = modules(task)
+    if "own.key" in str(task):
+        assert task.get("no_log") is True
+    if module == "ansible.builtin.template":
+        assert task["diff"] is False
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
+def test_a_file_is_yaml_without_a_key_given_twice(path: Path) -> None:
+    def check(node: yaml.Node) -> None:
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            assert len(keys) == len(set(keys)), f"{path}: a key twice among {keys}"
+            for _, value in node.value:
+                check(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for value in node.value:
+                check(value)
+
+    root = yaml.compose(path.read_text())
+    assert root is not None
+    check(root)
+
+
+def test_every_variable_that_may_be_set_is_declared_and_told() -> None:
+    common = ROLES / "gpu_monitor_common"
+    defaults = yaml.safe_load((common / "defaults" / "main.yml").read_text())
+    specs = yaml.safe_load((common / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    assert specs["main"]["options"].keys() == defaults.keys()
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    for name, option in specs["main"]["options"].items():
+        assert f"`{name}`" in operations
+        if "default" in option:
+            assert option["default"] == defaults[name]
+
+
+def test_every_role_declares_its_arguments() -> None:
+    for role in ROLES.iterdir():
+        specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
+        assert "main" in specs["argument_specs"]
+
+
+def test_the_keys_that_the_playbook_writes_are_keys_of_config_yml() -> None:
+    text = (ROLES / "gpu_monitor_common" / "vars" / "main.yml").read_text()
+    settings = text[text.index("gpu_monitor_settings:") : text.index("# What the machine")]
+    written = set(re.findall(r"'(\w+)':", settings))
+    assert {"broker", "hosts", "updates_bind"} <= written
+    assert written <= set(KEYS)
+
+
+def test_the_inventory_of_the_readme_is_the_example() -> None:
+    example = (ANSIBLE / "hosts.example").read_text()
+    inventory = example[example.index("\n[webserver]") :]
+    for page in ("README.md", "docs/operations.md"):
+        text = (ROOT / page).read_text()
+        assert inventory in text
+        assert "ansible-playbook -i ./hosts main.yml --ask-become-pass" in text
+
+
+def test_the_lock_names_everything_that_setup_cfg_asks_for() -> None:
+    text = (ROOT / "setup.cfg").read_text()
+    needed = re.search(r"install_requires =\n((?:    .+\n)+)", text)
+    assert needed
+    lock = (ANSIBLE / "requirements.txt").read_text()
+    for name in re.findall(r"^ +([\w-]+)", needed[1], re.MULTILINE):
+        assert re.search(rf"^{name}==", lock, re.MULTILINE), f"tools/lock has not seen {name}"
+
+
+def test_the_lock_has_the_hash_of_every_file() -> None:
+    for line in (ANSIBLE / "requirements.txt").read_text().splitlines():
+        assert re.match(r"#|\S+==\S+ .*\\$|    --hash=sha256:[0-9a-f]{64}( \\)?$", line), line
+
+
+def test_ansible_accepts_the_playbook() -> None:
+    playbook = ROOT / "build" / "ansible" / "bin" / "ansible-playbook"
+    if not playbook.exists():
+        pytest.skip("Ansible is not set up here: tools/setup lab does that")
+    answer = subprocess.run(
+        [playbook, "-i", "hosts.example", "main.yml", "--syntax-check"],
+        cwd=ANSIBLE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer.returncode == 0, answer.stderr

@@ -1,0 +1,114 @@
+"""The systemd units: accepted by systemd without a word, and as closed as they can be."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpu_monitor.__main__ import BAD_CONFIG, COMMANDS
+from tests.support.house import ROOT
+
+UNITS = {path.stem: path for path in ROOT.glob("ansible/roles/*/files/*.service")}
+HIGHEST_EXPOSURE = {"gpu-monitor-collector": 20, "gpu-monitor-broker": 15, "gpu-monitor-web": 15}
+"""In tenths, as `systemd-analyze security` counts: 100 is a service that may do anything."""
+PROGRAM = "/opt/gpu-monitor/current/bin/gpu-monitor"
+
+
+@pytest.fixture
+def systemd_analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("systemd-analyze is not installed here (Debian: apt-get install systemd)")
+    return found
+
+
+class Unit:
+    """What a unit file says; a key may stand in it several times."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines = re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE)
+
+    def values(self, key: str) -> list[str]:
+        return [value for name, value in self.lines if name == key]
+
+
+def test_every_service_has_its_unit() -> None:
+    assert UNITS.keys() == HIGHEST_EXPOSURE.keys()
+
+
+@pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
+def test_systemd_has_nothing_to_say_about_a_unit(
+    systemd_analyze: str, name: str, tmp_path: Path
+) -> None:
+    here = tmp_path / f"{name}.service"
+    here.write_text(UNITS[name].read_text().replace(PROGRAM, sys.executable))
+    answer = subprocess.run(
+        [systemd_analyze, "verify", "--man=no", str(here)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    # About other units of this machine it may say what it likes.
+    ours = [line for line in answer.stderr.splitlines() if "gpu-monitor" in line]
+    assert (answer.returncode, ours) == (0, []), answer.stderr
+
+
+@pytest.mark.parametrize(("name", "highest"), HIGHEST_EXPOSURE.items())
+def test_a_service_is_no_more_exposed_than_promised(
+    systemd_analyze: str, name: str, highest: int
+) -> None:
+    answer = subprocess.run(
+        [systemd_analyze, "security", "--offline=yes", f"--threshold={highest}", UNITS[name]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if "unrecognized option" in answer.stderr:
+        pytest.skip("this systemd-analyze is too old to look at a file")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
+def test_a_unit_starts_a_command_that_there_is(name: str) -> None:
+    (start,) = Unit(UNITS[name]).values("ExecStart")
+    command = name.removeprefix("gpu-monitor-")
+    assert command in COMMANDS
+    assert start == f"{PROGRAM} {command} --config /etc/gpu-monitor/config.yml"
+
+
+@pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
+def test_a_service_comes_back_unless_its_configuration_is_wrong(name: str) -> None:
+    unit = Unit(UNITS[name])
+    assert unit.values("Restart") == ["always"]
+    assert unit.values("StartLimitIntervalSec") == ["0"]
+    assert unit.values("RestartPreventExitStatus") == [str(BAD_CONFIG)]
+    assert unit.values("Type") == ["notify"]
+    assert unit.values("WatchdogSec") and unit.values("MemoryMax")
+
+
+@pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
+def test_a_service_has_no_capability_and_zeromq_its_netlink(name: str) -> None:
+    unit = Unit(UNITS[name])
+    assert unit.values("CapabilityBoundingSet") == unit.values("AmbientCapabilities") == [""]
+    assert unit.values("NoNewPrivileges") == ["yes"]
+    assert "AF_NETLINK" in unit.values("RestrictAddressFamilies")[0].split()
+    assert not [
+        words for words in unit.values("SystemCallFilter") if "~" in words and "@resources" in words
+    ]
+
+
+def test_the_collector_sees_the_devices_of_the_driver_and_the_owners_of_processes() -> None:
+    unit = Unit(UNITS["gpu-monitor-collector"])
+    assert unit.values("DevicePolicy") == ["closed"]
+    assert {"char-195 rw", "/dev/dxg rw"} <= set(unit.values("DeviceAllow"))
+    for key in ("PrivateDevices", "ProtectProc", "ProcSubset", "PrivateUsers"):
+        assert unit.values(key) == []
+
+
+def test_the_collector_opens_no_port_and_keeps_its_idle_times_over_a_restart() -> None:
+    unit = Unit(UNITS["gpu-monitor-collector"])
+    assert unit.values("SocketBindDeny") == ["any"]
+    assert unit.values("RuntimeDirectoryPreserve") == ["yes"]

@@ -1,0 +1,120 @@
+"""The page of 100 hosts and of 1,250, in Chromium: quick because it draws what is near."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.test_map import cell
+from tests.support.house import House, eventually
+
+pytestmark = pytest.mark.browser
+
+NEAR_ROWS = 40
+"""A screen of 900 px and 300 px more on both sides take 32 rows, in chunks of 8."""
+HEAP_MB = 6
+TICKS_SECONDS = 5
+
+
+@pytest.fixture(scope="module", params=[100, 1250])
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[House, int]]:
+    """A simulated fleet, all live, and how many hosts it has."""
+    hosts: int = request.param
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(hosts), "--gpus", "8", rpc_timeout=60)
+        house.host(f"node{hosts}")  # the last one to be heard
+        yield house, hosts
+
+
+@pytest.fixture
+def hosts(fleet: tuple[House, int]) -> int:
+    return fleet[1]
+
+
+@pytest.fixture
+def visit(fleet: tuple[House, int], page: Page) -> Page:
+    page.goto(fleet[0].url)
+    expect(page.locator("#map canvas")).to_be_visible()
+    expect(page.locator(".closed .cell").first).to_be_visible()
+    return page
+
+
+def filled(page: Page) -> int:
+    """How many rows hold anything."""
+    return page.locator("details.host .closed").count()
+
+
+def listed(page: Page) -> int:
+    """How many hosts the list names, as one who hears it or searches in the page finds them."""
+    return len(set(re.findall(r"node(?:\d+|-spare)", page.locator("#hosts").inner_text())))
+
+
+def test_all_hosts_are_there_and_only_those_near_the_screen_are_filled(
+    visit: Page, hosts: int, complaints: list[str]
+) -> None:
+    assert listed(visit) == hosts + 1
+    assert 8 <= filled(visit) <= NEAR_ROWS
+    assert complaints == []
+
+
+def test_scrolling_to_the_end_fills_the_last_row_and_empties_the_first(
+    visit: Page, hosts: int
+) -> None:
+    last = visit.locator(f"details[data-name='node{hosts}']")
+    expect(last).to_have_count(0)
+    visit.keyboard.press("End")
+    expect(last).to_be_in_viewport()
+    expect(last.locator(".closed")).to_be_visible()
+    expect(visit.locator("details[data-name='node01']")).to_have_count(0)
+    eventually(lambda: filled(visit) <= NEAR_ROWS, "the rows in between to be gone")
+    assert listed(visit) == hosts + 1
+
+
+def test_search_narrows_to_what_is_meant(visit: Page, hosts: int) -> None:
+    visit.locator("#search").fill(f"node{hosts}")
+    shown = visit.locator("details.host:not([hidden])")
+    expect(shown).to_have_count(1)
+    expect(shown.locator(".cell")).to_have_count(8)
+    expect(visit.locator("#found")).to_have_text(re.compile(f"^1 of {hosts + 1:,} hosts"))
+    visit.keyboard.press("Escape")
+    eventually(lambda: listed(visit) == hosts + 1, "all hosts to be back")
+
+
+def test_a_click_on_the_map_goes_to_a_host_far_below(visit: Page, hosts: int) -> None:
+    name = f"node{hosts - 10}"
+    place = cell(visit, name, 0)
+    visit.locator("#map canvas").click(position={"x": place["x"], "y": place["y"]})
+    row = visit.locator(f"details[data-name='{name}']")
+    expect(row).to_be_in_viewport()
+    expect(row.locator("table.gpus tbody tr.first")).to_have_count(8)
+
+
+def test_a_phone_scrolls_down_only(visit: Page) -> None:
+    visit.set_viewport_size({"width": 390, "height": 844})
+    canvas = visit.locator("#map canvas")
+    eventually(lambda: canvas.evaluate("one => one.width === one.clientWidth"), "the map to fit")
+    expect(visit.locator(".closed .cell").first).to_be_visible()
+    assert visit.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_heap_stays_as_it_was_over_many_ticks(visit: Page, fleet: tuple[House, int]) -> None:
+    before, start = heap_mb(visit), broker_time(fleet[0])
+    eventually(lambda: broker_time(fleet[0]) > start + TICKS_SECONDS, "some ticks to pass")
+    assert heap_mb(visit) < before + HEAP_MB
+
+
+def broker_time(house: House) -> float:
+    """Taken from a short answer: the whole fleet's is megabytes."""
+    return float(house.get("api/v1/free?gpus=1&model=none")["now"])
+
+
+def heap_mb(page: Page) -> float:
+    """What the page's script holds, without garbage."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    used: float = session.send("Runtime.getHeapUsage")["usedSize"]
+    return used / 1e6

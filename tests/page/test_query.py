@@ -1,0 +1,439 @@
+"""Asking the fleet in Chromium: query box, finder, users, CSV, and links to all of it."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
+
+from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
+from tests.support.house import House, eventually
+
+pytestmark = pytest.mark.browser
+
+HOSTS = 12
+GIB = 1024
+DASH = "\u2013"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A simulated fleet for all of this module: nothing here changes it."""
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # none is stale for a pause
+        eventually(lambda: house.get("readyz") is not None, "the demo to serve")
+        eventually(
+            lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("gpus", 0) > 50, "GPUs"
+        )
+        yield house
+
+
+@pytest.fixture
+def visit(demo: House, page: Page) -> Page:
+    return open_page(page, demo.url)
+
+
+def open_page(page: Page, url: str) -> Page:
+    page.goto(url)
+    expect(page.locator("#summary .big").first).to_have_text(re.compile(r"\d"))
+    return page
+
+
+def shown(page: Page) -> Locator:
+    return page.locator("details.host:not([hidden])")
+
+
+def lit(page: Page) -> Locator:
+    return shown(page).locator(".cell:not(.dim)")
+
+
+def all_are(kind: str, found: Locator) -> bool:
+    kinds: list[str] = found.evaluate_all("cells => cells.map((cell) => cell.className)")
+    return bool(kinds) and all(kind in names.split() for names in kinds)
+
+
+def query(page: Page) -> Locator:
+    return page.locator("#search")
+
+
+NOTE_TEXTS = """button => {
+  window.noted = [];
+  const note = () => window.noted.push(button.textContent);
+  new MutationObserver(note).observe(button, { childList: true });
+}"""
+"""Keeps what a button says in window.noted: some of it stands there for two seconds only."""
+
+
+def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> None:
+    query(visit).fill("state:idle")
+    expect(visit.locator("#found")).to_have_text(re.compile(r"^\d+ of 13 hosts$"))
+    expect(lit(visit).first).to_have_class(re.compile("idle"))
+    eventually(lambda: all_are("idle", lit(visit)), "only idle GPUs to be lit")
+    query(visit).fill("-state:idle state:free")
+    expect(lit(visit).first).to_have_class(re.compile("free"))
+
+
+def test_what_the_query_hides_is_not_drawn(demo: House, page: Page) -> None:
+    open_page(page, demo.url + "?q=host:node02")
+    expect(shown(page)).to_have_count(1)
+    expect(shown(page).locator(".cell")).to_have_count(8)
+    expect(page.locator("details.host[hidden] .cell")).to_have_count(0)
+    query(page).fill("")
+    expect(page.locator("details[data-name='node03'] .cell")).to_have_count(8)
+
+
+def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
+    query(visit).fill("state:idle foo<bar")
+    expect(visit.locator("#unknown")).to_have_text("not understood: foo<bar")
+    expect(lit(visit).first).to_have_class(re.compile("idle"))
+    query(visit).fill("state:idle")
+    expect(visit.locator("#unknown")).to_be_hidden()
+
+
+def test_state_buttons_and_attention_write_into_the_query(visit: Page) -> None:
+    visit.get_by_role("button", name="Held idle").click()
+    expect(query(visit)).to_have_value("state:idle")
+    expect(visit.get_by_role("button", name="Held idle")).to_have_attribute("aria-pressed", "true")
+    visit.locator(".attention button", has_text="missing").click()
+    expect(query(visit)).to_have_value("state:missing")
+    expect(shown(visit)).to_have_count(1)
+    visit.get_by_role("button", name="All", exact=True).click()
+    expect(query(visit)).to_have_value("")
+    expect(shown(visit)).to_have_count(13)
+
+
+def test_the_free_tile_filters_and_names_the_best_fit(demo: House, visit: Page) -> None:
+    tile = visit.locator(".tile").first
+    tile.locator(".big button").click()
+    expect(query(visit)).to_have_value("state:free")
+    eventually(lambda: all_are("free", lit(visit)), "only free GPUs to be lit")
+
+    def as_the_api() -> bool:
+        (best, *_) = demo.get("api/v1/free?gpus=1")["hosts"]
+        host: str = best["host"]
+        return tile.locator(".sub button").inner_text() == host
+
+    eventually(as_the_api, "the page and the API to agree")
+    best = tile.locator(".sub button").evaluate(
+        "button => { button.click(); return button.innerText; }"  # it may soon be another host
+    )
+    expect(visit.locator(f"details[data-name='{best}'] > summary")).to_be_focused()
+
+
+def test_all_of_a_gpu_is_told_under_the_pointer(visit: Page) -> None:
+    cell = visit.locator("details[data-name='node02'] .cell").nth(7)
+    cell.hover()
+    expect(cell).to_have_attribute("title", re.compile(r"^GPU 7 .*fell off the bus", re.DOTALL))
+    user = visit.locator("#users tbody tr").first
+    user.hover()
+    expect(user).to_have_attribute("title", re.compile(r"process(es)? on \d+ hosts?$"))
+
+
+def test_no_match_names_the_query_and_escape_clears_it(visit: Page) -> None:
+    query(visit).fill("nobody-has-this")
+    expect(visit.locator("#empty")).to_contain_text("No host matches “nobody-has-this”")
+    visit.get_by_role("button", name="Clear (Esc)").click()
+    expect(shown(visit)).to_have_count(13)
+    query(visit).fill("nobody-has-this")
+    visit.keyboard.press("Escape")
+    expect(query(visit)).to_have_value("")
+    expect(visit.locator("#empty")).to_be_empty()
+
+
+def test_a_user_is_one_enter_away_and_so_is_everybody(visit: Page) -> None:
+    name = visit.locator("#users tbody button").first.inner_text()
+    user = visit.locator("#users tbody").get_by_role("button", name=name, exact=True)
+    user.focus()
+    visit.keyboard.press("Enter")
+    expect(query(visit)).to_have_value(f"user:{name}")
+    expect(user).to_have_attribute("aria-pressed", "true")
+    expect(lit(visit).first).to_contain_text(re.compile(f"{name}|3g|2g|1g"))
+    user.click()
+    expect(query(visit)).to_have_value("")
+
+
+def test_users_are_sorted_by_any_column_and_the_link_says_so(visit: Page) -> None:
+    for column in ("user", "GiB", "util", "idle", "longest"):
+        head = visit.locator("#users thead th", has_text=column)
+        head.get_by_role("button").click()
+        ends = "ascending" if column == "user" else "descending"
+        expect(head).to_have_attribute("aria-sort", ends)
+    expect(visit).to_have_url(re.compile(r"by=time"))
+    visit.reload()
+    expect(visit.locator("#users th[aria-sort=descending]")).to_have_text("longest")
+
+
+def test_more_than_twenty_users_are_one_click_away(visit: Page) -> None:
+    rows = visit.locator("#users tbody tr")
+    expect(rows).to_have_count(20)
+    visit.locator("#users .more").click()
+    expect(rows.nth(20)).to_be_visible()
+
+
+def test_every_choice_stands_in_the_link_and_comes_back(demo: House, visit: Page) -> None:
+    link = "?q=state:free&metric=mem&sort=free&by=util&need=1x20&model=A100&on=any&open=node01"
+    open_page(visit, demo.url + link)
+    expect(query(visit)).to_have_value("state:free")
+    expect(visit.get_by_role("button", name="Memory", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(visit.locator(".finder input[name=gib]")).to_have_value("20")
+    expect(visit.locator(".finder input[name=model]")).to_have_value("A100")
+    expect(visit.locator(".answer")).to_contain_text("1 A100 GPU with 20 GiB free")
+    visit.keyboard.press("a")
+    expect(visit).to_have_url(demo.url + link.replace("q=state:free&", ""))
+    visit.keyboard.press("Escape")
+    expect(visit).to_have_url(demo.url + "?metric=mem&sort=free&by=util&open=node01")
+
+
+def test_back_closes_the_host_that_was_opened(visit: Page) -> None:
+    host = visit.locator("details[data-name=node02]")
+    host.locator("> summary").click()
+    expect(host).to_have_attribute("open", "")
+    expect(visit).to_have_url(re.compile(r"open=node02"))
+    visit.go_back()
+    expect(host).not_to_have_attribute("open", "")
+
+
+def test_the_finder_gives_what_the_api_gives(demo: House, visit: Page) -> None:
+    visit.keyboard.press("f")
+    expect(visit.locator(".finder input[name=gpus]")).to_be_focused()
+    visit.keyboard.type("2")
+    visit.keyboard.press("Tab")
+    visit.keyboard.type("20")
+    visit.keyboard.press("Enter")
+    expect(visit).to_have_url(re.compile(r"need=2x20$"))
+    answer = visit.locator(".answer")
+    expect(answer).to_contain_text("2 GPUs with 20 GiB free on one host, best fit first")
+
+    def as_the_api() -> bool:
+        (best, *_) = demo.get("api/v1/free?gpus=2&memory_gib=20")["hosts"]
+        lines = answer.locator(".offer").first.locator("code").all_inner_texts()
+        devices = ",".join(gpu["uuid"] for gpu in best["gpus"])
+        return lines == [f"ssh {best['host']}", f"export CUDA_VISIBLE_DEVICES={devices}"]
+
+    eventually(as_the_api, "the page and the API to agree")
+
+    def best_is_lit() -> bool:
+        best = answer.locator(".offer button.link").first.inner_text()
+        host = visit.locator(f"details[data-name='{best}']")
+        host.scroll_into_view_if_needed()
+        its = host.locator(".cell:not(.dim)")
+        return its.count() == 2 and all_are("free", its) and host.locator(".cell.dim").count() > 0
+
+    eventually(best_is_lit, "two free GPUs to be lit on the best host")
+
+
+def test_a_line_is_copied_or_selected(visit: Page) -> None:
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_page(visit, visit.url + "?need=1x0")
+    line = visit.locator(".offer code").first
+    button = visit.locator(".offer div button").first
+    button.evaluate(NOTE_TEXTS)
+    button.click()
+    eventually(lambda: "Copied" in visit.evaluate("window.noted"), "the copy")
+    assert visit.evaluate("navigator.clipboard.readText()") == line.inner_text()
+    visit.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    expect(button).to_have_text("Copy")
+    button.click()
+    eventually(lambda: "Press Ctrl+C" in visit.evaluate("window.noted"), "the selection")
+    assert visit.evaluate("String(getSelection())").strip() == line.inner_text()
+
+
+HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true})"
+SHOW = "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
+FREE = Scenario(gpus=[Gpu(name="NVIDIA H100", memory_used_mib=100)])
+BUSY = Scenario(
+    gpus=[
+        Gpu(
+            name="NVIDIA H100",
+            utilization_percent=90,
+            processes=[Process("self", memory_mib=8 * GIB)],
+        )
+    ]
+)
+
+
+@pytest.fixture
+def busy_house(house: House, fake_nvml: FakeNvml) -> House:
+    """One GPU, which is in use."""
+    fake_nvml.write(BUSY)
+    house.start("up", name="node1")
+    house.host("node1")
+    return house
+
+
+def test_without_notifications_title_and_banner_tell_when_it_is_free(
+    busy_house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    page.add_init_script("delete window.Notification")
+    open_page(page, busy_house.url + "?need=1x1&model=H100")
+    page.get_by_role("button", name="Tell me when free").click()
+    expect(page.locator("#answer")).to_contain_text("the title of this page will say so")
+    fake_nvml.write(FREE)
+    expect(page).to_have_title("✓ free · GPUs")
+    expect(page.locator(".banner.good")).to_contain_text("Free now: 1 H100 GPU")
+    expect(page.locator("#answer")).not_to_contain_text("Waiting")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page).to_have_title("GPUs")
+
+
+def test_a_notification_tells_once_also_while_nobody_looks(
+    busy_house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    page.add_init_script(
+        "window.told = []; window.Notification = class { static permission = 'default';"
+        "static async requestPermission() { this.permission = 'granted'; }"
+        "constructor(title, { body }) { window.told.push(`${title} on ${body}`); } }"
+    )
+    open_page(page, busy_house.url + "?need=1")
+    page.get_by_role("button", name="Tell me when free").click()
+    expect(page.locator("#answer")).to_contain_text("A notification will say so")
+    page.evaluate(HIDE)
+    fake_nvml.write(FREE)
+    eventually(lambda: page.evaluate("window.told.length > 0"), "the notification")
+    fake_nvml.write(BUSY)
+    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["busy"], "the GPU to be busy")
+    fake_nvml.write(FREE)
+    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
+    page.evaluate(SHOW)
+    expect(page.locator(".cell").first).to_contain_text("free")
+    assert page.evaluate("window.told") == ["Free now: 1 GPU on node1"]
+    expect(page).to_have_title("GPUs")
+
+
+def test_a_hidden_page_draws_nothing_and_is_right_when_it_is_seen(
+    busy_house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    frames: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(f)))
+    open_page(page, busy_house.url)
+    cell = page.locator(".cell").first
+    expect(cell).to_contain_text("90%")
+    page.evaluate(HIDE)
+    fake_nvml.write(FREE)
+    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
+    told = len(frames)
+    eventually(lambda: page.title() and len(frames) > told + 1, "what comes after that")
+    assert "90%" in cell.inner_text()
+    page.evaluate(SHOW)
+    expect(cell).to_contain_text("free")
+
+
+def test_the_csv_holds_what_is_shown(demo: House, visit: Page) -> None:
+    query(visit).fill("state:idle")
+    expect(visit.locator("#found")).not_to_be_empty()
+    with visit.expect_download() as download:
+        visit.get_by_role("button", name="CSV").click()
+    assert re.fullmatch(r"gpus-simulated-[\dT-]+Z\.csv", download.value.suggested_filename)
+    text = download.value.path().read_bytes().decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert rows and {row["gpu_use"] for row in rows} == {"held_idle"}
+    assert all(row["gpu_uuid"].startswith(("GPU-", "MIG-")) for row in rows)
+    assert all(row["gpu_memory_used_mib"].isdigit() for row in rows)
+    with visit.expect_download() as again:
+        query(visit).blur()
+        visit.keyboard.press("d")
+    assert again.value.path().read_bytes().startswith(b"host,host_state,gpu_index,gpu_uuid,")
+
+
+def test_the_help_explains_keys_and_queries(visit: Page) -> None:
+    visit.keyboard.press("?")
+    dialog = visit.locator("dialog[open]")
+    expect(dialog).to_contain_text("find free GPUs")
+    expect(dialog).to_contain_text("util<5")
+    visit.keyboard.press("Escape")
+    expect(visit.locator("dialog[open]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_all_of_it_is_there_without_sideways_scroll(
+    demo: House, browser: Browser, theme: str
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    open_page(page, demo.url + "?need=2x20&q=foo<bar")
+    for place in ("#unknown", ".finder button", ".answer", "#users tbody button"):
+        expect(page.locator(place).first).to_be_visible()
+    page.locator("#help").click()
+    expect(page.locator("dialog[open]").get_by_text("util<5")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    below = "document.querySelector('#hosts').getBoundingClientRect().bottom"
+    assert page.evaluate(f"document.querySelector('#users').getBoundingClientRect().top >= {below}")
+    page.close()
+
+
+def change(page: Page, edit: Callable[[dict[str, Any]], None]) -> None:
+    """Have each message edited on its way to the page."""
+
+    def connect(route: WebSocketRoute) -> None:
+        def forward(message: str | bytes) -> None:
+            body = json.loads(message)
+            edit(body)
+            route.send(json.dumps(body))
+
+        route.connect_to_server().on_message(forward)
+
+    page.add_init_script("delete window.DecompressionStream")  # then frames are text
+    page.route_web_socket(re.compile("/ws$"), connect)
+
+
+def renew(body: dict[str, Any]) -> None:
+    """The server's files change after the page was loaded."""
+    if body["type"] == "patch":
+        body["patch"]["web"] = {"assets": "another"}
+
+
+def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Page) -> None:
+    change(page, renew)
+    open_page(page, demo.url)
+    expect(page.locator("#banner")).to_contain_text("newer version of this page")
+    page.evaluate("window.before = true")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Reload").click()
+    expect(page.locator("#banner")).to_contain_text("newer version of this page")
+    assert page.evaluate("window.before") is None
+
+
+def test_a_newer_version_is_told_though_it_comes_before_the_first_paint(
+    demo: House, page: Page
+) -> None:
+    page.add_init_script(
+        "const paint = window.requestAnimationFrame;"
+        "window.requestAnimationFrame = (run) => setTimeout(() => paint(run), 2500);"
+    )
+    change(page, renew)
+    open_page(page, demo.url)
+    expect(page.locator("#banner")).to_contain_text("newer version of this page")
+
+
+def test_what_a_viewer_may_not_know_is_a_dash_with_its_reason(
+    demo: House, page: Page, complaints: list[str]
+) -> None:
+    def hide(body: dict[str, Any]) -> None:
+        document: dict[str, Any] = body["fleet" if body["type"] == "fleet" else "patch"]
+        document.pop("users", None)
+        if body["type"] == "fleet":
+            document["users"] = {}
+            document["web"]["role"] = "counts"
+        for host in document.get("hosts", {}).values():
+            for column in ("user", "uid", "command"):
+                ((host or {}).get("processes") or {}).pop(column, None)
+
+    change(page, hide)
+    open_page(page, demo.url + "?open=node01")
+    process = page.locator("details[data-name='node01'] tbody tr").first
+    expect(process.locator(".user")).to_have_text(DASH)
+    expect(process.locator(".user")).to_have_attribute("title", re.compile("your role"))
+    expect(process.locator(".command [title*='your role']")).to_have_text(DASH)
+    expect(page.locator("details[data-name='node01'] .cell").nth(1)).to_contain_text(DASH)
+    expect(page.locator("#users")).to_contain_text("Kept back by your role")
+    query(page).fill("user:alice")
+    expect(page.locator("#empty")).to_contain_text("No host matches")
+    assert complaints == []

@@ -1,0 +1,134 @@
+"""A GPU that ails, or is busy at low power, on the page: seen beside its use, told, found."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
+from tests.page.test_map import TOKEN, cell, hover
+from tests.support.house import House, eventually
+
+pytestmark = pytest.mark.browser
+
+WAITS = "a faulty row of its memory waits to be remapped: reset the GPU"
+SIGN = "\u26a0\ufe0e"
+ILL = Gpu(name="NVIDIA H100", remapped_pending=1)
+BUSY = Gpu(name="NVIDIA H100", utilization_percent=90, processes=[Process("self", 8192)])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A simulated fleet of which two GPUs ail, one is lost; nothing here changes it."""
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", "12", rpc_timeout=30)  # none is stale for a pause
+        house.host("node12")
+        yield house
+
+
+@pytest.fixture
+def visit(demo: House, page: Page) -> Page:
+    page.goto(demo.url)
+    expect(page.locator("#map canvas")).to_be_visible()
+    expect(page.locator("details[data-name='node06'] .cell")).to_have_count(8)
+    return page
+
+
+def test_a_card_that_ails_wears_a_sign_beside_its_use(visit: Page) -> None:
+    expect(visit.locator("#hosts .mark:not(.low)")).to_have_count(2)
+    row = visit.locator("details[data-name='node06']")
+    ill = row.locator(".cell").first
+    expect(ill.locator(".mark")).to_have_text(SIGN)
+    expect(ill).to_have_class(re.compile("step|idle|free"))
+    ill.hover()
+    expect(ill).to_have_attribute("title", re.compile(f"^GPU 0 .*{SIGN} {WAITS}", re.DOTALL))
+    expect(row.locator(".spoken")).to_have_text(re.compile(", 1 ailing, "))
+    lost = visit.locator("details[data-name='node02'] .cell.lost")
+    expect(lost.locator(".mark")).to_be_visible()
+
+
+def test_its_row_tells_the_words(visit: Page) -> None:
+    visit.locator("details[data-name='node06'] > summary").click()
+    table = visit.locator("details[data-name='node06'] table.gpus")
+    expect(table.locator("td.state.red")).to_have_text(f"{SIGN} {WAITS}")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_map_marks_it_and_names_what_it_is(visit: Page, theme: str) -> None:
+    visit.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    red = visit.evaluate(TOKEN, "red")
+    eventually(lambda: red in cell(visit, "node06", 0)["colours"], "the mark in this theme")
+    assert red not in cell(visit, "node06", 1)["colours"]
+    assert hover(visit, "node06", 0).endswith(WAITS)
+    picture = visit.get_by_role("img", name=re.compile("Fleet map"))
+    expect(picture).to_have_attribute("aria-label", re.compile(", 1 lost, 2 ailing, "))
+    expect(visit.locator("#map .legend")).to_contain_text("ailing")
+
+
+def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: Page) -> None:
+    words = re.compile(r"busy at low power for 3\dm: may be waiting")
+    visit.locator(".attention button", has_text="at low power").click()
+    expect(visit.locator("#search")).to_have_value("state:lowpower")
+    row = visit.locator("details.host:not([hidden])")
+    expect(row).to_have_attribute("data-name", "node06")
+    shown = row.locator(".cell:not(.dim)").first
+    expect(shown.locator("b")).to_have_text("100%")
+    expect(shown.locator(".mark.low")).to_have_text("?")
+    shown.hover()
+    expect(shown).to_have_attribute("title", words)
+    row.locator("> summary").click()
+    expect(row.locator("td.state.amber").first).to_have_text(words)
+
+
+def test_one_click_finds_all_that_ail_and_the_csv_tells_of_what(visit: Page) -> None:
+    visit.locator(".attention button", has_text="2 GPUs ailing").click()
+    expect(visit.locator("#search")).to_have_value("state:ailing")
+    expect(visit.locator("details.host:not([hidden])")).to_have_count(2)
+    expect(visit.locator("details.host:not([hidden]) .cell:not(.dim)")).to_have_count(2)
+    with visit.expect_download() as download:
+        visit.get_by_role("button", name="CSV").click()
+    text = download.value.path().read_bytes().decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    told = {(row["host"], row["gpu_index"]): row["gpu_ailments"] for row in rows}
+    assert told.keys() == {("node02", "7"), ("node06", "0")}
+    assert told["node06", "0"] == WAITS and told["node02", "7"].startswith("Xid 79 ")
+
+
+@pytest.mark.parametrize("name", ["node02", "node06"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_its_words_fit_a_phone_and_a_desktop(visit: Page, width: int, name: str) -> None:
+    visit.set_viewport_size({"width": width, "height": 844})
+    host = visit.locator(f"details[data-name='{name}']")
+    host.locator("> summary").click()
+    expect(host.locator("td.state.red").first).to_be_visible()
+    assert host.locator(".scroll").evaluate("all => all.scrollWidth <= all.clientWidth")
+    assert visit.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_sign_is_there_where_colours_are_forced(visit: Page) -> None:
+    visit.emulate_media(forced_colors="active")
+    sign = visit.locator("details[data-name='node06'] .mark:not(.low)")
+    expect(sign).to_be_visible()
+    assert sign.evaluate(
+        """one => { const { color, borderTopColor, backgroundColor } = getComputedStyle(one);
+        return color === borderTopColor && color !== backgroundColor; }"""
+    )
+
+
+def test_a_card_is_followed_from_nvml_to_the_finder(
+    house: House, page: Page, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.write(Scenario(gpus=[ILL, BUSY]))
+    house.start("up", name="node1", rpc_timeout=30)
+    eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
+    page.goto(house.url + "?need=1x0")
+    expect(page.locator(".cell").first.locator(".mark")).to_be_visible()
+    expect(page.locator(".offer small")).to_have_text(f"GPU 0 ({SIGN} ailing) · no more left free")
+    (offer,) = house.get("api/v1/free")["hosts"]
+    assert offer["gpus"][0]["ailing"] is True
+    fake_nvml.write(Scenario(gpus=[ILL, Gpu(name="NVIDIA H100")]))
+    expect(page.locator(".offer small")).to_have_text("GPU 1 · 1 more left free")

@@ -1,0 +1,187 @@
+"""The whole house for tests: the commands as processes, on free ports of loopback."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = (sys.executable, "-m", "gpu_monitor")
+PATIENT_COMMAND = (
+    sys.executable,
+    "-c",
+    "import sys\n"
+    "from gpu_monitor.commands import check, probe\n"
+    "from gpu_monitor.__main__ import main\n"
+    "check.PATIENCE_SECONDS = probe.PATIENCE_SECONDS = 30.0\n"
+    "sys.exit(main(sys.argv[1:]))\n",
+)
+"""For a check whose answers are all to come, however busy the machine: it waits 2 s in earnest."""
+PATIENCE_SECONDS = 30.0
+PORTS_OF_A_RUN = 200
+CLOCK_REALTIME_COARSE = 5  # linux/time.h; Python has no name for it
+Found = TypeVar("Found")
+
+
+def _ports_of_this_run() -> Iterator[int]:
+    """Ports in turn, for ever, that no other run of these tests has.
+
+    They are below those that the system gives to connections: such a one would take a port
+    before its command is up or while it is down, or even connect to itself.
+    """
+    range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    end = int(range_file.read_text().split()[0])
+    for first in range(end - PORTS_OF_A_RUN, max(1024, end - 20_000), -PORTS_OF_A_RUN):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+            try:
+                claim.bind(f"\0gpu-monitor-tests-{first}")
+            except OSError:  # another run has claimed them
+                continue
+            yield from itertools.cycle(range(first, first + PORTS_OF_A_RUN))
+    raise AssertionError(f"no ports below {end} are left for this run")
+
+
+_ports = _ports_of_this_run()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now, nor is given to any other test soon."""
+    ports: list[int] = []
+    for port in itertools.islice(_ports, PORTS_OF_A_RUN):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise AssertionError(f"no {count} free ports")
+
+
+def eventually(look: Callable[[], Found | None], what: str) -> Found:
+    """What `look` finds, as soon as it is neither None nor False; fails after 30 s."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}")
+
+
+def let_file_clock_tick() -> None:
+    """What is done to a file from now on has another time than what was done before.
+
+    Kernels before 6.13, and some file systems, take the time from a clock of 1 to 10 ms.
+    """
+    before = time.clock_gettime(CLOCK_REALTIME_COARSE)
+    eventually(lambda: time.clock_gettime(CLOCK_REALTIME_COARSE) > before, "the next tick")
+
+
+@contextlib.contextmanager
+def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process in this project's folder, killed at the end of the block however that comes.
+
+    Without that, one that waits for a process which a failed test never told to end waits for ever.
+    """
+    with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+class House:
+    """Commands started from one config.yml; `close` stops what still runs.
+
+    `environment` is added to the processes', such as where the fake NVML lies.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.environment = environment or {}
+        self.web_port, self.rpc_port, self.updates_port = free_ports(3)
+        self.running: dict[str, subprocess.Popen[str]] = {}
+        self.url = f"http://127.0.0.1:{self.web_port}/"
+
+    def config(self, **keys: object) -> Path:
+        """A config.yml with this house's ports and `keys`, one file per distinct content."""
+        ports = {
+            "web_port": self.web_port,
+            "rpc_port": self.rpc_port,
+            "updates_port": self.updates_port,
+        }
+        lines = [f"{key}: {json.dumps(value)}\n" for key, value in (ports | keys).items()]
+        path = self.folder / f"config-{len(list(self.folder.glob('config-*')))}.yml"
+        path.write_text("".join(lines))
+        return path
+
+    def start(self, command: str, *arguments: str, title: str = "", **keys: object) -> None:
+        """Start `gpu-monitor COMMAND`; its log is `TITLE.log` in the folder."""
+        title = title or command
+        with (self.folder / f"{title}.log").open("a") as log:
+            self.running[title] = subprocess.Popen(
+                [*COMMAND, command, *arguments, "--config", str(self.config(**keys))],
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+
+    def stop(self, title: str, by: signal.Signals = signal.SIGTERM) -> int:
+        """Signal one process and return its exit code."""
+        process = self.running.pop(title)
+        process.send_signal(by)
+        return process.wait(PATIENCE_SECONDS)
+
+    def log(self, title: str) -> str:
+        """What a process has written so far."""
+        return (self.folder / f"{title}.log").read_text()
+
+    def text(self, path: str) -> str | None:
+        """The answer of the web server, None while it does not answer with 200."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=PATIENCE_SECONDS) as answer:
+                body: bytes = answer.read()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+        return body.decode()
+
+    def get(self, path: str) -> Any:
+        """The same, read as JSON."""
+        text = self.text(path)
+        return json.loads(text) if text is not None else None
+
+    def host(self, name: str, state: str = "live") -> dict[str, Any]:
+        """The host as soon as the API shows it in `state`."""
+
+        def look() -> dict[str, Any] | None:
+            host: dict[str, Any] | None = self.get(f"api/v1/hosts/{name}")
+            return host if host is not None and host["state"] == state else None
+
+        try:
+            return eventually(look, f"{name} to be {state}")
+        except AssertionError as error:
+            logs = "\n".join(f"{path.name}:\n{path.read_text()}" for path in self.logs())
+            raise AssertionError(
+                f"{error}; it is {self.get(f'api/v1/hosts/{name}')}\n{logs}"
+            ) from None
+
+    def logs(self) -> list[Path]:
+        """Every log file."""
+        return sorted(self.folder.glob("*.log"))
+
+    def close(self) -> None:
+        """Kill what still runs; an orderly stop is a test of its own."""
+        for process in self.running.values():
+            process.kill()
+            process.wait(PATIENCE_SECONDS)
+        self.running.clear()

@@ -1,0 +1,193 @@
+"""A broker with keys on free ports, and the real ends of its two links, for tests."""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zmq
+
+from gpu_monitor.broker.main import boottime, run
+from gpu_monitor.broker.settings import BrokerSettings
+from gpu_monitor.collector.pusher import Pusher
+from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.curve.client import Lock
+from gpu_monitor.wire.replica import Following
+from tests.support.house import free_ports
+from tests.support.key_folders import KeyFolders
+from tests.support.snapshots import make_snapshot
+
+PATIENCE_SECONDS = 30.0
+RPC_TIMEOUT = 3.0
+"""A pause of the machine must not make a host stale that is to stay live."""
+
+Made = TypeVar("Made")
+
+
+class Clock:
+    """A clock that runs, and may be put forward: nobody waits for a retry."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return boottime() + self.ahead
+
+
+class StillClock(Clock):
+    """One that goes on only when it is put forward."""
+
+    def __call__(self) -> float:
+        return self.ahead
+
+
+class Collector:
+    """Pushes a snapshot every 0.05 s, under the name that it gives itself."""
+
+    def __init__(self, endpoint: str, folder: str, name: str) -> None:
+        self.clock = StillClock()
+        self.name = name
+        self.pusher = Pusher(
+            endpoint, clock=self.clock, lock=Lock(folder, f"gpu-monitor keys add {name}")
+        )
+        self._run_id = uuid.uuid4().hex
+        self._sequence = 0
+        self.pushed = 0
+        self.instead = b""
+        """What it pushes instead of snapshots."""
+
+    def push(self) -> None:
+        if self.instead:
+            self.pusher.push(self.instead)
+            return
+        self._sequence += 1
+        clocks = {"sampled_boottime": boottime(), "sampled_at": time.time()}
+        members = {"run_id": self._run_id, "boot_id": self.name, **clocks}
+        self.pushed += self.pusher.push(pack(make_snapshot(self.name, self._sequence, **members)))
+
+
+class Web:
+    """A web server's end of the updates link; `lost` counts how often it lost the broker."""
+
+    def __init__(self, endpoint: str, folder: str, context: Any) -> None:
+        self.clock = Clock()
+        self.following = Following({}, RPC_TIMEOUT, self.clock())
+        self.lost = 0
+        self.patches: list[dict[str, Any]] = []
+        lock = Lock(folder, "gpu-monitor keys add --web NAME")
+        self.subscriber = Subscriber(
+            endpoint, context, self.following, self._publish, self.clock, lock
+        )
+
+    def _publish(self, patch: dict[str, Any]) -> None:
+        self.patches.append(patch)
+        self.lost += patch.get("broker", {}).get("state") == "lost"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return self.following.document
+
+    def state(self, name: str) -> str | None:
+        state: str | None = self.document["hosts"].get(name, {}).get("state")
+        return state
+
+    def states(self, name: str) -> set[str]:
+        """Every state that a host was shown in from its first word on."""
+        hosts = (patch.get("hosts", {}).get(name, {}) for patch in self.patches)
+        return {host["state"] for host in hosts if "state" in host} - {"missing"}
+
+    def refused(self, reason: str) -> int:
+        refused: dict[str, int] = self.document["broker"].get("refused", {})
+        return refused.get(reason, 0)
+
+
+class Links:
+    """Collectors and web servers that are driven on the event loop until a test has seen enough."""
+
+    def __init__(self, folders: KeyFolders, settings: BrokerSettings) -> None:
+        self.folders = folders
+        self.rpc, self.updates = settings.rpc_endpoints[0], settings.updates_endpoints[0]
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._collectors: list[Collector] = []
+        self._webs: list[Web] = []
+
+    def collector(self, folder: str, name: str = "", endpoint: str = "") -> Collector:
+        collector = Collector(endpoint or self.rpc, folder, name or os.path.basename(folder))
+        self._collectors.append(collector)
+        return collector
+
+    def host(self, name: str, sent: str = "") -> Collector:
+        """A collector whose key is enrolled."""
+        return self.collector(self.folders.host(name), sent or name)
+
+    def web(self, folder: str | None = None) -> Web:
+        """A web server, by default one whose key is enrolled."""
+        if folder is None:
+            folder = self.folders.web(f"page{len(self._webs)}")
+        web = Web(self.updates, folder, self._context)
+        self._webs.append(web)
+        return web
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Everything runs until it holds."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            assert time.monotonic() < deadline, self._webs[0].document if self._webs else ""
+            await self.turn()
+
+    async def meanwhile(self, work: Callable[..., Made], *arguments: Any) -> Made:
+        """What takes its time, as a disk may, while everything runs."""
+        task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+        await self.until(task.done)
+        return task.result()
+
+    async def turn(self) -> None:
+        for collector in self._collectors:
+            collector.push()
+        for web in self._webs:
+            web.subscriber.look()
+        await asyncio.sleep(0.05)
+
+    def close(self) -> None:
+        for collector in self._collectors:
+            collector.pusher.close()
+        for web in self._webs:
+            web.subscriber.close()
+        self._context.destroy(linger=0)
+
+
+@asynccontextmanager
+async def links(place: Path, **keys: Any) -> AsyncIterator[Links]:
+    """A running broker that knows node1, other, page0 and page1; `keys` replace its settings."""
+    folders = KeyFolders(place)
+    for name in ("node1", "other"):
+        folders.host(name)
+    for name in ("page0", "page1"):
+        folders.web(name)
+    rpc, updates = free_ports(2)
+    settings = replace(
+        BrokerSettings(
+            rpc_endpoints=(f"tcp://127.0.0.1:{rpc}",),
+            updates_endpoints=(f"tcp://127.0.0.1:{updates}",),
+            rpc_timeout=RPC_TIMEOUT,
+            tick=0.05,
+            keys=folders.broker,
+        ),
+        **keys,
+    )
+    ready = asyncio.Event()
+    broker = asyncio.create_task(run(settings, ready.set))
+    made = Links(folders, settings)
+    try:
+        await asyncio.wait_for(ready.wait(), PATIENCE_SECONDS)
+        yield made
+    finally:
+        made.close()
+        broker.cancel()
+        await asyncio.gather(broker, return_exceptions=True)

@@ -1,0 +1,107 @@
+"""nginx and Caddy for tests: in the foreground, on a port of their own, gone with the test."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.house import PATIENCE_SECONDS, ROOT, eventually, free_ports
+
+FETCHED = ROOT / "build" / "programs"
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen {address}:{port};
+        {block}
+    }}
+}}
+"""
+NAME = "gpus.example.org"
+"""Caddy answers to no other name than its site's, and nginx to any."""
+KNOCK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
+CADDY = """
+{{
+    admin off
+}}
+{block}
+"""
+
+
+def readme_blocks(language: str, page: str = "README.md") -> list[str]:
+    """The fenced blocks of a page in that language, so that what it advises is what is tried."""
+    fence = rf"^```{language}\n(.*?)^```$"
+    return re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def find_program(name: str) -> str:
+    """Where a program lies; skips where `make test` has found no way to have it."""
+    places = [FETCHED / "usr" / folder / name for folder in ("sbin", "bin")]
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    for path in (found, *places):
+        if path is not None and os.access(path, os.X_OK):
+            return str(path)
+    reason = FETCHED / f"{name}.absent"
+    if reason.exists():
+        pytest.skip(reason.read_text().strip())
+    raise AssertionError(f"no {name} here: make test fetches it")
+
+
+@contextmanager
+def proxy(
+    program: str,
+    block: str,
+    web_port: int,
+    folder: Path,
+    address: str = "127.0.0.1",
+    launcher: Sequence[str] = (),
+) -> Iterator[str]:
+    """The origin of a proxy that serves a block of README.md for the web server on that port.
+
+    `launcher` stands in front of its command, to start it elsewhere in the network.
+    """
+    (port,) = free_ports(1)
+    origin = f"http://{address}:{port}"
+    named = f"http://{NAME}:{port}"
+    block = block.replace(":8042", f":{web_port}").replace("example.com", f"{origin}, {named}")
+    config = folder / f"{program}.conf"
+    if program == "nginx":
+        config.write_text(NGINX.format(folder=folder, address=address, port=port, block=block))
+        arguments = ["-p", str(folder), "-c", str(config)]
+    else:
+        config.write_text(CADDY.format(block=block))
+        arguments = ["run", "--adapter", "caddyfile", "--config", str(config)]
+    homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(folder))
+    log = folder / f"{program}.log"
+    with log.open("w") as out:
+        command = [*launcher, find_program(program), *arguments]
+        process = subprocess.Popen(command, env=os.environ | homes, stdout=out, stderr=out)
+    try:
+        knock = [*launcher, sys.executable, "-c", KNOCK, address, str(port)]
+        eventually(
+            lambda: (
+                process.poll() is not None or subprocess.call(knock, stderr=subprocess.DEVNULL) == 0
+            ),
+            f"{program} to listen",
+        )
+        assert process.poll() is None, f"{program} has ended:\n{log.read_text()}"
+        yield origin
+    finally:
+        process.kill()
+        process.wait(PATIENCE_SECONDS)

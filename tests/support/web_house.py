@@ -1,0 +1,262 @@
+"""A web server on a free port, and the broker's end of its updates link in the test's hands."""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import zmq
+
+from gpu_monitor.web.main import run
+from gpu_monitor.web.settings import WebSettings
+from gpu_monitor.wire.codec import pack, unpack_trusted
+from gpu_monitor.wire.patch import merge
+from tests.support.house import free_ports
+
+PATIENCE_SECONDS = 30.0
+SILENCE: dict[str, Any] = {"rpc_timeout": 0.6}
+"""Settings for a broker that falls silent; any other is live however long a pause takes."""
+
+
+def make_fleet(**hosts: Any) -> dict[str, Any]:
+    """A small document as a broker would publish it."""
+    return {
+        "version": 1,
+        "now": 1000.0,
+        "interval_seconds": 1.0,
+        "tick_seconds": 0.5,
+        "stale_after_seconds": 2.0,
+        "simulated": False,
+        "broker": {"state": "live", "version": "0.1.0", "started_at": 900.0, "refused": {}},
+        "totals": {"hosts": len(hosts)},
+        "users": {"alice": {"gpus": 1}},
+        "hosts": hosts,
+    }
+
+
+def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: Any) -> Any:
+    """A live host whose first GPUs are free, each with 80 GiB."""
+    rows = range(free + busy)
+    gpus = {
+        "index": list(rows),
+        "uuid": [f"GPU-{row}" for row in rows],
+        "name": [model for _ in rows],
+        "use": ["free"] * free + ["busy"] * busy,
+        "memory_total_mib": [81920 for _ in rows],
+        "memory_used_mib": [0] * free + [70000] * busy,
+    }
+    return {"state": "live", "heard_at": 1000.0, "problems": [], "gpus": gpus, **more}
+
+
+class Broker:
+    """The XPUB end: it answers for a picture only when a test says so."""
+
+    def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self.endpoint = endpoint or f"tcp://127.0.0.1:{free_ports(1)[0]}"
+        self._socket.bind(self.endpoint)
+        self.run_id = run_id
+        self.sequence = 0
+        self.document = make_fleet()
+        self._questions: list[bytes] = []
+
+    async def asked(self) -> bytes:
+        """The topic of a question for a picture that has not been taken back."""
+        while True:
+            await self.heard()
+            while self._socket.poll(0):
+                await self.heard()
+            if self._questions:
+                return self._questions.pop()
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """For so long it answers every question, as a real one does: one may be asked anew."""
+
+        async def answer() -> None:
+            while True:
+                self.picture(await self.asked())
+
+        task = asyncio.ensure_future(answer())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _note(self, message: bytes) -> None:
+        if message.startswith(b"\x01picture/"):
+            self._questions.append(message[1:])
+        elif message[1:] in self._questions:
+            self._questions.remove(message[1:])
+
+    async def heard(self) -> bytes:
+        """The next (un)subscription."""
+        await wait_for(lambda: bool(self._socket.poll(0)))
+        message = bytes(self._socket.recv())
+        self._note(message)
+        return message
+
+    async def asked_recent(self) -> bytes:
+        """The topic of a question for the last hour."""
+        while not (message := await self.heard()).startswith(b"\x01recent/"):
+            pass
+        return message[1:]
+
+    def recent(self, topic: bytes, answer: dict[str, Any] | None) -> None:
+        self._socket.send_multipart([topic, pack({"run_id": self.run_id, "recent": answer})])
+
+    def picture(self, topic: bytes) -> None:
+        self._send(topic, fleet=self.document)
+
+    def patch(self, patch: dict[str, Any]) -> None:
+        self.document = merge(self.document, patch)
+        self.sequence += 1
+        self._send(b"patch", patch=patch)
+
+    def lose(self, patch: dict[str, Any]) -> None:
+        """A patch that is lost on its way."""
+        self.document = merge(self.document, patch)
+        self.sequence += 1
+
+    def _send(self, topic: bytes, **content: Any) -> None:
+        update = {"run_id": self.run_id, "sequence": self.sequence, **content}
+        self._socket.send_multipart([topic, pack(update)])
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+        self._context.term()
+
+
+class House:
+    """The server's address, a client for it, and its broker."""
+
+    def __init__(self, url: str, client: aiohttp.ClientSession, broker: Broker) -> None:
+        self.url = url
+        self.root = url[: url.index("/", len("http://")) + 1]
+        self.port = int(self.root.rsplit(":", 1)[1].strip("/"))
+        self.client = client
+        self.broker = broker
+
+    async def get(self, path: str, **options: Any) -> tuple[int, Any]:
+        """Status and JSON of a path below the root."""
+        async with self.client.get(self.root + path, **options) as response:
+            return response.status, await response.json()
+
+    async def show(self, **hosts: Any) -> None:
+        """The broker has been heard, with these hosts."""
+
+        def shown(_: int, fleet: Any) -> bool:
+            return "now" in fleet and fleet["hosts"].keys() == hosts.keys()
+
+        self.broker.document = make_fleet(**hosts)
+        async with self.broker.answering():
+            await self.until("api/v1/fleet", shown)
+
+    async def until(self, path: str, holds: Callable[[int, Any], bool]) -> Any:
+        """The JSON of a path once it is as wanted."""
+        answer: Any = None
+
+        async def look() -> bool:
+            nonlocal answer
+            status, answer = await self.get(path)
+            return holds(status, answer)
+
+        await wait_for(look)
+        return answer
+
+    def watch(self, path: str = "ws", protocol: str | None = None, **options: Any) -> Any:
+        """A websocket client, as a context manager."""
+        protocols = () if protocol is None else (protocol,)
+        return self.client.ws_connect(self.root + path, protocols=protocols, **options)
+
+
+@asynccontextmanager
+async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[House]:
+    """A running web server whose broker has not spoken yet; `headers` are our own client's."""
+    broker = Broker()
+    ready = asyncio.Event()
+    urls: list[str] = []
+
+    def told(url: str) -> None:
+        urls.append(url)
+        ready.set()
+
+    chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
+    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), told))
+    server.add_done_callback(lambda _: ready.set())
+    try:
+        await ready.wait()
+        if server.done():
+            server.result()
+        async with aiohttp.ClientSession(headers=headers) as client:
+            house = House(urls[0], client, broker)
+            yield house
+            broker = house.broker
+    finally:
+        server.cancel()
+        await asyncio.gather(server, return_exceptions=True)
+        broker.close()
+
+
+async def wait_for(holds: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Until something holds; TimeoutError when it does not in time."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while True:
+        held = holds()
+        if held if isinstance(held, bool) else await held:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError("it did not come to hold")
+        await asyncio.sleep(0.01)
+
+
+def decode(message: aiohttp.WSMessage, protocol: str | None = None) -> Any:
+    """What a frame says, by its subprotocol."""
+    if protocol is None or protocol.endswith(".json"):
+        assert message.type is aiohttp.WSMsgType.TEXT
+        return json.loads(message.data)
+    assert message.type is aiohttp.WSMsgType.BINARY
+    if protocol.endswith(".msgpack"):
+        return unpack_trusted(message.data)
+    return json.loads(zlib.decompress(message.data, -15))
+
+
+class Follower:
+    """A client that does as the protocol says: fleet, then patches without a gap."""
+
+    def __init__(self, socket: Any, protocol: str | None = None) -> None:
+        self._socket = socket
+        self._protocol = protocol
+        self.sequence: int | None = None
+        self.document: Any = None
+        self.fleets = 0
+
+    async def hear(self) -> Any:
+        """The next message, taken over."""
+        message = decode(await self._socket.receive(timeout=PATIENCE_SECONDS), self._protocol)
+        if message["type"] == "fleet":
+            self.document = message["fleet"]
+            self.fleets += 1
+        else:
+            assert self.sequence is not None and message["sequence"] == self.sequence + 1
+            self.document = merge(self.document, message["patch"])
+        self.sequence = message["sequence"]
+        return message
+
+    async def next_change(self) -> Any:
+        """The next patch that is more than a heartbeat."""
+        while (patch := (await self.hear())["patch"]).keys() <= {"now"}:
+            pass
+        return patch
+
+    async def until(self, holds: Callable[[Any], bool]) -> None:
+        """Listen until the document is as wanted."""
+        while self.document is None or not holds(self.document):
+            await self.hear()

@@ -1,0 +1,268 @@
+"""Nobody is sent what their role may not see, in any frame, answer or patch."""
+
+import json
+import re
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_monitor.web.auth.redaction import HIDDEN_PROBLEM, see, see_host, see_patch
+from gpu_monitor.web.settings import Role
+from gpu_monitor.web.stream.encodings import ENCODINGS
+from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
+from gpu_monitor.wire.patch import compare, merge
+from tests.support.house import ROOT
+from tests.support.web_house import Follower, make_host, web_house
+
+ROLES: tuple[Role, ...] = get_args(Role)
+LESS: tuple[Role, ...] = ("counts", "names")
+WHO = {
+    "user": ["SECRET-user"],
+    "uid": [4242424242],
+    "acts_as": ["SECRET-other"],
+    "pid": [4343434343],
+}
+WHAT = {"command": ["SECRET-command"], "container": ["SECRET-box"], "job": ["SECRET-job"]}
+UNKNOWN = {"shiny": ["SECRET-unknown"]}
+SECRETS: dict[Role, tuple[str, ...]] = {
+    "counts": ("SECRET", "4242424242", "4343434343"),
+    "names": ("SECRET-command", "SECRET-box", "SECRET-job", "SECRET-unknown"),
+    "commands": (),
+}
+PROCESSES = {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7], **WHO, **WHAT, **UNKNOWN}
+
+
+def telling_host(**more: Any) -> Any:
+    """A host that tells all it can, and more than this version knows."""
+    host = make_host(1, 1, **more)
+    host["gpus"] |= {"reason": [None, "SECRET-reason"], "shiny": ["SECRET-unknown", None]}
+    host["gpus"] |= {"ailments": [["SECRET-ailment"], None]}
+    return {
+        **host,
+        "problems": ["SECRET-problem", "SECRET-other"],
+        "system": {"hostname": "a", "shiny": "SECRET-unknown"},
+        "collector": {"version": "1", "shiny": "SECRET-unknown"},
+        "disks": {"mount": ["/home/SECRET-user"], "used_mib": [1]},
+        "processes": PROCESSES,
+        "shiny": {"deep": ["SECRET-unknown"]},
+    }
+
+
+def telling_fleet(**hosts: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "now": 1.0,
+        "broker": {"state": "live", "shiny": "SECRET-unknown"},
+        "web": {"version": "0", "assets": "a"},
+        "totals": {"gpus": 1, "users": 1, "shiny": "SECRET-unknown"},
+        "users": {"SECRET-user": {"gpus": 1}},
+        "hosts": hosts,
+        "shiny": "SECRET-unknown",
+    }
+
+
+def leaks(text: str, role: Role) -> list[str]:
+    return [secret for secret in SECRETS[role] if secret in text]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_shown_no_byte_that_it_may_not_see(role: Role) -> None:
+    fleet = telling_fleet(a=telling_host())
+    assert leaks(json.dumps(see(fleet, role)), role) == []
+    assert leaks(json.dumps(see_patch(fleet, role)), role) == []
+    assert leaks(json.dumps(see_host(fleet["hosts"]["a"], role)), role) == []
+
+
+def test_counts_keep_what_a_process_costs_and_how_much_there_is_to_mend() -> None:
+    host = see_host(telling_host(), "counts")
+    assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
+    assert host["problems"] == [HIDDEN_PROBLEM] * 2
+    assert host["gpus"]["ailments"] == [[HIDDEN_PROBLEM], None]
+    assert host["gpus"]["uuid"] == ["GPU-0", "GPU-1"]
+    assert see(telling_fleet(), "counts")["users"] == {}
+
+
+def test_names_keep_all_but_what_runs() -> None:
+    host = see_host(telling_host(), "names")
+    assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
+    assert host["problems"] == ["SECRET-problem", "SECRET-other"]
+    assert host["gpus"]["ailments"] == [["SECRET-ailment"], None]
+    assert see(telling_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
+
+
+def test_commands_keep_everything() -> None:
+    fleet = telling_fleet(a=telling_host())
+    assert see(fleet, "commands") == {**fleet, "web": {**fleet["web"], "role": "commands"}}
+    assert see_patch(fleet, "commands") is fleet
+
+
+@pytest.mark.parametrize("role", LESS)
+def test_every_known_column_is_decided_about(role: Role) -> None:
+    """A new column of the wire is hidden from nobody and shown to nobody by accident."""
+    tables = {"gpus": [*GPU_COLUMNS, "use"], "processes": list(PROCESS_COLUMNS)}
+    host = {name: {column: [1] for column in columns} for name, columns in tables.items()}
+    hidden = {
+        name: set(columns) - see_host(host, role)[name].keys() for name, columns in tables.items()
+    }
+    assert (
+        hidden
+        == {
+            "counts": {"gpus": {"reason"}, "processes": WHO.keys() | WHAT.keys()},
+            "names": {"gpus": set(), "processes": WHAT.keys()},
+        }[role]
+    )
+
+
+def test_the_protocol_page_names_what_each_role_is_sent() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    rows = dict(re.findall(r"^\| `(counts|names)` \| (.*) \|$", page, re.MULTILINE))
+    processes = {column: [1] for column in PROCESS_COLUMNS}
+    shown = see_host({"processes": processes}, "counts")["processes"]
+    (told,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
+    assert set(re.findall(r"`(\w+)`", told)) == shown.keys()
+    assert set(re.findall(r"`(\w+)`", rows["names"])) == WHAT.keys()
+
+
+scalars = st.sampled_from([None, True, 0, 2.5, "SECRET-command", "SECRET-user"])
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["shiny", "user", "hosts"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+secret_cells = st.lists(st.sampled_from(["SECRET-command", None]), max_size=2)
+open_cells = st.lists(st.sampled_from([1, None]), max_size=2)
+tables = st.fixed_dictionaries(
+    {},
+    optional={
+        "pid": open_cells,
+        "gpu": open_cells,
+        "reason": open_cells,
+        "use": open_cells,
+        "ailments": st.none() | st.lists(st.sampled_from([["SECRET-user"], [], None]), max_size=2),
+        "command": secret_cells,
+        "job": secret_cells,
+        "shiny": anything,
+    },
+)
+hosts = st.fixed_dictionaries(
+    {},
+    optional={
+        "state": st.sampled_from(["live", "stale"]),
+        "problems": st.lists(st.just("words"), max_size=2),
+        "gpus": tables,
+        "processes": tables,
+        "system": st.fixed_dictionaries({}, optional={"os": st.just("x"), "shiny": anything}),
+        "shiny": anything,
+    },
+)
+users = st.fixed_dictionaries({"gpus": st.integers(0, 2)})
+fleets = st.fixed_dictionaries(
+    {
+        "hosts": st.dictionaries(st.sampled_from("ab"), hosts, max_size=2),
+        "users": st.dictionaries(st.sampled_from(["bob", "__proto__"]), users, max_size=2),
+        "web": st.fixed_dictionaries({"version": st.just("0"), "assets": st.sampled_from("xy")}),
+    },
+    optional={
+        "now": st.floats(0, 9),
+        "totals": st.dictionaries(st.sampled_from(["gpus", "users"]), scalars, max_size=2),
+        "broker": st.fixed_dictionaries({}, optional={"state": st.just("live"), "shiny": anything}),
+        "shiny": anything,
+    },
+)
+wild_hosts = st.dictionaries(
+    st.sampled_from("ab"),
+    st.none()
+    | scalars
+    | st.dictionaries(
+        st.sampled_from(["state", "problems", "gpus", "processes", "shiny"]),
+        st.none() | tables | scalars,
+        max_size=3,
+    ),
+    max_size=2,
+)
+wild_patches = st.dictionaries(
+    st.sampled_from(["hosts", "users", "totals", "broker", "now", "shiny"]),
+    st.none() | wild_hosts | anything,
+    max_size=3,
+)
+
+
+def json_shaped(document: dict[str, Any]) -> dict[str, Any]:
+    """Without members that are null, as every document is."""
+    shaped: dict[str, Any] = merge({}, document)
+    return shaped
+
+
+@given(fleets, st.lists(fleets, max_size=4), st.sampled_from(ROLES))
+def test_what_is_seen_of_each_patch_makes_what_is_seen_of_the_new_document(
+    first: dict[str, Any], later: list[dict[str, Any]], role: Role
+) -> None:
+    document = json_shaped(first)
+    shown = see(document, role)
+    for fleet in map(json_shaped, later):
+        patch = compare(document, fleet)
+        document = fleet
+        patch_seen = see_patch(patch, role)
+        shown = merge(shown, patch_seen)
+        assert shown == see(document, role)
+        assert role == "commands" or "SECRET-command" not in json.dumps([shown, patch_seen])
+
+
+@given(fleets, st.lists(wild_patches, max_size=4), st.sampled_from(LESS))
+def test_it_does_so_for_patches_that_no_broker_would_send(
+    first: dict[str, Any], patches: list[dict[str, Any]], role: Role
+) -> None:
+    document = json_shaped(first)
+    shown = see(document, role)
+    for patch in patches:
+        if role == "counts":
+            patch.pop("users", None)
+        document = merge(document, patch)
+        shown = merge(shown, see_patch(patch, role))
+        assert shown == see(document, role)
+
+
+@pytest.mark.parametrize("role", LESS)
+@pytest.mark.parametrize("protocol", [None, *ENCODINGS])
+async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(
+    protocol: str | None, role: Role
+) -> None:
+    async with web_house(viewer_role=role) as house:
+        await house.show(a=telling_host())
+        async with house.watch(protocol=protocol) as socket:
+            viewer = Follower(socket, protocol)
+            await viewer.hear()
+            host = telling_host(state="stale")
+            house.broker.patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
+            while "b" not in viewer.document["hosts"]:
+                assert leaks(json.dumps(await viewer.hear()), role) == []
+            assert viewer.document == (await house.get("api/v1/fleet"))[1]
+            assert viewer.document["web"]["role"] == role
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_answer_of_the_api_is_as_the_role_sees_it(role: Role) -> None:
+    async with web_house(viewer_role=role) as house:
+        await house.show(a=telling_host())
+        answers = [
+            await house.get(path)
+            for path in ("api/v1/fleet", "api/v1/hosts/a", "api/v1/free", "api/v1/users", "readyz")
+        ]
+        assert leaks(json.dumps(answers), role) == []
+        status, users = answers[3]
+        assert (status == 403) == (role == "counts")
+        assert role == "counts" or users == {"alice": {"gpus": 1}}
+
+
+async def test_a_choice_of_hosts_and_a_role_go_together() -> None:
+    async with web_house(viewer_role="names") as house:
+        await house.show(a=telling_host(), b=telling_host())
+        async with house.watch("ws?hosts=b") as socket:
+            viewer = Follower(socket)
+            await viewer.until(lambda document: "b" in document["hosts"])
+            assert viewer.document["hosts"] == {"b": see_host(telling_host(), "names")}

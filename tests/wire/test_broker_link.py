@@ -1,0 +1,131 @@
+"""The updates link over real sockets: questions, gaps, silence, a broker that comes back."""
+
+import pytest
+
+from gpu_monitor.wire import broker_link
+from tests.support.web_house import (
+    SILENCE,
+    Broker,
+    Follower,
+    make_fleet,
+    make_host,
+    wait_for,
+    web_house,
+)
+
+
+async def test_it_listens_to_patches_before_it_asks_for_the_picture() -> None:
+    async with web_house() as house:
+        assert await house.broker.heard() == b"\x01patch"
+        question = await house.broker.heard()
+        assert question.startswith(b"\x01picture/")
+        assert len(question) == len(b"\x01picture/") + 32
+
+
+async def test_a_question_without_an_answer_is_asked_again_under_another_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker_link, "REBUILD_SECONDS", 600.0)
+    async with web_house() as house:
+        first = await house.broker.asked()
+        assert await house.broker.heard() == b"\x00" + first
+        second = await house.broker.heard()
+        assert second.startswith(b"\x01picture/") and second[1:] != first
+
+
+async def test_an_answer_to_another_question_is_not_heard() -> None:
+    async with web_house() as house:
+        topic = await house.broker.asked()
+        house.broker.picture(b"picture/" + b"0" * 32)
+        house.broker.picture(topic + b"0")
+        house.broker.document = make_fleet(right=make_host())
+        house.broker.picture(topic)
+        fleet = await house.until("api/v1/fleet", lambda _, fleet: bool(fleet["hosts"]))
+        assert fleet["hosts"].keys() == {"right"}
+
+
+async def test_patches_on_both_sides_of_the_picture_are_heard_right() -> None:
+    async with web_house() as house:
+        topic = await house.broker.asked()
+        house.broker.patch({"hosts": {"before": make_host()}})
+        house.broker.picture(topic)
+        house.broker.patch({"hosts": {"after": make_host()}})
+        fleet = await house.until("api/v1/fleet", lambda _, fleet: "after" in fleet["hosts"])
+        assert fleet["hosts"].keys() == {"before", "after"}
+
+
+async def test_a_lost_patch_is_made_up_for_by_a_picture() -> None:
+    async with web_house() as house:
+        await house.show(a=make_host())
+        async with house.watch() as socket:
+            viewer = Follower(socket)
+            await viewer.hear()
+            house.broker.lose({"hosts": {"lost": make_host()}})
+            house.broker.patch({"hosts": {"next": make_host()}})
+            house.broker.picture(await house.broker.asked())
+            await viewer.until(lambda document: "next" in document["hosts"])
+            assert viewer.document["hosts"].keys() == {"a", "lost", "next"}
+            assert viewer.fleets == 1
+
+
+async def test_a_broker_that_comes_back_is_shown_again_without_a_new_fleet() -> None:
+    async with web_house(**SILENCE) as house:
+        await house.show(a=make_host(), gone=make_host())
+        async with house.watch() as socket:
+            viewer = Follower(socket)
+            await viewer.hear()
+            house.broker.close()
+            await viewer.until(lambda document: document["broker"]["state"] == "lost")
+            house.broker = Broker(house.broker.endpoint, run_id="run-2")
+            await house.show(a=make_host(), new=make_host())
+            await viewer.until(lambda document: document["broker"]["state"] == "live")
+            assert viewer.document["hosts"].keys() == {"a", "new"}
+            assert "heard_at" not in viewer.document["broker"]
+            assert viewer.fleets == 1
+
+
+async def test_a_broker_that_was_only_silent_is_live_again_by_a_picture() -> None:
+    async with web_house(**SILENCE) as house:
+        await house.show(a=make_host())
+        async with house.watch() as socket:
+            viewer = Follower(socket)
+            await viewer.until(lambda document: document["broker"]["state"] == "lost")
+            house.broker.patch({"now": 1001.0})
+            async with house.broker.answering():
+                await viewer.until(lambda document: document["broker"]["state"] == "live")
+            assert viewer.document["now"] == 1001.0
+
+
+async def test_a_broker_lost_for_long_is_sought_with_a_new_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker_link, "REBUILD_SECONDS", 0.5)
+    async with web_house() as house:
+        assert await house.broker.heard() == b"\x01patch"
+        while await house.broker.heard() != b"\x01patch":
+            pass
+        await house.show(a=make_host())
+        assert (await house.get("api/v1/hosts/a"))[0] == 200
+
+
+async def test_the_loss_and_the_return_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", broker_link.__name__)
+
+    def lines() -> list[str]:
+        return [
+            record.levelname for record in caplog.records if record.name == broker_link.__name__
+        ]
+
+    async with web_house(**SILENCE) as house:
+        await wait_for(lambda: lines() == ["WARNING"])
+        await house.show()
+        await wait_for(lambda: len(lines()) >= 3)
+        assert set(lines()[::2]) == {"WARNING"} and set(lines()[1::2]) == {"INFO"}
+
+
+async def test_a_broker_of_another_version_is_named() -> None:
+    async with web_house() as house:
+        house.broker.document = {**make_fleet(), "version": 2}
+        async with house.broker.answering():
+            answer = await house.until("readyz", lambda _, answer: "version" in answer["error"])
+        assert answer["error"] == "the broker speaks version 2, this is 1"

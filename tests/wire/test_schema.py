@@ -1,0 +1,243 @@
+"""wire.schema: what a foreign message must be, and by which word it is refused."""
+
+import copy
+import json
+import math
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgpack import Timestamp
+
+from gpu_monitor.wire.codec import pack, unpack
+from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
+from gpu_monitor.wire.limits import MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
+from gpu_monitor.wire.patch import same
+from gpu_monitor.wire.schema import check_snapshot
+from gpu_monitor.wire.shared_columns import MAX_KEPT_BYTES
+from tests.support.snapshots import make_gpus, make_processes, make_snapshot
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=3)
+    | st.sampled_from([2**64 - 1, -1, 0, 1, 2**53 + 1, "ok", math.nan, math.inf]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=8,
+)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place inside a document, the document itself first."""
+    members: Any = value.items() if isinstance(value, dict) else ()
+    members = enumerate(value) if isinstance(value, list) else members
+    return [path] + [p for key, member in members for p in paths(member, (*path, key))]
+
+
+def replaced(path: tuple[Any, ...], value: object) -> Any:
+    if not path:
+        return value
+    message = make_snapshot()
+    place: Any = message
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return message
+
+
+def refusal(message: object) -> WireError:
+    with pytest.raises(WireError) as caught:
+        check_snapshot(message)
+    return caught.value
+
+
+def test_a_right_snapshot_comes_back_as_it_is() -> None:
+    assert check_snapshot(make_snapshot()) == make_snapshot()
+
+
+@given(anything)
+def test_a_hostile_message_is_a_named_refusal_whatever_it_holds(message: object) -> None:
+    assert refusal(message).reason in {"type", "version", "limit"}
+
+
+@given(st.sampled_from(paths(make_snapshot())), anything)
+def test_any_value_in_any_place_is_accepted_as_json_or_refused(
+    path: tuple[Any, ...], value: object
+) -> None:
+    try:
+        accepted = check_snapshot(replaced(path, value))
+    except WireError as error:
+        assert error.reason and str(error)
+    else:
+        json.dumps(accepted, allow_nan=False)
+
+
+@given(st.sampled_from(paths(make_snapshot())), anything)
+def test_what_is_accepted_beside_the_previous_snapshot_is_right_by_itself(
+    path: tuple[Any, ...], value: object
+) -> None:
+    previous = check_snapshot(make_snapshot())
+    try:
+        accepted = check_snapshot(replaced(path, value), previous)
+    except WireError:
+        return
+    assert same(check_snapshot(copy.deepcopy(accepted)), accepted)
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"version": 2}, "version"),
+        ({"version": True}, "version"),
+        ({"name": "a b"}, "name"),
+        ({"name": "x" * 254}, "name"),
+        ({"name": 7}, "name"),
+        ({"boot_id": None}, "type"),
+        ({"run_id": "r" * 65}, "limit"),
+        ({"sequence": -1}, "value"),
+        ({"sampled_boottime": math.nan}, "value"),
+        ({"sampled_boottime": 10**400}, "value"),
+        ({"interval_seconds": math.inf}, "value"),
+        ({"problems": ["x"] * 33}, "limit"),
+        ({"gpus": make_gpus(65)}, "limit"),
+        ({"gpus": make_gpus(2, utilization_percent=[1])}, "length"),
+        ({"gpus": make_gpus(2, utilization_percent=[1, "a"])}, "type"),
+        ({"gpus": make_gpus(2, utilization_percent=[True, 1])}, "type"),
+        ({"gpus": make_gpus(2, memory_used_mib=[2**64 - 1, 1])}, "value"),
+        ({"gpus": make_gpus(2, memory_used_mib=[-1, 1])}, "value"),
+        ({"gpus": make_gpus(2, temperature_celsius=[math.nan, 1])}, "value"),
+        ({"gpus": make_gpus(2, state=["ok", "fine"])}, "value"),
+        ({"gpus": make_gpus(2, state=["ok", None])}, "missing"),
+        ({"gpus": make_gpus(2, parent=[None, 2])}, "value"),
+        ({"gpus": make_gpus(2, throttle=[[], [1]])}, "type"),
+        ({"gpus": make_gpus(2, ailments=[[], "words"])}, "type"),
+        ({"gpus": make_gpus(2, ailments=[[], ["x"] * 33])}, "limit"),
+        ({"gpus": make_gpus(2, ailments=[[], ["x" * (MAX_TEXT + 1)]])}, "limit"),
+        ({"gpus": {"uuid": ["a"]}}, "missing"),
+        ({"processes": make_processes(gpu=[2])}, "value"),
+        ({"processes": make_processes(gpu=[None])}, "missing"),
+        ({"processes": make_processes(command=["x" * (MAX_TEXT + 1)])}, "limit"),
+        ({"processes": make_processes(type=["X"])}, "value"),
+        ({"system": {"hostname": 1}}, "type"),
+        ({"system": {str(i): 1 for i in range(129)}}, "limit"),
+        ({"novelty": [[[[[[[[[[1]]]]]]]]]]}, "limit"),
+        ({"novelty": b"bytes"}, "type"),
+        ({"novelty": Timestamp(1)}, "type"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_its_name(members: dict[str, Any], reason: str) -> None:
+    assert refusal(make_snapshot(**members)).reason == reason
+
+
+def test_unknown_members_of_a_newer_collector_pass_through() -> None:
+    gpus = make_gpus(2, shiny=[{"a": 1}, None])
+    snapshot = check_snapshot(make_snapshot(gpus=gpus, novelty={"x": [1, None]}))
+    assert (snapshot["gpus"]["shiny"], snapshot["novelty"]) == (  # type: ignore[typeddict-item]  # a newer member
+        [{"a": 1}, None],
+        {"x": [1, None]},
+    )
+
+
+def test_unknown_members_are_refused_once_they_would_cost_more_than_a_look() -> None:
+    columns = {f"shiny{number}": [["a"]] * 512 for number in range(MAX_UNKNOWN // 1024)}
+    processes = {key: column * 512 for key, column in make_processes().items()} | columns
+
+    assert check_snapshot(make_snapshot(processes=processes))["processes"].keys() >= columns.keys()
+    found = refusal(make_snapshot(processes=processes, novelty=[{"a": [[]]}]))
+    assert found.reason == "limit" and "at novelty" in str(found)
+
+
+def test_null_scalars_of_a_newer_collector_are_left_out() -> None:
+    system = {"hostname": "node1", "load_1m": None, "novelty": {"x": None}}
+    snapshot = check_snapshot(make_snapshot(system=system, other=None))
+    assert snapshot["system"] == {"hostname": "node1", "novelty": {}}
+    assert "other" not in snapshot
+
+
+def test_a_collector_that_tells_of_no_ailments_is_heard() -> None:
+    message = make_snapshot()
+    del message["gpus"]["ailments"]
+    assert "ailments" not in check_snapshot(message)["gpus"]
+
+
+def test_missing_tables_are_empty() -> None:
+    message = make_snapshot()
+    for table in ("gpus", "processes", "disks"):
+        del message[table]
+    assert check_snapshot(message)["gpus"] == {}
+
+
+def test_what_did_not_change_is_the_same_object_as_before() -> None:
+    before = check_snapshot(make_snapshot())
+    now = check_snapshot(
+        make_snapshot(sequence=2, gpus=make_gpus(2, utilization_percent=[5, 6])), before
+    )
+    assert now["processes"] is before["processes"] and now["system"] is before["system"]
+    changed = {key for key, column in now["gpus"].items() if column is not before["gpus"][key]}
+    assert changed == {"utilization_percent"}
+
+
+def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
+    words: list[list[str]] = [["too hot"], []]
+    gpus = make_gpus(2, throttle=words, ailments=words)
+    one, other = (
+        check_snapshot(unpack(pack(make_snapshot(name, gpus=gpus)))) for name in ("node1", "node2")
+    )
+    assert one["gpus"] == other["gpus"] and one["gpus"]["throttle"] == words
+    for key in ("name", "state", "reason", "throttle", "ailments"):
+        assert one["gpus"][key] is other["gpus"][key]
+    assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
+
+
+def test_texts_that_repeat_are_kept_once() -> None:
+    users = ["".join(("al", "ice")), "".join(("al", "ice"))]
+    columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}
+    one, other = check_snapshot(make_snapshot(processes=columns))["processes"]["user"]
+    assert one is other
+
+
+def test_however_much_is_told_little_of_it_is_kept() -> None:
+    tracemalloc.start()
+    for number in range(40):
+        text = str(number).ljust(MAX_TEXT - 10)
+        throttle = [[f"{row} {word} {text}" for word in range(3)] for row in range(64)]
+        commands = [f"{row} {number}" for row in range(512)]
+        processes = {key: column * 512 for key, column in make_processes().items()}
+        processes |= {"command": commands}
+        gpus = make_gpus(64, throttle=throttle)
+        check_snapshot(make_snapshot(gpus=gpus, processes=processes))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * MAX_KEPT_BYTES
+
+
+def test_a_column_that_vanished_makes_the_table_a_new_one() -> None:
+    before = check_snapshot(make_snapshot())
+    gpus = make_gpus(2)
+    del gpus["fan_percent"]
+    assert check_snapshot(make_snapshot(gpus=gpus), before)["gpus"] == gpus
+
+
+def test_a_process_on_a_gpu_that_has_gone_is_refused_although_its_table_is_unchanged() -> None:
+    before = check_snapshot(make_snapshot(processes=make_processes(gpu=[1])))
+    with pytest.raises(WireError, match=r"processes\.gpu"):
+        check_snapshot(make_snapshot(gpus=make_gpus(1), processes=make_processes(gpu=[1])), before)
+
+
+def test_host_names_are_letters_digits_and_four_signs() -> None:
+    assert is_host_name("gpu-1.lab_a:2001") and is_host_name("fe80::1")
+    assert not any(map(is_host_name, ("", "a/b", "a\n", "ä", "a" * 254, None, 3)))
+
+
+def test_every_known_field_has_a_value_in_a_test_of_packing() -> None:
+    values = {Kind.COUNT: 1, Kind.NUMBER: 1.5, Kind.TEXT: "x", Kind.WORDS: ["x"], Kind.ROW: 0}
+    gpus = {key: [values[kind]] for key, kind in GPU_COLUMNS.items()} | {"state": ["ok"]}
+    processes = {key: [values[kind]] for key, kind in PROCESS_COLUMNS.items()} | {"type": ["C"]}
+    system = {key: values[kind] for key, kind in SYSTEM_FIELDS.items()}
+    message = make_snapshot(gpus=gpus, processes=processes, system=system)
+    assert check_snapshot(unpack(pack(message))) == message

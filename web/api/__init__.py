@@ -1,0 +1,1 @@
+"""Answers to single HTTP requests."""
