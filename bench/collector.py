@@ -96,7 +96,7 @@ def machine(path: "Path", pids: list[int]) -> None:
             temperature_celsius=wave(50, 70, 9),
             power_watts=wave(300, 690, 5),
             processes=[
-                Process(pid, memory_mib=9000 + pid % 7, sm_percent=wave(5, 20, 3))
+                Process(pid, memory_mib=9000 + pid % 7, sm_utilization_percent=wave(5, 20, 3))
                 for pid in pids[number * share : (number + 1) * share]
             ],
         )

@@ -18,7 +18,7 @@ class GpuRow(NamedTuple):
     parent: int | None = None
     idle_since: int | None = None
     state_since: int | None = None
-    low_power_since: int | None = None
+    stalled_since: int | None = None
 
 
 class ProcessRow(NamedTuple):
@@ -45,9 +45,9 @@ def _throttle(gpu: GpuReading) -> list[str] | None:
     return None if gpu.throttle is None else list(gpu.throttle)
 
 
-def _ailments(gpu: GpuReading) -> list[str] | None:
+def _health_reasons(gpu: GpuReading) -> list[str] | None:
     """None where nothing is known to be wrong, but the GPU is not there to be asked."""
-    told = list(gpu.ailments[:MAX_WORDS])
+    told = list(gpu.health_reasons[:MAX_WORDS])
     return told if told or gpu.state == "ok" else None
 
 
@@ -66,14 +66,16 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "slowdown_celsius": lambda row: row.gpu.identity.slowdown_celsius,
     "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
     "idle_since": lambda row: row.idle_since,
-    "low_power_since": lambda row: row.low_power_since,
+    "stalled_since": lambda row: row.stalled_since,
     "throttle": lambda row: _throttle(row.gpu),
-    "ailments": lambda row: _ailments(row.gpu),
+    "health_reasons": lambda row: _health_reasons(row.gpu),
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
     "utilization_percent": lambda row: row.gpu.utilization_percent,
     "temperature_celsius": lambda row: row.gpu.temperature_celsius,
     "power_watts": lambda row: whole(row.gpu.power_watts),
-    "memory_utilization_percent": lambda row: row.gpu.memory_utilization_percent,
+    "memory_controller_utilization_percent": lambda row: (
+        row.gpu.memory_controller_utilization_percent
+    ),
     "fan_percent": lambda row: row.gpu.fan_percent,
     "sm_clock_mhz": lambda row: row.gpu.sm_clock_mhz,
     "memory_clock_mhz": lambda row: row.gpu.memory_clock_mhz,
@@ -84,7 +86,7 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "pid": lambda row: row.use.pid,
     "user": lambda row: row.facts.user,
     "uid": lambda row: row.facts.uid,
-    "acts_as": lambda row: row.facts.acts_as,
+    "effective_user": lambda row: row.facts.effective_user,
     "command": lambda row: row.facts.command,
     "container": lambda row: row.facts.container,
     "job": lambda row: row.facts.job,
@@ -93,7 +95,7 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "idle_since": lambda row: row.idle_since,
     "type": lambda row: row.use.type,
     "gpu_memory_mib": lambda row: mib(row.use.memory_bytes),
-    "sm_percent": lambda row: row.use.sm_percent,
+    "sm_utilization_percent": lambda row: row.use.sm_utilization_percent,
 }
 
 

@@ -23,7 +23,7 @@ def follow(since: float | None, gpu: GpuReading, now: float) -> float | None:
     """
     if gpu.carried:
         return since
-    busy, memory = gpu.utilization_percent, gpu.memory_utilization_percent
+    busy, memory = gpu.utilization_percent, gpu.memory_controller_utilization_percent
     power, limit = gpu.power_watts, gpu.power_limit_watts
     if busy is None or memory is None or power is None or limit is None:
         return None

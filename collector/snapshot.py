@@ -124,7 +124,7 @@ class Sampler:
             parent=parent,
             idle_since=self._offset.unix(idle),
             state_since=None if gpu.state == "ok" else self._offset.unix(since),
-            low_power_since=self._offset.unix(low_power.lasting(low, now)),
+            stalled_since=self._offset.unix(low_power.lasting(low, now)),
         )
 
     def _process_rows(
@@ -145,7 +145,7 @@ class Sampler:
             for use in sorted(row.gpu.uses, key=lambda use: use.pid):
                 known = facts.get(use.pid) or ProcessFacts(use.pid)
                 key = f"{_key(row.gpu.identity)}/{use.pid}/{known.started_ticks}"
-                idle = self._idle.observe(key, use.sm_percent, now)
+                idle = self._idle.observe(key, use.sm_utilization_percent, now)
                 ticks = known.started_ticks
                 started = None if ticks is None else ticks / TICKS_PER_SECOND
                 yield ProcessRow(

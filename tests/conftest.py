@@ -36,7 +36,7 @@ def one_gpu(fake_nvml: FakeNvml) -> Any:
 
 
 WORKING_GPU = Gpu(
-    utilization_percent=87, processes=[Process("self", memory_mib=2048, sm_percent=80)]
+    utilization_percent=87, processes=[Process("self", memory_mib=2048, sm_utilization_percent=80)]
 )
 
 

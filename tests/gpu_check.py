@@ -37,7 +37,7 @@ GPU_FIELDS = (
     Field("memory_total_mib", "memory.total", 1),
     Field("memory_used_mib", "memory.used", 256),
     Field("utilization_percent", "utilization.gpu", 30),
-    Field("memory_utilization_percent", "utilization.memory", 30),
+    Field("memory_controller_utilization_percent", "utilization.memory", 30),
     Field("temperature_celsius", "temperature.gpu", 5),
     Field("power_watts", "power.draw", 100),
     Field("power_limit_watts", "enforced.power.limit", 1),

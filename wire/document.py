@@ -37,14 +37,14 @@ GPU_COLUMNS = {
     "slowdown_celsius": Kind.NUMBER,
     "power_limit_watts": Kind.COUNT,
     "idle_since": Kind.NUMBER,
-    "low_power_since": Kind.NUMBER,
+    "stalled_since": Kind.NUMBER,
     "throttle": Kind.WORDS,
-    "ailments": Kind.WORDS,
+    "health_reasons": Kind.WORDS,
     "memory_used_mib": Kind.COUNT,
     "utilization_percent": Kind.COUNT,
     "temperature_celsius": Kind.NUMBER,
     "power_watts": Kind.COUNT,
-    "memory_utilization_percent": Kind.COUNT,
+    "memory_controller_utilization_percent": Kind.COUNT,
     "fan_percent": Kind.COUNT,
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
@@ -60,7 +60,7 @@ PROCESS_COLUMNS = {
     "pid": Kind.COUNT,
     "user": Kind.TEXT,
     "uid": Kind.COUNT,
-    "acts_as": Kind.TEXT,
+    "effective_user": Kind.TEXT,
     "command": Kind.TEXT,
     "container": Kind.TEXT,
     "job": Kind.TEXT,
@@ -69,7 +69,7 @@ PROCESS_COLUMNS = {
     "idle_since": Kind.NUMBER,
     "type": Kind.TEXT,
     "gpu_memory_mib": Kind.COUNT,
-    "sm_percent": Kind.COUNT,
+    "sm_utilization_percent": Kind.COUNT,
 }
 
 DISK_COLUMNS = {"mount": Kind.TEXT, "total_mib": Kind.COUNT, "used_mib": Kind.COUNT}
@@ -116,9 +116,9 @@ IDENTITY_COLUMNS = {
 
 SLOW_COLUMNS = {
     "gpus": frozenset(
-        {"memory_utilization_percent", "sm_clock_mhz", "memory_clock_mhz", "fan_percent"}
+        {"memory_controller_utilization_percent", "sm_clock_mhz", "memory_clock_mhz", "fan_percent"}
     ),
-    "processes": frozenset({"sm_percent", "gpu_memory_mib"}),
+    "processes": frozenset({"sm_utilization_percent", "gpu_memory_mib"}),
     "disks": frozenset({"total_mib", "used_mib"}),
 }
 SLOW_SYSTEM = frozenset(

@@ -63,13 +63,13 @@ _REPEATING = {
             "memory_kind",
             "memory_total_mib",
             "power_limit_watts",
-            "low_power_since",
+            "stalled_since",
             "throttle",
-            "ailments",
+            "health_reasons",
         )
     ),
     "processes": frozenset(
-        ("gpu", "user", "uid", "acts_as", "command", "container", "job", "state", "type")
+        ("gpu", "user", "uid", "effective_user", "command", "container", "job", "state", "type")
     ),
     "disks": frozenset(("mount",)),
 }

@@ -132,13 +132,13 @@ def variants(gpus: int, low: int, high: int) -> list[bytes]:
 COLUMNS = {
     b"memory_used_mib": variants(8, 256, 65_536),
     b"utilization_percent": variants(8, 0, 101),
-    b"memory_utilization_percent": variants(8, 0, 101),
+    b"memory_controller_utilization_percent": variants(8, 0, 101),
     b"temperature_celsius": variants(8, 30, 85),
     b"power_watts": variants(8, 256, 700),
 }
 PROCESSES = {
     b"gpu_memory_mib": variants(8, 256, 65_536),
-    b"sm_percent": variants(8, 0, 101),
+    b"sm_utilization_percent": variants(8, 0, 101),
 }
 
 
@@ -151,7 +151,7 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "memory_total_mib": 81_559,
         "memory_used_mib": 1000,
         "utilization_percent": 50,
-        "memory_utilization_percent": 40,
+        "memory_controller_utilization_percent": 40,
         "temperature_celsius": 60,
         "slowdown_celsius": 87,
         "power_watts": 500,
@@ -159,7 +159,7 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "sm_clock_mhz": 1980,
         "memory_clock_mhz": 2619,
         "throttle": [],
-        "ailments": [],
+        "health_reasons": [],
     }
     table = {key: [values.get(key)] * gpus for key in GPU_COLUMNS}
     table["index"] = list(range(gpus))
@@ -172,7 +172,7 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "type": "C",
         "started_at": 1_700_000_000.5,
         "gpu_memory_mib": 1000,
-        "sm_percent": 50,
+        "sm_utilization_percent": 50,
     }
     processes = {key: [own.get(key)] * gpus for key in PROCESS_COLUMNS}
     processes["gpu"] = list(range(gpus))

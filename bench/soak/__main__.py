@@ -159,7 +159,7 @@ class Machine:
     def _gpu(self, number: int) -> Gpu:
         chance = self._random.random
         pids = [each.pid for each in self._processes if chance() < 0.4]
-        processes = [Process(pid, 512, sm_percent=wave(0, 100, 7)) for pid in pids]
+        processes = [Process(pid, 512, sm_utilization_percent=wave(0, 100, 7)) for pid in pids]
         if number == 1 and chance() < 0.5:
             slices = [Mig("1g.10gb", processes=[each]) for each in processes]
             return Gpu(mig_mode=1, migs=slices)

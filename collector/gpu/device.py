@@ -105,7 +105,7 @@ class Device:
             memory_total_bytes=total,
             memory_used_bytes=used,
             utilization_percent=plausible.percent(use),
-            memory_utilization_percent=plausible.percent(memory_use),
+            memory_controller_utilization_percent=plausible.percent(memory_use),
             temperature_celsius=plausible.celsius(temperature),
             power_watts=plausible.watts(power),
             power_limit_watts=plausible.watts(self._slow["power_limit"]),

@@ -16,14 +16,14 @@ class Use(NamedTuple):
     """One process on one GPU as the driver lists it.
 
     `pid` is the host's, also for a process in a container. `memory_bytes` is None where the
-    driver does not say. `sm_percent` is the process's share of the GPU's time over the last
-    moments; None where the driver cannot tell.
+    driver does not say. `sm_utilization_percent` is the process's share of the GPU's time over
+    the last moments; None where the driver does not report it.
     """
 
     pid: int
     type: UseType
     memory_bytes: int | None = None
-    sm_percent: int | None = None
+    sm_utilization_percent: int | None = None
 
 
 class Identity(NamedTuple):
@@ -46,8 +46,8 @@ class GpuReading(NamedTuple):
 
     `reason` says in words why `state` is not ok. `uses_unread` says why the list of processes
     could not be read; the list is empty then. `carried` means that the utilization is that of an
-    earlier reading. `ailments` are what is known to be wrong with the GPU itself, in words. Memory
-    is in bytes, power in watts, clocks in MHz.
+    earlier reading. `health_reasons` say in words what is known to be wrong with the GPU itself.
+    Memory is in bytes, power in watts, clocks in MHz.
     """
 
     identity: Identity
@@ -57,7 +57,7 @@ class GpuReading(NamedTuple):
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
     utilization_percent: int | None = None
-    memory_utilization_percent: int | None = None
+    memory_controller_utilization_percent: int | None = None
     temperature_celsius: int | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
@@ -68,7 +68,7 @@ class GpuReading(NamedTuple):
     uses: tuple[Use, ...] = ()
     uses_unread: str | None = None
     slices: tuple["GpuReading", ...] = ()
-    ailments: tuple[str, ...] = ()
+    health_reasons: tuple[str, ...] = ()
     carried: bool = False
 
 

@@ -47,7 +47,7 @@ class Slot:
         """Names the call that a reading is in."""
         return self._trace if self.device is None else self.device.trace
 
-    def ailments(self, now: float) -> tuple[str, ...]:
+    def health_reasons(self, now: float) -> tuple[str, ...]:
         """What is known to be wrong with the GPU, whether it answers now or not."""
         return (*self.xids.words(now), *self._health.words)
 

@@ -205,7 +205,7 @@ class Watch:
 
     def _picture(self, now: Moment) -> Picture:
         driver, slots = self._driver, self._driver.slots
-        gpus = tuple(self._reading_with_ailments(slot, now) for slot in slots)
+        gpus = tuple(self._reading_with_health(slot, now) for slot in slots)
         return Picture(
             gpus=gpus,
             problems=tuple(self._problems(gpus, now)),
@@ -213,9 +213,9 @@ class Watch:
             cuda_version=driver.cuda_version,
         )
 
-    def _reading_with_ailments(self, slot: Slot, now: Moment) -> GpuReading:
-        reading, ailments = self._reading(slot, now), slot.ailments(now.monotonic)
-        return reading._replace(ailments=ailments) if ailments else reading
+    def _reading_with_health(self, slot: Slot, now: Moment) -> GpuReading:
+        reading, health_reasons = self._reading(slot, now), slot.health_reasons(now.monotonic)
+        return reading._replace(health_reasons=health_reasons) if health_reasons else reading
 
     def _reading(self, slot: Slot, now: Moment) -> GpuReading:
         absent, latest = slot.absent, slot.latest
@@ -245,7 +245,7 @@ class Watch:
         for gpu in gpus:
             if gpu.uses_unread is not None:
                 unread.setdefault(gpu.uses_unread, []).append(str(gpu.identity.number))
-            for ailment in gpu.ailments:
-                yield f"GPU {gpu.identity.number}: {ailment}"
+            for reason in gpu.health_reasons:
+                yield f"GPU {gpu.identity.number}: {reason}"
         for reason, indices in unread.items():
             yield f"processes of GPU {', '.join(indices)} not readable: {reason}"

@@ -43,7 +43,7 @@ class ProcessFacts(NamedTuple):
     note of its end; stuck: asleep in the kernel where no signal wakes it, 15 s at least; hidden:
     it is not for us to see. `owner` is the uid of whose session it is in, where that is told.
     `user` is the owner's name for a process of root or of a uid without a name, whose own name is
-    `acts_as` then; else `user` is its own.
+    `effective_user` then; else `user` is its own.
     """
 
     pid: int
@@ -55,7 +55,7 @@ class ProcessFacts(NamedTuple):
     job: str | None = None
     state: ProcessState | None = None
     owner: int | None = None
-    acts_as: str | None = None
+    effective_user: str | None = None
 
 
 def no_facts(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
@@ -116,9 +116,11 @@ class Processes:
         known = self._known.get(pid)
         if known is None or has_ended or self._is_due(known, now) or not self._is_same(known):
             known = self._look(pid, now)
-        user, acts_as = self._names(known.facts, now)
-        if user != known.facts.user or acts_as != known.facts.acts_as:
-            known = known._replace(facts=known.facts._replace(user=user, acts_as=acts_as))
+        user, effective_user = self._names(known.facts, now)
+        if user != known.facts.user or effective_user != known.facts.effective_user:
+            known = known._replace(
+                facts=known.facts._replace(user=user, effective_user=effective_user)
+            )
         self._known[pid] = known
         return known.facts
 

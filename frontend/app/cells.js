@@ -13,7 +13,7 @@ export const KINDS = /** @type {const} */ ([
 ]);
 export const HOT = 16;
 export const DIM = 32;
-export const AILING = 64;
+export const UNHEALTHY = 64;
 export const EMPTY = 255;
 const [UNMEASURED, FREE, IDLE, LOST, ERROR, ASLEEP, OLD, MISSING] = [6, 7, 8, 9, 10, 11, 12, 13];
 /** @type {Record<"ok" | "lost" | "asleep" | "error", number>} */
@@ -49,7 +49,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
   // These columns are looked up once: of all that is done here, that would take longest.
-  const { parent, use, state: states, ailments } = gpus;
+  const { parent, use, state: states, health_reasons } = gpus;
   const [valueColumn, wholeColumn] = COLUMNS[metric];
   const values = /** @type {(number | null)[] | undefined} */ (gpus[valueColumn]);
   const wholes = /** @type {(number | null)[] | undefined} */ (wholeColumn === null ? undefined : gpus[wholeColumn]);
@@ -63,7 +63,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     }
     if (slot === codes.length) continue;
     let code = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
-    if (state === "live" && ailments?.[row]?.length) code |= AILING;
+    if (state === "live" && health_reasons?.[row]?.length) code |= UNHEALTHY;
     if (state !== "live") code |= OLD;
     else if (states[row] !== "ok") code |= BAD[states[row] ?? "error"];
     else {
@@ -126,7 +126,7 @@ export function hostCode(codes) {
     gpus += 1;
     counts[code & 15] += 1;
     if ((code & 15) < UNMEASURED) steps += code & 15;
-    marks |= code & (HOT | AILING);
+    marks |= code & (HOT | UNHEALTHY);
     dim &= code;
   }
   if (gpus === 0) return EMPTY;

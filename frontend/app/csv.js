@@ -5,13 +5,13 @@
 /** Always there, so that two files fit together; columns of a newer collector come after them. */
 const GPU_COLUMNS = [
   "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
-  "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_utilization_percent",
+  "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_controller_utilization_percent",
   "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
-  "memory_clock_mhz", "throttle", "ailments", "memory_kind",
+  "memory_clock_mhz", "throttle", "health_reasons", "memory_kind",
 ];
 const PROCESS_COLUMNS = [
   "pid", "user", "uid", "command", "container", "job", "type", "started_at", "idle_since", "gpu_memory_mib",
-  "sm_percent",
+  "sm_utilization_percent",
 ];
 
 /** A host with what is shown of it: one boolean per GPU, none when it is all of them.

@@ -1,6 +1,6 @@
 // What is drawn on the canvas of the fleet map: a cell for each kind, in the colours of style.css.
 
-import { AILING, DIM, EMPTY, HOT, KINDS } from "./cells.js";
+import { UNHEALTHY, DIM, EMPTY, HOT, KINDS } from "./cells.js";
 
 const TOKENS = /** @type {const} */ ([
   "card", "step0", "step1", "step2", "step3", "step4", "step5", "on-low", "on-high",
@@ -103,7 +103,7 @@ export function drawCell(canvas, colours, code, x, y, size) {
     canvas.lineTo(x + size * 0.2, y + size * 0.6);
     canvas.fill();
   }
-  if (code & AILING) {
+  if (code & UNHEALTHY) {
     const side = Math.max(2, Math.round(size * 0.4));
     canvas.fillStyle = colours.card;
     canvas.fillRect(x + size - side - 1, y + size - side - 1, side + 1, side + 1);

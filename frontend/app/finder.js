@@ -1,7 +1,7 @@
 // Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
 
 import { MIB_PER_GIB } from "./format.js";
-import { ailmentsOf, gpuLabels } from "./rows.js";
+import { healthReasonsOf, gpuLabels } from "./rows.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "./types.js" */
 
@@ -23,19 +23,19 @@ export function find(hosts, need, sound = need.anywhere) {
   for (const [name, host] of Object.entries(hosts)) {
     if (host.state !== "live" || host.gpus === undefined) continue;
     const free = freeGpus(host, host.gpus, need);
-    const fitting = together(free.filter(({ fits, ailing }) => fits && !(sound && ailing)).sort(tightestFirst), need);
+    const fitting = together(free.filter(({ fits, unhealthy }) => fits && !(sound && unhealthy)).sort(tightestFirst), need);
     if (fitting.length < (need.anywhere ? 1 : need.gpus)) continue;
     offers.push(offerOf(name, fitting.slice(0, need.gpus), free.length));
   }
-  offers.sort((a, b) => ailing(a) - ailing(b) || a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
+  offers.sort((a, b) => unhealthy(a) - unhealthy(b) || a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
   if (!need.anywhere) return offers;
   const found = enough(offers, need.gpus);
   return found.length === 0 && sound ? find(hosts, need, false) : found;
 }
 
 /** 1 for an offer with a GPU that ails, else 0. @param {Offer} offer */
-function ailing({ gpus }) {
-  return Number(gpus.some((gpu) => gpu.ailing));
+function unhealthy({ gpus }) {
+  return Number(gpus.some((gpu) => gpu.unhealthy));
 }
 
 /**
@@ -119,7 +119,7 @@ function freeGpus(host, gpus, need) {
       slice: gpus.parent?.[row] != null,
       uuid: gpus.uuid?.[row] ?? null,
       freeMib,
-      ailing: ailmentsOf(gpus, row).length > 0,
+      unhealthy: healthReasonsOf(gpus, row).length > 0,
       fits,
     });
   });
@@ -133,7 +133,7 @@ function freeGpus(host, gpus, need) {
  */
 function tightestFirst(a, b) {
   const [one, other] = [a.freeMib ?? Infinity, b.freeMib ?? Infinity];
-  return Number(a.ailing) - Number(b.ailing) || (one === other ? a.index - b.index : one - other);
+  return Number(a.unhealthy) - Number(b.unhealthy) || (one === other ? a.index - b.index : one - other);
 }
 
 /**

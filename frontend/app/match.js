@@ -2,7 +2,7 @@
 
 import { MIB_PER_GIB } from "./format.js";
 import { HOST_STATES } from "./query.js";
-import { ailmentsOf, isHot } from "./rows.js";
+import { healthReasonsOf, isHot } from "./rows.js";
 
 /** @import { Query, Term } from "./query.js" */
 /** @import { Gpus, Host, HostSummary, Processes } from "./types.js" */
@@ -213,11 +213,11 @@ function compare(number, op, wanted) {
 function inState(gpus, row, asked) {
   const state = gpus.state[row] ?? "error";
   const use = gpus.use?.[row];
-  const ailing = ailmentsOf(gpus, row).length > 0;
-  if (asked === "ailing") return ailing;
-  if (asked === "trouble") return ailing || state === "lost" || state === "error";
+  const unhealthy = healthReasonsOf(gpus, row).length > 0;
+  if (asked === "unhealthy") return unhealthy;
+  if (asked === "trouble") return unhealthy || state === "lost" || state === "error";
   if (asked === "idle") return use === "held_idle";
   if (asked === "hot") return isHot(gpus, row);
-  if (asked === "lowpower") return gpus.low_power_since?.[row] != null;
+  if (asked === "stalled") return gpus.stalled_since?.[row] != null;
   return state === asked || use === asked;
 }

@@ -15,7 +15,7 @@ const CONDITION = /^([a-z_]+)([:~=]|[<>]=?)(.*)$/is;
 const NUMBER = /^(\d+\.?\d*|\.\d+)(%|w|c|°c?|g(i?b)?)?$/;
 /** States of a host; all others are states of a GPU of a live host. */
 export const HOST_STATES = ["stale", "missing", "conflict"];
-const STATES = ["free", "busy", "idle", "lost", "asleep", "error", "ailing", "hot", "lowpower", ...HOST_STATES, "problems", "trouble"];
+const STATES = ["free", "busy", "idle", "lost", "asleep", "error", "unhealthy", "hot", "stalled", ...HOST_STATES, "problems", "trouble"];
 
 /** What a GPU is asked for by its texts, and by its numbers. */
 const TEXT_FIELDS = ["user", "model", "job", "container", "command", "pid"];

@@ -66,9 +66,9 @@ export function unmeasured(gpu) {
  * @param {GpuRow} gpu
  * @param {number} now unix seconds by the host's clock
  */
-export function hindrances({ throttle, lowPowerSince }, now) {
+export function hindrances({ throttle, stalledSince }, now) {
   const words = throttle.length > 0 ? [`slowed down: ${throttle.join(", ")}`] : [];
-  if (lowPowerSince !== null) words.push(`busy at low power for ${span(now - lowPowerSince)}: may be waiting`);
+  if (stalledSince !== null) words.push(`possibly stuck for ${span(now - stalledSince)}: busy at low power`);
   return words;
 }
 

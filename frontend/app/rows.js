@@ -23,24 +23,24 @@ const GPU = {
   memoryTotalMib: "memory_total_mib",
   memoryUsedMib: "memory_used_mib",
   utilization: "utilization_percent",
-  memoryUtilization: "memory_utilization_percent",
+  memoryUtilization: "memory_controller_utilization_percent",
   temperature: "temperature_celsius",
   power: "power_watts",
   powerLimit: "power_limit_watts",
   idleSince: "idle_since",
-  lowPowerSince: "low_power_since",
+  stalledSince: "stalled_since",
 };
 const PROCESS = {
   pid: "pid",
   command: "command",
   container: "container",
   job: "job",
-  actsAs: "acts_as",
+  actsAs: "effective_user",
   state: "state",
   startedAt: "started_at",
   idleSince: "idle_since",
   memoryMib: "gpu_memory_mib",
-  smPercent: "sm_percent",
+  smPercent: "sm_utilization_percent",
 };
 
 /**
@@ -126,7 +126,7 @@ export function gpuRows(host) {
     state: gpus.state?.[row] ?? "error",
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],
-    ailments: ailmentsOf(gpus, row),
+    health_reasons: healthReasonsOf(gpus, row),
     hot: isHot(gpus, row),
     processes: processes.get(row) ?? [],
   }));
@@ -137,8 +137,8 @@ export function gpuRows(host) {
  * @param {Gpus} gpus
  * @param {number} row
  */
-export function ailmentsOf({ ailments, parent }, row) {
-  return ailments?.[parent?.[row] ?? row] ?? [];
+export function healthReasonsOf({ health_reasons, parent }, row) {
+  return health_reasons?.[parent?.[row] ?? row] ?? [];
 }
 
 /**

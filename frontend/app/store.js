@@ -20,7 +20,7 @@ import { feel, heldGibHours, meanUtilization, overview, summarize } from "./summ
 
 const NEVER_HEARD = /** @type {Host} */ ({ state: "missing" });
 /** The columns that a summary counts, and those of its heat, which change more often. */
-const COUNTED = ["index", "parent", "name", "state", "use", "ailments", "low_power_since"];
+const COUNTED = ["index", "parent", "name", "state", "use", "health_reasons", "stalled_since"];
 const FELT = ["temperature_celsius", "slowdown_celsius", "throttle"];
 
 export class Store {

@@ -1,7 +1,7 @@
 // One host, or the whole fleet, in a few numbers; pure.
 
 import { model } from "./format.js";
-import { ailmentsOf, isHot, tableProblems } from "./rows.js";
+import { healthReasonsOf, isHot, tableProblems } from "./rows.js";
 
 /** @import { Tables } from "./rows.js" */
 /** @import { Gpus, Host, HostSummary, Overview } from "./types.js" */
@@ -10,11 +10,11 @@ import { ailmentsOf, isHot, tableProblems } from "./rows.js";
 const MANY = 1000;
 /**
  * What a host counts and the fleet adds up, with its words.
- * @type {["heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower", string][]}
+ * @type {["heldIdle" | "lost" | "errors" | "unhealthy" | "hot" | "stalled", string][]}
  */
 const COUNTS = [
-  ["heldIdle", "held idle"], ["lost", "lost"], ["errors", "with an error"], ["ailing", "ailing"], ["hot", "hot"],
-  ["lowPower", "at low power"],
+  ["heldIdle", "held idle"], ["lost", "lost"], ["errors", "with an error"], ["unhealthy", "unhealthy"], ["hot", "hot"],
+  ["stalled", "possibly stuck"],
 ];
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
@@ -39,9 +39,9 @@ export function summarize(name, host, tables = tableProblems(host)) {
     heldIdle: 0,
     lost: 0,
     errors: 0,
-    ailing: 0,
+    unhealthy: 0,
     hot: 0,
-    lowPower: 0,
+    stalled: 0,
     hottest: null,
     hottestRow: 0,
     models: "",
@@ -62,17 +62,17 @@ function countGpus(summary, gpus) {
   summary.gpus = summary.cards = gpus.index.length;
   for (let row = 0; row < gpus.index.length; row += 1) {
     const kind = use?.[row];
-    const ailing = ailmentsOf(gpus, row).length > 0;
+    const unhealthy = healthReasonsOf(gpus, row).length > 0;
     if (kind === "free") {
       summary.free += 1;
-      if (!ailing) summary.sound += 1;
+      if (!unhealthy) summary.sound += 1;
     } else if (kind === "held_idle") summary.heldIdle += 1;
-    if (gpus.low_power_since?.[row] != null) summary.lowPower += 1;
+    if (gpus.stalled_since?.[row] != null) summary.stalled += 1;
     if (state[row] === "lost") summary.lost += 1;
     else if (state[row] === "error") summary.errors += 1;
     const of = parent?.[row];
     if (of == null) {
-      if (ailing) summary.ailing += 1;
+      if (unhealthy) summary.unhealthy += 1;
       continue;
     }
     summary.cards -= 1;
@@ -155,9 +155,9 @@ export function overview(summaries) {
     heldIdle: 0,
     lost: 0,
     errors: 0,
-    ailing: 0,
+    unhealthy: 0,
     hot: 0,
-    lowPower: 0,
+    stalled: 0,
     hottest: null,
     hottestRow: 0,
     stale: 0,

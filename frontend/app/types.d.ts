@@ -19,7 +19,7 @@ export interface Gpus {
   memory_total_mib?: Column<number>;
   memory_used_mib?: Column<number>;
   utilization_percent?: Column<number>;
-  memory_utilization_percent?: Column<number>;
+  memory_controller_utilization_percent?: Column<number>;
   temperature_celsius?: Column<number>;
   slowdown_celsius?: Column<number>;
   power_watts?: Column<number>;
@@ -28,9 +28,9 @@ export interface Gpus {
   sm_clock_mhz?: Column<number>;
   memory_clock_mhz?: Column<number>;
   throttle?: Column<string[]>;
-  ailments?: Column<string[]>;
+  health_reasons?: Column<string[]>;
   idle_since?: Column<number>;
-  low_power_since?: Column<number>;
+  stalled_since?: Column<number>;
   /** Added by the broker. */
   use?: Column<Use>;
 }
@@ -45,12 +45,12 @@ export interface Processes {
   command?: Column<string>;
   container?: Column<string>;
   job?: Column<string>;
-  acts_as?: Column<string>;
+  effective_user?: Column<string>;
   state?: Column<string>;
   started_at?: Column<number>;
   idle_since?: Column<number>;
   gpu_memory_mib?: Column<number>;
-  sm_percent?: Column<number>;
+  sm_utilization_percent?: Column<number>;
   type?: Column<"C" | "G" | "C+G">;
 }
 
@@ -202,10 +202,10 @@ export interface GpuRow {
   powerLimit: number | null;
   throttle: string[];
   /** What is known to be wrong with the card; of a slice, with the card that it is part of. */
-  ailments: string[];
+  health_reasons: string[];
   hot: boolean;
   /** Since when it is busy all the time at low power (unix s). */
-  lowPowerSince: number | null;
+  stalledSince: number | null;
   idleSince: number | null;
   processes: ProcessRow[];
 }
@@ -236,7 +236,7 @@ export interface Offer {
     slice: boolean;
     uuid: string | null;
     freeMib: number | null;
-    ailing: boolean;
+    unhealthy: boolean;
     fits: boolean;
   }[];
   /** For CUDA_VISIBLE_DEVICES. */
@@ -289,10 +289,10 @@ export interface HostSummary {
   lost: number;
   errors: number;
   /** Cards with something wrong. */
-  ailing: number;
+  unhealthy: number;
   hot: number;
   /** GPUs that are busy all the time at low power. */
-  lowPower: number;
+  stalled: number;
   hottest: number | null;
   hottestRow: number;
   models: string;
@@ -312,10 +312,10 @@ export interface Overview {
   heldIdle: number;
   hot: number;
   /** GPUs that are busy all the time at low power. */
-  lowPower: number;
+  stalled: number;
   lost: number;
   errors: number;
-  ailing: number;
+  unhealthy: number;
   stale: number;
   missing: number;
   conflict: number;

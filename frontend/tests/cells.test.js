@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { AILING, DIM, EMPTY, HOT, KINDS, hostCode, writeCodes } from "../app/cells.js";
+import { UNHEALTHY, DIM, EMPTY, HOT, KINDS, hostCode, writeCodes } from "../app/cells.js";
 import { gpus } from "./fleets.js";
 
 /** The kinds of a host's cells, "" where there is none. */
 function kinds(table, { state = "live", metric = "util", mask = [], slots = table?.index.length ?? 2 } = {}) {
   const codes = new Uint8Array(slots);
   writeCodes(table, state, metric, mask, codes);
-  return [...codes].map((code) => code === EMPTY ? "" : KINDS[code & 15] + (code & HOT ? " hot" : "") + (code & AILING ? " ailing" : "") + (code & DIM ? " dim" : ""));
+  return [...codes].map((code) => code === EMPTY ? "" : KINDS[code & 15] + (code & HOT ? " hot" : "") + (code & UNHEALTHY ? " unhealthy" : "") + (code & DIM ? " dim" : ""));
 }
 
 test("every state has a kind of its own", () => {
@@ -43,11 +43,11 @@ test("a hot GPU is marked", () => {
 
 test("a GPU that ails is marked and shows its use, its host too; what is old is not", () => {
   const ill = ["a row waits"];
-  const table = gpus({ use: "free", ailments: ill }, { state: "lost", ailments: ill }, { use: "free", ailments: [] }, { state: "asleep" });
+  const table = gpus({ use: "free", health_reasons: ill }, { state: "lost", health_reasons: ill }, { use: "free", health_reasons: [] }, { state: "asleep" });
 
-  assert.deepEqual(kinds(table), ["free ailing", "lost ailing", "free", "asleep"]);
+  assert.deepEqual(kinds(table), ["free unhealthy", "lost unhealthy", "free", "asleep"]);
   assert.deepEqual(kinds(table, { state: "stale" }), ["old", "old", "old", "old"]);
-  assert.equal(hostCode(Uint8Array.of(7 | AILING, 7)), 7 | AILING);
+  assert.equal(hostCode(Uint8Array.of(7 | UNHEALTHY, 7)), 7 | UNHEALTHY);
 });
 
 test("what a filter leaves out is dim", () => {

@@ -19,7 +19,7 @@ function read(csv) {
 }
 
 const NODE = host({
-  gpus: gpus({ uuid: "GPU-a", name: "H100", power_watts: 300, throttle: ["thermal", "power"], ailments: ["a row waits", "b, c"] }, { uuid: "GPU-b", idle_since: 5 }),
+  gpus: gpus({ uuid: "GPU-a", name: "H100", power_watts: 300, throttle: ["thermal", "power"], health_reasons: ["a row waits", "b, c"] }, { uuid: "GPU-b", idle_since: 5 }),
   processes: processes({ gpu: 0, user: "alice", command: 'say "hi", all\nof you', pid: 7 }, { gpu: 0, user: "bob", pid: 8 }),
 });
 const shown = (given = NODE, mask = []) => [{ name: "node1", state: "live", host: given, mask }];
@@ -31,7 +31,7 @@ test("there is one line per process, and one for a GPU without", () => {
   assert.equal(rows[0].process_command, 'say "hi", all\nof you');
   assert.equal(rows[0].gpu_power_watts, "300");
   assert.equal(rows[0].gpu_throttle, "thermal; power");
-  assert.equal(rows[0].gpu_ailments, "a row waits; b, c");
+  assert.equal(rows[0].gpu_health_reasons, "a row waits; b, c");
   assert.equal(rows[2].gpu_idle_since_unix_seconds, "5");
 });
 

@@ -45,9 +45,9 @@ test("anywhere takes of a host its whole GPUs, or a single slice", () => {
 });
 
 test("anywhere takes a GPU that ails only when there are too few others", () => {
-  const ill = { use: "free", ailments: ["a row waits"] };
+  const ill = { use: "free", health_reasons: ["a row waits"] };
   const hosts = { a: host({ gpus: gpus(ill, { use: "free" }, {}) }), b: host({ gpus: gpus(ill, { use: "free" }, { use: "free" }) }) };
-  const taken = (gpus) => find(hosts, need({ gpus, anywhere: true })).map((offer) => [offer.host, offer.devices, offer.gpus[0].ailing]);
+  const taken = (gpus) => find(hosts, need({ gpus, anywhere: true })).map((offer) => [offer.host, offer.devices, offer.gpus[0].unhealthy]);
 
   assert.deepEqual(taken(3), [["a", "1", false], ["b", "1,2", false]]);
   assert.deepEqual(taken(4), [["a", "0,1", true], ["b", "0,1", true]]);

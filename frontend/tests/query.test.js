@@ -123,19 +123,19 @@ test("trouble is a dead host, a broken GPU or a problem in words", () => {
 });
 
 test("a GPU that ails is found by that, with its slices, and is in trouble", () => {
-  const table = gpus({ ailments: ["a row waits"], use: "free" }, { ailments: [] }, { parent: 0, ailments: [], use: "busy" }, { state: "lost", ailments: ["Xid 79"] });
+  const table = gpus({ health_reasons: ["a row waits"], use: "free" }, { health_reasons: [] }, { parent: 0, health_reasons: [], use: "busy" }, { state: "lost", health_reasons: ["Xid 79"] });
 
-  assert.deepEqual(found(host({ gpus: table }), "state:ailing"), [true, false, true, true]);
+  assert.deepEqual(found(host({ gpus: table }), "state:unhealthy"), [true, false, true, true]);
   assert.deepEqual(found(host({ gpus: table }), "state:trouble"), [true, false, true, true]);
-  assert.deepEqual(found(host({ gpus: table }), "state:free -state:ailing"), null);
-  assert.equal(found(BUSY, "state:ailing"), null);
+  assert.deepEqual(found(host({ gpus: table }), "state:free -state:unhealthy"), null);
+  assert.equal(found(BUSY, "state:unhealthy"), null);
 });
 
 test("a GPU that is busy at low power is found by that", () => {
-  const table = gpus({ use: "busy", low_power_since: 400 }, { use: "busy" });
+  const table = gpus({ use: "busy", stalled_since: 400 }, { use: "busy" });
 
-  assert.deepEqual(found(host({ gpus: table }), "state:lowpower"), [true, false]);
-  assert.equal(found(BUSY, "state:lowpower"), null);
+  assert.deepEqual(found(host({ gpus: table }), "state:stalled"), [true, false]);
+  assert.equal(found(BUSY, "state:stalled"), null);
 });
 
 test("a host without GPUs is found by what it has", () => {

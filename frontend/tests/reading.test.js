@@ -43,10 +43,10 @@ test("a utilization that is not told has its reason", () => {
 });
 
 test("what keeps a GPU from its work is told", () => {
-  const rows = gpuRows(host({ gpus: gpus({ throttle: ["power cap", "thermal"], low_power_since: 400 }, {}) }));
+  const rows = gpuRows(host({ gpus: gpus({ throttle: ["power cap", "thermal"], stalled_since: 400 }, {}) }));
 
   assert.deepEqual(rows.map((gpu) => hindrances(gpu, 1120)), [
-    ["slowed down: power cap, thermal", "busy at low power for 12m: may be waiting"],
+    ["slowed down: power cap, thermal", "possibly stuck for 12m: busy at low power"],
     [],
   ]);
 });

@@ -53,10 +53,10 @@ test("MIG slices are named after the GPU they are part of", () => {
 });
 
 test("a slice ails from what its GPU does; nothing is known where there is no column", () => {
-  const rows = gpuRows(host({ gpus: gpus({ ailments: ["a row waits"] }, { parent: 0, ailments: [] }, {}) }));
+  const rows = gpuRows(host({ gpus: gpus({ health_reasons: ["a row waits"] }, { parent: 0, health_reasons: [] }, {}) }));
 
-  assert.deepEqual(rows.map((gpu) => gpu.ailments), [["a row waits"], ["a row waits"], []]);
-  assert.deepEqual(gpuRows(host({ gpus: gpus({}) }))[0].ailments, []);
+  assert.deepEqual(rows.map((gpu) => gpu.health_reasons), [["a row waits"], ["a row waits"], []]);
+  assert.deepEqual(gpuRows(host({ gpus: gpus({}) }))[0].health_reasons, []);
 });
 
 test("hot is within 5 degrees of the card's own limit, or slowed down by heat", () => {

@@ -81,7 +81,7 @@ test("a summary follows a patch of whatever it is made of", () => {
   const before = gpus({ use: "free", temperature_celsius: 40, slowdown_celsius: 90, throttle: [] }, { use: "free" });
   const patches = {
     use: ["busy", "held_idle"],
-    ailments: [["a row waits"], []],
+    health_reasons: [["a row waits"], []],
     state: ["lost", "error"],
     parent: [null, 0],
     name: ["NVIDIA H100", "NVIDIA T4"],

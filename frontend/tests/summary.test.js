@@ -71,28 +71,28 @@ test("the best fit for one GPU is the live host with the fewest free", () => {
 });
 
 test("cards that ail are counted, and their hosts fit last", () => {
-  const ill = { use: "free", ailments: ["a row waits"] };
+  const ill = { use: "free", health_reasons: ["a row waits"] };
   const hosts = {
     a: host({ gpus: gpus(ill) }),
     b: host({ gpus: gpus(ill, { use: "free" }) }),
-    c: host({ gpus: gpus({ ailments: ["Xid 48"] }, { parent: 0, use: "free" }) }),
+    c: host({ gpus: gpus({ health_reasons: ["Xid 48"] }, { parent: 0, use: "free" }) }),
   };
   const summaries = Object.entries(hosts).map(([name, given]) => summarize(name, given));
 
-  assert.equal(overview(summaries).ailing, 3);
+  assert.equal(overview(summaries).unhealthy, 3);
   assert.equal(overview(summaries).bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
   assert.equal(overview(summaries).bestFit, "b");
-  assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 ailing");
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 unhealthy");
 });
 
 test("GPUs that are busy at low power are counted and told", () => {
   const summaries = [
-    summarize("a", host({ gpus: gpus({ use: "busy", low_power_since: 400 }, { use: "busy" }, { use: "free" }) })),
-    summarize("b", host({ state: "stale", gpus: gpus({ low_power_since: 400 }) })),
+    summarize("a", host({ gpus: gpus({ use: "busy", stalled_since: 400 }, { use: "busy" }, { use: "free" }) })),
+    summarize("b", host({ state: "stale", gpus: gpus({ stalled_since: 400 }) })),
   ];
 
-  assert.equal(overview(summaries).lowPower, 1);
-  assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 at low power");
+  assert.equal(overview(summaries).stalled, 1);
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 possibly stuck");
 });
 
 test("a host without GPUs is no free host", () => {

@@ -51,7 +51,7 @@ MIG_PROFILES = (("3g.40gb", 40448), ("2g.20gb", 20096), ("1g.10gb", 9856), ("1g.
 """How the A100 of a host with MIG is cut: profile and memory (MiB)."""
 
 
-AILMENTS = (
+HEALTH_REASONS = (
     "a faulty row of its memory waits to be remapped: reset the GPU",
     "its memory lost data once since the driver was loaded, it is not known when "
     "(uncorrected ECC errors)",
@@ -72,7 +72,7 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["memory_total_mib"] = [model.memory] * count
     gpus["memory_used_mib"] = [random.randint(1, 4) for _ in range(count)]
     gpus["utilization_percent"] = [0] * count
-    gpus["memory_utilization_percent"] = [0] * count
+    gpus["memory_controller_utilization_percent"] = [0] * count
     gpus["temperature_celsius"] = [random.randint(27, 36) for _ in range(count)]
     gpus["slowdown_celsius"] = [model.slowdown] * count
     gpus["power_watts"] = [model.power_idle + random.randint(-3, 3) for _ in range(count)]
@@ -81,7 +81,7 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["sm_clock_mhz"] = [210] * count
     gpus["memory_clock_mhz"] = [model.memory_clock] * count
     gpus["throttle"] = [[] for _ in range(count)]
-    gpus["ailments"] = [[] for _ in range(count)]
+    gpus["health_reasons"] = [[] for _ in range(count)]
     gpus["idle_since"] = [int(now) - random.randint(60, 40_000) for _ in range(count)]
     return gpus
 
@@ -96,11 +96,11 @@ def lose(gpus: Table, row: int, state: str, reason: str, since: float) -> None:
 
 def cut(gpus: Table, row: int, random: Random) -> None:
     """MIG: a GPU's slices become rows of their own behind all others."""
-    gpus["utilization_percent"][row] = gpus["memory_utilization_percent"][row] = None
+    gpus["utilization_percent"][row] = gpus["memory_controller_utilization_percent"][row] = None
     gpus["idle_since"][row] = None
     for index, (profile, memory) in enumerate(MIG_PROFILES):
         for column, values in gpus.items():
-            values.append([] if column in ("throttle", "ailments") else None)
+            values.append([] if column in ("throttle", "health_reasons") else None)
         gpus["index"][-1] = index
         gpus["uuid"][-1] = f"MIG-{_uuid(random)}"
         gpus["name"][-1] = f"{gpus['name'][row]} MIG {profile}"

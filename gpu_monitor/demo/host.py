@@ -6,8 +6,8 @@ from time import gmtime, strftime
 from typing import NamedTuple
 
 from gpu_monitor.demo.hardware import (
-    AILMENTS,
     FIRST_UID,
+    HEALTH_REASONS,
     MODELS,
     PROGRAMS,
     USERS,
@@ -23,7 +23,7 @@ from gpu_monitor.wire.document import PROCESS_COLUMNS, VERSION, Snapshot, Table
 ODD_HOSTS = ("usual", "lost", "asleep", "hot", "mig", "problems", "silent", "free", "held")
 """What the first hosts of a fleet show, one each; all others are usual."""
 SILENT_AFTER_SECONDS = 20.0
-AILING_ONE_OF = 50
+UNHEALTHY_ONE_OF = 50
 """So many usual hosts have one GPU that something is wrong with."""
 WAITING_WORK = 12
 """What a GPU that spins draws and heats as one that works so much, in percent."""
@@ -115,7 +115,9 @@ class SimulatedHost:
                 self._move(row)
         for position, row in enumerate(self._processes["gpu"]):
             if self._processes["idle_since"][position] is None:
-                self._processes["sm_percent"][position] = self.gpus["utilization_percent"][row]
+                self._processes["sm_utilization_percent"][position] = self.gpus[
+                    "utilization_percent"
+                ][row]
         move_system(self._system, self._random.random)
 
     def snapshot(self, now: float, boottime: float, interval: float) -> Snapshot:
@@ -184,16 +186,16 @@ class SimulatedHost:
         elif self.kind == "mig":
             cut(self.gpus, 0, self._random)
         elif self.kind == "problems":
-            self._ail(0, AILMENTS[0])
+            self._ail(0, HEALTH_REASONS[0])
             self._problems.append(
                 "processes of GPU 1 not readable: not supported by this GPU or driver"
             )
-        elif (number + 1) % AILING_ONE_OF == 0:
-            turn = number // AILING_ONE_OF
-            self._ail(turn % (last + 1), AILMENTS[turn % len(AILMENTS)])
+        elif (number + 1) % UNHEALTHY_ONE_OF == 0:
+            turn = number // UNHEALTHY_ONE_OF
+            self._ail(turn % (last + 1), HEALTH_REASONS[turn % len(HEALTH_REASONS)])
 
     def _ail(self, row: int, words: str) -> None:
-        self.gpus["ailments"][row] = [words]
+        self.gpus["health_reasons"][row] = [words]
         self._problems.append(f"GPU {row}: {words}")
 
     def _can_work(self, row: int) -> bool:
@@ -218,7 +220,7 @@ class SimulatedHost:
         for job in old[:1]:
             job.level, job.waits, job.until = max(LEVELS), True, now + 12 * HOUR
             for row in job.rows:
-                self.gpus["low_power_since"][row] = int(now - HOUR / 2)
+                self.gpus["stalled_since"][row] = int(now - HOUR / 2)
                 self._move(row)
 
     def _start(
@@ -274,7 +276,7 @@ class SimulatedHost:
             if row in self._usable:
                 self.gpus["utilization_percent"][row] = 0
                 self.gpus["idle_since"][row] = int(now)
-                self.gpus["low_power_since"][row] = None
+                self.gpus["stalled_since"][row] = None
                 self._settle(row)
 
     def _end_all(self, now: float) -> None:
@@ -287,13 +289,16 @@ class SimulatedHost:
         job = self._job_of.get(row)
         work = 0
         if job is not None and job.waits:
-            gpus["utilization_percent"][row], gpus["memory_utilization_percent"][row] = 100, 0
+            gpus["utilization_percent"][row], gpus["memory_controller_utilization_percent"][row] = (
+                100,
+                0,
+            )
             work = WAITING_WORK
         elif job is not None and job.level:
             work = gpus["utilization_percent"][row]
             work += round((job.level - work) * 0.3 + random() * 14 - 7)
             gpus["utilization_percent"][row] = work = min(100, max(1, work))
-            gpus["memory_utilization_percent"][row] = work * 2 // 3
+            gpus["memory_controller_utilization_percent"][row] = work * 2 // 3
             if random() < 0.1:
                 used = job.memory + int(random() * 64)
                 gpus["memory_used_mib"][row] = min(used, gpus["memory_total_mib"][row])
@@ -313,7 +318,7 @@ class SimulatedHost:
                     "pid": job.pid + offset,
                     "user": USERS[job.user],
                     "uid": FIRST_UID + job.user,
-                    "acts_as": None,
+                    "effective_user": None,
                     "command": job.program,
                     "container": job.container,
                     "job": job.slurm,
@@ -321,7 +326,7 @@ class SimulatedHost:
                     "started_at": job.started_at,
                     "idle_since": job.idle_since,
                     "gpu_memory_mib": job.memory - 3,
-                    "sm_percent": None if row in self._slices else job.level,
+                    "sm_utilization_percent": None if row in self._slices else job.level,
                     "type": "C+G" if job.graphics else "C",
                 }
                 for column, value in values.items():

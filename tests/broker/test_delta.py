@@ -46,14 +46,16 @@ def test_slow_columns_wait_for_their_turn() -> None:
     second = snapshot(
         first,
         gpus=make_gpus(2, fan_percent=[30, 30], sm_clock_mhz=[1, 2]),
-        processes=first["processes"] | {"sm_percent": [99]},
+        processes=first["processes"] | {"sm_utilization_percent": [99]},
         system=first["system"] | {"load_1m": 3.5},
     )
     shown = published(snapshot(first, system=first["system"] | {"load_1m": 1.0}))
     assert advance(shown, second, ["free", "free"], OWN, False) == {}
     late = advance(shown, second, ["free", "free"], OWN, True)
     assert late["gpus"] == {"fan_percent": [30, 30], "sm_clock_mhz": [1, 2]}
-    assert late["processes"] == {"sm_percent": [99]} and late["system"] == {"load_1m": 3.5}
+    assert late["processes"] == {"sm_utilization_percent": [99]} and late["system"] == {
+        "load_1m": 3.5
+    }
 
 
 def test_a_slow_value_that_came_back_does_not_travel() -> None:
@@ -65,10 +67,14 @@ def test_a_slow_value_that_came_back_does_not_travel() -> None:
 
 
 def test_when_rows_change_places_every_changed_column_travels() -> None:
-    first = snapshot(processes=make_processes(pid=[1], sm_percent=[5], gpu_memory_mib=[7]))
-    second = snapshot(first, processes=make_processes(pid=[2], sm_percent=[6], gpu_memory_mib=[8]))
+    first = snapshot(
+        processes=make_processes(pid=[1], sm_utilization_percent=[5], gpu_memory_mib=[7])
+    )
+    second = snapshot(
+        first, processes=make_processes(pid=[2], sm_utilization_percent=[6], gpu_memory_mib=[8])
+    )
     patch = patch_of(first, second)["processes"]
-    assert patch == {"pid": [2], "sm_percent": [6], "gpu_memory_mib": [8]}
+    assert patch == {"pid": [2], "sm_utilization_percent": [6], "gpu_memory_mib": [8]}
 
 
 def test_a_process_that_comes_brings_all_columns_at_one_length() -> None:

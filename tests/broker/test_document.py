@@ -69,11 +69,11 @@ def test_the_bookkeeping_of_a_live_host_travels_every_10_s() -> None:
 def test_an_ailment_travels_at_once_and_is_kept_of_a_host_that_turns_stale() -> None:
     broker = Broker()
     broker.live()
-    ailments: list[list[str] | None] = [["a row waits"], None]
-    broker.hear(2.0, gpus=make_gpus(2, state=["ok", "lost"], ailments=ailments))
-    assert broker.tick(2.0)["hosts"]["node1"]["gpus"]["ailments"] == ailments
-    assert "ailments" not in str(broker.tick(9.0))
-    assert broker.published.document["hosts"]["node1"]["gpus"]["ailments"] == ailments
+    health_reasons: list[list[str] | None] = [["a row waits"], None]
+    broker.hear(2.0, gpus=make_gpus(2, state=["ok", "lost"], health_reasons=health_reasons))
+    assert broker.tick(2.0)["hosts"]["node1"]["gpus"]["health_reasons"] == health_reasons
+    assert "health_reasons" not in str(broker.tick(9.0))
+    assert broker.published.document["hosts"]["node1"]["gpus"]["health_reasons"] == health_reasons
 
 
 def test_slow_values_travel_every_5_s_at_most_and_fast_ones_at_once() -> None:

@@ -118,7 +118,7 @@ def test_when_another_process_comes_within_a_tick_every_changed_column_travels(
     moves_first: bool,
 ) -> None:
     broker = make_live()
-    other = make_processes(pid=[7], user=["bob"], sm_percent=[6], gpu_memory_mib=[8])
+    other = make_processes(pid=[7], user=["bob"], sm_utilization_percent=[6], gpu_memory_mib=[8])
     before = make_processes() if moves_first else other
     broker.tell(2.1, gpus=percent(10, 20), processes=before)
     broker.tell(2.2, gpus=percent(30, 40), processes=other)
@@ -127,7 +127,7 @@ def test_when_another_process_comes_within_a_tick_every_changed_column_travels(
     assert patch["hosts"]["node1"]["processes"] == {
         "pid": [7],
         "user": ["bob"],
-        "sm_percent": [6],
+        "sm_utilization_percent": [6],
         "gpu_memory_mib": [8],
     }
     assert patch["users"]["alice"] is None and patch["users"]["bob"]["utilization_percent"] == 30

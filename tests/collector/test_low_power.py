@@ -10,7 +10,7 @@ from gpu_monitor.collector.low_power import LASTING_SECONDS, follow, lasting
 SPINS = GpuReading(
     Identity(0),
     utilization_percent=100,
-    memory_utilization_percent=0,
+    memory_controller_utilization_percent=0,
     power_watts=47.0,
     power_limit_watts=250.0,
 )
@@ -25,10 +25,10 @@ def test_it_is_so_since_the_first_sample_that_is() -> None:
     "other",
     [
         {"utilization_percent": 94},
-        {"memory_utilization_percent": 3},
+        {"memory_controller_utilization_percent": 3},
         {"power_watts": 100.0},
         {"utilization_percent": None},
-        {"memory_utilization_percent": None},
+        {"memory_controller_utilization_percent": None},
         {"power_watts": None},
         {"power_limit_watts": None},
         {"power_limit_watts": 0.0},

@@ -48,14 +48,14 @@ def test_values_are_rounded_once_to_whole_numbers() -> None:
 
 def test_what_a_gpu_is_known_to_ail_from_is_told_whatever_its_state() -> None:
     def told(**values: Any) -> Any:
-        (ailments,) = gpu_columns([GpuRow(GPU._replace(**values))])["ailments"]
-        return ailments
+        (health_reasons,) = gpu_columns([GpuRow(GPU._replace(**values))])["health_reasons"]
+        return health_reasons
 
     assert told() == []
-    assert told(ailments=("a row waits",)) == ["a row waits"]
-    assert told(ailments=("a row waits",), state="lost") == ["a row waits"]
+    assert told(health_reasons=("a row waits",)) == ["a row waits"]
+    assert told(health_reasons=("a row waits",), state="lost") == ["a row waits"]
     assert told(state="lost") is told(state="asleep") is None
-    assert told(ailments=("words",) * 40) == ["words"] * MAX_WORDS
+    assert told(health_reasons=("words",) * 40) == ["words"] * MAX_WORDS
 
 
 def test_no_rows_are_empty_columns() -> None:

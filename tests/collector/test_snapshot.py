@@ -81,14 +81,20 @@ RECORDED = Scenario(
     gpus=[
         Gpu(
             utilization_percent=87,
-            memory_utilization_percent=41,
+            memory_controller_utilization_percent=41,
             power_watts=612.4,
             temperature_celsius=66,
             throttle_reasons=4,
             remapped_pending=1,
-            processes=[Process(4242, memory_mib=61440, sm_percent=80), Process(4244, None)],
+            processes=[
+                Process(4242, memory_mib=61440, sm_utilization_percent=80),
+                Process(4244, None),
+            ],
         ),
-        Gpu(fan_percent=N_A, processes=[Process(4243, memory_mib=2048, sm_percent=0, type="C+G")]),
+        Gpu(
+            fan_percent=N_A,
+            processes=[Process(4243, memory_mib=2048, sm_utilization_percent=0, type="C+G")],
+        ),
         Gpu(lost=True),
         Gpu(migs=[Mig(profile="3g.40gb", processes=[Process(4242, 512)]), Mig(profile="1g.10gb")]),
     ]
@@ -120,7 +126,7 @@ def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
     waits = "a faulty row of its memory waits to be remapped: reset the GPU"
-    assert snapshot["gpus"]["ailments"] == [[waits], [], None, [], [], []]
+    assert snapshot["gpus"]["health_reasons"] == [[waits], [], None, [], [], []]
     assert snapshot["problems"][0] == f"GPU 0: {waits}"
     assert snapshot["processes"]["gpu"] == [0, 0, 1, 4]
     assert snapshot["processes"]["pid"] == [4242, 4244, 4243, 4242]
@@ -162,7 +168,7 @@ def test_start_times_are_unix_seconds() -> None:
 
 def test_a_gpu_and_its_process_are_idle_since_their_first_zero() -> None:
     clock = ManualClock()
-    use = Use(4242, "C", sm_percent=0)
+    use = Use(4242, "C", sm_utilization_percent=0)
     samples = sampler(clock, showing(ok(utilization_percent=0, uses=(use,))))
     samples.sample()
     clock.now += 60
@@ -211,12 +217,14 @@ def test_work_that_is_carried_goes_on() -> None:
 
 def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work() -> None:
     clock = ManualClock()
-    reading = ok(utilization_percent=100, memory_utilization_percent=0, power_limit_watts=700.0)
+    reading = ok(
+        utilization_percent=100, memory_controller_utilization_percent=0, power_limit_watts=700.0
+    )
     watts = iter([*[120.0] * 62, 600.0, *[120.0] * 62])
     samples = sampler(clock, lambda now: Picture((reading._replace(power_watts=next(watts)),)))
     told = []
     for _ in range(125):
-        told += samples.sample()["gpus"]["low_power_since"]
+        told += samples.sample()["gpus"]["stalled_since"]
         clock.now += 10
 
     first, second = BOOTED_AT + 1000, BOOTED_AT + 1000 + 630

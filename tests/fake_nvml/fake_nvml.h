@@ -38,7 +38,7 @@ enum {
     KEY(memory_used_mib, AUTO)            \
     KEY(memory_reserved_mib, 512)         \
     KEY(utilization_percent, 0)           \
-    KEY(memory_utilization_percent, 0)    \
+    KEY(memory_controller_utilization_percent, 0)    \
     KEY(encoder_percent, 0)               \
     KEY(decoder_percent, 0)               \
     KEY(temperature_celsius, 40)          \
@@ -113,7 +113,7 @@ struct process {
     int gpu, mig; /* mig: NONE, or the number of the slice's section */
     int pid;      /* 0: the process that loaded the library */
     int compute, graphics, mps;
-    struct value memory_mib, sm_percent; /* error != 0: not available */
+    struct value memory_mib, sm_utilization_percent; /* error != 0: not available */
     int gpu_instance, compute_instance;  /* NONE: no slice */
 };
 

@@ -98,14 +98,14 @@ static int samples(const struct view *view, unsigned *needed)
         return NOT_SUPPORTED;
     for (int i = 0; i < view->scenario->process_count; i++) {
         const struct process *process = &view->scenario->processes[i];
-        *needed += is_here(view, process) && !process->sm_percent.error;
+        *needed += is_here(view, process) && !process->sm_utilization_percent.error;
     }
     return OK;
 }
 
-static unsigned sm_percent(const struct process *process)
+static unsigned sm_utilization_percent(const struct process *process)
 {
-    return (unsigned)(value_now(&process->sm_percent, process->gpu + (int)pid_of(process)) + 0.5);
+    return (unsigned)(value_now(&process->sm_utilization_percent, process->gpu + (int)pid_of(process)) + 0.5);
 }
 
 struct sample {
@@ -134,8 +134,8 @@ EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample 
             unsigned filled = 0;
             for (int i = 0; i < view.scenario->process_count; i++) {
                 const struct process *process = &view.scenario->processes[i];
-                if (is_here(&view, process) && !process->sm_percent.error)
-                    answer[filled++] = (struct sample){pid_of(process), now, sm_percent(process), 0, 0, 0};
+                if (is_here(&view, process) && !process->sm_utilization_percent.error)
+                    answer[filled++] = (struct sample){pid_of(process), now, sm_utilization_percent(process), 0, 0, 0};
             }
             *count = filled;
         }
@@ -176,9 +176,9 @@ EXPORT int nvmlDeviceGetProcessesUtilizationInfo(struct device *handle, struct s
             unsigned filled = 0;
             for (int i = 0; i < view.scenario->process_count; i++) {
                 const struct process *process = &view.scenario->processes[i];
-                if (is_here(&view, process) && !process->sm_percent.error)
+                if (is_here(&view, process) && !process->sm_utilization_percent.error)
                     answer->array[filled++] =
-                        (struct sample_info){.timestamp = now, .pid = pid_of(process), .sm = sm_percent(process)};
+                        (struct sample_info){.timestamp = now, .pid = pid_of(process), .sm = sm_utilization_percent(process)};
             }
             answer->count = filled;
         }

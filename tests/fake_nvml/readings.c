@@ -219,11 +219,11 @@ EXPORT int nvmlDeviceGetUtilizationRates(struct device *handle, struct utilizati
 {
     DEVICE_CALL(handle, {
         unsigned memory = 0;
-        /* One call in NVML, so one error; memory_utilization_percent = N/A reads as 0. */
+        /* One call in NVML, so one error; memory_controller_utilization_percent = N/A reads as 0. */
         result = busy(&view, KEY_utilization_percent, KEY_utilization_percent, &answer->gpu, &answer->memory);
         if (result == OK) {
             answer->memory = 0;
-            if (chosen(&view, KEY_memory_utilization_percent, 1, &memory) == OK)
+            if (chosen(&view, KEY_memory_controller_utilization_percent, 1, &memory) == OK)
                 answer->memory = memory;
         }
     });

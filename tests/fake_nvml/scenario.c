@@ -183,12 +183,12 @@ static _Noreturn void unknown_key(struct reader *reader, const char *key)
     COMPLAIN(reader, "%s knows no '%s'", reader->name, key);
 }
 
-/* pid=42 memory_mib=1024 type=C sm_percent=40 gpu_instance=1 compute_instance=0 */
+/* pid=42 memory_mib=1024 type=C sm_utilization_percent=40 gpu_instance=1 compute_instance=0 */
 static void read_process(struct reader *reader, int gpu, char *words)
 {
     struct process process = {
         .gpu = gpu, .mig = reader->section == MIG ? reader->mig : NONE, .pid = -1, .compute = 1,
-        .memory_mib = default_value(1024), .sm_percent = default_value(0),
+        .memory_mib = default_value(1024), .sm_utilization_percent = default_value(0),
         .gpu_instance = NONE, .compute_instance = NONE,
     };
     char *rest = NULL;
@@ -202,8 +202,8 @@ static void read_process(struct reader *reader, int gpu, char *words)
             process.pid = strcmp(text, "self") == 0 ? 0 : read_integer(reader, text, 1, 0x7fffffff);
         else if (strcmp(word, "memory_mib") == 0)
             process.memory_mib = read_value(reader, text);
-        else if (strcmp(word, "sm_percent") == 0)
-            process.sm_percent = read_value(reader, text);
+        else if (strcmp(word, "sm_utilization_percent") == 0)
+            process.sm_utilization_percent = read_value(reader, text);
         else if (strcmp(word, "gpu_instance") == 0)
             process.gpu_instance = read_integer(reader, text, 0, 1000);
         else if (strcmp(word, "compute_instance") == 0)

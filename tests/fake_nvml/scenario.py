@@ -37,7 +37,7 @@ class Process:
     memory_mib: Value | None = 1024
     type: str = "C"
     """C, G, C+G, or M for a client of MPS."""
-    sm_percent: Value | None = 0
+    sm_utilization_percent: Value | None = 0
     """None: no sample for this process."""
     gpu_instance: int | None = None
     compute_instance: int | None = None
@@ -45,7 +45,10 @@ class Process:
 
     def line(self) -> str:
         words = [f"pid={self.pid}", f"type={self.type}"]
-        for name, value in (("memory_mib", self.memory_mib), ("sm_percent", self.sm_percent)):
+        for name, value in (
+            ("memory_mib", self.memory_mib),
+            ("sm_utilization_percent", self.sm_utilization_percent),
+        ):
             words.append(f"{name}={'none' if value is None else value}")
         for name, number in (
             ("gpu_instance", self.gpu_instance),
@@ -91,7 +94,7 @@ class Gpu:
     memory_used_mib: Value | None = None
     memory_reserved_mib: Value | None = None
     utilization_percent: Value | None = None
-    memory_utilization_percent: Value | None = None
+    memory_controller_utilization_percent: Value | None = None
     encoder_percent: Value | None = None
     decoder_percent: Value | None = None
     temperature_celsius: Value | None = None

@@ -71,7 +71,9 @@ def test_every_field_of_gpu_is_a_key_the_library_knows(fake_nvml: FakeNvml, one_
 
 
 def test_utilization_of_gpu_and_memory_arrive(fake_nvml: FakeNvml, one_gpu: Any) -> None:
-    fake_nvml.write(Scenario([Gpu(utilization_percent=93, memory_utilization_percent=41)]))
+    fake_nvml.write(
+        Scenario([Gpu(utilization_percent=93, memory_controller_utilization_percent=41)])
+    )
     rates = pynvml.nvmlDeviceGetUtilizationRates(one_gpu)
     assert (rates.gpu, rates.memory) == (93, 41)
 
@@ -148,7 +150,11 @@ def test_too_small_a_buffer_is_told_the_size_it_needs(fake_nvml: FakeNvml, one_g
 def test_process_utilization_names_pids_and_forgets_what_was_seen(
     fake_nvml: FakeNvml, one_gpu: Any
 ) -> None:
-    work = [Process(5, sm_percent=60), Process(6, sm_percent=None), Process(7, sm_percent=1)]
+    work = [
+        Process(5, sm_utilization_percent=60),
+        Process(6, sm_utilization_percent=None),
+        Process(7, sm_utilization_percent=1),
+    ]
     fake_nvml.write(Scenario([Gpu(processes=work)]))
     for read in (
         pynvml.nvmlDeviceGetProcessUtilization,

@@ -18,7 +18,7 @@ users.PATIENCE_SECONDS = 30
 pids = list(map(int, sys.argv[1:]))
 facts = Processes("off", users.Users()).facts(pids, 0.0)
 for pid in pids:
-    print(facts[pid].user, facts[pid].acts_as, facts[pid].uid)
+    print(facts[pid].user, facts[pid].effective_user, facts[pid].uid)
 """
 before: dict[str, set[str]] = {}
 

@@ -165,7 +165,7 @@ def test_search_hides_what_does_not_match_and_escape_brings_it_back(visit: Page)
 def test_as_whom_a_process_runs_is_told_beside_its_user(house: House, page: Page) -> None:
     house.start("broker", rpc_timeout=30)
     house.start("web")
-    processes = make_processes(user=["alice"], uid=[0], acts_as=["root"], state=["stuck"])
+    processes = make_processes(user=["alice"], uid=[0], effective_user=["root"], state=["stuck"])
     numbers = itertools.count(1)
     with closing(Pusher(f"tcp://127.0.0.1:{house.rpc_port}")) as pusher:
 

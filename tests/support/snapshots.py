@@ -37,7 +37,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "memory_total_mib": 81559,
         "memory_used_mib": 4,
         "utilization_percent": 0,
-        "memory_utilization_percent": 0,
+        "memory_controller_utilization_percent": 0,
         "temperature_celsius": 31,
         "slowdown_celsius": 87,
         "power_watts": 71,
@@ -52,7 +52,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "uuid": [f"GPU-{row:08d}-1111-2222-3333-444444444444" for row in range(count)],
         "pci_bus_id": [f"00000000:{row:02X}:00.0" for row in range(count)],
         "throttle": [[] for _ in range(count)],
-        "ailments": [[] for _ in range(count)],
+        "health_reasons": [[] for _ in range(count)],
     }
     return table | {key: [value] * count for key, value in every.items()} | columns
 
@@ -64,7 +64,7 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "pid": [4242],
         "user": ["alice"],
         "uid": [1000],
-        "acts_as": [None],
+        "effective_user": [None],
         "command": ["python train.py"],
         "container": [None],
         "job": [None],
@@ -72,7 +72,7 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "started_at": [1_699_990_000],
         "idle_since": [None],
         "gpu_memory_mib": [2000],
-        "sm_percent": [80],
+        "sm_utilization_percent": [80],
         "type": ["C"],
     }
     return table | columns

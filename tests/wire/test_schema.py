@@ -115,9 +115,9 @@ def test_what_is_accepted_beside_the_previous_snapshot_is_right_by_itself(
         ({"gpus": make_gpus(2, state=["ok", None])}, "missing"),
         ({"gpus": make_gpus(2, parent=[None, 2])}, "value"),
         ({"gpus": make_gpus(2, throttle=[[], [1]])}, "type"),
-        ({"gpus": make_gpus(2, ailments=[[], "words"])}, "type"),
-        ({"gpus": make_gpus(2, ailments=[[], ["x"] * 33])}, "limit"),
-        ({"gpus": make_gpus(2, ailments=[[], ["x" * (MAX_TEXT + 1)]])}, "limit"),
+        ({"gpus": make_gpus(2, health_reasons=[[], "words"])}, "type"),
+        ({"gpus": make_gpus(2, health_reasons=[[], ["x"] * 33])}, "limit"),
+        ({"gpus": make_gpus(2, health_reasons=[[], ["x" * (MAX_TEXT + 1)]])}, "limit"),
         ({"gpus": {"uuid": ["a"]}}, "missing"),
         ({"processes": make_processes(gpu=[2])}, "value"),
         ({"processes": make_processes(gpu=[None])}, "missing"),
@@ -161,8 +161,8 @@ def test_null_scalars_of_a_newer_collector_are_left_out() -> None:
 
 def test_a_collector_that_tells_of_no_ailments_is_heard() -> None:
     message = make_snapshot()
-    del message["gpus"]["ailments"]
-    assert "ailments" not in check_snapshot(message)["gpus"]
+    del message["gpus"]["health_reasons"]
+    assert "health_reasons" not in check_snapshot(message)["gpus"]
 
 
 def test_missing_tables_are_empty() -> None:
@@ -184,12 +184,12 @@ def test_what_did_not_change_is_the_same_object_as_before() -> None:
 
 def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
     words: list[list[str]] = [["too hot"], []]
-    gpus = make_gpus(2, throttle=words, ailments=words)
+    gpus = make_gpus(2, throttle=words, health_reasons=words)
     one, other = (
         check_snapshot(unpack(pack(make_snapshot(name, gpus=gpus)))) for name in ("node1", "node2")
     )
     assert one["gpus"] == other["gpus"] and one["gpus"]["throttle"] == words
-    for key in ("name", "state", "reason", "throttle", "ailments"):
+    for key in ("name", "state", "reason", "throttle", "health_reasons"):
         assert one["gpus"][key] is other["gpus"][key]
     assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
 

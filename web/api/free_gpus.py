@@ -19,8 +19,8 @@ class Wanted:
 class FreeGpu:
     """One free GPU or MIG slice; `memory_free_mib` is None where the driver does not say.
 
-    A slice has the row of its GPU as `parent`, and its index is the one within that GPU. `ailing`:
-    something is known to be wrong with the card.
+    A slice has the row of its GPU as `parent`, and its index is the one within that GPU.
+    `unhealthy`: something is known to be wrong with the card.
     """
 
     index: int
@@ -29,7 +29,7 @@ class FreeGpu:
     memory_free_mib: int | None
     parent: int | None = None
     mig_profile: str | None = None
-    ailing: bool = False
+    unhealthy: bool = False
 
     def fits(self, wanted: Wanted) -> bool:
         """Whether it is of the model and has the memory; unknown memory is never enough.
@@ -61,9 +61,9 @@ class Offer:
         return ",".join(gpu.uuid or str(gpu.index) for gpu in self.gpus)
 
     @property
-    def ailing(self) -> bool:
+    def unhealthy(self) -> bool:
         """Whether something is known to be wrong with one of them."""
-        return any(gpu.ailing for gpu in self.gpus)
+        return any(gpu.unhealthy for gpu in self.gpus)
 
 
 def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
@@ -82,7 +82,7 @@ def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
         if len(fitting) >= wanted.gpus:
             taken = tuple(sorted(fitting[: wanted.gpus], key=lambda gpu: gpu.index))
             offers.append(Offer(name, taken, len(free) - wanted.gpus))
-    return sorted(offers, key=lambda offer: (offer.ailing, offer.left_over, offer.host))
+    return sorted(offers, key=lambda offer: (offer.unhealthy, offer.left_over, offer.host))
 
 
 def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
@@ -95,8 +95,8 @@ def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
             index, uuid, name, parent, profile = (
                 _cell(gpus, key, row) for key in ("index", "uuid", "name", "parent", "mig_profile")
             )
-            ailing = bool(_cell(gpus, "ailments", row if parent is None else parent))
-            free.append(FreeGpu(index, uuid, name, memory, parent, profile, ailing))
+            unhealthy = bool(_cell(gpus, "health_reasons", row if parent is None else parent))
+            free.append(FreeGpu(index, uuid, name, memory, parent, profile, unhealthy))
     return free
 
 
@@ -106,4 +106,4 @@ def _cell(gpus: dict[str, list[Any]], column: str, row: int) -> Any:
 
 def _tightest_first(gpu: FreeGpu) -> tuple[bool, float, int]:
     memory = gpu.memory_free_mib
-    return (gpu.ailing, float("inf") if memory is None else memory, gpu.index)
+    return (gpu.unhealthy, float("inf") if memory is None else memory, gpu.index)

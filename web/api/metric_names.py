@@ -122,7 +122,7 @@ GPUS = _measures(
         "memory_total_mib": "Memory there is.",
         "memory_used_mib": "Memory in use.",
         "utilization_percent": "Share of the last sample period in which a kernel ran.",
-        "memory_utilization_percent": "Share in which memory was read or written.",
+        "memory_controller_utilization_percent": "Share in which memory was read or written.",
         "temperature_celsius": "Temperature.",
         "slowdown_celsius": "Temperature at which this GPU slows down.",
         "power_watts": "Power that it draws.",
@@ -131,6 +131,6 @@ GPUS = _measures(
         "sm_clock_mhz": "Clock of the multiprocessors.",
         "memory_clock_mhz": "Clock of the memory.",
         "idle_since": "Since when nothing runs.",
-        "low_power_since": "Since when it is busy all the time at low power.",
+        "stalled_since": "Since when it is busy all the time at low power.",
     },
 )

@@ -124,8 +124,10 @@ def _gpus(hosts: Members) -> Iterator[Family]:
     rows = [(_gpu_labels(name, gpus), gpus) for name, gpus in tables.items()]
     yield _one_of("gpu_state", "The GPU's state.", "state", GPU_STATES, _cells("state", rows))
     yield _one_of("gpu_use", "What is made of the GPU.", "use", USES, _cells("use", rows))
-    ailments = ((own, len(words)) for own, words in _cells("ailments", rows))
-    yield _gauge("gpu_ailments", "What is wrong with the GPU, in words on the page.", ailments)
+    health_reasons = ((own, len(words)) for own, words in _cells("health_reasons", rows))
+    yield _gauge(
+        "gpu_health_reasons", "What is wrong with the GPU, in words on the page.", health_reasons
+    )
     yield from _columns(GPUS, [(_unless_lost(own, gpus), gpus) for own, gpus in rows])
 
 

@@ -188,7 +188,7 @@ def describe(offer: Offer) -> dict[str, Any]:
             "name": gpu.name,
             "mig_profile": gpu.mig_profile,
             "memory_free_mib": gpu.memory_free_mib,
-            "ailing": gpu.ailing,
+            "unhealthy": gpu.unhealthy,
         }
         for gpu in offer.gpus
     ]

@@ -25,7 +25,7 @@ HIDDEN_PROBLEM = "a problem, which is told in words to those who may see names"
 collector's, and may name anybody."""
 
 _WHAT_RUNS = {"command", "container", "job"}
-_WHO = {"user", "uid", "acts_as", "pid"}
+_WHO = {"user", "uid", "effective_user", "pid"}
 
 Rule: TypeAlias = Callable[[Any], Any]
 """What is seen of a value; None for nothing of it, which in a patch deletes."""
@@ -105,14 +105,14 @@ def _without_words(value: Any) -> Any:
 
 
 def _of_gpus(names: Iterable[str]) -> Rule:
-    """Those columns, of which `ailments` only tells how many there are."""
+    """Those columns, of which `health_reasons` only tells how many there are."""
     only = _only(names)
 
     def rule(value: Any) -> Any:
         seen = only(value)
-        if seen is None or type(column := seen.get("ailments")) is not list:
+        if seen is None or type(column := seen.get("health_reasons")) is not list:
             return seen
-        return {**seen, "ailments": [_without_words(words) for words in column]}
+        return {**seen, "health_reasons": [_without_words(words) for words in column]}
 
     return rule
 

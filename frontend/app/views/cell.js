@@ -22,9 +22,9 @@ export function cell(gpu, { metric, live, dim, now }) {
   return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}"
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
       ? nothing
-      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.ailments.length > 0
+      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.health_reasons.length > 0
       ? html`<i class="mark">⚠\uFE0E</i>`
-      : gpu.lowPowerSince === null ? nothing : html`<i class="mark low">?</i>`}${gpu.hot && live
+      : gpu.stalledSince === null ? nothing : html`<i class="mark low">?</i>`}${gpu.hot && live
       ? html`<i class="hot">▲</i>`
       : nothing}</span>`;
 }
@@ -85,7 +85,7 @@ export function hover(gpu, now) {
   const silent = unmeasured(gpu);
   if (silent !== null) lines.push(`utilization ${silent}`);
   if (gpu.reason !== null) lines.push(gpu.reason);
-  lines.push(...hindrances(gpu, now), ...gpu.ailments.map((words) => `⚠\uFE0E ${words}`));
+  lines.push(...hindrances(gpu, now), ...gpu.health_reasons.map((words) => `⚠\uFE0E ${words}`));
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");
   return lines.join("\n");
 }

@@ -93,7 +93,7 @@ function found(need, offers) {
  * @param {(host: string) => void} goTo
  */
 function offerLines(offer, goTo) {
-  const labels = offer.gpus.map(({ label, ailing }) => `${label}${ailing ? " (⚠\uFE0E ailing)" : ""}`).join(", ");
+  const labels = offer.gpus.map(({ label, unhealthy }) => `${label}${unhealthy ? " (⚠\uFE0E unhealthy)" : ""}`).join(", ");
   return html`<div class="offer">
     <p><button type="button" class="link" @click=${() => goTo(offer.host)}>${offer.host}</button>
       <small class="muted">GPU ${labels} · ${offer.leftOver || "no"} more left free</small></p>

@@ -43,7 +43,7 @@ function linesOf(gpu, hour, now) {
     ...(state ? [stateCells(gpu, now)] : []),
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
     ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
-    ...(gpu.profile === null ? gpu.ailments : []).map((words) => stateCell("red", `⚠\uFE0E ${words}`)),
+    ...(gpu.profile === null ? gpu.health_reasons : []).map((words) => stateCell("red", `⚠\uFE0E ${words}`)),
     ...hindrances(gpu, now).map((words) => stateCell("amber", words)),
   ];
   return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0

@@ -156,10 +156,10 @@ export class FleetMap {
 
   /** What the map says in words, and what its colours mean. */
   #describe() {
-    const { gpus, heldIdle, lost, ailing, stale } = this.store.overview();
+    const { gpus, heldIdle, lost, unhealthy, stale } = this.store.overview();
     const free = this.store.fleet?.totals.gpus_free ?? 0;
     const label = `Fleet map: ${many(gpus, "GPU")} on ${many(this.#names.length, "host")}, ${count(free)} free, `
-      + `${count(heldIdle)} held idle, ${count(lost)} lost, ${count(ailing)} ailing, ${many(stale, "host")} stale; all are in the list below`;
+      + `${count(heldIdle)} held idle, ${count(lost)} lost, ${count(unhealthy)} unhealthy, ${many(stale, "host")} stale; all are in the list below`;
     if (this.#canvas.ariaLabel !== label) this.#canvas.ariaLabel = label;
     const { metric, map } = this.view();
     render(html`<h2>Fleet map</h2>${this.#layout === null ? nothing : legend(metric)}
@@ -186,7 +186,7 @@ export class FleetMap {
     const state = this.store.stateOf(name);
     if (gpu === undefined) return sentence(this.store.summary(name), state);
     const use = gpu.state !== "ok" ? gpu.state : gpu.use === "busy" ? "" : (gpu.use ?? "").replace("_", " ");
-    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), ...gpu.ailments]
+    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), ...gpu.health_reasons]
       .filter(Boolean).join(" · ");
   }
 }
@@ -199,6 +199,6 @@ function legend(metric) {
     <span>${least} <i class="ramp">${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="cell step${step}"></i>`)}</i> ${most}</span>
     ${swatch("free")} ${swatch("idle", "held idle")}
     <span><b class="red">✕</b> lost</span> <span><b class="red">!</b> error</span> <span><b>▲</b> hot</span>
-    <span><i class="mark">⚠\uFE0E</i> ailing</span>
+    <span><i class="mark">⚠\uFE0E</i> unhealthy</span>
     ${swatch("asleep")} ${swatch("old", "stale")} ${swatch("none", "missing")}`;
 }

@@ -10,16 +10,16 @@ import { bars } from "./bars.js";
 /**
  * What needs a look: what is counted, its hue and glyph, its words, and the state to search for
  * where those are others.
- * @typedef {"heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower" | "stale" | "missing" | "conflict" | "problems"} Counted
+ * @typedef {"heldIdle" | "lost" | "errors" | "unhealthy" | "hot" | "stalled" | "stale" | "missing" | "conflict" | "problems"} Counted
  * @type {[Counted, string, string, string, string, string?][]}
  */
 const ATTENTION = [
   ["heldIdle", "amber", "▨", "", "idle, memory held", "idle"],
   ["lost", "red", "✕", "GPU", "lost"],
   ["errors", "red", "!", "GPU", "with an error", "error"],
-  ["ailing", "red", "⚠\uFE0E", "GPU", "ailing"],
+  ["unhealthy", "red", "⚠\uFE0E", "GPU", "unhealthy"],
   ["hot", "red", "▲", "GPU", "hot"],
-  ["lowPower", "amber", "?", "GPU", "at low power", "lowpower"],
+  ["stalled", "amber", "?", "GPU", "possibly stuck", "stalled"],
   ["stale", "red", "◷", "host", "stale"],
   ["missing", "red", "◌", "host", "missing"],
   ["conflict", "red", "⇄", "name", "in conflict", "conflict"],

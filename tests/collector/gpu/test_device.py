@@ -24,7 +24,7 @@ BUSY = Gpu(
     memory_used_mib=1024,
     memory_reserved_mib=500,
     utilization_percent=87,
-    memory_utilization_percent=41,
+    memory_controller_utilization_percent=41,
     temperature_celsius=66,
     slowdown_celsius=89,
     power_watts=312.4,
@@ -69,7 +69,7 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml, direct: bool) -> None
         memory_total_bytes=81920 << 20,
         memory_used_bytes=1024 << 20,
         utilization_percent=87,
-        memory_utilization_percent=41,
+        memory_controller_utilization_percent=41,
         temperature_celsius=66,
         power_watts=312.4,
         power_limit_watts=400.0,
@@ -212,15 +212,15 @@ def test_a_process_with_compute_and_graphics_is_one_use(opened: FakeNvml, direct
 
 
 def test_the_first_reading_knows_no_shares_and_the_second_does(opened: FakeNvml) -> None:
-    worker = Process(os.getpid(), sm_percent=35)
-    idle = Process(1, sm_percent=None)
+    worker = Process(os.getpid(), sm_utilization_percent=35)
+    idle = Process(1, sm_utilization_percent=None)
     opened.write(Scenario(gpus=[replace(BUSY, processes=[worker, idle])]))
     gpu = device()
 
     first, second = gpu.read(0.0), gpu.read(1.0)
 
-    assert [use.sm_percent for use in first.uses] == [None, None]
-    assert [use.sm_percent for use in second.uses] == [35, 0]
+    assert [use.sm_utilization_percent for use in first.uses] == [None, None]
+    assert [use.sm_utilization_percent for use in second.uses] == [35, 0]
 
 
 def test_shares_are_null_where_the_driver_counts_none(opened: FakeNvml) -> None:

@@ -117,7 +117,7 @@ def test_lost_data_does_not_become_new_when_nvml_is_opened_again(fake_nvml: Fake
         driver.open(now, calm=True)
         (slot,) = driver.slots
         slot.read(now)
-        told.append(len(slot.ailments(now)))
+        told.append(len(slot.health_reasons(now)))
     driver.close()
     assert told == [1, 0]
 

@@ -71,9 +71,9 @@ def test_only_so_many_kinds_are_kept_the_last_ones(xids: Xids) -> None:
     assert len(kept) == MAX_KINDS and kept[0].startswith("Xid 299 ")
 
 
-def ailments(driver: Driver, now: float) -> list[list[str]]:
-    """The first words of each ailment of each GPU."""
-    found = (slot.ailments(now) for slot in driver.slots)
+def health_reasons(driver: Driver, now: float) -> list[list[str]]:
+    """The first words of each reason of each GPU."""
+    found = (slot.health_reasons(now) for slot in driver.slots)
     return [[" ".join(words.split()[:2]) for words in of_gpu] for of_gpu in found]
 
 
@@ -82,10 +82,10 @@ def test_an_error_is_heard_within_seconds_under_its_gpu(
 ) -> None:
     fake_nvml.write(Scenario([Gpu(xids=[62]), Gpu()]))
     look_on(driver, 0, 6)
-    assert ailments(driver, 6.0) == [[], []]
+    assert health_reasons(driver, 6.0) == [[], []]
     fake_nvml.write(Scenario([Gpu(xids=[62]), Gpu(xids=[48, 31, 74])]))
     look_on(driver, 6, 6 + int(COUNT_SECONDS))
-    assert ailments(driver, 11.0) == [[], ["Xid 74", "Xid 48"]]
+    assert health_reasons(driver, 11.0) == [[], ["Xid 74", "Xid 48"]]
 
 
 def test_a_lost_gpu_tells_what_happened_to_it(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -94,7 +94,7 @@ def test_a_lost_gpu_tells_what_happened_to_it(fake_nvml: FakeNvml, driver: Drive
     fake_nvml.write(Scenario([Gpu(remapped_pending=1, xids=[79], lost=True)]))
     (reading,) = look_on(driver, 6, 60)
     assert reading.state == "lost"
-    assert ailments(driver, 60.0) == [["Xid 79", "a faulty"]]
+    assert health_reasons(driver, 60.0) == [["Xid 79", "a faulty"]]
 
 
 def test_an_error_is_remembered_when_nvml_is_opened_again(
@@ -108,7 +108,7 @@ def test_an_error_is_remembered_when_nvml_is_opened_again(
     look_on(driver, 12, 20)
     fake_nvml.write(Scenario([Gpu(xids=[48, 74])], Machine(generation=2)))
     look_on(driver, 20, 30)
-    assert ailments(driver, 30.0) == [["Xid 74", "Xid 48"]]
+    assert health_reasons(driver, 30.0) == [["Xid 74", "Xid 48"]]
     driver.close()
     assert fake_nvml.event_sets() == 0
 
@@ -134,7 +134,7 @@ def test_a_driver_that_tells_no_events_is_read_all_the_same(
     fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[Call(name, error=error)]))
     readings = look_on(driver, 0, 20)
     assert [reading.state for reading in readings] == ["ok", "ok"]
-    assert driver.problem is None and ailments(driver, 20.0) == [[], []]
+    assert driver.problem is None and health_reasons(driver, 20.0) == [[], []]
 
 
 def test_a_gpu_whose_errors_are_not_told_does_not_keep_the_others_from_being_heard(
@@ -145,7 +145,7 @@ def test_a_gpu_whose_errors_are_not_told_does_not_keep_the_others_from_being_hea
     look_on(driver, 0, 15)
     fake_nvml.write(Scenario([Gpu(xids=[48]), Gpu(xids=[48])], calls=[deaf]))
     look_on(driver, 15, 25)
-    assert ailments(driver, 25.0) == [[], ["Xid 48"]]
+    assert health_reasons(driver, 25.0) == [[], ["Xid 48"]]
     assert fake_nvml.calls("nvmlDeviceRegisterEvents") == 2
 
 

@@ -14,7 +14,7 @@ SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
 
 
 @pytest.mark.parametrize(
-    ("uid", "group", "user", "acts_as"),
+    ("uid", "group", "user", "effective_user"),
     [
         (0, SESSION, "alice", "root"),
         (100999, SESSION, "alice", "uid 100999"),
@@ -31,7 +31,7 @@ def test_what_runs_as_root_or_as_nobody_in_somebodys_session_is_his(
     uid: int,
     group: str,
     user: str,
-    acts_as: str | None,
+    effective_user: str | None,
 ) -> None:
     monkeypatch.setattr("gpu_monitor.collector.host.users.PATIENCE_SECONDS", DEADLINE)
     write_process(tmp_path, uid=uid, group=group)
@@ -39,7 +39,7 @@ def test_what_runs_as_root_or_as_nobody_in_somebodys_session_is_his(
 
     facts = Processes("name", users, str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
 
-    assert (facts.uid, facts.user, facts.acts_as) == (uid, user, acts_as)
+    assert (facts.uid, facts.user, facts.effective_user) == (uid, user, effective_user)
 
 
 def test_whose_a_process_is_is_not_guessed_while_the_name_service_is_silent(
@@ -57,4 +57,4 @@ def test_whose_a_process_is_is_not_guessed_while_the_name_service_is_silent(
     facts = processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
     answer.set()
 
-    assert (facts.user, facts.acts_as) == ("uid 1001", None)
+    assert (facts.user, facts.effective_user) == ("uid 1001", None)

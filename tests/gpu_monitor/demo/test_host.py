@@ -108,15 +108,15 @@ def test_the_other_odd_hosts_show_what_they_stand_for() -> None:
 
 
 def test_few_gpus_of_a_large_fleet_have_an_ailment_which_the_host_s_problems_tell_too() -> None:
-    ailing = 0
+    unhealthy = 0
     for number in range(500):
         snapshot = sent(SimulatedHost(number, 8, NOW), NOW)
-        for row, ailments in enumerate(snapshot["gpus"]["ailments"]):
-            for words in ailments or ():
+        for row, health_reasons in enumerate(snapshot["gpus"]["health_reasons"]):
+            for words in health_reasons or ():
                 assert f"GPU {row}: {words}" in snapshot["problems"]
-                ailing += 1
-    assert ailing == 12
-    assert odd("lost")["gpus"]["ailments"][7][0].startswith("Xid 79 ")
+                unhealthy += 1
+    assert unhealthy == 12
+    assert odd("lost")["gpus"]["health_reasons"][7][0].startswith("Xid 79 ")
 
 
 def test_few_gpus_of_a_large_fleet_are_busy_at_low_power() -> None:
@@ -125,7 +125,7 @@ def test_few_gpus_of_a_large_fleet_are_busy_at_low_power() -> None:
         host = SimulatedHost(number, 8, NOW)
         host.step(NOW + 1)
         gpus = sent(host, NOW + 1)["gpus"]
-        for row, since in enumerate(gpus["low_power_since"]):
+        for row, since in enumerate(gpus["stalled_since"]):
             if since is not None:
                 assert gpus["utilization_percent"][row] == 100
                 assert gpus["power_watts"][row] < 0.4 * gpus["power_limit_watts"][row]

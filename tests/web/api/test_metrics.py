@@ -115,9 +115,9 @@ def test_of_a_lost_gpu_only_its_state_is_told() -> None:
 
 
 def test_what_a_gpu_ails_from_is_counted_and_of_a_lost_one_too() -> None:
-    rotten, sound = gpu(state="lost", ailments=["a", "b"]), gpu(ailments=[])
-    known = told(fleet(a=rotten, b=sound, c=gpu(state="asleep", ailments=None), d=gpu()))
-    assert known["gpu_ailments"] == {A: 2, A.replace("host=a", "host=b"): 0}
+    rotten, sound = gpu(state="lost", health_reasons=["a", "b"]), gpu(health_reasons=[])
+    known = told(fleet(a=rotten, b=sound, c=gpu(state="asleep", health_reasons=None), d=gpu()))
+    assert known["gpu_health_reasons"] == {A: 2, A.replace("host=a", "host=b"): 0}
 
 
 def test_slices_are_numbered_as_on_the_page() -> None:
@@ -246,7 +246,7 @@ def everything() -> dict[str, Any]:
         name: {column: [value] for column, value in known(kinds).items()}
         for name, kinds in TABLES.items()
     }
-    tables["gpus"] |= {"parent": [None], "use": ["free"], "ailments": [["words"]]}
+    tables["gpus"] |= {"parent": [None], "use": ["free"], "health_reasons": [["words"]]}
     parts = {"system": known(SYSTEM_FIELDS), "collector": known(COLLECTOR_FIELDS)}
     document = fleet(a={"state": "live", "clock_offset_seconds": 0, **tables, **parts})
     document["totals"] = {measure.field: 1 for measure in TOTALS}

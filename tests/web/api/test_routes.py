@@ -96,17 +96,17 @@ async def test_free_gpus_are_offered_with_uuids_to_paste() -> None:
         assert [host["host"] for host in answer["hosts"]] == ["b", "a"]
         assert answer["hosts"][0]["cuda_visible_devices"] == "GPU-0,GPU-1"
         assert answer["hosts"][0]["gpus"][0]["memory_free_mib"] == 81920
-        assert answer["hosts"][0]["gpus"][0]["ailing"] is False
+        assert answer["hosts"][0]["gpus"][0]["unhealthy"] is False
 
 
 async def test_a_gpu_that_ails_is_offered_last_and_said_to() -> None:
     ill = make_host(1)
-    ill["gpus"]["ailments"] = [["SECRET-words"]]
+    ill["gpus"]["health_reasons"] = [["SECRET-words"]]
     async with web_house(viewer_role="counts") as house:
         await house.show(a=ill, b=make_host(1, 1))
         _, answer = await house.get("api/v1/free")
     assert [host["host"] for host in answer["hosts"]] == ["b", "a"]
-    assert [host["gpus"][0]["ailing"] for host in answer["hosts"]] == [False, True]
+    assert [host["gpus"][0]["unhealthy"] for host in answer["hosts"]] == [False, True]
     assert "SECRET" not in str(answer)
 
 

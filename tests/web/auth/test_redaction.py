@@ -21,7 +21,7 @@ LESS: tuple[Role, ...] = ("counts", "names")
 WHO = {
     "user": ["SECRET-user"],
     "uid": [4242424242],
-    "acts_as": ["SECRET-other"],
+    "effective_user": ["SECRET-other"],
     "pid": [4343434343],
 }
 WHAT = {"command": ["SECRET-command"], "container": ["SECRET-box"], "job": ["SECRET-job"]}
@@ -38,7 +38,7 @@ def telling_host(**more: Any) -> Any:
     """A host that tells all it can, and more than this version knows."""
     host = make_host(1, 1, **more)
     host["gpus"] |= {"reason": [None, "SECRET-reason"], "shiny": ["SECRET-unknown", None]}
-    host["gpus"] |= {"ailments": [["SECRET-ailment"], None]}
+    host["gpus"] |= {"health_reasons": [["SECRET-reason"], None]}
     return {
         **host,
         "problems": ["SECRET-problem", "SECRET-other"],
@@ -79,7 +79,7 @@ def test_counts_keep_what_a_process_costs_and_how_much_there_is_to_mend() -> Non
     host = see_host(telling_host(), "counts")
     assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
     assert host["problems"] == [HIDDEN_PROBLEM] * 2
-    assert host["gpus"]["ailments"] == [[HIDDEN_PROBLEM], None]
+    assert host["gpus"]["health_reasons"] == [[HIDDEN_PROBLEM], None]
     assert host["gpus"]["uuid"] == ["GPU-0", "GPU-1"]
     assert see(telling_fleet(), "counts")["users"] == {}
 
@@ -88,7 +88,7 @@ def test_names_keep_all_but_what_runs() -> None:
     host = see_host(telling_host(), "names")
     assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
     assert host["problems"] == ["SECRET-problem", "SECRET-other"]
-    assert host["gpus"]["ailments"] == [["SECRET-ailment"], None]
+    assert host["gpus"]["health_reasons"] == [["SECRET-reason"], None]
     assert see(telling_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
 
 
@@ -143,7 +143,8 @@ tables = st.fixed_dictionaries(
         "gpu": open_cells,
         "reason": open_cells,
         "use": open_cells,
-        "ailments": st.none() | st.lists(st.sampled_from([["SECRET-user"], [], None]), max_size=2),
+        "health_reasons": st.none()
+        | st.lists(st.sampled_from([["SECRET-user"], [], None]), max_size=2),
         "command": secret_cells,
         "job": secret_cells,
         "shiny": anything,
