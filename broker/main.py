@@ -16,8 +16,9 @@ from gpu_monitor.broker.host_record import LIVE
 from gpu_monitor.broker.ingest import Hearing
 from gpu_monitor.broker.intake import Intake
 from gpu_monitor.broker.load_stats import Load
-from gpu_monitor.broker.peer_identity import RESOLVE_SECONDS, RETRY_SECONDS, Directory, Resolver
+from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.publisher import Publisher
+from gpu_monitor.broker.resolver import OWN, REFRESH_SECONDS, RETRY_SECONDS, Resolver
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.wire.curve.server import Gate
 
@@ -79,7 +80,7 @@ class _Broker:
         self._directory = Directory(settings.hosts, settings.own_name)
         self._gate = self._make_gate(context)
         self._fleet = Fleet(self._expected(), settings.rpc_timeout, settings.forget_after)
-        self._resolver = Resolver(self._directory.names, self._found)
+        self._resolver = Resolver(self._directory.names)
         self._published = Published(settings, self._fleet, time.time())
         self._hearing = Hearing(
             self._fleet,
@@ -157,15 +158,16 @@ class _Broker:
         """The first names, before anyone is refused for want of them; not for long, though."""
         self._resolver.refresh(boottime(), 0.0)
         deadline = boottime() + _RESOLVE_FIRST_SECONDS
-        while self._resolver.busy() and boottime() < deadline:
+        while self._resolver.is_busy and boottime() < deadline:
             await asyncio.sleep(0.01)
+            self._learn_addresses()
 
-    def _found(self, name: str, addresses: list[str]) -> None:
-        """Comes from a thread of the resolver."""
-        if name:
-            self._loop.call_soon_threadsafe(self._directory.learn, name, addresses)
-        else:
-            self._loop.call_soon_threadsafe(self._directory.learn_own, addresses)
+    def _learn_addresses(self) -> None:
+        for name, addresses in self._resolver.drain():
+            if name == OWN:
+                self._directory.learn_own(addresses)
+            else:
+                self._directory.learn(name, addresses)
 
     async def _tick(self) -> None:
         """Publishes once per tick; out of turn when a host has fallen silent."""
@@ -184,7 +186,8 @@ class _Broker:
                     next_tick += tick
                     if next_tick <= now:  # fallen behind: what was missed is not made up for
                         next_tick = now + tick
-            self._resolver.refresh(boottime(), RESOLVE_SECONDS)
+            self._learn_addresses()
+            self._resolver.refresh(boottime(), REFRESH_SECONDS)
             until = min(next_tick, next_beat, now + pause)
             await asyncio.sleep(max(0.0, until - time.monotonic()))
 

@@ -1,20 +1,9 @@
 """Which host a peer is: the one its key was issued for, or the entry of `hosts` of its address."""
 
 import ipaddress
-import logging
-import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator
 
-import psutil
-
-RESOLVE_SECONDS = 60.0
-RETRY_SECONDS = 10.0
-"""A refusal asks the name service again, but not sooner than this after the last time."""
-_RESOLVERS = 8
 _MAX_PEERS = 65_536
-
-log = logging.getLogger(__name__)
 
 
 def plain_address(text: str) -> str | None:
@@ -139,71 +128,3 @@ def choose(entries: tuple[str, ...], sent: str) -> str | None:
     if not entries:
         return None
     return sent if sent in entries or entries == ("",) else entries[0]
-
-
-class Resolver:
-    """Asks the name service in threads of its own: a dead one takes seconds for each name.
-
-    `found` is called from those threads with (name, addresses), and with ("", addresses) for
-    this machine's own. They are daemons: a name service that hangs does not delay the end.
-    """
-
-    def __init__(self, names: Iterable[str], found: Callable[[str, list[str]], None]) -> None:
-        self._names = tuple(names)
-        self._found = found
-        self._threads: list[threading.Thread] = []
-        self._started_at = float("-inf")
-
-    def busy(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads)
-
-    def refresh(self, now: float, after: float) -> bool:
-        """Asks again if the last time is `after` seconds ago (steady clock) and is over."""
-        if now - self._started_at < after or self.busy():
-            return False
-        self._started_at = now
-        names = iter(("", *self._names))
-        lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._work, args=(names, lock), name="resolver", daemon=True)
-            for _ in range(min(_RESOLVERS, len(self._names) + 1))
-        ]
-        for thread in self._threads:
-            thread.start()
-        return True
-
-    def _work(self, names: Iterator[str], lock: threading.Lock) -> None:
-        while True:
-            with lock:
-                name = next(names, None)
-            if name is None:
-                return
-            addresses = own_addresses() if not name else resolve(name)
-            try:
-                self._found(name, addresses)
-            except RuntimeError:  # the event loop has been closed in the meantime
-                return
-
-
-def resolve(name: str) -> list[str]:
-    """All addresses of `name`, IPv4 and IPv6; none when the name service does not know it."""
-    try:
-        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return [str(answer[4][0]) for answer in answers]
-
-
-def own_addresses() -> list[str]:
-    """Those of this machine's interfaces; none when it cannot be asked now (no file is left)."""
-    families = (socket.AF_INET, socket.AF_INET6)
-    try:
-        interfaces = psutil.net_if_addrs()
-    except OSError:
-        return []
-    return [
-        entry.address
-        for entries in interfaces.values()
-        for entry in entries
-        if entry.family in families
-    ]

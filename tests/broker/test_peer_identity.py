@@ -1,21 +1,14 @@
 """Who a peer is, without keys."""
 
-import os
-import resource
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.broker.peer_identity import (
     Directory,
-    Resolver,
     address_of,
     key_of,
-    own_addresses,
     plain_address,
-    resolve,
 )
 from gpu_monitor.wire.curve.server import peer_with_key
 
@@ -133,45 +126,3 @@ def test_a_peer_s_address_and_key_can_be_told_apart() -> None:
     peer = peer_with_key("fe80::1%eth0", "a key")
     assert (address_of(peer), key_of(peer)) == ("fe80::1%eth0", "a key")
     assert (address_of("this process"), key_of("10.0.0.1")) == ("this process", "")
-
-
-def test_names_are_asked_for_in_threads_and_not_too_often() -> None:
-    found: dict[str, list[str]] = {}
-    done = threading.Event()
-
-    def learn(name: str, addresses: list[str]) -> None:
-        found[name] = addresses
-        if found.keys() == {"", "localhost", NO_NAME}:
-            done.set()
-
-    resolver = Resolver(("localhost", NO_NAME), learn)
-    assert resolver.refresh(100.0, 10.0)
-    assert done.wait(30.0)
-    assert "127.0.0.1" in found["localhost"] and found[NO_NAME] == []
-    assert not resolver.refresh(105.0, 10.0)
-
-
-def test_this_machine_has_addresses() -> None:
-    assert "127.0.0.1" in own_addresses()
-
-
-@pytest.mark.parametrize("name", ["", "." * 300, "a\0b", "ü" * 100])
-def test_a_name_that_cannot_be_one_has_no_address(name: str) -> None:
-    assert isinstance(resolve(name), list)
-
-
-def test_without_a_file_to_spare_the_addresses_known_so_far_stay() -> None:
-    directory = Directory(("node1",))
-    directory.learn("node1", ["10.0.0.1"])
-    directory.learn_own(["10.0.0.1"])
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = os.dup(0)
-    os.close(spare)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
-        found = own_addresses()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    directory.learn_own(found)
-    assert found == [] and own_addresses() != []
-    assert directory.entries("127.0.0.1") == directory.entries("10.0.0.1") == ("node1",)
