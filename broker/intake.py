@@ -8,6 +8,7 @@ import zmq
 
 from gpu_monitor.broker.ingest import INSIDE, Hearing, name_in
 from gpu_monitor.broker.load_stats import Load
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.keys import HOSTS
 from gpu_monitor.wire.curve.server import CURVE_BYTES, Gate, peer_with_key
 from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES
@@ -134,7 +135,7 @@ class Intake:
 
     def _take(self, frame: zmq.Frame) -> None:
         peer = self._peer(frame)
-        received = time.clock_gettime(time.CLOCK_BOOTTIME)
+        received = boottime()
         if frame.more:
             while self._socket.recv(zmq.NOBLOCK, copy=False).more:
                 pass

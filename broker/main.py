@@ -20,6 +20,7 @@ from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.publisher import Publisher
 from gpu_monitor.broker.resolver import OWN, REFRESH_SECONDS, RETRY_SECONDS, Resolver
 from gpu_monitor.broker.settings import BrokerSettings
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.server import Gate
 
 _LOOK_SECONDS = 0.25
@@ -213,8 +214,3 @@ class _Broker:
             more = len(names) - _LOGGED_HOSTS
             shown = ", ".join(names[:_LOGGED_HOSTS]) + (f" and {more} more" if more > 0 else "")
             log.log(logging.INFO if state == LIVE else logging.WARNING, "%s: %s", state, shown)
-
-
-def boottime() -> float:
-    """Seconds since boot by a clock that runs on through suspend."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

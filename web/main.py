@@ -5,7 +5,6 @@ import itertools
 import logging
 import resource
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +27,7 @@ from gpu_monitor.web.stream.handshake import Live
 from gpu_monitor.web.stream.hub import MAX_VIEWERS, Hub
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Following, Patch
 
@@ -46,11 +46,6 @@ def _is_clients_fault(record: logging.LogRecord) -> bool:
     """Anyone can send what is no HTTP, or break off: that is not worth a traceback."""
     error = record.exc_info[1] if record.exc_info else None
     return isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
-
-
-def clock() -> float:
-    """Seconds that also count while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def run(
@@ -83,14 +78,14 @@ class _Server:
         enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
         self._lock = Lock(settings.keys, enrol) if outside else None
         self._assets = Assets()
-        self._following = Following(self._about(), settings.rpc_timeout, clock())
+        self._following = Following(self._about(), settings.rpc_timeout, boottime())
         self._subscriber: Subscriber | None = None
-        self._hub = Hub(self._following.document, clock)
+        self._hub = Hub(self._following.document, boottime)
         self._accounts = Accounts(settings.viewers) if settings.viewers else None
         self._account_changes = 0
         peers = Peers(settings.trusted_proxies)
-        names = Names(settings.web_hosts, peers, clock)
-        self._signin = SignIn(settings, self._accounts, peers, names, clock)
+        names = Names(settings.web_hosts, peers, boottime)
+        self._signin = SignIn(settings, self._accounts, peers, names, boottime)
         self._runner = web.AppRunner(
             self._app(peers),
             access_log=None,
@@ -102,9 +97,9 @@ class _Server:
     def _app(self, peers: Peers) -> web.Application:
         settings, signin = self._settings, self._signin
         form = Form(signin, peers, self._assets) if settings.sign_in == "token" else None
-        gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
+        gate = Gate(signin, Tickets(boottime), form, settings.allowed_origins)
         page = Page(self._assets, self._tell_assets, public=settings.sign_in == "none")
-        api = Api(self._following, clock, self._recent, gate.ticket_for, self._hub)
+        api = Api(self._following, boottime, self._recent, gate.ticket_for, self._hub)
         return make_app(page, api, Live(self._hub, peers), gate, settings.base_path)
 
     async def run(self, ready: Callable[[str], None] | None) -> None:
@@ -119,7 +114,7 @@ class _Server:
                 self._context,
                 self._following,
                 self._publish,
-                clock,
+                boottime,
                 self._lock,
             )
             if ready is not None:

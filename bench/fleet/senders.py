@@ -13,7 +13,7 @@ from typing import Any
 
 import zmq
 
-from gpu_monitor.broker.main import boottime
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
 

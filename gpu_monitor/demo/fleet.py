@@ -10,6 +10,7 @@ from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.config.keys import Config
 from gpu_monitor.config.role_settings import RPC_INPROC, UPDATES_INPROC
 from gpu_monitor.demo.host import SimulatedHost
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 
 NEVER_HEARD = "node-spare"
@@ -68,6 +69,5 @@ def _push(host: SimulatedHost, interval: float, pusher: Pusher) -> None:
     now = time.time()
     if host.is_silent(now):
         return
-    boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
     host.step(now)
-    pusher.push(pack(host.snapshot(now, boottime, interval)))
+    pusher.push(pack(host.snapshot(now, boottime(), interval)))

@@ -13,8 +13,9 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from gpu_monitor.broker.main import boottime, run
+from gpu_monitor.broker.main import run
 from gpu_monitor.broker.settings import BrokerSettings
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack, unpack_trusted
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports

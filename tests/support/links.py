@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import zmq
 
-from gpu_monitor.broker.main import boottime, run
+from gpu_monitor.broker.main import run
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Following

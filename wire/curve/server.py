@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import zmq
 from zmq.utils import z85
 
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.enrolled_keys import Enrolled
 from gpu_monitor.wire.curve.keys import HOSTS, WEBS
 from gpu_monitor.wire.curve.monitor import Handshakes
@@ -158,7 +158,7 @@ class Gate:
         other = enrolled.name(_OTHER.get(kind, HOSTS), key)
         why = f"it is enrolled in {_OTHER[kind]} as {other} only" if other else "it is not enrolled"
         detail = f"{why}; to let it in: {_COMMAND[kind]} --public='{key}'"
-        self._refuse(UNKNOWN_KEY, peer_with_key(address, key), detail, _now())
+        self._refuse(UNKNOWN_KEY, peer_with_key(address, key), detail, boottime())
         return False
 
     def _count_failures(self) -> None:
@@ -166,7 +166,7 @@ class Gate:
             for _, code in handshakes.read():
                 if code in _REASONS:
                     reason, detail = _REASONS[code]
-                    self._refuse(reason, f"somebody at the port for {kind}", detail, _now())
+                    self._refuse(reason, f"somebody at the port for {kind}", detail, boottime())
 
 
 @contextlib.contextmanager
@@ -195,7 +195,3 @@ def _cut(descriptor: int, peer: object) -> None:
     with contextlib.suppress(OSError), _connection(descriptor) as connection:
         if connection.getpeername()[:2] == peer:
             connection.shutdown(socket.SHUT_RDWR)
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
