@@ -93,13 +93,8 @@ class Message:
     def after(self, *names: bytes) -> int:
         place = 0
         for name in names:
-            place = (
-                self.data.index(
-                    bytes((0xA0 + len(name),)) + name if len(name) < 32 else name, place
-                )
-                + 1
-                + len(name)
-            )
+            key = pack(name.decode())
+            place = self.data.index(key, place) + len(key)
         return place
 
     def at(self, second: int, chance: random.Random) -> bytearray:
