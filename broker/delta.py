@@ -1,9 +1,10 @@
 """Which changes of a host travel now and which wait; pure."""
 
 from itertools import compress
-from operator import is_not
+from operator import is_not, ne
 from typing import Any
 
+from gpu_monitor.wire.changes import NUMBERS
 from gpu_monitor.wire.document import (
     BOOKKEEPING,
     BOOKKEEPING_SECONDS,
@@ -19,12 +20,17 @@ from gpu_monitor.wire.document import (
     Table,
 )
 from gpu_monitor.wire.patch import compare, same
-from gpu_monitor.wire.template import Moves
 
 _OWN = Host.__annotations__.keys() | Snapshot.__annotations__.keys()
 """Members that a collector cannot add to its host: the broker's own, and the message's."""
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 _HOST_MEMBERS = len(Host.__annotations__)
+
+_SLOW: dict[str, frozenset[str]] = {"system": SLOW_SYSTEM, **SLOW_COLUMNS}
+_ALL_NUMBERS = {part: tuple(NUMBERS[part]) for part in _SLOW}
+_QUICK_NUMBERS = {
+    part: quick for part, slow in _SLOW.items() if (quick := tuple(NUMBERS[part] - slow))
+}
 
 
 class Turns:
@@ -82,34 +88,29 @@ def advance(
     return patch
 
 
-def follow(
-    shown: dict[str, Any], moved: list[Moves], use: Column, own: dict[str, Any]
+def follow(shown: dict[str, Any], snapshot: Snapshot, slow: bool) -> dict[str, Any]:
+    """As `advance` where nothing but numbers have changed, the usual case."""
+    patch: dict[str, Any] = {}
+    for part, names in (_ALL_NUMBERS if slow else _QUICK_NUMBERS).items():
+        latest: dict[str, Any] = snapshot[part]  # type: ignore[literal-required] # a part
+        before = shown[part]
+        values = list(map(latest.get, names))
+        differ = map(ne, values, map(before.get, names))
+        if changed := dict(compress(zip(names, values, strict=True), differ)):
+            before.update(changed)
+            patch[part] = changed
+    return patch
+
+
+def add_own(
+    patch: dict[str, Any], shown: dict[str, Any], use: Column, own: dict[str, Any]
 ) -> dict[str, Any]:
-    """As `advance` where nothing but what `moved` names differs and all of it is due: the usual
-    case. All its members are in `shown` already; what a single message moved differs from them.
-    """
-    patch = moved[0] if len(moved) == 1 else _differing(shown, moved)
-    for part, members in patch.items():
-        shown[part].update(members)
+    """Adds the members that are the broker's to what `follow` has found."""
     gpus = shown["gpus"]
     if gpus and gpus["use"] is not use and gpus["use"] != use:
         gpus["use"] = patch.setdefault("gpus", {})["use"] = use
     if own:
         _tell_own(shown, own, patch)
-    return patch
-
-
-def _differing(shown: dict[str, Any], moved: list[Moves]) -> Moves:
-    latest: Moves = {}
-    for moves in moved:
-        for part, members in moves.items():
-            latest[part] = latest[part] | members if part in latest else members
-    patch: Moves = {}
-    for part, members in latest.items():
-        before = shown[part]
-        changed = {key: value for key, value in members.items() if before[key] != value}
-        if changed:
-            patch[part] = changed
     return patch
 
 

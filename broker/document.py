@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from gpu_monitor.broker.delta import advance, bookkeeping, follow
+from gpu_monitor.broker.delta import add_own, advance, bookkeeping, follow
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.gpu_use import UseLimits
 from gpu_monitor.broker.history import TotalsHistory
@@ -13,7 +13,6 @@ from gpu_monitor.broker.totals import Totals
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.document import VERSION, Snapshot
 from gpu_monitor.wire.patch import compare
-from gpu_monitor.wire.template import Moves
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -60,7 +59,6 @@ class Published:
             "users": {},
             "hosts": self._hosts,
         }
-        fleet.moved = self._count_moved
         for record in fleet.records.values():
             self._advance_host(record, 0.0)
         self._advance_totals()
@@ -154,33 +152,24 @@ class Published:
             return {"state": state}
         slow, book = shown.turns.due(received)
         exact = turned or state != LIVE
-        if slow or exact:
-            record.catch_up()
-        moved, record.moved = record.moved, []
-        if exact or (slow and shown.behind):
-            moved = None
-        if state != LIVE:
-            shown.leave(name, snapshot, self._totals)
-        elif moved is None:
-            shown.count(name, snapshot, self._limits, self._totals)
-        elif slow:
-            shown.count_held(snapshot, self._totals)
         own: dict[str, Any] = {}
         if book or exact:
             age = record.run.link.age if record.run is not None else 0.0
             own = bookkeeping(snapshot, record.heard_at, age)
-        if moved is not None:
-            return follow(shown.host, moved, shown.use, own)
-        own.update(state=state, problems=_problems(record, snapshot))
+        only_numbers, record.only_numbers = record.only_numbers and not exact, True
+        if only_numbers and not (slow and shown.behind):
+            patch = follow(shown.host, snapshot, slow)
+            shown.count_moved(snapshot, patch, self._limits, self._totals)
+            if slow:
+                shown.count_held(snapshot, self._totals)
+            return add_own(patch, shown.host, shown.use, own)
+        if state == LIVE:
+            shown.count(name, snapshot, self._limits, self._totals)
+        else:
+            shown.leave(name, snapshot, self._totals)
         shown.behind = not (slow or exact)
+        own.update(state=state, problems=_problems(record, snapshot))
         return advance(shown.host, snapshot, shown.use, own, slow or exact)
-
-    def _count_moved(self, record: Record, snapshot: Snapshot, moves: Moves) -> None:
-        """Counts a host as soon as it is heard, while what it takes is in the processor's cache;
-        one that the tick has to look at in full is left to it."""
-        shown = self._shown.get(record.name)
-        if shown is not None and shown.counted is not None and record.moved is not None:
-            shown.count_moved(snapshot, moves, self._limits, self._totals)
 
     def _advance_totals(self) -> dict[str, Any]:
         latest: dict[str, Any] = dict(self._totals.document(self._states))

@@ -1,11 +1,10 @@
 """The latest state of every host; pure: the clocks are handed in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from gpu_monitor.broker.freshness import FRESH, Verdict
 from gpu_monitor.broker.host_record import CONFLICT, LIVE, MISSING, STALE, Record, Run
-from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.template import Moves, Reading
+from gpu_monitor.wire.changes import Changes, Last
 
 MAX_HOSTS = 20_000
 """With an empty list of hosts any local process may invent names; this is where it ends."""
@@ -23,8 +22,6 @@ class Fleet:
         self.forgotten: list[str] = []
         self.changes: list[tuple[str, str]] = []
         """(name, new state), in the order they came about."""
-        self.moved: Callable[[Record, Snapshot, Moves], object] = lambda *_: None
-        """Told at once of a host of which nothing but numbers have moved."""
         self._timeout = rpc_timeout
         self._forget_after = forget_after
         self._next_sweep = float("-inf")
@@ -42,12 +39,13 @@ class Fleet:
             if record.configured and record.state is None:
                 self._turn(record, MISSING)
 
-    def previous(self, name: str) -> Snapshot | None:
+    def previous(self, name: str) -> Last | None:
+        """What the host's next message is compared with."""
         record = self.records.get(name)
-        return record.snapshot if record is not None else None
+        return record.last if record is not None else None
 
     def hear(
-        self, name: str, snapshot: Snapshot, received: float, now: float, peer: str = ""
+        self, name: str, changes: Changes, received: float, now: float, peer: str = ""
     ) -> str | None:
         """Takes in what `name` says of itself; the reason when it is not shown, else None.
 
@@ -61,37 +59,18 @@ class Fleet:
             record = self.records[name] = Record(name, False)
         run = record.run
         if run is None:
-            run = record.run = Run(snapshot, received, peer)
-        if not record.is_of_run(snapshot):
-            return self._hear_rival(record, run, snapshot, received, now, peer)
-        sequence, sampled = snapshot["sequence"], snapshot["sampled_boottime"]
-        verdict = run.judge(sequence, sampled, received, self._timeout)
+            run = record.run = Run(changes, received, peer)
+        if not record.is_of_run(changes):
+            return self._hear_rival(record, run, changes, received, now, peer)
+        body = changes.body
+        verdict = run.judge(body.sequence, body.sampled_boottime, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
-        self._replace(record, snapshot, now)
+        self._apply(record, changes, now)
         return None
 
-    def hear_moved(
-        self, record: Record, reading: Reading, received: float, now: float
-    ) -> str | None:
-        """As `hear`, for what the template of `record` has read."""
-        run, snapshot = record.run, record.snapshot
-        assert run is not None and snapshot is not None
-        sequence, sampled = reading.sequence, reading.sampled_boottime
-        verdict = run.judge(sequence, sampled, received, self._timeout)
-        if verdict is not FRESH:
-            return _refusal(verdict)
-        moves = record.take(reading)
-        self._show(record, snapshot, now)
-        self.moved(record, snapshot, moves)
-        return None
-
-    def _replace(self, record: Record, snapshot: Snapshot, now: float) -> None:
-        record.snapshot = snapshot
-        record.template = record.moved = None
-        self._show(record, snapshot, now)
-
-    def _show(self, record: Record, snapshot: Snapshot, now: float) -> None:
+    def _apply(self, record: Record, changes: Changes, now: float) -> None:
+        snapshot = record.apply(changes)
         record.heard_at = now
         record.history.add(snapshot["gpus"], now)
         if record.state is not LIVE and record.state is not CONFLICT:
@@ -104,7 +83,7 @@ class Fleet:
         self,
         record: Record,
         run: Run,
-        snapshot: Snapshot,
+        changes: Changes,
         received: float,
         now: float,
         peer: str,
@@ -114,9 +93,9 @@ class Fleet:
         A second one it is when the run that is shown has sampled since the other's first word;
         it then stays the one that is shown until it falls silent.
         """
-        rival = self._rival(record, snapshot, received, peer)
-        sequence, sampled = snapshot["sequence"], snapshot["sampled_boottime"]
-        verdict = rival.judge(sequence, sampled, received, self._timeout)
+        rival = self._rival(record, changes, received, peer)
+        body = changes.body
+        verdict = rival.judge(body.sequence, body.sampled_boottime, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
         if run.sampled_at > rival.first_at and received - run.fresh_at <= self._timeout:
@@ -125,16 +104,16 @@ class Fleet:
             return "conflict"
         record.run = rival
         del record.rivals[(rival.boot_id, rival.run_id)]
-        self._replace(record, snapshot, now)
+        self._apply(record, changes, now)
         return None
 
-    def _rival(self, record: Record, snapshot: Snapshot, received: float, peer: str) -> Run:
+    def _rival(self, record: Record, changes: Changes, received: float, peer: str) -> Run:
         rivals = record.rivals
-        key = (snapshot["boot_id"], snapshot["run_id"])
+        key = (changes.body.boot_id, changes.body.run_id)
         if key not in rivals:
             if len(rivals) >= _MAX_RIVALS:
                 del rivals[min(rivals, key=lambda known: rivals[known].fresh_at)]
-            rivals[key] = Run(snapshot, received, peer)
+            rivals[key] = Run(changes, received, peer)
         return rivals[key]
 
     def look(self, received: float) -> bool:

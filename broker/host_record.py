@@ -5,16 +5,13 @@ from typing import Final
 from gpu_monitor.broker.freshness import FRESH, Link, Verdict
 from gpu_monitor.broker.history import GpuHistory
 from gpu_monitor.broker.peer_identity import address_of
+from gpu_monitor.wire.changes import Changes, Last
 from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.template import Moves, Reading, Template
 
 LIVE: Final = "live"
 STALE: Final = "stale"
 MISSING: Final = "missing"
 CONFLICT: Final = "conflict"
-
-_MAX_MOVES = 16
-"""Messages between two ticks; beyond it the host is looked at in full, whatever has moved."""
 
 
 class Run:
@@ -22,9 +19,9 @@ class Run:
 
     __slots__ = ("boot_id", "first_at", "fresh_at", "link", "peer", "run_id", "sampled_at")
 
-    def __init__(self, snapshot: Snapshot, received: float, peer: str) -> None:
-        self.boot_id = snapshot["boot_id"]
-        self.run_id = snapshot["run_id"]
+    def __init__(self, changes: Changes, received: float, peer: str) -> None:
+        self.boot_id = changes.body.boot_id
+        self.run_id = changes.body.run_id
         self.peer = address_of(peer)  # both sides of a conflict have the same key, if they have one
         self.link = Link()
         self.first_at = received
@@ -49,13 +46,9 @@ class Run:
 class Record:
     """What is known of one host.
 
-    `snapshot` is the last one that was fresh when it came, at `heard_at` (unix seconds by the
-    broker's clock); None until then. `state` is None while a host that nobody configured has
-    not been confirmed: it is not shown.
-
-    `template` reads messages that repeat the last one shown; those change `snapshot` in place,
-    column by column. `moved` holds what each of them has moved since the publisher last looked,
-    None where anything may differ.
+    `last` is the last message that was fresh when it arrived, at `heard_at` (unix seconds by the
+    broker's clock); None until then. `state` is None while a host that is not configured has
+    not been confirmed: such a host is not published.
     """
 
     __slots__ = (
@@ -63,55 +56,48 @@ class Record:
         "configured",
         "heard_at",
         "history",
-        "moved",
+        "last",
         "name",
+        "only_numbers",
         "rivals",
         "run",
-        "snapshot",
         "state",
-        "template",
     )
 
     def __init__(self, name: str, configured: bool) -> None:
         self.name = name
         self.configured = configured
         self.state: str | None = MISSING if configured else None
-        self.snapshot: Snapshot | None = None
-        self.template: Template | None = None
-        self.moved: list[Moves] | None = None
+        self.last: Last | None = None
+        self.only_numbers = False
+        """Whether nothing but numbers has changed since the last publication."""
         self.heard_at = 0.0
         self.history = GpuHistory()
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}
         self.changed = False
 
-    def take(self, reading: Reading) -> Moves:
-        """What moved, into the snapshot that is shown; slow members only with `catch_up`."""
-        template, snapshot = self.template, self.snapshot
-        assert template is not None and snapshot is not None
-        return self._note(template.take(reading, snapshot))
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot that is published; None until the first fresh one."""
+        return self.last.snapshot if self.last is not None else None
 
-    def catch_up(self) -> None:
-        """Brings the slow members of `snapshot` to the last message that was taken in."""
-        if self.template is not None and self.snapshot is not None:
-            moves = self.template.catch_up(self.snapshot)
-            moves.pop("collector", None)  # it is part of the bookkeeping
-            self._note(moves)
+    def apply(self, changes: Changes) -> Snapshot:
+        """Brings the snapshot up to date and notes what has to be published."""
+        if self.last is None:
+            self.last = Last(changes)
+        else:
+            self.last.apply(changes)
+        self.only_numbers &= changes.numbers is not None
+        return self.last.snapshot
 
-    def _note(self, moves: Moves) -> Moves:
-        if self.moved is not None and moves:
-            self.moved.append(moves)
-            if len(self.moved) > _MAX_MOVES:
-                self.moved = None
-        return moves
-
-    def is_of_run(self, snapshot: Snapshot) -> bool:
+    def is_of_run(self, changes: Changes) -> bool:
         """Whether it comes from the run that is shown, or is the first to be."""
         run = self.run
         return (
             run is not None
-            and run.run_id == snapshot["run_id"]
-            and run.boot_id == snapshot["boot_id"]
+            and run.run_id == changes.body.run_id
+            and run.boot_id == changes.body.boot_id
         )
 
     def conflict(self) -> str | None:

@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.peer_identity import Directory, choose
-from gpu_monitor.wire.codec import unpack
+from gpu_monitor.wire.changes import open_message, read_changes
 from gpu_monitor.wire.curve.server import UNKNOWN_KEY
 from gpu_monitor.wire.limits import WireError
-from gpu_monitor.wire.schema import check_snapshot
-from gpu_monitor.wire.template import make_template
 
 INSIDE = "this process"
 UNKNOWN_HOST = "unknown host"
@@ -86,38 +84,21 @@ class Hearing:
         `host` is whose it seems to be; empty when nobody can tell before it is unpacked.
         """
         try:
-            reason = self._hear(data, host, peer, received)
+            reason = self._hear(data, peer, received)
             detail = "a sample that is not shown"
         except WireError as error:
             reason, detail = error.reason, str(error)
         if reason is not None:
             self.refusals.add(reason, peer or INSIDE, detail, received)
 
-    def _hear(self, data: bytes, host: str, peer: str, received: float) -> str | None:
-        # A key may have been revoked, or a name have moved, while the message waited.
-        record = self._fleet.records.get(host) if self.host(peer, host) == host else None
-        if record is not None and record.template is not None:
-            reading = record.template.read(data)
-            if reading is not None:
-                return self._fleet.hear_moved(record, reading, received, time.time())
-        return self._hear_in_full(data, peer, received)
-
-    def _hear_in_full(self, data: bytes, peer: str, received: float) -> str | None:
-        message = unpack(data)
-        sent = message.get("name") if type(message) is dict else None
-        if type(message) is not dict or type(sent) is not str:
-            raise WireError("name", "the name is missing")
-        name = self.host(peer, sent)
-        if not name:
+    def _hear(self, data: bytes, peer: str, received: float) -> str | None:
+        message = open_message(data)
+        name = self.host(peer, message.body.name)
+        if not name:  # a key may have been revoked, or a name have moved, while it waited
             reason = UNKNOWN_KEY if self._directory.keyed else UNKNOWN_HOST
             raise WireError(reason, "it was let in, and is no longer")
-        fleet = self._fleet
-        snapshot = check_snapshot(message, fleet.previous(name))
-        refusal = fleet.hear(name, snapshot, received, time.time(), peer or INSIDE)
-        record = fleet.records.get(name)
-        if record is not None and record.snapshot is snapshot:
-            record.template = make_template(data, message)
-        return refusal
+        changes = read_changes(message, self._fleet.previous(name))
+        return self._fleet.hear(name, changes, received, time.time(), peer or INSIDE)
 
 
 def name_in(data: bytes) -> str:

@@ -8,7 +8,6 @@ from gpu_monitor.broker.delta import Turns
 from gpu_monitor.broker.gpu_use import NEVER, SEATING, Seats, UseLimits, seats, use_of
 from gpu_monitor.broker.totals import Count, Totals, count
 from gpu_monitor.wire.document import Column, Snapshot
-from gpu_monitor.wire.template import Moves
 
 
 class Shown:
@@ -56,7 +55,7 @@ class Shown:
         self.counted = counted
 
     def count_moved(
-        self, snapshot: Snapshot, moves: Moves, limits: UseLimits, totals: Totals
+        self, snapshot: Snapshot, moves: dict[str, Any], limits: UseLimits, totals: Totals
     ) -> None:
         """As `count` where nothing but the numbers in `moves` have changed since the last time."""
         counted, seated = self.counted, self.seats

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import zmq
 
-from gpu_monitor.wire.codec import unpack_trusted
+from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Following, Patch
 
@@ -144,7 +144,7 @@ class Subscriber:
                 topic, data = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._hear(topic, cast(dict[str, Any], unpack_trusted(data)))
+            self._hear(topic, cast(dict[str, Any], unpack(data)))
 
     def _hear(self, topic: bytes, update: dict[str, Any]) -> None:
         now = self._clock()

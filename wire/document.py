@@ -101,7 +101,11 @@ COLLECTOR_FIELDS = {
     "sample_seconds": Kind.NUMBER,
 }
 
-REQUIRED_COLUMNS = {"gpus": ("index", "state"), "processes": ("gpu", "pid"), "disks": ("mount",)}
+REQUIRED_COLUMNS = {
+    "gpus": frozenset({"index", "state"}),
+    "processes": frozenset({"gpu", "pid"}),
+    "disks": frozenset({"mount"}),
+}
 """Columns that must be there, with a value in every row."""
 
 GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})

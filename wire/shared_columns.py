@@ -6,38 +6,7 @@ from sys import getsizeof
 
 from gpu_monitor.wire.document import Column
 
-MAX_KEPT_BYTES = 4 << 20
-
-
-class Kept:
-    """Columns and their texts, each as one object wherever it occurs.
-
-    It forgets all of them when they are many: those that hosts have stay theirs. Not sys.intern:
-    some Pythons never let go of those.
-    """
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._columns: dict[object, Column] = {}
-        self._bytes = 0
-
-    def once(self, column: Column) -> Column:
-        key = tuple([tuple(value) if type(value) is list else value for value in column])
-        kept = self._columns.get(key)
-        return self._keep(column) if kept is None else kept
-
-    def _keep(self, column: Column) -> Column:
-        if self._bytes > MAX_KEPT_BYTES:
-            self._texts.clear()
-            self._columns.clear()
-            self._bytes = 0
-        known = self._texts.setdefault
-        values = [known(value, value) if type(value) is str else value for value in column]
-        parts = [tuple(value) if type(value) is list else value for value in values]
-        words = chain.from_iterable(value for value in parts if type(value) is tuple)
-        self._bytes += sum(map(getsizeof, chain(column, words))) + 2 * getsizeof(values)
-        self._columns[tuple(parts)] = values
-        return values
+MAX_SHARED_BYTES = 4 << 20
 
 
 class SharedColumns:
@@ -47,7 +16,7 @@ class SharedColumns:
     Not sys.intern: some Pythons never let go of those.
     """
 
-    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_SHARED_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._texts: dict[str, str] = {}

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from gpu_monitor.broker.delta import Turns, advance, bookkeeping
 from gpu_monitor.wire.document import Snapshot
 from gpu_monitor.wire.patch import merge
-from gpu_monitor.wire.schema import check_snapshot
-from tests.support.snapshots import make_gpus, make_processes, make_snapshot
+from tests.support.snapshots import check_snapshot, make_gpus, make_processes, make_snapshot
 
 OWN = {"state": "live", "problems": list[str]()}
 

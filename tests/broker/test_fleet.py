@@ -3,7 +3,8 @@
 from typing import Any
 
 from gpu_monitor.broker.fleet import Fleet
-from gpu_monitor.wire.schema import check_snapshot
+from gpu_monitor.wire.changes import open_message, read_changes
+from gpu_monitor.wire.codec import pack
 from tests.support.snapshots import make_gpus, make_snapshot
 
 TIMEOUT = 2.0
@@ -21,8 +22,8 @@ class Collector:
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": at}
         message = make_snapshot(self.name, self.sequence, **{**clocks, **self.members})
-        snapshot = check_snapshot(message, self.fleet.previous(self.name))
-        return self.fleet.hear(self.name, snapshot, at + late, 1e9 + at + late, "10.0.0.1")
+        changes = read_changes(open_message(pack(message)), self.fleet.previous(self.name))
+        return self.fleet.hear(self.name, changes, at + late, 1e9 + at + late, "10.0.0.1")
 
 
 def make_fleet(*hosts: str, forget_after: float = 100.0) -> Fleet:
@@ -100,7 +101,7 @@ def test_a_restarted_collector_takes_over_without_a_conflict() -> None:
         fleet.look(moment)
     assert state(fleet) == "live"
     previous = fleet.previous("node1")
-    assert previous is not None and previous["run_id"] == "2"
+    assert previous is not None and previous.snapshot["run_id"] == "2"
 
 
 def test_a_late_word_of_the_run_before_is_no_conflict() -> None:
@@ -125,7 +126,7 @@ def test_two_collectors_are_a_conflict_and_values_never_alternate() -> None:
         second.tell(moment + 0.5)
         fleet.look(moment + 0.5)
         if (previous := fleet.previous("node1")) is not None:
-            shown.add(previous["run_id"])
+            shown.add(previous.snapshot["run_id"])
     assert state(fleet) == "conflict" and shown == {"1"}
     assert [change for _, change in fleet.changes] == ["live", "conflict"]
     problem = fleet.records["node1"].conflict()
@@ -163,7 +164,7 @@ def test_the_second_is_shown_when_the_first_falls_silent() -> None:
         second.tell(moment + 0.5)
         fleet.look(moment + 0.5)
     previous = fleet.previous("node1")
-    assert previous is not None and previous["run_id"] == "2" and state(fleet) == "live"
+    assert previous is not None and previous.snapshot["run_id"] == "2" and state(fleet) == "live"
 
 
 def test_runs_that_come_and_go_do_not_pile_up() -> None:

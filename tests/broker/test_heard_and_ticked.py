@@ -18,7 +18,6 @@ def make_live(**keys: Any) -> Broker:
     for second in range(3):
         broker.tell(float(second))
         broker.tick(float(second))
-    assert broker.fleet.records["node1"].template is not None
     return broker
 
 
@@ -62,7 +61,6 @@ def test_a_host_that_is_heard_all_the_time_is_looked_at_in_full() -> None:
     broker = make_live()
     for number in range(40):
         broker.tell(2.0 + number / 100, gpus=percent(number, 20))
-    assert broker.fleet.records["node1"].moved is None
     patch = broker.tick(2.5)
     assert gpus_in(patch) == {"utilization_percent": [39, 20]}
     assert patch["users"] == {"alice": {"utilization_percent": 39}}

@@ -89,7 +89,7 @@ async def test_each_refusal_counts_under_its_reason(desk: Desk) -> None:
         pack(make_snapshot("node2", sequence=-1)),
         pack(make_snapshot("node3", gpus={"index": [0], "state": []})),
     )
-    assert refused == {"msgpack": 1, "name": 2, "version": 1, "value": 1, "length": 1}
+    assert refused == {"msgpack": 1, "type": 1, "name": 1, "version": 1, "value": 1, "length": 1}
     assert desk.fleet.records == {}
 
 

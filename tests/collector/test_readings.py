@@ -20,7 +20,7 @@ from gpu_monitor.collector.gpu.sleep import LOOK_SECONDS, Sleep, bus_id
 from gpu_monitor.collector.host.own_cost import Cost
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.limits import largest, packed
-from gpu_monitor.wire.codec import unpack_trusted
+from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import COLLECTOR_FIELDS, GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
 from gpu_monitor.wire.limits import MAX_WORDS
 from tests.support.house import ROOT
@@ -212,7 +212,7 @@ def crowd(count: int, command: str) -> Snapshot:
 def test_a_message_that_is_too_large_sheds_processes_and_says_so() -> None:
     data = packed(crowd(512, "x" * 4000))
 
-    shed: Snapshot = unpack_trusted(data)  # type: ignore[assignment] # packed just above
+    shed: Snapshot = unpack(data)  # type: ignore[assignment] # packed just above
     assert len(data) <= 1 << 20
     assert shed["processes"]["pid"] == list(range(257, 513))
     assert shed["problems"] == ["message too large: 256 of 512 processes shown"]

@@ -16,9 +16,9 @@ from gpu_monitor.collector.limits import MAX_GPUS, MAX_PROCESSES, packed
 from gpu_monitor.collector.snapshot import Origin, Sampler, Sources
 from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Scalars, Snapshot, Table
-from gpu_monitor.wire.schema import check_snapshot
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Gpu, Mig, Process, Scenario
+from tests.support.snapshots import read_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "snapshot.msgpack"
 BOOTED_AT = 1_763_900_000
@@ -121,7 +121,7 @@ def test_a_recorded_machine_gives_the_same_snapshot_byte_for_byte(
 
 
 def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch: Watch) -> None:
-    snapshot = check_snapshot(unpack(packed(recorded(fake_nvml, watch))))
+    snapshot = read_snapshot(packed(recorded(fake_nvml, watch)))
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
@@ -289,7 +289,7 @@ def test_more_rows_than_the_wire_allows_are_cut_and_said() -> None:
     uses = tuple(Use(pid, "C", pid) for pid in range(1, MAX_PROCESSES + 10))
     gpus = [ok(index, uses=uses if index == 0 else ()) for index in range(MAX_GPUS + 1)]
 
-    snapshot = check_snapshot(unpack(packed(sampler(ManualClock(), showing(*gpus)).sample())))
+    snapshot = read_snapshot(packed(sampler(ManualClock(), showing(*gpus)).sample()))
 
     assert len(snapshot["gpus"]["index"]) == MAX_GPUS
     assert len(snapshot["processes"]["pid"]) == MAX_PROCESSES

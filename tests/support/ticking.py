@@ -8,9 +8,9 @@ from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.ingest import Hearing
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.settings import BrokerSettings
+from gpu_monitor.wire.changes import open_message, read_changes
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.patch import merge
-from gpu_monitor.wire.schema import check_snapshot
 from tests.support.snapshots import make_snapshot
 
 WALL = 1_700_000_000.0
@@ -32,8 +32,8 @@ class Broker:
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": WALL + at}
         message = make_snapshot(name, self.sequence, **{**clocks, **members})
-        snapshot = check_snapshot(message, self.fleet.previous(name))
-        self.fleet.hear(name, snapshot, at, WALL + at, "10.0.0.1")
+        changes = read_changes(open_message(pack(message)), self.fleet.previous(name))
+        self.fleet.hear(name, changes, at, WALL + at, "10.0.0.1")
 
     def tell(self, at: float, name: str = "node1", **members: Any) -> None:
         """As `hear`, packed: after a first message only what differs is read."""
