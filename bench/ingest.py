@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from bench.fleet.senders import Message, snapshot  # noqa: E402 - the repository need not be installed
 from gpu_monitor.broker.document import Published  # noqa: E402
 from gpu_monitor.broker.fleet import Fleet  # noqa: E402
-from gpu_monitor.broker.ingest import Hearing  # noqa: E402
+from gpu_monitor.broker.ingest import Ingest  # noqa: E402
 from gpu_monitor.broker.peer_identity import Directory  # noqa: E402
 from gpu_monitor.broker.settings import BrokerSettings  # noqa: E402
 from gpu_monitor.wire.codec import pack  # noqa: E402
@@ -66,9 +66,8 @@ def cost(options: argparse.Namespace, odd: OddMessage | None) -> float:
     senders = [Message(number, options.gpus, chance) for number in range(options.hosts)]
     settings = BrokerSettings()
     fleet = Fleet((), settings.rpc_timeout, settings.forget_after)
-    hearing = Hearing(fleet, Directory(()), lambda: None)
+    ingest = Ingest(fleet, Directory(()), lambda: None)
     published = Published(settings, fleet, time.time())
-    names = [f"node{number}" for number in range(options.hosts)]
     spent = 0.0
     for second in range(WARM_UP_SECONDS + options.seconds):
         messages = [bytes(sender.at(second, chance))[HEADER_BYTES:] for sender in senders]
@@ -76,16 +75,16 @@ def cost(options: argparse.Namespace, odd: OddMessage | None) -> float:
         counted = second >= WARM_UP_SECONDS
         for tick in range(TICKS_PER_SECOND):
             if odd is not None and not tick:
-                hearing.hear(odd(second), names[ODD_HOST], "127.0.0.1", second + 0.0)
+                ingest.ingest(odd(second), "127.0.0.1", second + 0.0)
             began = time.process_time()
             for number in range(tick, options.hosts, TICKS_PER_SECOND):
                 if odd is None or number != ODD_HOST:
                     at = second + number / options.hosts
-                    hearing.hear(messages[number], names[number], "127.0.0.1", at)
-            fleet.look(second + tick / 2)
-            published.advance(second + tick / 2, time.time(), hearing.refusals.counts)
+                    ingest.ingest(messages[number], "127.0.0.1", at)
+            fleet.mark_stale(second + tick / 2)
+            published.advance(second + tick / 2, time.time(), ingest.refusals.counts)
             spent += counted * (time.process_time() - began)
-    assert published.document["totals"]["hosts_live"] == options.hosts, hearing.refusals.counts
+    assert published.document["totals"]["hosts_live"] == options.hosts, ingest.refusals.counts
     return 1e6 * spent / options.seconds / options.hosts
 
 

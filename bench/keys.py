@@ -4,7 +4,7 @@
 
 Three processes: the broker as the command runs it, with the folder of keys where there is one;
 a sender with a connection for each host, as many collectors have; this one, which measures their
-CPU time. Both ways run one after the other, twice, in turn. The broker's part is one of hearing
+CPU time. Both ways run one after the other, twice, in turn. The broker's part is one of ingest
 and publishing too; the last column is what keys add. Prints figures, asserts nothing.
 """
 

@@ -64,7 +64,7 @@ class Directory:
             self._own = own
             self._peers.clear()
 
-    def ask_for_keys(self, host_of_key: Callable[[str], str | None]) -> None:
+    def use_keys(self, host_of_key: Callable[[str], str | None]) -> None:
         """From now on a peer is whom this tells for its key, whatever its address."""
         self._host_of_key = host_of_key
 

@@ -29,7 +29,7 @@ from gpu_monitor.wire import __version__
 from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.client import Lock
-from gpu_monitor.wire.replica import Following, Patch
+from gpu_monitor.wire.replica import Patch, Replica
 
 LOOK_SECONDS = 0.1
 LOOKS_PER_FILE = 10
@@ -78,9 +78,9 @@ class _Server:
         enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
         self._lock = Lock(settings.keys, enrol) if outside else None
         self._assets = Assets()
-        self._following = Following(self._about(), settings.rpc_timeout, boottime())
+        self._replica = Replica(self._about(), settings.rpc_timeout, boottime())
         self._subscriber: Subscriber | None = None
-        self._hub = Hub(self._following.document, boottime)
+        self._hub = Hub(self._replica.document, boottime)
         self._accounts = Accounts(settings.viewers) if settings.viewers else None
         self._account_changes = 0
         peers = Peers(settings.trusted_proxies)
@@ -99,7 +99,7 @@ class _Server:
         form = Form(signin, peers, self._assets) if settings.sign_in == "token" else None
         gate = Gate(signin, Tickets(boottime), form, settings.allowed_origins)
         page = Page(self._assets, self._tell_assets, public=settings.sign_in == "none")
-        api = Api(self._following, boottime, self._recent, gate.ticket_for, self._hub)
+        api = Api(self._replica, boottime, self._recent, gate.ticket_for, self._hub)
         return make_app(page, api, Live(self._hub, peers), gate, settings.base_path)
 
     async def run(self, ready: Callable[[str], None] | None) -> None:
@@ -112,7 +112,7 @@ class _Server:
             self._subscriber = Subscriber(
                 self._settings.updates_endpoint,
                 self._context,
-                self._following,
+                self._replica,
                 self._publish,
                 boottime,
                 self._lock,
@@ -131,7 +131,7 @@ class _Server:
     async def _look(self, subscriber: Subscriber) -> None:
         for look in itertools.count():
             await asyncio.sleep(LOOK_SECONDS)
-            subscriber.look()
+            subscriber.poll()
             self._hub.look()
             if look % LOOKS_PER_FILE == 0:
                 self._look_at_viewers()
@@ -147,7 +147,7 @@ class _Server:
 
     def _publish(self, patch: Patch | None) -> None:
         if patch is not None:
-            self._hub.publish(self._following.document, patch)
+            self._hub.publish(self._replica.document, patch)
 
     def _about(self) -> dict[str, Any]:
         """The member `web` of the document."""
@@ -157,7 +157,7 @@ class _Server:
         return about
 
     def _tell_assets(self) -> None:
-        self._publish(self._following.tell_web(self._about()))
+        self._publish(self._replica.set_web(self._about()))
 
     async def _recent(self, name: str) -> dict[str, Any] | None:
         if self._subscriber is None:

@@ -47,9 +47,9 @@ class Stream:
         for host in self._hosts:
             host.step(now)
             message = open_message(pack(host.snapshot(now, boottime, 1.0)))
-            changes = read_changes(message, self._fleet.previous(host.name))
-            self._fleet.hear(host.name, changes, boottime, now)
-        self._fleet.look(boottime)
+            changes = read_changes(message, self._fleet.last(host.name))
+            self._fleet.accept(host.name, changes, boottime, now)
+        self._fleet.mark_stale(boottime)
         return self._published.advance(boottime, now, {})
 
 

@@ -18,7 +18,7 @@ from gpu_monitor.config.role_settings import is_loopback
 from gpu_monitor.web.auth import allowed_hosts
 from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.curve.client import Lock
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 
 PATIENCE_SECONDS = 2.0
 """How long a name server, a broker or a web server may take to answer."""
@@ -91,18 +91,18 @@ def hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
 
 
 async def _hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
-    following = Following({}, 10 * PATIENCE_SECONDS, time.monotonic())
+    replica = Replica({}, 10 * PATIENCE_SECONDS, time.monotonic())
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    subscriber = Subscriber(endpoint, context, following, lambda patch: None, time.monotonic, lock)
+    subscriber = Subscriber(endpoint, context, replica, lambda patch: None, time.monotonic, lock)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not following.ever_heard and not lock.why() and time.monotonic() < deadline:
+        while not replica.ever_synced and not lock.why() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-            subscriber.look()
+            subscriber.poll()
     finally:
         subscriber.close()
         context.term()
-    return following.document if following.ever_heard else None
+    return replica.document if replica.ever_synced else None
 
 
 def is_own(addresses: Iterable[str]) -> bool:

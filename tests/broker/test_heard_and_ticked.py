@@ -85,7 +85,7 @@ def test_a_host_that_was_heard_and_is_stale_at_the_tick_shows_what_was_heard() -
 
 def test_a_host_that_was_stale_and_heard_between_two_ticks_is_counted() -> None:
     broker = make_live()
-    broker.fleet.look(5.0)
+    broker.fleet.mark_stale(5.0)
     broker.tell(5.1, gpus=percent(10, 20))
     patch = broker.tick(5.2)
     assert broker.followed["hosts"]["node1"]["state"] == "live"

@@ -112,7 +112,7 @@ def test_no_peer_address_is_an_error(peer: str) -> None:
 def test_with_keys_a_host_is_whom_its_key_was_issued_for_wherever_it_is() -> None:
     known = directory("node1", node1=["10.0.0.1"])
     issued: dict[str, str] = {"KEY1": "gpu1", "KEY2": "gpu2"}
-    known.ask_for_keys(issued.get)
+    known.use_keys(issued.get)
     assert known.name(peer_with_key("10.0.0.1", "KEY1"), "node1") == "gpu1"
     assert known.name(peer_with_key("10.0.0.1", "KEY2"), "gpu1") == "gpu2"
     assert known.name(peer_with_key("127.0.0.1", "KEY3"), "node1") is None

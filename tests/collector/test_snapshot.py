@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.broker.gpu_use import UseLimits, seats, use_of
+from gpu_monitor.broker.gpu_use import UseLimits, use_of
+from gpu_monitor.broker.seats import seats
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.gpu.driver import Driver

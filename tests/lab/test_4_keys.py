@@ -80,7 +80,7 @@ def test_a_revoked_host_is_out_at_once_and_one_enrolled_is_in(
         others = {each.state for each in viewer.sights("gpu1")}
     figures["revoked: states of another host beside live"] = sorted(others - {"live"})
     said = server.journal("gpu-monitor-broker")
-    assert "no longer let in: hosts gpu2" in said and "no longer let in: hosts gpu1" not in said
+    assert "revoked: hosts gpu2" in said and "revoked: hosts gpu1" not in said
 
 
 def test_a_host_that_leaves_the_inventory_is_let_in_no_longer(fleet: Fleet) -> None:

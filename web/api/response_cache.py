@@ -5,20 +5,20 @@ from collections.abc import Callable
 
 from gpu_monitor.web.auth.redaction import see
 from gpu_monitor.web.settings import Role
-from gpu_monitor.wire.replica import Document, Following
+from gpu_monitor.wire.replica import Document, Replica
 
 
 class Once:
-    """The last answers of each kind; `following` holds the document."""
+    """The last answers of each kind; `replica` holds the document."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
         self._made: dict[tuple[str, Role], tuple[Document, asyncio.Task[bytes]]] = {}
 
     async def made(self, kind: str, role: Role, make: Callable[[Document], bytes]) -> bytes:
         """`make` of the document as the role sees it, in a thread; whoever asks for the same
         kind while that document stands is given the same bytes."""
-        document = self._following.document
+        document = self._replica.document
         known = self._made.get((kind, role))
         if known is None or known[0] is not document:
             work = asyncio.to_thread(lambda: make(see(document, role)))

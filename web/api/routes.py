@@ -16,7 +16,7 @@ from gpu_monitor.web.auth.redaction import see_host, see_recent
 from gpu_monitor.web.errors import Wrong
 from gpu_monitor.web.stream.encodings import encode_document, encode_json
 from gpu_monitor.web.stream.hub import Hub
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 
 _COMPRESS_FROM_BYTES = 1024
 _MAX_GPUS = 64
@@ -29,25 +29,25 @@ Recent: TypeAlias = Callable[[str], Awaitable[dict[str, Any] | None]]
 
 
 class Api:
-    """Handlers over the document that `following` holds; `clock` is the clock it is told by.
+    """Handlers over the document that `replica` holds; `clock` is the clock it is told by.
 
     Each is told who asks by request[PERSON], and answers what that person's role may see.
     """
 
     def __init__(
         self,
-        following: Following,
+        replica: Replica,
         clock: Callable[[], float],
         recent: Recent,
         ticket: Callable[[web.Request], str],
         hub: Hub,
     ) -> None:
         self._recent = recent
-        self._following = following
+        self._replica = replica
         self._clock = clock
         self._ticket = ticket
         self._hub = hub
-        self._once = Once(following)
+        self._once = Once(replica)
 
     def routes(self) -> dict[str, Callable[[web.Request], Any]]:
         """Path, relative to where the server is mounted, -> handler of GET."""
@@ -92,12 +92,12 @@ class Api:
     async def host(self, request: web.Request) -> web.Response:
         """One host; while the broker is lost, no host is live."""
         name = request.match_info["name"]
-        host = self._following.document["hosts"].get(name)
+        host = self._replica.document["hosts"].get(name)
         if host is None:
-            if not self._following.ever_heard:
+            if not self._replica.ever_synced:
                 self._must_be_heard()
             raise Wrong(404, f"there is no host {name!r}", "see api/v1/fleet for the hosts")
-        if self._following.lost and host["state"] == "live":
+        if self._replica.lost and host["state"] == "live":
             host = {**host, "state": "stale"}
         return respond(request, see_host(host, request[PERSON].role))
 
@@ -105,7 +105,7 @@ class Api:
         """The last sixty minutes of a host's GPUs, or of the fleet's totals."""
         self._must_be_heard()
         name = request.match_info.get("name", "")
-        if name and name not in self._following.document["hosts"]:
+        if name and name not in self._replica.document["hosts"]:
             raise Wrong(404, f"there is no host {name!r}", "see api/v1/fleet for the hosts")
         try:
             answer = await self._recent(name)
@@ -123,13 +123,13 @@ class Api:
         if request[PERSON].role == "counts":
             raise Wrong(403, "your role sees no users", "ask for the role names")
         self._must_be_heard()
-        return respond(request, self._following.document["users"])
+        return respond(request, self._replica.document["users"])
 
     async def free(self, request: web.Request) -> web.Response:
         """Hosts that have the wanted GPUs now."""
         wanted = read_wanted(request.query)
         self._must_be_heard()
-        document = self._following.document
+        document = self._replica.document
         offers = find(document["hosts"], wanted)
         if _prefers_text(request):
             lines = "".join(f"{offer.host} {offer.devices}\n" for offer in offers)
@@ -148,14 +148,14 @@ class Api:
         return respond(request, {"ticket": self._ticket(request)})
 
     def _must_be_heard(self) -> None:
-        following = self._following
-        if not following.lost:
+        replica = self._replica
+        if not replica.lost:
             return
-        reason = following.refusal
+        reason = replica.refusal
         if not reason:
-            seconds = following.silent_seconds(self._clock())
+            seconds = replica.silent_seconds(self._clock())
             reason = f"the broker has not been heard for {seconds:.0f} s"
-            if not following.ever_heard:
+            if not replica.ever_synced:
                 reason = f"the broker has not been heard since the start {seconds:.0f} s ago"
         raise Wrong(503, reason, "see that the broker runs and that updates_port can be reached")
 

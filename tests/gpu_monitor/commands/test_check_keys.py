@@ -77,8 +77,8 @@ def test_what_is_missing_unsafe_or_broken_is_a_line_each(folders: KeyFolders) ->
     key_files.add(folders.broker, "hosts", "node2", "")
     assert failures(folders.broker, True, "node2", "node3") == [
         f"{folders.broker}: others may look into it; run chmod 700 {folders.broker}",
-        f"{folders.broker}/hosts/node1.pub: holds no key (one line of 40 Z85 signs); "
-        "enrol it anew with gpu-monitor keys",
+        f"{folders.broker}/hosts/node1.pub: holds no key (one line of 40 Z85 characters); "
+        "enrol it again with gpu-monitor keys",
         "hosts without a key: node3; gpu-monitor keys add lets one in",
         f"{folders.broker}/carry/hosts/node2 holds a secret of another machine; "
         "carry it there, remove it here",
@@ -100,14 +100,14 @@ def test_the_broker_is_heard_with_its_own_folder(broker: House, folders: KeyFold
 
 def test_a_web_server_s_machine_hears_the_broker(broker: House, folders: KeyFolders) -> None:
     folder = folders.web("page1")
-    eventually(lambda: "let in: webs page1" in broker.log("broker"), "the enrolment")
+    eventually(lambda: "enrolled: webs page1" in broker.log("broker"), "the enrolment")
     lines = report(broker, folder)
     assert f"ok   broker: 127.0.0.1:{broker.updates_port} is heard, 0 of" in lines
 
 
 def test_a_host_may_report_and_that_is_enough(broker: House, folders: KeyFolders) -> None:
     folder = folders.host("node1")
-    eventually(lambda: "let in: hosts node1" in broker.log("broker"), "the enrolment")
+    eventually(lambda: "enrolled: hosts node1" in broker.log("broker"), "the enrolment")
     lines = report(broker, folder)
     assert f"ok   broker: 127.0.0.1:{broker.rpc_port} takes connections from here" in lines
     assert "FAIL" not in lines
@@ -126,7 +126,7 @@ def test_a_machine_that_is_not_enrolled_is_told_what_to_do(
 
 
 def test_a_machine_without_keys_is_told_that_the_broker_asks_for_them(broker: House) -> None:
-    assert "it asks for keys: name them in config.yml (keys)" in report(broker, "")
+    assert "it requires keys: name them in config.yml (keys)" in report(broker, "")
 
 
 def test_a_machine_that_pins_another_broker_is_told_so(broker: House, folders: KeyFolders) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from gpu_monitor.web.api.response_cache import Once
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 
 
 async def test_what_many_ask_for_is_made_once_for_each_document_and_role() -> None:
@@ -14,12 +14,12 @@ async def test_what_many_ask_for_is_made_once_for_each_document_and_role() -> No
         made.append(seen["web"]["role"])
         return b"%d" % len(made)
 
-    following = Following({"version": "0"}, 2.0, 0.0)
-    once = Once(following)
+    replica = Replica({"version": "0"}, 2.0, 0.0)
+    once = Once(replica)
     asks = [once.made("kind", role, make) for role in ("names", "names", "counts", "names")]
     answers = await asyncio.gather(*asks)
     assert (sorted(made), len(set(answers))) == (["counts", "names"], 2)
-    following.tell_web({"version": "1"})
+    replica.set_web({"version": "1"})
     await once.made("kind", "names", make)
     await once.made("other", "names", make)
     assert made[2:] == ["names", "names"]

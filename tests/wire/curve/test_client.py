@@ -113,7 +113,7 @@ def test_an_open_socket_is_told_that_the_broker_asks_for_keys(
 ) -> None:
     lock = Lock("", "")
     ends.push(ends.listen(folders.broker), lock)
-    assert "it asks for keys: name them in config.yml (keys)" in refusal(lock)
+    assert "it requires keys: name them in config.yml (keys)" in refusal(lock)
     lock.take_off()
 
 
@@ -130,8 +130,10 @@ def test_another_broker_is_not_spoken_to(ends: Ends, folders: KeyFolders) -> Non
     folder = folders.host("node1")
     lock = Lock(folder, "")
     ends.push(ends.listen(folders.machine("false-broker")), lock)
-    words = f"it breaks off; perhaps it has no keys, or {folder}/broker.pub is not its own.pub"
-    assert refusal(lock) == words
+    assert refusal(lock) == (
+        "it closes the connection; perhaps it has no keys, "
+        f"or {folder}/broker.pub is not its own.pub"
+    )
     lock.take_off()
 
 

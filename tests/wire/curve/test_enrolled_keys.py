@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.wire.curve.enrolled_keys import LOOK_AT_ALL_SECONDS, LOOK_SECONDS, Enrolled
+from gpu_monitor.wire.curve.enrolled_keys import POLLS_PER_FULL_POLL, Enrolled
 from gpu_monitor.wire.curve.keys import HOSTS, WEBS, KeysError, own_pair
 from tests.support.house import let_file_clock_tick
 from tests.support.key_folders import KeyFolders
 
+POLL_SECONDS = 1.0
+FULL_POLL_SECONDS = POLLS_PER_FULL_POLL * POLL_SECONDS
 LATER = 100.0
 
 
@@ -49,26 +51,26 @@ def test_who_comes_and_who_goes_is_seen_at_the_next_look_and_said(
 ) -> None:
     caplog.set_level(logging.INFO)
     enrolled = Enrolled(folders.broker, "")
-    assert not enrolled.look(LATER)
+    assert not enrolled.poll(LATER)
     let_file_clock_tick()
     folders.host("node2")
-    assert not enrolled.look(LATER + LOOK_SECONDS / 2)
-    assert enrolled.look(LATER + LOOK_SECONDS)
+    assert not enrolled.poll(LATER + POLL_SECONDS / 2)
+    assert enrolled.poll(LATER + POLL_SECONDS)
     assert enrolled.name(HOSTS, public(folders, "node2")) == "node2"
     let_file_clock_tick()
     folders.revoke("node1", HOSTS)
-    assert enrolled.look(LATER + 2 * LOOK_SECONDS)
+    assert enrolled.poll(LATER + 2 * POLL_SECONDS)
     assert enrolled.name(HOSTS, public(folders, "node1")) is None
-    assert caplog.messages[-2:] == ["let in: hosts node2", "no longer let in: hosts node1"]
+    assert caplog.messages[-2:] == ["enrolled: hosts node2", "revoked: hosts node1"]
 
 
 def test_a_file_written_in_place_is_seen_within_the_longer_look(folders: KeyFolders) -> None:
     enrolled = Enrolled(folders.broker, "")
     before = public(folders, "node1")
-    enrolled.look(LATER)
+    enrolled.poll(LATER)
     after = key_files.rotate_own(str(folders.place / "node1"), "node1")
     Path(folders.broker, "hosts/node1.pub").write_text(after + "\n")
-    enrolled.look(LATER + LOOK_AT_ALL_SECONDS)
+    enrolled.poll(LATER + FULL_POLL_SECONDS)
     assert enrolled.name(HOSTS, after) == "node1"
     assert enrolled.name(HOSTS, before) is None
 
@@ -78,17 +80,17 @@ def test_without_a_change_no_file_is_read(
 ) -> None:
     enrolled = Enrolled(folders.broker, "")
     monkeypatch.setattr("gpu_monitor.wire.curve.keys.public_key", None)  # would raise when called
-    assert not enrolled.look(LATER)
-    assert not enrolled.look(LATER + LOOK_AT_ALL_SECONDS)
+    assert not enrolled.poll(LATER)
+    assert not enrolled.poll(LATER + FULL_POLL_SECONDS)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("node2", "nonsense", "holds no key"),
-        ("no host", "x" * 40, "is named after no host"),
-        ("", "x" * 40, "is named after no host"),
-        ("zz", None, "is passed over: it has the key of node1"),
+        ("no host", "x" * 40, "its name is not a host name"),
+        ("", "x" * 40, "its name is not a host name"),
+        ("zz", None, "ignored: it holds the key of node1"),
     ],
 )
 def test_a_file_that_is_wrong_is_said_once_and_lets_nobody_in(
@@ -98,7 +100,7 @@ def test_a_file_that_is_wrong_is_said_once_and_lets_nobody_in(
     path = Path(folders.broker, "hosts", f"{name}.pub")
     path.write_text(public(folders, "node1") if text is None else text)
     for number in range(4):
-        enrolled.look(LATER + number * LOOK_AT_ALL_SECONDS)
+        enrolled.poll(LATER + number * FULL_POLL_SECONDS)
     assert len(caplog.messages) == 1 and words in caplog.messages[0]
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
@@ -114,7 +116,7 @@ def test_a_file_that_was_broken_for_a_moment_is_read_again(
     enrolled = Enrolled(folders.broker, "")
     assert list(enrolled.names(HOSTS)) == []
     path.write_text(right)
-    assert enrolled.look(LATER)
+    assert enrolled.poll(LATER)
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
@@ -124,12 +126,12 @@ def test_a_folder_that_others_may_write_lets_nobody_in_until_it_is_put_right(
     enrolled = Enrolled(folders.broker, "")
     hosts = f"{folders.broker}/hosts"
     os.chmod(hosts, 0o777)
-    assert enrolled.look(LATER)
+    assert enrolled.poll(LATER)
     assert list(enrolled.names(HOSTS)) == [] and list(enrolled.names(WEBS)) == ["page1"]
     assert f"{hosts}: others may write it (mode 0777); run chmod 700 {hosts}" in caplog.messages
     let_file_clock_tick()
     os.chmod(hosts, 0o755)
-    assert enrolled.look(LATER + LOOK_SECONDS)
+    assert enrolled.poll(LATER + POLL_SECONDS)
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
@@ -137,7 +139,7 @@ def test_a_folder_that_is_taken_away_lets_nobody_in(folders: KeyFolders) -> None
     enrolled = Enrolled(folders.broker, "")
     folders.revoke("node1", HOSTS)
     Path(folders.broker, "hosts").rmdir()
-    assert enrolled.look(LATER)
+    assert enrolled.poll(LATER)
     assert list(enrolled.names(HOSTS)) == []
 
 
@@ -148,7 +150,7 @@ def test_the_broker_s_own_new_key_waits_for_its_restart(
     before = enrolled.own
     key_files.rotate_own(folders.broker, "broker")
     for number in range(3):
-        enrolled.look(LATER + number * LOOK_AT_ALL_SECONDS)
+        enrolled.poll(LATER + number * FULL_POLL_SECONDS)
     assert caplog.messages == ["the broker's own key has changed; restart the broker to use it"]
     assert enrolled.own == before
 
