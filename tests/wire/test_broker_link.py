@@ -27,6 +27,7 @@ class Link:
         self.clock = StillClock()
         self._xpub = context.socket(zmq.XPUB)
         self._xpub.linger = 0
+        self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)  # a second connection repeats a subscription
         port = self._xpub.bind_to_random_port("tcp://127.0.0.1")
         replica = Replica({}, 2.0, self.clock())
         self.subscriber = Subscriber(
