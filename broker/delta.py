@@ -8,7 +8,7 @@ from itertools import compress
 from operator import is_not, ne
 from typing import Any
 
-from gpu_monitor.wire.changes import NUMBERS
+from gpu_monitor.wire.changes import NUMBER_MEMBERS
 from gpu_monitor.wire.document import (
     IDENTITY_COLUMNS,
     SLOW_COLUMNS,
@@ -26,10 +26,12 @@ _RESERVED = Host.__annotations__.keys() | Snapshot.__annotations__.keys()
 """Members that a newer collector cannot add to its host."""
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 _HOST_MEMBERS = len(Host.__annotations__)
-_SLOW: dict[str, frozenset[str]] = {"system": SLOW_SYSTEM, **SLOW_COLUMNS}
-_ALL_NUMBERS = {part: tuple(NUMBERS[part]) for part in _SLOW}
+_SLOW_MEMBERS: dict[str, frozenset[str]] = {"system": SLOW_SYSTEM, **SLOW_COLUMNS}
+_ALL_NUMBERS = {part: tuple(NUMBER_MEMBERS[part]) for part in _SLOW_MEMBERS}
 _QUICK_NUMBERS = {
-    part: quick for part, slow in _SLOW.items() if (quick := tuple(NUMBERS[part] - slow))
+    part: quick
+    for part, slow in _SLOW_MEMBERS.items()
+    if (quick := tuple(NUMBER_MEMBERS[part] - slow))
 }
 
 

@@ -28,9 +28,9 @@ class Fleet:
         self._next_sweep = float("-inf")
 
     def expect(self, names: Iterable[str]) -> None:
-        """Replaces the configured hosts: these are missing until heard, and never forgotten.
+        """Replaces the configured hosts: these are missing until they report, and never forgotten.
 
-        A host that is no longer configured is forgotten like any other; at once if never heard.
+        A host that is no longer configured is forgotten like any other; at once without a report.
         """
         wanted = frozenset(names)
         for name in sorted(wanted - self.records.keys()):

@@ -22,7 +22,7 @@ _MAX_INGESTED_PER_TURN = 64
 _TURN_SECONDS = 0.02
 """After this the event loop continues: neither a backlog nor slow messages (the largest take a
 tenth of a second) may delay the tick."""
-_MAX_WAITING = 16_384
+_MAX_WAITING_MESSAGES = 16_384
 _MAX_WAITING_BYTES = 1 << 27
 """Room for one message of each host of the largest fleet; when it is full, receiving stops."""
 
@@ -131,7 +131,9 @@ class Intake:
         return count
 
     def _has_room(self) -> bool:
-        return len(self._waiting) < _MAX_WAITING and self._waiting_bytes < _MAX_WAITING_BYTES
+        return (
+            len(self._waiting) < _MAX_WAITING_MESSAGES and self._waiting_bytes < _MAX_WAITING_BYTES
+        )
 
     def _accept_frame(self, frame: zmq.Frame) -> None:
         peer = self._peer(frame)

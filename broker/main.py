@@ -18,7 +18,7 @@ from gpu_monitor.broker.intake import Intake
 from gpu_monitor.broker.load_stats import Load
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.publisher import Publisher
-from gpu_monitor.broker.resolver import OWN, REFRESH_SECONDS, RETRY_SECONDS, Resolver
+from gpu_monitor.broker.resolver import OWN, RESOLVE_RETRY_SECONDS, RESOLVE_SECONDS, Resolver
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.server import CurveServer
@@ -84,7 +84,7 @@ class _Broker:
         self._ingest = Ingest(
             self._fleet,
             self._directory,
-            lambda: self._resolver.refresh(boottime(), RETRY_SECONDS),
+            lambda: self._resolver.refresh(boottime(), RESOLVE_RETRY_SECONDS),
         )
         self._load = Load()
         try:
@@ -188,7 +188,7 @@ class _Broker:
                     if next_tick <= now:  # late by a whole tick or more: skip the missed ones
                         next_tick = now + tick
             self._learn_addresses()
-            self._resolver.refresh(boottime(), REFRESH_SECONDS)
+            self._resolver.refresh(boottime(), RESOLVE_SECONDS)
             until = min(next_tick, next_beat, now + pause)
             await asyncio.sleep(max(0.0, until - time.monotonic()))
 

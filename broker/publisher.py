@@ -11,9 +11,9 @@ from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve.keys import WEBS
 from gpu_monitor.wire.curve.server import CurveServer
 
-_PATCH = b"patch"
-_PICTURE = re.compile(rb"picture/[0-9a-f]{32}")
-_RECENT = re.compile(rb"recent/[0-9a-f]{32}/([A-Za-z0-9._:-]{0,253})")
+_PATCH_TOPIC = b"patch"
+_PICTURE_TOPIC = re.compile(rb"picture/[0-9a-f]{32}")
+_RECENT_TOPIC = re.compile(rb"recent/[0-9a-f]{32}/([A-Za-z0-9._:-]{0,253})")
 _MAX_REQUESTS = 1024
 _QUEUED_PATCHES = 32
 """Per subscriber. One that falls further behind loses patches, sees the gap in `sequence` and
@@ -79,7 +79,7 @@ class Publisher:
         self._sequence += 1
         self._picture = None
         message = {"run_id": self._run_id, "sequence": self._sequence, "patch": patch}
-        self._send(_PATCH, pack(message))
+        self._send(_PATCH_TOPIC, pack(message))
         self._answer_requests()  # sending may clear the readiness that a request raised
 
     def _answer_requests(self) -> None:
@@ -95,7 +95,7 @@ class Publisher:
                 topic = message[1:]
                 if self._auth is not None and not self._auth.may_subscribe(frame):
                     continue
-                if not _PICTURE.fullmatch(topic) and not _RECENT.fullmatch(topic):
+                if not _PICTURE_TOPIC.fullmatch(topic) and not _RECENT_TOPIC.fullmatch(topic):
                     continue
                 if message[:1] == b"\x01":
                     requests[topic] = None
@@ -109,7 +109,7 @@ class Publisher:
             self._loop.call_soon(self._answer_requests)
 
     def _answer(self, topic: bytes) -> None:
-        if match := _RECENT.fullmatch(topic):
+        if match := _RECENT_TOPIC.fullmatch(topic):
             answer = self._recent(match[1].decode())
             self._send(topic, pack({"run_id": self._run_id, "recent": answer}))
             return

@@ -8,8 +8,8 @@ import psutil
 
 from gpu_monitor.wire.slow_lookup import slow_lookups
 
-REFRESH_SECONDS = 60.0
-RETRY_SECONDS = 10.0
+RESOLVE_SECONDS = 60.0
+RESOLVE_RETRY_SECONDS = 10.0
 """A refused peer triggers a refresh, unless the last one was less than this long ago."""
 RESOLVER_THREADS = 8
 

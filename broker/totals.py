@@ -74,7 +74,7 @@ class _User:
 
 
 class Totals:
-    """Sums over the live hosts; whoever publishes `changed_users` clears it."""
+    """Sums over the live hosts; the publisher clears `changed_users`."""
 
     def __init__(self) -> None:
         self.changed_users: dict[str, None] = {}

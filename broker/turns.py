@@ -5,7 +5,7 @@ from typing import Any
 from gpu_monitor.wire.document import (
     BOOKKEEPING,
     BOOKKEEPING_SECONDS,
-    SLOW_SECONDS,
+    SLOW_VALUE_SECONDS,
     Snapshot,
 )
 
@@ -27,7 +27,7 @@ class Turns:
 
         Each is due once per period; bookkeeping only together with slow values.
         """
-        slow_turn = int(now / SLOW_SECONDS + self._phase)
+        slow_turn = int(now / SLOW_VALUE_SECONDS + self._phase)
         if slow_turn == self._slow_turn:
             return False, False
         self._slow_turn = slow_turn

@@ -27,7 +27,7 @@ from gpu_monitor.wire.schema import (
     refusal,
 )
 
-NUMBERS: dict[str, frozenset[str]] = {
+NUMBER_MEMBERS: dict[str, frozenset[str]] = {
     "system": SLOW_SYSTEM | {"cpu_percent", "memory_used_mib"},
     "gpus": SLOW_COLUMNS["gpus"]
     | {
@@ -62,11 +62,11 @@ class _Split(NamedTuple):
 
 
 def _split(part: str) -> _Split:
-    numbers = tuple(key for key in PARTS[part] if key in NUMBERS[part])
+    numbers = tuple(key for key in PARTS[part] if key in NUMBER_MEMBERS[part])
     return _Split(
         part,
-        part_decoder(part, NUMBERS[part], strict=True),
-        part_decoder(part, NUMBERS[part], strict=False),
+        part_decoder(part, NUMBER_MEMBERS[part], strict=True),
+        part_decoder(part, NUMBER_MEMBERS[part], strict=False),
         len(PARTS[part]) - len(numbers),
         numbers,
     )

@@ -8,7 +8,6 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def boottime() -> float:
     """Seconds since boot by CLOCK_BOOTTIME, which keeps running during suspend.
 
-    CLOCK_MONOTONIC on systems without it, such as macOS and the BSDs: there a host that was
-    suspended looks as if it had been silent for that much less.
+    CLOCK_MONOTONIC on systems without it, where it may stop during suspend.
     """
     return time.clock_gettime(_CLOCK)

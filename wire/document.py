@@ -129,7 +129,7 @@ SLOW_SYSTEM = frozenset(
         "network_send_kib_per_second",
     }
 )
-SLOW_SECONDS = 5.0
+SLOW_VALUE_SECONDS = 5.0
 """A host's slow values travel at most this often, all other values whenever they change."""
 BOOKKEEPING = ("heard_at", "sequence", "clock_offset_seconds", "collector")
 BOOKKEEPING_SECONDS = 10.0
@@ -160,7 +160,7 @@ class Snapshot(TypedDict):
 
 
 class Host(TypedDict, total=False):
-    """One host as the broker publishes it; a configured host never heard has only `state`.
+    """One host as the broker publishes it; a configured host that never reported has only `state`.
 
     `state` is live, stale, missing or conflict. `heard_at` is unix seconds by the broker's clock.
     """

@@ -45,7 +45,7 @@ Object = Annotated[
     dict[Annotated[str, Meta(max_length=MAX_KEY)], Raw], Meta(max_length=MAX_MEMBERS)
 ]
 
-_TYPES: dict[Kind, Any] = {
+_KIND_TYPES: dict[Kind, Any] = {
     Kind.COUNT: Count,
     Kind.NUMBER: Number,
     Kind.TEXT: Text,
@@ -64,7 +64,7 @@ EMPTY = {"problems": Raw(b"\x90"), **{part: Raw(b"\x80") for part in PARTS}}
 
 def value_type(part: str, key: str) -> Any:
     """The type of a member of `part`: a scalar's or a whole column's."""
-    value: Any = _ENUMS.get((part, key), _TYPES[PARTS[part][key]]) | None
+    value: Any = _ENUMS.get((part, key), _KIND_TYPES[PARTS[part][key]]) | None
     return _column(part, value) if part in TABLES else value
 
 
@@ -91,7 +91,7 @@ UNKNOWN_COLUMN: dict[str, Decode] = {table: Decoder(_column(table, Any)).decode 
 decode_anything: Decode = Decoder(Any).decode
 _decode_object: Decode = Decoder(Object).decode
 
-_REASONS = {
+_FIXED_REASONS = {
     "name": "name",
     "version": "version",
     **dict.fromkeys(("sequence", "interval_seconds", "sampled_boottime", "sampled_at"), "value"),
@@ -125,7 +125,7 @@ class StrictBody(Body, forbid_unknown_fields=True, gc=False):
 decode_body: Callable[[bytes], Body] = Decoder(Body).decode
 decode_strict_body: Callable[[bytes], Body] = Decoder(StrictBody).decode
 
-ABSENT = Raw(b"\xc1")
+ABSENT_COLUMN = Raw(b"\xc1")
 """A column that is not there, as bytes that no msgpack document holds."""
 
 
@@ -134,7 +134,7 @@ def part_decoder(part: str, numbers: frozenset[str], strict: bool) -> Decode:
 
     With `strict`, members of a newer collector are an error; else they are passed over.
     """
-    steady = [(key, Raw, ABSENT) for key in PARTS[part] if key not in numbers]
+    steady = [(key, Raw, ABSENT_COLUMN) for key in PARTS[part] if key not in numbers]
     moving = [
         (key, value_type(part, key) | UnsetType, UNSET) for key in PARTS[part] if key in numbers
     ]
@@ -155,7 +155,7 @@ def open_object(packed: Packed, what: str) -> Members:
 
 def missing(what: str) -> WireError:
     """The refusal of a message that lacks a member that all have."""
-    return WireError(_REASONS.get(what, "type"), f"{what} is missing")
+    return WireError(_FIXED_REASONS.get(what, "type"), f"{what} is missing")
 
 
 def refusal(error: Exception, what: str) -> WireError:
@@ -163,8 +163,8 @@ def refusal(error: Exception, what: str) -> WireError:
     words = str(error)
     if not isinstance(error, msgspec.ValidationError):  # DecodeError, RecursionError and others
         return WireError("msgpack", f"{what} is not msgpack: {error!r:.100}")
-    if what in _REASONS:
-        reason = _REASONS[what]
+    if what in _FIXED_REASONS:
+        reason = _FIXED_REASONS[what]
     elif "of length" in words and "`key`" not in words:
         reason = "limit"
     elif ">=" in words or "<=" in words or "enum" in words:

@@ -187,7 +187,8 @@ def test_unknown_members_that_repeat_cost_no_full_reading() -> None:
     newer: dict[str, Any] = {"gpus": make_gpus(2, shiny=[1, 2]), "novelty": {"a": [1]}}
     host = Host(**newer)
     assert host.send(later(**newer))
-    assert not host.send(pack(make_snapshot(sequence=3, **newer | {"novelty": {"a": [2]}})))
+    third: dict[str, Any] = newer | {"novelty": {"a": [2]}}
+    assert not host.send(pack(make_snapshot("node1", 3, **third)))
     assert host.snapshot["novelty"] == {"a": [2]}  # type: ignore[typeddict-item] # a newer member
 
 

@@ -8,8 +8,8 @@ import zmq
 from gpu_monitor.wire.curve.keys import BROKER_PUBLIC, OWN_SECRET, KeysError, client_keys, stamp
 from gpu_monitor.wire.curve.monitor import Handshakes
 
-PATIENCE_SECONDS = 5.0
-FIRST_PATIENCE_SECONDS = 1.0
+LINK_PATIENCE_SECONDS = 5.0
+REFUSED_PATIENCE_SECONDS = 1.0
 """After a first refusal: the key may be about to change on both sides."""
 
 log = logging.getLogger(__name__)
@@ -43,13 +43,13 @@ class Lock:
         self._handshakes: Handshakes | None = None
         self._why = ""
         self._broken = ""
-        self._refused_patience = FIRST_PATIENCE_SECONDS
+        self._refused_patience = REFUSED_PATIENCE_SECONDS
 
     @property
     def patience(self) -> float:
         """Seconds without a connection after which to open a new socket: libzmq does not reconnect
         one that was refused."""
-        return self._refused_patience if self.why() else PATIENCE_SECONDS
+        return self._refused_patience if self.why() else LINK_PATIENCE_SECONDS
 
     def is_changed(self) -> bool:
         """Whether the folder holds other keys now; broken ones are logged once and ignored.
@@ -82,7 +82,7 @@ class Lock:
     def take_off(self) -> None:
         """Call this before the socket is closed."""
         if self.why():
-            self._refused_patience = min(2 * self._refused_patience, PATIENCE_SECONDS)
+            self._refused_patience = min(2 * self._refused_patience, LINK_PATIENCE_SECONDS)
         if self._handshakes is not None:
             self._handshakes.close()
             self._handshakes = None
@@ -93,9 +93,9 @@ class Lock:
         return self._why
 
     def _read_events(self) -> None:
-        for event, code in self._handshakes.read() if self._handshakes is not None else ():
+        for event, code in self._handshakes.drain() if self._handshakes is not None else ():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._why, self._refused_patience = "", FIRST_PATIENCE_SECONDS
+                self._why, self._refused_patience = "", REFUSED_PATIENCE_SECONDS
             else:
                 self._why = self._words(event, code) or self._why
 

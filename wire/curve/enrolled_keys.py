@@ -14,7 +14,7 @@ POLLS_PER_FULL_POLL = 3
 log = logging.getLogger(__name__)
 
 
-class Enrolled:
+class EnrolledKeys:
     """The names that keys were issued for, by public key.
 
     A peer with the broker's own key is on the broker's machine: as a host it is `own_name`, unless
@@ -29,7 +29,7 @@ class Enrolled:
         self._own_name = own_name
         self._poll_seconds = poll_seconds
         self._own_stamp = keys.stamp(os.path.join(folder, keys.OWN_SECRET))
-        self._kinds = {HOSTS: _Kind(folder, HOSTS), WEBS: _Kind(folder, WEBS)}
+        self._kinds = {HOSTS: _KeyFolder(folder, HOSTS), WEBS: _KeyFolder(folder, WEBS)}
         self._next_poll = self._next_full_poll = float("-inf")
         self.poll(float("-inf"))
 
@@ -51,7 +51,7 @@ class Enrolled:
         """All names enrolled as this kind (HOSTS or WEBS)."""
         return self._kinds[kind].names.values()
 
-    def name(self, kind: str, public: str) -> str | None:
+    def name_of(self, kind: str, public: str) -> str | None:
         """The name that this key was issued for; None if it is not enrolled."""
         name = self._kinds[kind].names.get(public)
         if name is None and public == self.own.public:
@@ -71,7 +71,7 @@ class Enrolled:
                     log.warning("the broker's own key has changed; restart the broker to use it")
 
 
-class _Kind:
+class _KeyFolder:
     """One folder of public keys: hosts, or webs."""
 
     def __init__(self, folder: str, kind: str) -> None:

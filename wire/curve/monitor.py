@@ -28,7 +28,7 @@ class Handshakes:
         """Readable when there may be events."""
         return self._monitor.fileno()
 
-    def read(self) -> Iterator[tuple[int, int]]:
+    def drain(self) -> Iterator[tuple[int, int]]:
         """Yields each event since the last call and its value, libzmq's code of what failed."""
         while True:
             try:
@@ -39,7 +39,7 @@ class Handshakes:
 
     def close(self) -> None:
         """Stops monitoring; the socket stays open."""
-        for _ in self.read():  # an I/O thread that waits for room would block us
+        for _ in self.drain():  # an I/O thread that waits for room would block us
             pass
         if not self._watched.closed:
             self._watched.disable_monitor()

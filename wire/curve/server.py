@@ -11,7 +11,7 @@ import zmq
 from zmq.utils import z85
 
 from gpu_monitor.wire.clock import boottime
-from gpu_monitor.wire.curve.enrolled_keys import Enrolled
+from gpu_monitor.wire.curve.enrolled_keys import EnrolledKeys
 from gpu_monitor.wire.curve.keys import HOSTS, WEBS
 from gpu_monitor.wire.curve.monitor import Handshakes
 
@@ -24,12 +24,12 @@ _MAX_ANSWERS_PER_TURN = 256
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _WITHOUT_KEYS = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 _WRONG_BROKER = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
-_REASONS = {
+_FAILURE_REASONS = {
     _WITHOUT_KEYS: ("no key", "its config.yml names no keys"),
     _WRONG_BROKER: ("wrong broker key", "its broker.pub is not this broker's own.pub"),
 }
 _OTHER = {HOSTS: WEBS, WEBS: HOSTS}
-_COMMAND = {HOSTS: "gpu-monitor keys add NAME", WEBS: "gpu-monitor keys add --web NAME"}
+_ENROL_COMMANDS = {HOSTS: "gpu-monitor keys add NAME", WEBS: "gpu-monitor keys add --web NAME"}
 
 Refuse: TypeAlias = Callable[[str, str, str, float], None]
 """Counts and logs a refusal: reason, peer, detail, and the boot clock."""
@@ -56,7 +56,7 @@ class CurveServer:
         poll_seconds: float = 1.0,
     ) -> None:
         """Raises KeysError if the broker's own key pair cannot be read."""
-        self._enrolled = Enrolled(folder, own_name, poll_seconds)
+        self._enrolled = EnrolledKeys(folder, own_name, poll_seconds)
         self._refuse = refuse
         self._subscribers: dict[int, tuple[str, object]] = {}
         """By file descriptor: the key, and the peer's address and port, of its last request."""
@@ -95,7 +95,7 @@ class CurveServer:
 
     def host(self, key: str) -> str | None:
         """The host that a public key was issued for; None if it may not report."""
-        return self._enrolled.name(HOSTS, key)
+        return self._enrolled.name_of(HOSTS, key)
 
     def poll(self, now: float) -> bool:
         """Reads the folder of keys and cuts off revoked subscribers; whether the keys changed.
@@ -105,7 +105,7 @@ class CurveServer:
         if not self._enrolled.poll(now):
             return False
         for descriptor, (key, peer) in list(self._subscribers.items()):
-            if self._enrolled.name(WEBS, key) is None:
+            if self._enrolled.name_of(WEBS, key) is None:
                 del self._subscribers[descriptor]
                 _cut(descriptor, peer)
         return True
@@ -118,7 +118,7 @@ class CurveServer:
             return True
         descriptor = int(frame.get(zmq.SRCFD))
         peer = _peer(descriptor)
-        if self._enrolled.name(WEBS, key) is not None:
+        if self._enrolled.name_of(WEBS, key) is not None:
             self._subscribers[descriptor] = (key, peer)
             return True
         self.cut(frame)
@@ -156,19 +156,19 @@ class CurveServer:
 
     def _admits(self, kind: str, address: str, key: str) -> bool:
         enrolled = self._enrolled
-        if kind in _OTHER and key and enrolled.name(kind, key) is not None:
+        if kind in _OTHER and key and enrolled.name_of(kind, key) is not None:
             return True
-        other = enrolled.name(_OTHER.get(kind, HOSTS), key)
+        other = enrolled.name_of(_OTHER.get(kind, HOSTS), key)
         why = f"it is enrolled in {_OTHER[kind]} as {other} only" if other else "it is not enrolled"
-        detail = f"{why}; to let it in: {_COMMAND[kind]} --public='{key}'"
+        detail = f"{why}; to let it in: {_ENROL_COMMANDS[kind]} --public='{key}'"
         self._refuse(UNKNOWN_KEY, peer_with_key(address, key), detail, boottime())
         return False
 
     def _count_failures(self) -> None:
         for kind, handshakes in self._handshakes:
-            for _, code in handshakes.read():
-                if code in _REASONS:
-                    reason, detail = _REASONS[code]
+            for _, code in handshakes.drain():
+                if code in _FAILURE_REASONS:
+                    reason, detail = _FAILURE_REASONS[code]
                     self._refuse(reason, f"a peer at the port for {kind}", detail, boottime())
 
 

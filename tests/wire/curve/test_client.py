@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.wire.curve.client import FIRST_PATIENCE_SECONDS, PATIENCE_SECONDS, Lock
+from gpu_monitor.wire.curve.client import LINK_PATIENCE_SECONDS, REFUSED_PATIENCE_SECONDS, Lock
 from gpu_monitor.wire.curve.keys import KeysError, own_pair
 from tests.support.house import eventually
 from tests.support.key_folders import KeyFolders
@@ -97,7 +97,7 @@ def test_without_keys_nothing_is_known_and_nothing_changes(ends: Ends) -> None:
     lock = Lock("", "")
     assert is_reached(ends.push(ends.listen(), lock))
     assert lock.why() == "" and not lock.is_changed()
-    assert lock.patience == PATIENCE_SECONDS
+    assert lock.patience == LINK_PATIENCE_SECONDS
     lock.take_off()
 
 
@@ -152,7 +152,13 @@ def test_a_refusal_tells_what_to_do_and_waits_longer_each_time(
         )
         waits.append(lock.patience)
         ends.give_up(socket, lock)
-    assert waits == [FIRST_PATIENCE_SECONDS, 2.0, 4.0, PATIENCE_SECONDS, PATIENCE_SECONDS]
+    assert waits == [
+        REFUSED_PATIENCE_SECONDS,
+        2.0,
+        4.0,
+        LINK_PATIENCE_SECONDS,
+        LINK_PATIENCE_SECONDS,
+    ]
 
 
 def test_success_forgets_the_refusal(ends: Ends, folders: KeyFolders) -> None:
@@ -163,7 +169,7 @@ def test_success_forgets_the_refusal(ends: Ends, folders: KeyFolders) -> None:
     assert lock.why() != ""
     assert is_reached(ends.push(ends.listen(folders.broker), lock))
     eventually(lambda: lock.why() == "", "the success")
-    assert lock.patience == PATIENCE_SECONDS
+    assert lock.patience == LINK_PATIENCE_SECONDS
     lock.take_off()
 
 
