@@ -46,7 +46,7 @@ check:
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/node frontend/node_modules/typescript/bin/tsc -p frontend
-	$(BIN)/node --test frontend/tests/*.test.js
+	$(BIN)/node --test "frontend/tests/**/*.test.js"
 
 bench:
 	@tools/setup test

@@ -16,10 +16,10 @@ STALE_MS = 40_000
 
 CELL = """async ([name, slot]) => {
     const app = document.querySelector("script[type=module]").src;
-    const { layoutOf, cornerOf } = await import(app.replace("main.js", "layout.js"));
+    const { layoutOf, cornerOf } = await import(app.replace("app.js", "map/layout.js"));
     const canvas = document.querySelector("#map canvas");
     // Rows, and where those are far, the names of hosts.
-    const parts = [...document.querySelectorAll("details.host, .chunk > .spoken")];
+    const parts = [...document.querySelectorAll("details.host, .stretch > .spoken")];
     const names = parts.flatMap((one) => one.dataset.name ?? one.textContent.split("\\n"));
     const map = new URLSearchParams(location.search).get("map") ?? "auto";
     const layout = layoutOf(names.length, 8, canvas.clientWidth, map);

@@ -80,14 +80,14 @@ def test_what_it_does_not_read_is_refused_by_name(source: str, named: str) -> No
 def test_modules_that_cannot_be_one_are_sent_as_they_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "main.js").write_text("export default 1;\n")
-    asset = Assets(tmp_path).get("main.js")
+    (tmp_path / "app.js").write_text("export default 1;\n")
+    asset = Assets(tmp_path).get("app.js")
     assert asset is not None and asset.body == b"export default 1;"
     assert "sent one by one" in caplog.text
 
 
 def test_the_page_is_one_script_beside_what_others_wrote() -> None:
-    asset = Assets().get("main.js")
+    asset = Assets().get("app.js")
     assert asset is not None
     script = asset.body.decode()
     assert all(f"{name}{{" in script for name in ("class Store", "class FleetMap"))

@@ -33,7 +33,7 @@ _TYPES = {
 _PACKED = frozenset({".ico", ".png", ".woff2"})
 _GZIP = 31
 """As zlib writes gzip, with all of its window (wbits)."""
-_ENTRY = "main.js"
+_ENTRY = "app.js"
 _PLACEHOLDER = b"a/dev/"
 
 
@@ -50,7 +50,7 @@ class Asset:
 class Assets:
     """The files below `folder`, by their path in it; nothing else can be asked for.
 
-    Our own scripts and styles are sent without comments and spare blanks, and main.js with all
+    Our own scripts and styles are sent without comments and spare blanks, and app.js with all
     that it imports; `vendor/` is sent as published.
 
     `hash` is made of all names and contents. In index.html `a/dev/` is replaced by `a/<hash>/`,
@@ -123,7 +123,7 @@ def _shorter(name: str, body: bytes) -> bytes:
 
 
 def _bundled(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files with all modules in main.js; as they are, which works too, where that fails."""
+    """The files with all modules in app.js; as they are, which works too, where that fails."""
     if _ENTRY not in files:
         return files
     try:

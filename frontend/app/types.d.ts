@@ -247,7 +247,7 @@ export interface Offer {
 /** How the fleet map is drawn; auto: by the size of the fleet and of the window. */
 export type MapMode = "auto" | "off" | "strips" | "blocks" | "hosts";
 
-/** Places of the fleet map, in px; see layout.js. */
+/** Places of the fleet map, in px; see map/layout.js. */
 export interface MapLayout {
   mode: "strips" | "blocks" | "hosts";
   /** From one cell to the next; the cell is one less. */

@@ -1,0 +1,160 @@
+// Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
+
+import { MIB_PER_GIB } from "../format.js";
+import { ailmentsOf, gpuLabels } from "../state/columns.js";
+
+/** @import { Fleet, Gpus, Host, Need, Offer } from "../types.js" */
+
+/** As many as api/v1/free gives. */
+export const MOST_GPUS = 64;
+
+/** @typedef {Offer["gpus"][number]} FreeGpu */
+
+/**
+ * The GPUs to take: all of them on the first host, or one offer per host where they may be
+ * anywhere. Empty when there are not enough. One that ails is only for who else gets none.
+ * @param {Fleet["hosts"]} hosts
+ * @param {Need} need
+ * @param {boolean} [sound] whether those that ail are left out
+ * @returns {Offer[]}
+ */
+export function find(hosts, need, sound = need.anywhere) {
+  const offers = [];
+  for (const [name, host] of Object.entries(hosts)) {
+    if (host.state !== "live" || host.gpus === undefined) continue;
+    const free = freeGpus(host, host.gpus, need);
+    const fitting = together(free.filter(({ fits, ailing }) => fits && !(sound && ailing)).sort(tightestFirst), need);
+    if (fitting.length < (need.anywhere ? 1 : need.gpus)) continue;
+    offers.push(offerOf(name, fitting.slice(0, need.gpus), free.length));
+  }
+  offers.sort((a, b) => ailing(a) - ailing(b) || a.leftOver - b.leftOver || (a.host < b.host ? -1 : 1));
+  if (!need.anywhere) return offers;
+  const found = enough(offers, need.gpus);
+  return found.length === 0 && sound ? find(hosts, need, false) : found;
+}
+
+/** 1 for an offer with a GPU that ails, else 0. @param {Offer} offer */
+function ailing({ gpus }) {
+  return Number(gpus.some((gpu) => gpu.ailing));
+}
+
+/**
+ * What one process can use: a single MIG slice, or GPUs that are not divided.
+ * @param {FreeGpu[]} fitting
+ * @param {Need} need
+ */
+function together(fitting, need) {
+  if (need.gpus === 1) return fitting;
+  const whole = fitting.filter(({ slice }) => !slice);
+  return need.anywhere && whole.length === 0 ? fitting.slice(0, 1) : whole;
+}
+
+/**
+ * Whether all GPUs of an offer are still the same, and free.
+ * @param {Fleet["hosts"]} hosts
+ * @param {Offer} offer
+ */
+export function stands(hosts, { host, gpus }) {
+  const now = hosts[host];
+  return now?.state === "live"
+    && gpus.every(({ row, uuid }) => now.gpus?.use?.[row] === "free" && (now.gpus.uuid?.[row] ?? null) === uuid);
+}
+
+/**
+ * From the fewest left over on, until there are enough: hosts that are wholly free stay so.
+ * @param {Offer[]} offers
+ * @param {number} wanted
+ */
+function enough(offers, wanted) {
+  const taken = [];
+  let missing = wanted;
+  for (const offer of offers) {
+    if (missing === 0) break;
+    const gpus = offer.gpus.slice(0, missing);
+    taken.push(offerOf(offer.host, gpus, offer.leftOver + offer.gpus.length));
+    missing -= gpus.length;
+  }
+  return missing === 0 ? taken : [];
+}
+
+/**
+ * @param {string} host
+ * @param {FreeGpu[]} taken
+ * @param {number} free
+ * @returns {Offer}
+ */
+function offerOf(host, taken, free) {
+  const gpus = [...taken].sort((a, b) => a.index - b.index);
+  return {
+    host,
+    gpus,
+    devices: gpus.map(({ uuid, index }) => uuid ?? String(index)).join(","),
+    leftOver: free - gpus.length,
+  };
+}
+
+/**
+ * What the broker calls free; memory that is not known is never enough.
+ * @param {Host} host
+ * @param {Gpus} gpus its own
+ * @param {Need} need
+ * @returns {FreeGpu[]}
+ */
+function freeGpus(host, gpus, need) {
+  const labels = gpuLabels(host);
+  const model = need.model.toLowerCase();
+  /** @type {FreeGpu[]} */
+  const free = [];
+  gpus.use?.forEach((use, row) => {
+    if (use !== "free") return;
+    const total = gpus.memory_total_mib?.[row] ?? null;
+    const used = gpus.memory_used_mib?.[row] ?? null;
+    const freeMib = total === null || used === null ? null : total - used;
+    const fits = (gpus.name?.[row] ?? "").toLowerCase().includes(model)
+      && (need.gib === 0 || (freeMib !== null && freeMib >= need.gib * MIB_PER_GIB));
+    free.push({
+      row,
+      index: gpus.index[row] ?? row,
+      label: labels[row] ?? "",
+      slice: gpus.parent?.[row] != null,
+      uuid: gpus.uuid?.[row] ?? null,
+      freeMib,
+      ailing: ailmentsOf(gpus, row).length > 0,
+      fits,
+    });
+  });
+  return free;
+}
+
+/**
+ * Those with the least free memory are taken first, those that ail last.
+ * @param {FreeGpu} a
+ * @param {FreeGpu} b
+ */
+function tightestFirst(a, b) {
+  const [one, other] = [a.freeMib ?? Infinity, b.freeMib ?? Infinity];
+  return Number(a.ailing) - Number(b.ailing) || (one === other ? a.index - b.index : one - other);
+}
+
+/**
+ * What to paste into a shell. A UUID comes from another machine: it is quoted unless it is plain.
+ * @param {Offer} offer
+ * @returns {[string, string]}
+ */
+export function commands({ host, devices }) {
+  const plain = /^[\w.,:/-]+$/.test(devices);
+  // A control character would end the line while it is pasted.
+  const safe = plain ? devices : `'${devices.replace(/[\p{Cc}]/gu, "").replaceAll("'", "'\\''")}'`;
+  return [`ssh ${host.startsWith("-") ? "-- " : ""}${host}`, `export CUDA_VISIBLE_DEVICES=${safe}`];
+}
+
+/** The need in words: "4 H100 GPUs with 40 GiB free on one host". @param {Need} need */
+export function needWords({ gpus, gib, model, anywhere }) {
+  return [
+    gpus,
+    model,
+    gpus === 1 ? "GPU" : "GPUs",
+    gib > 0 && `with ${gib} GiB free`,
+    gpus > 1 && !anywhere && "on one host",
+  ].filter(Boolean).join(" ");
+}

@@ -1,0 +1,51 @@
+// The bar of choices: which GPUs, which number, which order.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { count } from "../format.js";
+import { valueOf, withValue } from "../filter/query.js";
+
+/** @import { Metric, Overview, Sort, Totals, View } from "../types.js" */
+
+/** @type {[Metric, string][]} */
+const METRIC_WORDS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
+/** @type {[Sort, string][]} */
+const SORT_WORDS = [["host", "host"], ["free", "most free"], ["util", "utilization"], ["idle", "held idle, GiB × hours"]];
+
+/**
+ * @param {View} view
+ * @param {Partial<Totals>} totals
+ * @param {Overview} overview
+ * @param {(change: Partial<View>) => void} choose
+ * @param {() => void} toUsers
+ * @param {() => void} download
+ */
+export function choices(view, totals, overview, choose, toUsers, download) {
+  const trouble = overview.lost + overview.errors + overview.stale + overview.missing
+    + overview.conflict + overview.problems;
+  const chosen = valueOf(view.q, "state");
+  /** @type {[string, string, number | undefined][]} */
+  const states = [
+    ["", "All", undefined],
+    ["free", "Free", totals.gpus_free],
+    ["idle", "Held idle", totals.gpus_held_idle],
+    ["hot", "Hot", overview.hot],
+    ["trouble", "Trouble", trouble],
+  ];
+  return html`
+    <button type="button" class="plain users-link" @click=${toUsers}>Users</button>
+    <div class="group" role="group" aria-label="Which GPUs">${states.map(
+      ([state, words, number]) => html`<button type="button" aria-pressed=${chosen === state}
+        @click=${() => choose({ q: withValue(view.q, "state", state) })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
+    )}</div>
+    <div class="group" role="group" aria-label="Which number">${METRIC_WORDS.map(
+      ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
+        @click=${() => choose({ metric })}>${words}</button>`,
+    )}</div>
+    <label class="sort">Sort <select @change=${(/** @type {Event} */ event) => {
+      const select = /** @type {HTMLSelectElement} */ (event.target);
+      choose({ sort: /** @type {Sort} */ (select.value) });
+    }}>${SORT_WORDS.map(
+      ([sort, words]) => html`<option value=${sort} .selected=${view.sort === sort}>${words}</option>`,
+    )}</select></label>
+    <button type="button" class="plain" title="What is shown, as a table for a spreadsheet (d)" @click=${download}>CSV</button>`;
+}

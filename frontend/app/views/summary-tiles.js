@@ -1,0 +1,92 @@
+// The tiles at the top: how much is free, how the fleet does, what needs a look.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { count, many, memoryOf, power } from "../format.js";
+import { bars } from "./sparkline.js";
+
+/** @import { Hour } from "../state/last-hour.js" */
+/** @import { Overview, Totals } from "../types.js" */
+
+/**
+ * What needs a look: what is counted, its hue and glyph, its words, and the state to search for
+ * where those are others.
+ * @typedef {"heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower" | "stale" | "missing" | "conflict" | "problems"} Counted
+ * @type {[Counted, string, string, string, string, string?][]}
+ */
+const ATTENTION = [
+  ["heldIdle", "amber", "▨", "", "idle, memory held", "idle"],
+  ["lost", "red", "✕", "GPU", "lost"],
+  ["errors", "red", "!", "GPU", "with an error", "error"],
+  ["ailing", "red", "⚠\uFE0E", "GPU", "ailing"],
+  ["hot", "red", "▲", "GPU", "hot"],
+  ["lowPower", "amber", "?", "GPU", "at low power", "lowpower"],
+  ["stale", "red", "◷", "host", "stale"],
+  ["missing", "red", "◌", "host", "missing"],
+  ["conflict", "red", "⇄", "name", "in conflict", "conflict"],
+  ["problems", "amber", "⚠\uFE0E", "host", "with problems", "problems"],
+];
+
+/**
+ * @param {object} given
+ * @param {Partial<Totals>} given.totals
+ * @param {Overview} given.overview
+ * @param {string} given.hottest what the hottest GPU is called on its host
+ * @param {string} given.bestFit the host to take free GPUs on; "" for none
+ * @param {Map<string, Hour>} given.hours the last one of each total
+ * @param {(state: string) => void} show
+ * @param {(host: string) => void} goTo
+ */
+export function summaryTiles({ totals, overview, hottest, bestFit, hours }, show, goTo) {
+  const [used, ofTotal] = memoryOf(totals.memory_used_mib, totals.memory_total_mib);
+  const [drawn, unit] = power(totals.power_watts);
+  return html`
+    <div class="tile">
+      <h2>Free now</h2>
+      <p class="big free"><button type="button" @click=${() => show("free")}>${count(totals.gpus_free)}</button
+        ><small>of ${many(totals.gpus, "GPU")}</small></p>
+      <p class="sub">${overview.wholeHosts > 0 ? `${many(overview.wholeHosts, "whole host")} ·` : nothing} ${bestFit === ""
+        ? nothing
+        : html`<span>best fit</span> <button type="button" class="link" title="where free GPUs are best taken, so that whole hosts stay free"
+            @click=${() => goTo(bestFit)}>${bestFit}</button>`}</p>
+    </div>
+    <div class="tile">
+      <h2>Utilization</h2>
+      <p class="big" title="mean of the live GPUs that report it">${count(totals.utilization_percent)}<small>%<span class="wide"> · ${count(totals.gpus_busy)} busy</span></small></p>
+      ${bars(hours.get("utilization_percent"), 100)}
+    </div>
+    <div class="tile">
+      <h2>GPU memory</h2>
+      <p class="big">${used}<small>${ofTotal}</small></p>
+      ${bars(hours.get("memory_used_mib"), totals.memory_total_mib)}
+    </div>
+    <div class="tile">
+      <h2>Power</h2>
+      <p class="big">${drawn}<small>${unit}</small></p>
+      ${bars(hours.get("power_watts"))}
+    </div>
+    <div class="tile">
+      <h2>Hottest</h2>
+      <p class="big">${count(overview.hottest)}<small>°C</small></p>
+      ${overview.hottest === null
+        ? nothing
+        : html`<p class="sub"><button type="button" class="link" @click=${() => goTo(overview.hottestHost)}
+            >${overview.hottestHost} / GPU ${hottest}</button></p>`}
+    </div>
+    <div class="tile attention">
+      <h2>Needs attention</h2>
+      ${totals.gpus === undefined ? nothing : attention(overview, show)}
+    </div>`;
+}
+
+/**
+ * @param {Overview} fleet
+ * @param {(state: string) => void} show
+ */
+function attention(fleet, show) {
+  const some = ATTENTION.filter(([kind]) => fleet[kind] > 0);
+  if (some.length === 0) return html`<p class="sub">✓ nothing</p>`;
+  return html`<ul>${some.map(
+    ([kind, hue, glyph, noun, words, filter = words]) => html`<li><span class=${hue} aria-hidden="true">${glyph}</span>
+      <button type="button" class="link" @click=${() => show(filter)}>${noun ? many(fleet[kind], noun) : count(fleet[kind])} ${words}</button></li>`,
+  )}</ul>`;
+}
