@@ -7,7 +7,7 @@ import { Recent, pathOf } from "./state/last-hour.js";
 import { Store } from "./state/store.js";
 import { sentence } from "./state/summary.js";
 import { readView } from "./pages/live-url.js";
-import { choices } from "./views/filter-bar.js";
+import { filterBar } from "./views/filter-bar.js";
 import { question } from "./views/finder-panel.js";
 import { closedRow, openRow } from "./views/host-view.js";
 import { pill } from "./views/link-status.js";
@@ -62,7 +62,7 @@ function draw(fleet) {
     bestFit: overview.bestFit,
     hours: recent.hours("recent", Object.entries(fleet.totals), fleet.now),
   }), at("summary"));
-  render(choices(view, fleet.totals, overview), at("bar"));
+  render(filterBar(view, fleet.totals, overview, {}), at("bar"));
   render(question(view.need), at("finder"));
   map.update(new Set(), true);
   const columns = Math.min(CELLS, overview.mostGpus);

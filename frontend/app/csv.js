@@ -1,6 +1,6 @@
-// What is shown as CSV (RFC 4180): one line per process, or per GPU without one; pure.
+// What is shown as CSV (RFC 4180): one line per process, or per GPU without one.
 
-/** @import { Host } from "./types.js" */
+/** @import { Fleet, Host } from "./types.js" */
 
 /** Always there, so that two files fit together; columns of a newer collector come after them. */
 const GPU_COLUMNS = [
@@ -16,6 +16,23 @@ const PROCESS_COLUMNS = [
 
 /** A host with what is shown of it: one boolean per GPU, none when it is all of them.
  * @typedef {{ name: string, state: string, host: Host, mask: boolean[] }} Shown */
+
+const REVOKE_AFTER_MS = 60_000;
+
+/**
+ * Saves hosts as a file named after the time of the data.
+ * @param {Shown[]} hosts
+ * @param {Fleet | null} fleet
+ */
+export function saveCsv(hosts, fleet) {
+  const file = document.createElement("a");
+  const taken = new Date((fleet?.now ?? 0) * 1000).toISOString().slice(0, 19).replaceAll(":", "-");
+  file.download = `gpus${fleet?.simulated ? "-simulated" : ""}-${taken}Z.csv`;
+  file.href = URL.createObjectURL(new Blob([toCsv(hosts)], { type: "text/csv" }));
+  file.click();
+  // The browser has read the file by then; until it is revoked it stays in memory.
+  setTimeout(() => URL.revokeObjectURL(file.href), REVOKE_AFTER_MS);
+}
 
 /**
  * @param {Shown[]} hosts

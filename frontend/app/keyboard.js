@@ -32,19 +32,3 @@ export function actionOf({ key, ctrlKey, altKey, metaKey, target }) {
   if (key === "Enter" || !Object.hasOwn(KEYS, key)) return null; // Enter is the browser's own.
   return key;
 }
-
-/** What the query box understands, in the words of the help. */
-export const QUERY_HELP = [
-  ["alice train.py", "plain words: found in host, user, command, model, job, container"],
-  ["user:alice model:H100", "also host, job, container, command, pid; host, user, job, pid must be the same, ~ finds a part"],
-  ["state:idle", "free, busy, idle, lost, asleep, error, ailing, hot, lowpower, stale, missing, conflict, problems, trouble"],
-  ["util<5 free>=40", "also mem, temp, power, gpus (of the host); GiB, °C, W"],
-  ['-user:bob "two words"', "a minus leaves out, quotes keep together"],
-];
-
-/** What each role is shown, in the words of the help. */
-export const SHOWN = {
-  counts: "no users",
-  names: "no commands",
-  commands: "everything",
-};

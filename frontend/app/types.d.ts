@@ -1,5 +1,9 @@
 // The document as wire/document.py has it: names, units, and what may be absent.
 
+import type { Watch } from "./filter/watch.js";
+import type { Link } from "./link/socket.js";
+import type { Store } from "./state/store.js";
+
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 /** One value per row; null is "not known". */
@@ -338,4 +342,36 @@ export interface Socket {
   onmessage: ((event: MessageEvent) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
   close(): void;
+}
+
+/** What app.js lends to the page that is open. */
+export interface Shell {
+  store: Store;
+  link: Link;
+  watch: Watch;
+  /** Seconds of the page's own clock, never going back. */
+  clock(): number;
+  /** Unix seconds by the broker's clock. */
+  brokerNow(): number;
+  /** Asks for a paint in the next frame. */
+  plan(): void;
+}
+
+/** What a page is told with each paint. */
+export interface Frame {
+  live: boolean;
+  /** Whether everything may have changed, not only what the store calls dirty. */
+  renewed: boolean;
+}
+
+/** One of the pages that `?page=` names. */
+export interface Page {
+  /** What its keys do, by the key. */
+  actions: Record<string, () => void>;
+  mount(): void;
+  /** Called once per frame at most, and never before there is a document. */
+  update(frame: Frame): void;
+  /** Shows what the address asks for, when Back or Forward has changed it. */
+  readAddress(): void;
+  unmount(): void;
 }

@@ -1,4 +1,4 @@
-// The bar of choices: which GPUs, which number, which order.
+// The bar above the map: which GPUs, which metric, which order.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { count } from "../format.js";
@@ -15,11 +15,12 @@ const SORT_WORDS = [["host", "host"], ["free", "most free"], ["util", "utilizati
  * @param {View} view
  * @param {Partial<Totals>} totals
  * @param {Overview} overview
- * @param {(change: Partial<View>) => void} choose
- * @param {() => void} toUsers
- * @param {() => void} download
+ * @param {object} actions
+ * @param {(change: Partial<View>) => void} actions.choose
+ * @param {() => void} actions.toUsers
+ * @param {() => void} actions.download
  */
-export function choices(view, totals, overview, choose, toUsers, download) {
+export function filterBar(view, totals, overview, { choose, toUsers, download }) {
   const trouble = overview.lost + overview.errors + overview.stale + overview.missing
     + overview.conflict + overview.problems;
   const chosen = valueOf(view.q, "state");
