@@ -38,7 +38,7 @@ def visit(demo: House, page: Page) -> Page:
 
 
 def test_a_card_that_ails_wears_a_sign_beside_its_use(visit: Page) -> None:
-    expect(visit.locator("#hosts .mark:not(.low)")).to_have_count(2)
+    expect(visit.locator("#hosts .mark:not(.amber)")).to_have_count(2)
     row = visit.locator("details[data-name='node06']")
     ill = row.locator(".cell").first
     expect(ill.locator(".mark")).to_have_text(SIGN)
@@ -76,7 +76,7 @@ def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: 
     expect(row).to_have_attribute("data-name", "node06")
     shown = row.locator(".cell:not(.dim)").first
     expect(shown.locator("b")).to_have_text("100%")
-    expect(shown.locator(".mark.low")).to_have_text("?")
+    expect(shown.locator(".mark.amber")).to_have_text("?")
     shown.hover()
     expect(shown).to_have_attribute("title", words)
     row.locator("> summary").click()
@@ -110,7 +110,7 @@ def test_its_words_fit_a_phone_and_a_desktop(visit: Page, width: int, name: str)
 
 def test_the_sign_is_there_where_colours_are_forced(visit: Page) -> None:
     visit.emulate_media(forced_colors="active")
-    sign = visit.locator("details[data-name='node06'] .mark:not(.low)")
+    sign = visit.locator("details[data-name='node06'] .mark:not(.amber)")
     expect(sign).to_be_visible()
     assert sign.evaluate(
         """one => { const { color, borderTopColor, backgroundColor } = getComputedStyle(one);

@@ -2,6 +2,7 @@
 
 import type { Watch } from "./filter/watch.js";
 import type { Link } from "./link/socket.js";
+import type { GpuState } from "./state/states.js";
 import type { Store } from "./state/store.js";
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -208,6 +209,8 @@ export interface GpuRow {
   /** What is known to be wrong with the card; of a slice, with the card that it is part of. */
   ailments: string[];
   hot: boolean;
+  /** States that are marked on its cell, whatever else it shows. */
+  badges: GpuState[];
   /** Since when it is busy all the time at low power (unix s). */
   lowPowerSince: number | null;
   idleSince: number | null;
@@ -289,14 +292,10 @@ export interface HostSummary {
   free: number;
   /** Free ones of which nothing is known to be wrong. */
   sound: number;
-  heldIdle: number;
-  lost: number;
-  errors: number;
-  /** Cards with something wrong. */
-  ailing: number;
-  hot: number;
-  /** GPUs that are busy all the time at low power. */
-  lowPower: number;
+  /** GPUs in each state of states.js that needs attention, by its key. */
+  counts: Record<string, number>;
+  /** Whether any of its GPUs has a problem. */
+  trouble: boolean;
   hottest: number | null;
   hottestRow: number;
   models: string;
@@ -313,17 +312,10 @@ export interface Overview {
   wholeHosts: number;
   /** Where a single GPU is best taken: a sound one, of the fewest that are free; "" when none is. */
   bestFit: string;
-  heldIdle: number;
-  hot: number;
-  /** GPUs that are busy all the time at low power. */
-  lowPower: number;
-  lost: number;
-  errors: number;
-  ailing: number;
-  stale: number;
-  missing: number;
-  conflict: number;
-  problems: number;
+  /** GPUs, or hosts, in each state of states.js that needs attention, by its key. */
+  counts: Record<string, number>;
+  /** Hosts with a problem of their own or of a GPU: those that `state:trouble` finds. */
+  trouble: number;
   /** Of any one host: how many cells a row must hold. */
   mostGpus: number;
   mostCards: number;

@@ -1,7 +1,8 @@
 // Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
 
 import { MIB_PER_GIB } from "../format.js";
-import { ailmentsOf, gpuLabels } from "../state/columns.js";
+import { gpuLabels } from "../state/columns.js";
+import { ailmentsOf } from "../state/states.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "../types.js" */
 

@@ -1,5 +1,7 @@
 // The query box: `user:alice util<5 host~dgx -state:stale "two words"` to terms, and back; pure.
 
+import { canonicalWord } from "../state/states.js";
+
 /** What a term found at hosts, by their names. @typedef {Map<string, { sources: unknown[], found: boolean[] }>} Memory */
 
 /**
@@ -13,10 +15,6 @@
 const TOKEN = /(?:[^\s"]|"[^"]*"?)+/g;
 const CONDITION = /^([a-z_]+)([:~=]|[<>]=?)(.*)$/is;
 const NUMBER = /^(\d+\.?\d*|\.\d+)(%|w|c|°c?|g(i?b)?)?$/;
-/** States of a host; all others are states of a GPU of a live host. */
-export const HOST_STATES = ["stale", "missing", "conflict"];
-const STATES = ["free", "busy", "idle", "lost", "asleep", "error", "ailing", "hot", "lowpower", ...HOST_STATES, "problems", "trouble"];
-
 /** What a GPU is asked for by its texts, and by its numbers. */
 const TEXT_FIELDS = ["user", "model", "job", "container", "command", "pid"];
 const NUMBER_FIELDS = ["util", "mem", "free", "temp", "power", "gpus"];
@@ -50,7 +48,10 @@ function termOf(token) {
   if (field === "") return term;
   if (NUMBER_FIELDS.includes(field)) return op !== "~" && NUMBER.test(text) ? term : null;
   if (text === "" || op.includes("<") || op.includes(">")) return null;
-  if (field === "state") return op !== "~" && STATES.includes(text) ? term : null;
+  if (field === "state") {
+    const word = canonicalWord(text);
+    return op === "~" || word === undefined ? null : { ...term, text: word };
+  }
   return TEXT_FIELDS.includes(field) || field === "host" ? term : null;
 }
 

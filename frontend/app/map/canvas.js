@@ -1,13 +1,17 @@
 // What is drawn on the canvas of the fleet map: a cell for each kind, in the colours of style.css.
 
-import { AILING, DIM, EMPTY, HOT, KINDS } from "./codes.js";
+import { CELLS, DIM, EMPTY, KIND, KINDS, MARKS } from "./codes.js";
 
-const TOKENS = /** @type {const} */ ([
-  "card", "step0", "step1", "step2", "step3", "step4", "step5", "on-low", "on-high",
-  "green", "amber", "amber-ground", "red", "red-ground", "old", "old-ground", "muted",
+const STEPS = KINDS.filter((kind) => kind.startsWith("step"));
+const TOKENS = new Set([
+  "card", "muted", "red", "on-low", "on-high", ...STEPS,
+  ...CELLS.flatMap(({ ground, frame, ink }) => [ground, frame, ink]).filter((token) => token !== undefined),
 ]);
+/** @type {Map<string, import("../state/states.js").Cell>} */
+const SHAPES = new Map([{ kind: "unmeasured", frame: "muted" }, ...STEPS.map((kind) => ({ kind, ground: kind })), ...CELLS]
+  .map((cell) => [cell.kind, cell]));
 
-/** @typedef {Record<typeof TOKENS[number], string>} Colours */
+/** CSS colours by the token of style.css. @typedef {Record<string, string>} Colours */
 
 /**
  * The page's colours as they are now: read when the theme changes, not in every frame.
@@ -18,7 +22,8 @@ export function readColours(element) {
   const probe = document.createElement("i");
   element.append(probe);
   const style = getComputedStyle(probe);
-  const colours = /** @type {Colours} */ ({});
+  /** @type {Colours} */
+  const colours = {};
   for (const token of TOKENS) {
     probe.style.setProperty("color", `var(--${token})`);
     colours[token] = style.color;
@@ -36,79 +41,102 @@ export function readColours(element) {
  * @param {number} size in px
  */
 export function drawCell(canvas, colours, code, x, y, size) {
-  const kind = KINDS[code & 15];
-  const rect = (/** @type {string} */ colour) => {
-    canvas.fillStyle = colour;
-    canvas.fillRect(x, y, size, size);
-  };
-  if (code === EMPTY || kind === undefined || (code & ~15) !== 0 || !kind.startsWith("step")) rect(colours.card);
-  if (code === EMPTY || kind === undefined) return;
+  const shape = code === EMPTY ? undefined : SHAPES.get(KINDS[code & KIND] ?? "");
+  // Below what is see-through or does not fill its cell.
+  if ((code & ~KIND) !== 0 || shape === undefined || !shape.ground) fill(canvas, colours.card, x, y, size);
+  if (shape === undefined) return;
   if (code & DIM) canvas.globalAlpha = 0.2;
-  const thick = size > 7 ? 1.5 : 1;
-  const half = thick / 2;
-  const frame = (/** @type {string} */ colour) => {
-    canvas.strokeStyle = colour;
-    canvas.lineWidth = thick;
-    canvas.strokeRect(x + half, y + half, size - thick, size - thick);
-  };
-  /** @param {string} colour @param {number[]} points shares of the size, in pairs of lines' ends */
-  const lines = (colour, ...points) => {
-    canvas.strokeStyle = colour;
-    canvas.lineWidth = thick;
-    canvas.beginPath();
-    points.forEach((at, n) => {
-      if (n % 4 === 0) canvas.moveTo(x + at * size, y + (points[n + 1] ?? 0) * size);
-      if (n % 4 === 2) canvas.lineTo(x + at * size, y + (points[n + 1] ?? 0) * size);
-    });
-    canvas.stroke();
-  };
-  switch (kind) {
-    case "free":
-      frame(colours.green);
-      break;
-    case "idle":
-      rect(colours["amber-ground"]);
-      lines(colours.amber, 0, 1, 1, 0);
-      break;
-    case "lost":
-      rect(colours["red-ground"]);
-      lines(colours.red, 0.1, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1);
-      break;
-    case "error":
-      rect(colours["red-ground"]);
-      lines(colours.red, 0.5, 0, 0.5, 0.6, 0.5, 0.75, 0.5, 1);
-      break;
-    case "asleep":
-      frame(colours.muted);
-      lines(colours.muted, 0.35, 0.65, 0.65, 0.65);
-      break;
-    case "old":
-      rect(colours["old-ground"]);
-      lines(colours.old, 0.2, 0.5, 0.8, 0.5);
-      break;
-    case "missing":
-      lines(colours.muted, 0.35, 0.5, 0.65, 0.5);
-      break;
-    case "unmeasured":
-      frame(colours.muted);
-      break;
-    default:
-      rect(colours[kind]);
-  }
-  if (code & HOT) {
-    canvas.fillStyle = kind === "free" ? colours.red : colours[(code & 15) > 2 && (code & 15) < 6 ? "on-high" : "on-low"];
-    canvas.beginPath();
-    canvas.moveTo(x + size * 0.6, y + 1);
-    canvas.lineTo(x + size - 1, y + size * 0.6);
-    canvas.lineTo(x + size * 0.2, y + size * 0.6);
-    canvas.fill();
-  }
-  if (code & AILING) {
-    const side = Math.max(2, Math.round(size * 0.4));
-    canvas.fillStyle = colours.card;
-    canvas.fillRect(x + size - side - 1, y + size - side - 1, side + 1, side + 1);
-    canvas.fillStyle = colours.red;
-    canvas.fillRect(x + size - side, y + size - side, side, side);
+  if (shape.ground !== undefined) fill(canvas, colours[shape.ground], x, y, size);
+  canvas.lineWidth = size > 7 ? 1.5 : 1;
+  if (shape.frame !== undefined) frame(canvas, colours[shape.frame], x, y, size);
+  if (shape.ink !== undefined) drawLines(canvas, colours[shape.ink], shape.lines ?? [], x, y, size);
+  for (const { bit, state } of MARKS) {
+    if ((code & bit) === 0) continue;
+    if (state.badge?.shape === "triangle") drawTriangle(canvas, colours[inkOn(code)], x, y, size);
+    else drawSquare(canvas, colours[state.hue], colours.card, x, y, size);
   }
   canvas.globalAlpha = 1;
+}
+
+/** The token that shows on a cell. @param {number} code */
+function inkOn(code) {
+  const kind = KINDS[code & KIND];
+  if (kind === "free") return "red";
+  return kind === "step3" || kind === "step4" || kind === "step5" ? "on-high" : "on-low";
+}
+
+/**
+ * @param {CanvasRenderingContext2D} canvas
+ * @param {string | undefined} colour
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+function fill(canvas, colour = "", x, y, size) {
+  canvas.fillStyle = colour;
+  canvas.fillRect(x, y, size, size);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} canvas
+ * @param {string | undefined} colour
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+function frame(canvas, colour = "", x, y, size) {
+  const { lineWidth } = canvas;
+  canvas.strokeStyle = colour;
+  canvas.strokeRect(x + lineWidth / 2, y + lineWidth / 2, size - lineWidth, size - lineWidth);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} canvas
+ * @param {string | undefined} colour
+ * @param {number[]} points
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+function drawLines(canvas, colour = "", points, x, y, size) {
+  canvas.strokeStyle = colour;
+  canvas.beginPath();
+  for (let at = 0; at < points.length; at += 2) {
+    const [across, down] = [x + (points[at] ?? 0) * size, y + (points[at + 1] ?? 0) * size];
+    if (at % 4 === 0) canvas.moveTo(across, down);
+    else canvas.lineTo(across, down);
+  }
+  canvas.stroke();
+}
+
+/**
+ * @param {CanvasRenderingContext2D} canvas
+ * @param {string | undefined} colour
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+function drawTriangle(canvas, colour = "", x, y, size) {
+  canvas.fillStyle = colour;
+  canvas.beginPath();
+  canvas.moveTo(x + size * 0.6, y + 1);
+  canvas.lineTo(x + size - 1, y + size * 0.6);
+  canvas.lineTo(x + size * 0.2, y + size * 0.6);
+  canvas.fill();
+}
+
+/**
+ * @param {CanvasRenderingContext2D} canvas
+ * @param {string | undefined} colour
+ * @param {string | undefined} edge
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+function drawSquare(canvas, colour = "", edge = "", x, y, size) {
+  const side = Math.max(2, Math.round(size * 0.4));
+  canvas.fillStyle = edge;
+  canvas.fillRect(x + size - side - 1, y + size - side - 1, side + 1, side + 1);
+  canvas.fillStyle = colour;
+  canvas.fillRect(x + size - side, y + size - side, side, side);
 }

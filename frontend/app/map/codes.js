@@ -2,22 +2,29 @@
 // for ten thousand GPUs in every tick.
 
 import { stepOf } from "../state/gpu-metrics.js";
-import { isHot } from "../state/columns.js";
+import { GPU_STATES, STATES } from "../state/states.js";
 
 /** @import { Gpus, Host, Metric } from "../types.js" */
 
-/** A cell's code is its kind's place here, 0 to 5 being the steps of the ramp; marks are added. */
-export const KINDS = /** @type {const} */ ([
-  "step0", "step1", "step2", "step3", "step4", "step5", "unmeasured",
-  "free", "idle", "lost", "error", "asleep", "old", "missing",
-]);
-export const HOT = 16;
-export const DIM = 32;
-export const AILING = 64;
+/** How the states that have a cell of their own are drawn. */
+export const CELLS = STATES.flatMap(({ cell }) => cell ?? []);
+/** A cell's code is the index of its kind, 0 to 5 being the steps of the ramp; marks are added. */
+export const KINDS = ["step0", "step1", "step2", "step3", "step4", "step5", "unmeasured", ...CELLS.map(({ kind }) => kind)];
+export const KIND = 15;
+export const DIM = 16;
+/** Badges that the map draws, with the bit of each; there is room for three. */
+export const MARKS = GPU_STATES.filter(({ badge }) => badge?.shape).map((state, number) => ({ state, bit: 32 << number }));
 export const EMPTY = 255;
-const [UNMEASURED, FREE, IDLE, LOST, ERROR, ASLEEP, OLD, MISSING] = [6, 7, 8, 9, 10, 11, 12, 13];
-/** @type {Record<"ok" | "lost" | "asleep" | "error", number>} */
-const BAD = { ok: UNMEASURED, lost: LOST, asleep: ASLEEP, error: ERROR };
+const UNMEASURED = KINDS.indexOf("unmeasured");
+const FREE = KINDS.indexOf("free");
+const IDLE = KINDS.indexOf("idle");
+const ERROR = KINDS.indexOf("error");
+const ASLEEP = KINDS.indexOf("asleep");
+const OLD = KINDS.indexOf("old");
+const MISSING = KINDS.indexOf("missing");
+/** Kinds that colour a whole host, the worst first. */
+const DOMINANT = CELLS.filter(({ dominates }) => dominates).map(({ kind }) => KINDS.indexOf(kind));
+const ALL_MARKS = MARKS.reduce((all, { bit }) => all | bit, 0);
 
 /** What a metric is read from, and what it is a share of. @type {Record<Metric, [keyof Gpus, keyof Gpus | null]>} */
 const COLUMNS = {
@@ -49,7 +56,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
   // These columns are looked up once: of all that is done here, that would take longest.
-  const { parent, use, state: states, ailments } = gpus;
+  const { parent, use, state: states } = gpus;
   const [valueColumn, wholeColumn] = COLUMNS[metric];
   const values = /** @type {(number | null)[] | undefined} */ (gpus[valueColumn]);
   const wholes = /** @type {(number | null)[] | undefined} */ (wholeColumn === null ? undefined : gpus[wholeColumn]);
@@ -63,11 +70,10 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     }
     if (slot === codes.length) continue;
     let code = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
-    if (state === "live" && ailments?.[row]?.length) code |= AILING;
+    if (state === "live") for (const mark of MARKS) if (mark.state.holds(gpus, row)) code |= mark.bit;
     if (state !== "live") code |= OLD;
-    else if (states[row] !== "ok") code |= BAD[states[row] ?? "error"];
+    else if (states[row] !== "ok") code |= kindOf(states[row]);
     else {
-      if (isHot(gpus, row)) code |= HOT;
       const kind = use?.[row];
       code |= kind === "free" ? FREE
         : kind === "held_idle" ? IDLE
@@ -77,6 +83,12 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     slot += 1;
   }
   if (parts > 0) addSlices(gpus, state, metric, mask, codes);
+}
+
+/** The kind of a GPU that is not ok. @param {string | null | undefined} state */
+function kindOf(state) {
+  const kind = KINDS.indexOf(state ?? "error");
+  return kind < 0 ? ERROR : kind;
 }
 
 /**
@@ -94,9 +106,9 @@ function addSlices(gpus, state, metric, mask, codes) {
     if (slices.some((row) => mask?.[row])) code &= ~DIM;
     const uses = new Set(slices.map((row) => gpus.use?.[row]));
     const use = uses.has("held_idle") ? IDLE : uses.has("free") && uses.size === 1 ? FREE : null;
-    const busiest = (code & 15) === UNMEASURED && metric === "util" ? stepOf(metric, most(gpus, slices), null) : null;
+    const busiest = (code & KIND) === UNMEASURED && metric === "util" ? stepOf(metric, most(gpus, slices), null) : null;
     const kind = use ?? busiest;
-    codes[slot] = kind !== null && state === "live" && (code & 15) <= UNMEASURED ? (code & ~15) | kind : code;
+    codes[slot] = kind !== null && state === "live" && (code & KIND) <= UNMEASURED ? (code & ~KIND) | kind : code;
   });
 }
 
@@ -116,7 +128,7 @@ function most(gpus, rows) {
  * @param {Uint8Array} codes of its GPUs
  */
 export function hostCode(codes) {
-  const counts = new Array(16).fill(0);
+  const counts = new Array(KIND + 1).fill(0);
   let gpus = 0;
   let marks = 0;
   let dim = DIM;
@@ -124,15 +136,15 @@ export function hostCode(codes) {
   for (const code of codes) {
     if (code === EMPTY) continue;
     gpus += 1;
-    counts[code & 15] += 1;
-    if ((code & 15) < UNMEASURED) steps += code & 15;
-    marks |= code & (HOT | AILING);
+    counts[code & KIND] += 1;
+    if ((code & KIND) < UNMEASURED) steps += code & KIND;
+    marks |= code & (ALL_MARKS);
     dim &= code;
   }
   if (gpus === 0) return EMPTY;
   marks |= dim;
   const of = (/** @type {number} */ kind) => counts[kind];
-  for (const kind of [MISSING, OLD, LOST, ERROR]) if (of(kind) > 0) return marks | kind;
+  for (const kind of DOMINANT) if (of(kind) > 0) return marks | kind;
   if (of(FREE) === gpus) return marks | FREE;
   if (2 * of(IDLE) >= gpus - of(FREE) && of(IDLE) > 0) return marks | IDLE;
   const measured = counts.slice(0, UNMEASURED).reduce((sum, n) => sum + n, 0);

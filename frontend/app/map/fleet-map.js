@@ -6,6 +6,7 @@ import { drawCell, readColours } from "./canvas.js";
 import { count, many } from "../format.js";
 import { cornerOf, layoutOf, placeAt } from "./layout.js";
 import { reading, usersOf } from "../state/gpu-metrics.js";
+import { STATES } from "../state/states.js";
 import { sentence } from "../state/summary.js";
 
 /** @import { Store } from "../state/store.js" */
@@ -92,7 +93,7 @@ export class FleetMap {
     const context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
     if (moved) {
       context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-      context.fillStyle = this.#colours.card;
+      context.fillStyle = this.#colours.card ?? "";
       context.fillRect(0, 0, this.#width, this.#layout.height);
       this.#drawn.fill(UNDRAWN);
     }
@@ -156,10 +157,13 @@ export class FleetMap {
 
   /** What the map says in words, and what its colours mean. */
   #describe() {
-    const { gpus, heldIdle, lost, ailing, stale } = this.store.overview();
+    const { gpus, counts } = this.store.overview();
     const free = this.store.fleet?.totals.gpus_free ?? 0;
-    const label = `Fleet map: ${many(gpus, "GPU")} on ${many(this.#names.length, "host")}, ${count(free)} free, `
-      + `${count(heldIdle)} held idle, ${count(lost)} lost, ${count(ailing)} ailing, ${many(stale, "host")} stale; all are in the list below`;
+    const exceptions = STATES.filter(({ attention, level, key }) => attention && level === "gpu" && counts[key])
+      .map(({ key, words }) => `, ${count(counts[key])} ${words}`).join("");
+    const stale = counts.stale ? `, ${many(counts.stale, "host")} stale` : "";
+    const label = `Fleet map: ${many(gpus, "GPU")} on ${many(this.#names.length, "host")}, ${count(free)} free${exceptions}${stale};`
+      + " all are in the list below";
     if (this.#canvas.ariaLabel !== label) this.#canvas.ariaLabel = label;
     const { metric, map } = this.view();
     render(html`<h2>Fleet map</h2>${this.#layout === null ? nothing : legend(metric)}
@@ -194,11 +198,21 @@ export class FleetMap {
 /** @param {Metric} metric */
 function legend(metric) {
   const [least, most] = SCALES[metric];
-  const swatch = (/** @type {string} */ kind, words = kind) => html`<span><i class="cell ${kind}"></i> ${words}</span>`;
   return html`
     <span>${least} <i class="ramp">${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="cell step${step}"></i>`)}</i> ${most}</span>
-    ${swatch("free")} ${swatch("idle", "held idle")}
-    <span><b class="red">✕</b> lost</span> <span><b class="red">!</b> error</span> <span><b>▲</b> hot</span>
-    <span><i class="mark">⚠\uFE0E</i> ailing</span>
-    ${swatch("asleep")} ${swatch("old", "stale")} ${swatch("none", "missing")}`;
+    ${STATES.map((state) => legendEntry(state))}`;
+}
+
+/** @param {import("../state/states.js").State} state */
+function legendEntry({ legend, cell, glyph, hue, words, name = words }) {
+  switch (legend) {
+    case "swatch":
+      return html` <span><i class="cell ${cell?.kind ?? ""}"></i> ${name}</span>`;
+    case "glyph":
+      return html` <span><b class=${hue}>${glyph}</b> ${name}</span>`;
+    case "badge":
+      return html` <span><i class="mark ${hue}">${glyph}</i> ${name}</span>`;
+    default:
+      return nothing;
+  }
 }

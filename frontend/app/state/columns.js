@@ -1,12 +1,13 @@
 // Columns of one host to rows of GPUs with their processes; pure.
 
 import { isObject } from "./patch.js";
+import { GPU_STATES, ailmentsOf, isHot } from "./states.js";
 
-/** @import { GpuRow, Gpus, Host, Json, ProcessRow } from "../types.js" */
+/** @import { GpuRow, Host, Json, ProcessRow } from "../types.js" */
 
 /** Why a table cannot be drawn, in words; null: it can. @typedef {{ gpus: string | null, processes: string | null }} Tables */
 
-const HOT_MARGIN_CELSIUS = 5;
+const BADGES = GPU_STATES.filter(({ badge }) => badge !== undefined);
 /** The column that every table has, and whose length counts. */
 const KEY_COLUMNS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
 
@@ -96,19 +97,6 @@ export function mayReshape(host, patch) {
 }
 
 /**
- * Whether a GPU is about to slow itself down, or does.
- * @param {Gpus} gpus
- * @param {number} row
- */
-export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, throttle }, row) {
-  const words = throttle?.[row];
-  if (words != null && words.length > 0 && /thermal/i.test(words.join())) return true;
-  const temperature = heat?.[row];
-  const most = slowdown?.[row];
-  return temperature != null && most != null && temperature >= most - HOT_MARGIN_CELSIUS;
-}
-
-/**
  * The GPUs of a host in the order of its columns; none when the table is unsound.
  * @param {Host} host
  * @returns {GpuRow[]}
@@ -128,17 +116,9 @@ export function gpuRows(host) {
     throttle: gpus.throttle?.[row] ?? [],
     ailments: ailmentsOf(gpus, row),
     hot: isHot(gpus, row),
+    badges: BADGES.filter(({ holds }) => holds(gpus, row)),
     processes: processes.get(row) ?? [],
   }));
-}
-
-/**
- * What is wrong with a GPU; a MIG slice ails from what its GPU does.
- * @param {Gpus} gpus
- * @param {number} row
- */
-export function ailmentsOf({ ailments, parent }, row) {
-  return ailments?.[parent?.[row] ?? row] ?? [];
 }
 
 /**

@@ -3,7 +3,7 @@
 import { byName, mostFirst } from "./sort-order.js";
 import { isObject, merge } from "./patch.js";
 import { gpuRows, mayReshape, tableProblems } from "./columns.js";
-import { feel, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
+import { COUNTED_COLUMNS, FELT_COLUMNS, feel, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
 
 /** @import { Fleet, GpuRow, Gpus, Host, HostSummary, Json, Message, Overview, Sort } from "../types.js" */
 
@@ -19,9 +19,6 @@ import { feel, heldGibHours, meanUtilization, overview, summarize } from "./summ
  */
 
 const NEVER_HEARD = /** @type {Host} */ ({ state: "missing" });
-/** The columns that a summary counts, and those of its heat, which change more often. */
-const COUNTED = ["index", "parent", "name", "state", "use", "ailments", "low_power_since"];
-const FELT = ["temperature_celsius", "slowdown_celsius", "throttle"];
 
 export class Store {
   /** @type {Fleet | null} */
@@ -185,6 +182,6 @@ export class Store {
  */
 function outdate(known, { state, problems, gpus = /** @type {any} */ ({}) }) {
   known.rows = null;
-  if (state !== undefined || problems !== undefined || COUNTED.some((column) => column in gpus)) known.summary = null;
-  else if (FELT.some((column) => column in gpus)) known.felt = false;
+  if (state !== undefined || problems !== undefined || COUNTED_COLUMNS.some((column) => column in gpus)) known.summary = null;
+  else if (FELT_COLUMNS.some((column) => column in gpus)) known.felt = false;
 }

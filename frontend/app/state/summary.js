@@ -1,21 +1,20 @@
 // One host, or the whole fleet, in a few numbers; pure.
 
 import { model } from "../format.js";
-import { ailmentsOf, isHot, tableProblems } from "./columns.js";
+import { tableProblems } from "./columns.js";
+import { GPU_STATES, HOST_STATES, ailmentsOf, gpuHasProblem, hostHasProblem } from "./states.js";
 
 /** @import { Tables } from "./columns.js" */
 /** @import { Gpus, Host, HostSummary, Overview } from "../types.js" */
 
 /** More than a host has. */
 const MANY = 1000;
-/**
- * What a host counts and the fleet adds up, with its words.
- * @type {["heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower", string][]}
- */
-const COUNTS = [
-  ["heldIdle", "held idle"], ["lost", "lost"], ["errors", "with an error"], ["ailing", "ailing"], ["hot", "hot"],
-  ["lowPower", "at low power"],
-];
+/** What a host counts and the fleet adds up; those that change often are counted apart. */
+const COUNTED = GPU_STATES.filter(({ attention }) => attention);
+const [OFTEN, SELDOM] = [COUNTED.filter(({ often }) => often), COUNTED.filter(({ often }) => !often)];
+/** The columns that countGpus() reads, and those of feel(), which change more often. */
+export const COUNTED_COLUMNS = ["index", "parent", "name", "use", "ailments", ...SELDOM.flatMap(({ columns }) => columns)];
+export const FELT_COLUMNS = ["temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns)];
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
 /**
@@ -36,12 +35,8 @@ export function summarize(name, host, tables = tableProblems(host)) {
     cards: 0,
     free: 0,
     sound: 0,
-    heldIdle: 0,
-    lost: 0,
-    errors: 0,
-    ailing: 0,
-    hot: 0,
-    lowPower: 0,
+    counts: {},
+    trouble: false,
     hottest: null,
     hottestRow: 0,
     models: "",
@@ -58,27 +53,33 @@ export function summarize(name, host, tables = tableProblems(host)) {
  * @param {Gpus} gpus
  */
 function countGpus(summary, gpus) {
-  const { parent, use, state } = gpus;
+  const { parent, use } = gpus;
   summary.gpus = summary.cards = gpus.index.length;
   for (let row = 0; row < gpus.index.length; row += 1) {
-    const kind = use?.[row];
-    const ailing = ailmentsOf(gpus, row).length > 0;
-    if (kind === "free") {
+    if (use?.[row] === "free") {
       summary.free += 1;
-      if (!ailing) summary.sound += 1;
-    } else if (kind === "held_idle") summary.heldIdle += 1;
-    if (gpus.low_power_since?.[row] != null) summary.lowPower += 1;
-    if (state[row] === "lost") summary.lost += 1;
-    else if (state[row] === "error") summary.errors += 1;
-    const of = parent?.[row];
-    if (of == null) {
-      if (ailing) summary.ailing += 1;
-      continue;
+      if (ailmentsOf(gpus, row).length === 0) summary.sound += 1;
     }
+    if (gpuHasProblem(gpus, row)) summary.trouble = true;
+    const of = parent?.[row];
+    if (of == null) continue;
     summary.cards -= 1;
     if (parent?.indexOf(of) === row) summary.gpus -= 1; // The card itself, once.
   }
+  for (const state of SELDOM) summary.counts[state.key] = countState(gpus, state);
   summary.models = modelsOf(gpus);
+}
+
+/**
+ * @param {Gpus} gpus
+ * @param {import("./states.js").GpuState} state
+ */
+function countState(gpus, { holds, perCard }) {
+  let count = 0;
+  for (let row = 0; row < gpus.index.length; row += 1) {
+    if (holds(gpus, row) && !(perCard && gpus.parent?.[row] != null)) count += 1;
+  }
+  return count;
 }
 
 /**
@@ -87,11 +88,10 @@ function countGpus(summary, gpus) {
  * @param {Gpus} gpus
  */
 export function feel(summary, gpus) {
-  summary.hot = 0;
+  for (const state of OFTEN) summary.counts[state.key] = countState(gpus, state);
   summary.hottest = null;
   for (let row = 0; row < gpus.index.length; row += 1) {
     const celsius = gpus.temperature_celsius?.[row];
-    if (isHot(gpus, row)) summary.hot += 1;
     if (celsius == null || (summary.hottest !== null && celsius <= summary.hottest)) continue;
     summary.hottest = celsius;
     summary.hottestRow = row;
@@ -152,18 +152,10 @@ export function overview(summaries) {
     hottestHost: "",
     wholeHosts: 0,
     bestFit: "",
-    heldIdle: 0,
-    lost: 0,
-    errors: 0,
-    ailing: 0,
-    hot: 0,
-    lowPower: 0,
+    counts: {},
+    trouble: 0,
     hottest: null,
     hottestRow: 0,
-    stale: 0,
-    missing: 0,
-    conflict: 0,
-    problems: 0,
     mostGpus: 0,
     mostCards: 0,
   };
@@ -172,10 +164,9 @@ export function overview(summaries) {
     fleet.gpus += host.gpus;
     if (host.gpus > fleet.mostGpus) fleet.mostGpus = host.gpus;
     if (host.cards > fleet.mostCards) fleet.mostCards = host.cards;
-    if (host.state !== "live") {
-      fleet[host.state] += 1;
-      continue;
-    }
+    for (const { key, holds } of HOST_STATES) if (holds(host, host.state)) add(fleet, key, 1);
+    if (host.trouble && host.state === "live" || hostHasProblem(host, host.state)) fleet.trouble += 1;
+    if (host.state !== "live") continue;
     if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
     // As the finder orders its offers of one GPU.
     const left = host.sound > 0 ? host.free : host.free + MANY;
@@ -183,8 +174,7 @@ export function overview(summaries) {
       fewest = left;
       fleet.bestFit = host.name;
     }
-    if (host.problems.length > 0) fleet.problems += 1;
-    for (const [what] of COUNTS) fleet[what] += host[what];
+    for (const { key } of COUNTED) add(fleet, key, host.counts[key] ?? 0);
     if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
       fleet.hottest = host.hottest;
       fleet.hottestHost = host.name;
@@ -195,6 +185,15 @@ export function overview(summaries) {
 }
 
 /**
+ * @param {Overview} fleet
+ * @param {string} key
+ * @param {number} n
+ */
+function add({ counts }, key, n) {
+  counts[key] = (counts[key] ?? 0) + n;
+}
+
+/**
  * A host in one sentence, for those who hear the page: "node4: 3 of 8 free, 1 held idle".
  * @param {HostSummary} host
  * @param {string} state as it is shown; a lost broker makes live hosts stale
@@ -202,7 +201,7 @@ export function overview(summaries) {
 export function sentence(host, state) {
   if (state === "missing") return `${host.name}: never heard`;
   const parts = [host.gpus === 0 ? "no GPUs" : `${host.free} of ${host.gpus} free`];
-  for (const [what, words] of COUNTS) if (host[what] > 0) parts.push(`${host[what]} ${words}`);
+  for (const { key, words } of COUNTED) if (host.counts[key]) parts.push(`${host.counts[key]} ${words}`);
   if (host.problems.length > 0) parts.push("has problems");
   if (state !== "live") parts.unshift(state);
   return `${host.name}: ${parts.join(", ")}`;

@@ -3,9 +3,11 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { count } from "../format.js";
 import { valueOf, withValue } from "../filter/query.js";
+import { STATES, TROUBLE, wordOf } from "../state/states.js";
 
 /** @import { Metric, Overview, Sort, Totals, View } from "../types.js" */
 
+const BUTTONS = STATES.filter(({ button }) => button !== undefined);
 /** @type {[Metric, string][]} */
 const METRIC_WORDS = [["util", "Util"], ["mem", "Memory"], ["temp", "Temp"], ["power", "Power"]];
 /** @type {[Sort, string][]} */
@@ -21,16 +23,14 @@ const SORT_WORDS = [["host", "host"], ["free", "most free"], ["util", "utilizati
  * @param {() => void} actions.download
  */
 export function filterBar(view, totals, overview, { choose, toUsers, download }) {
-  const trouble = overview.lost + overview.errors + overview.stale + overview.missing
-    + overview.conflict + overview.problems;
   const chosen = valueOf(view.q, "state");
   /** @type {[string, string, number | undefined][]} */
   const states = [
     ["", "All", undefined],
-    ["free", "Free", totals.gpus_free],
-    ["idle", "Held idle", totals.gpus_held_idle],
-    ["hot", "Hot", overview.hot],
-    ["trouble", "Trouble", trouble],
+    ...BUTTONS.map((state) => /** @type {[string, string, number | undefined]} */ ([
+      wordOf(state), state.button ?? "", state.total === undefined ? overview.counts[state.key] : totals[state.total],
+    ])),
+    [TROUBLE, "Trouble", overview.trouble],
   ];
   return html`
     <button type="button" class="plain users-link" @click=${toUsers}>Users</button>

@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
 import { hindrances, memoryShare, reading, unmeasured, usersOf } from "../state/gpu-metrics.js";
+import { gpuState } from "../state/states.js";
 
 /** @import { GpuRow, Metric } from "../types.js" */
 
@@ -22,11 +23,22 @@ export function cell(gpu, { metric, live, dim, now }) {
   return html`<span class="cell ${kind} ${ramp} ${live ? "" : "old"} ${dim ? "dim" : ""}"
     ><b>${first}</b><small>${second}</small>${fill === null || kind === "free"
       ? nothing
-      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${gpu.ailments.length > 0
-      ? html`<i class="mark">⚠\uFE0E</i>`
-      : gpu.lowPowerSince === null ? nothing : html`<i class="mark low">?</i>`}${gpu.hot && live
-      ? html`<i class="hot">▲</i>`
-      : nothing}</span>`;
+      : html`<i class="fill" .style=${`--fill:${Math.min(100, Math.round(fill))}%`}></i>`}${badges(gpu, live)}</span>`;
+}
+
+/**
+ * One badge in the corner, the worst; those inside only while they are true.
+ * @param {GpuRow} gpu
+ * @param {boolean} live
+ */
+function badges({ badges }, live) {
+  if (badges.length === 0) return nothing;
+  const corner = badges.find(({ badge }) => badge?.corner);
+  const inside = badges.find(({ badge }) => !badge?.corner);
+  return [
+    corner === undefined ? nothing : html`<i class="mark ${corner.hue}">${corner.glyph}</i>`,
+    inside === undefined || !live ? nothing : html`<i class="inside">${inside.glyph}</i>`,
+  ];
 }
 
 /**
@@ -37,13 +49,11 @@ export function cell(gpu, { metric, live, dim, now }) {
  */
 function content(gpu, metric, now) {
   const { words } = reading(gpu, metric);
-  switch (gpu.state) {
-    case "lost":
-      return { kind: "lost", first: "✕ lost", second: gpu.reason ?? since(gpu.stateSince, now) };
-    case "asleep":
-      return { kind: "asleep", first: html`☾<span class="wide"> asleep</span>`, second: since(gpu.stateSince, now) };
-    case "error":
-      return { kind: "error", first: "! error", second: gpu.reason ?? since(gpu.stateSince, now) };
+  const state = gpu.state === "ok" ? undefined : gpuState(gpu.state);
+  if (state !== undefined) {
+    const { glyph, glyphAlone, problem } = state;
+    const first = glyphAlone ? html`${glyph}<span class="wide"> ${gpu.state}</span>` : `${glyph} ${gpu.state}`;
+    return { kind: state.cell?.kind ?? "", first, second: (problem && gpu.reason) || since(gpu.stateSince, now) };
   }
   if (gpu.sliced) return { kind: "sliced", first: "MIG", second: words === DASH ? html`<span class="wide">in </span>slices` : words };
   if (gpu.use === "free") {

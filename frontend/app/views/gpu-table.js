@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
 import { hindrances, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
+import { gpuState } from "../state/states.js";
 import { bars } from "./sparkline.js";
 
 /** @import { Hour } from "../state/last-hour.js" */
@@ -111,15 +112,9 @@ function job({ job }) {
  */
 function stateCells(gpu, now) {
   const ago = gpu.stateSince === null ? "" : ` for ${age(now - gpu.stateSince)}`;
-  const reason = gpu.reason === null ? "" : `: ${gpu.reason}`;
-  switch (gpu.state) {
-    case "lost":
-      return stateCell("red", `✕ lost${ago}${reason}`);
-    case "asleep":
-      return stateCell("muted", `☾ asleep${ago}`);
-    case "error":
-      return stateCell("red", `! error${ago}${reason}`);
-  }
+  const state = gpu.state === "ok" ? undefined : gpuState(gpu.state);
+  const reason = state?.problem && gpu.reason !== null ? `: ${gpu.reason}` : "";
+  if (state !== undefined) return stateCell(state.hue, `${state.glyph} ${gpu.state}${ago}${reason}`);
   if (gpu.sliced) return stateCell("muted", "divided into MIG slices");
   if (gpu.use === "free") return stateCell("free", "free");
   if (gpu.use === "held_idle") {

@@ -2,6 +2,7 @@
 
 import { html, render } from "../vendor/lit-html.js";
 import { KEYS } from "../keyboard.js";
+import { STATE_WORDS } from "../state/states.js";
 
 /** @import { Role } from "../types.js" */
 
@@ -9,7 +10,7 @@ import { KEYS } from "../keyboard.js";
 const QUERY_HELP = [
   ["alice train.py", "plain words: found in host, user, command, model, job, container"],
   ["user:alice model:H100", "also host, job, container, command, pid; host, user, job, pid must be the same, ~ finds a part"],
-  ["state:idle", "free, busy, idle, lost, asleep, error, ailing, hot, lowpower, stale, missing, conflict, problems, trouble"],
+  ["state:idle", STATE_WORDS.join(", ")],
   ["util<5 free>=40", "also mem, temp, power, gpus (of the host); GiB, °C, W"],
   ['-user:bob "two words"', "a minus leaves out, quotes keep together"],
 ];

@@ -2,29 +2,13 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, memoryOf, power } from "../format.js";
+import { STATES, wordOf } from "../state/states.js";
 import { bars } from "./sparkline.js";
 
 /** @import { Hour } from "../state/last-hour.js" */
 /** @import { Overview, Totals } from "../types.js" */
 
-/**
- * What needs a look: what is counted, its hue and glyph, its words, and the state to search for
- * where those are others.
- * @typedef {"heldIdle" | "lost" | "errors" | "ailing" | "hot" | "lowPower" | "stale" | "missing" | "conflict" | "problems"} Counted
- * @type {[Counted, string, string, string, string, string?][]}
- */
-const ATTENTION = [
-  ["heldIdle", "amber", "▨", "", "idle, memory held", "idle"],
-  ["lost", "red", "✕", "GPU", "lost"],
-  ["errors", "red", "!", "GPU", "with an error", "error"],
-  ["ailing", "red", "⚠\uFE0E", "GPU", "ailing"],
-  ["hot", "red", "▲", "GPU", "hot"],
-  ["lowPower", "amber", "?", "GPU", "at low power", "lowpower"],
-  ["stale", "red", "◷", "host", "stale"],
-  ["missing", "red", "◌", "host", "missing"],
-  ["conflict", "red", "⇄", "name", "in conflict", "conflict"],
-  ["problems", "amber", "⚠\uFE0E", "host", "with problems", "problems"],
-];
+const ATTENTION = STATES.filter(({ attention }) => attention);
 
 /**
  * @param {object} given
@@ -83,10 +67,16 @@ export function summaryTiles({ totals, overview, hottest, bestFit, hours }, show
  * @param {(state: string) => void} show
  */
 function attention(fleet, show) {
-  const some = ATTENTION.filter(([kind]) => fleet[kind] > 0);
+  const some = ATTENTION.filter(({ key }) => fleet.counts[key]);
   if (some.length === 0) return html`<p class="sub">✓ nothing</p>`;
-  return html`<ul>${some.map(
-    ([kind, hue, glyph, noun, words, filter = words]) => html`<li><span class=${hue} aria-hidden="true">${glyph}</span>
-      <button type="button" class="link" @click=${() => show(filter)}>${noun ? many(fleet[kind], noun) : count(fleet[kind])} ${words}</button></li>`,
-  )}</ul>`;
+  return html`<ul>${some.map((state) => html`<li><span class=${state.hue} aria-hidden="true">${state.glyph}</span>
+    <button type="button" class="link" @click=${() => show(wordOf(state))}>${counted(state, fleet.counts[state.key])}</button></li>`)}</ul>`;
+}
+
+/**
+ * @param {import("../state/states.js").State} state
+ * @param {number | undefined} n
+ */
+function counted({ level, noun, words }, n) {
+  return `${many(n, noun ?? (level === "gpu" ? "GPU" : "host"))} ${words}`;
 }

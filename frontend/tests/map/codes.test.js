@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { AILING, DIM, EMPTY, HOT, KINDS, hostCode, writeCodes } from "../../app/map/codes.js";
+import { DIM, EMPTY, KIND, KINDS, MARKS, hostCode, writeCodes } from "../../app/map/codes.js";
 import { gpus } from "../fleets.js";
+
+const FREE = KINDS.indexOf("free");
+const [AILING, HOT] = ["ailing", "hot"].map((key) => MARKS.find(({ state }) => state.key === key).bit);
 
 /** The kinds of a host's cells, "" where there is none. */
 function kinds(table, { state = "live", metric = "util", mask = [], slots = table?.index.length ?? 2 } = {}) {
   const codes = new Uint8Array(slots);
   writeCodes(table, state, metric, mask, codes);
-  return [...codes].map((code) => code === EMPTY ? "" : KINDS[code & 15] + (code & HOT ? " hot" : "") + (code & AILING ? " ailing" : "") + (code & DIM ? " dim" : ""));
+  return [...codes].map((code) => code === EMPTY ? "" : KINDS[code & KIND] + (code & HOT ? " hot" : "") + (code & AILING ? " ailing" : "") + (code & DIM ? " dim" : ""));
 }
 
 test("every state has a kind of its own", () => {
@@ -47,7 +50,7 @@ test("a GPU that ails is marked and shows its use, its host too; what is old is 
 
   assert.deepEqual(kinds(table), ["free ailing", "lost ailing", "free", "asleep"]);
   assert.deepEqual(kinds(table, { state: "stale" }), ["old", "old", "old", "old"]);
-  assert.equal(hostCode(Uint8Array.of(7 | AILING, 7)), 7 | AILING);
+  assert.equal(hostCode(Uint8Array.of(FREE | AILING, FREE)), FREE | AILING);
 });
 
 test("what a filter leaves out is dim", () => {
@@ -84,7 +87,7 @@ test("a host with fewer GPUs than others leaves room, one with more is cut", () 
 });
 
 test("one cell for a host: what is wrong, what is wasted, what is free, else how busy", () => {
-  const kindOf = (...kinds) => KINDS[hostCode(Uint8Array.from(kinds, (kind) => KINDS.indexOf(kind))) & 15];
+  const kindOf = (...kinds) => KINDS[hostCode(Uint8Array.from(kinds, (kind) => KINDS.indexOf(kind))) & KIND];
 
   assert.equal(kindOf("free", "lost"), "lost");
   assert.equal(kindOf("old", "old"), "old");
@@ -92,6 +95,6 @@ test("one cell for a host: what is wrong, what is wasted, what is free, else how
   assert.equal(kindOf("idle", "step5", "free"), "idle");
   assert.equal(kindOf("idle", "step5", "step5", "step3"), "step4");
   assert.equal(hostCode(Uint8Array.of(EMPTY)), EMPTY);
-  assert.equal(hostCode(Uint8Array.of(DIM | 7, DIM | 7)), DIM | 7);
-  assert.equal(hostCode(Uint8Array.of(7, DIM | 7)), 7);
+  assert.equal(hostCode(Uint8Array.of(DIM | FREE, DIM | FREE)), DIM | FREE);
+  assert.equal(hostCode(Uint8Array.of(FREE, DIM | FREE)), FREE);
 });

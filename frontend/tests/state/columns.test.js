@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { gpuRows, isHot, tableProblem } from "../../app/state/columns.js";
+import { gpuRows, tableProblem } from "../../app/state/columns.js";
+import { isHot } from "../../app/state/states.js";
 import { gpus, host, processes } from "../fleets.js";
 
 test("every process stands with its GPU", () => {

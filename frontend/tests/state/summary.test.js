@@ -11,7 +11,7 @@ test("a host is counted by the uses the broker gave", () => {
   const rows = gpus({ use: "free" }, { use: "busy" }, { use: "held_idle" }, { state: "lost" });
   const summary = summarize("a", host({ gpus: rows }));
 
-  assert.deepEqual([summary.gpus, summary.free, summary.heldIdle, summary.lost], [4, 1, 1, 1]);
+  assert.deepEqual([summary.gpus, summary.free, summary.counts.heldIdle, summary.counts.lost], [4, 1, 1, 1]);
 });
 
 test("utilization is the mean of those that report it", () => {
@@ -55,7 +55,7 @@ test("what is not live counts only as what it is", () => {
     summarize("d", host({ state: "conflict", gpus: rows })),
   ]);
 
-  assert.deepEqual([fleet.wholeHosts, fleet.stale, fleet.missing, fleet.conflict, fleet.hot], [1, 1, 1, 1, 0]);
+  assert.deepEqual([fleet.wholeHosts, fleet.counts.stale, fleet.counts.missing, fleet.counts.conflict, fleet.counts.hot], [1, 1, 1, 1, 0]);
   assert.deepEqual([fleet.hottest, fleet.hottestHost, fleet.gpus], [40, "a", 3]);
 });
 
@@ -79,7 +79,7 @@ test("cards that ail are counted, and their hosts fit last", () => {
   };
   const summaries = Object.entries(hosts).map(([name, given]) => summarize(name, given));
 
-  assert.equal(overview(summaries).ailing, 3);
+  assert.equal(overview(summaries).counts.ailing, 3);
   assert.equal(overview(summaries).bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
   assert.equal(overview(summaries).bestFit, "b");
   assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 ailing");
@@ -91,7 +91,7 @@ test("GPUs that are busy at low power are counted and told", () => {
     summarize("b", host({ state: "stale", gpus: gpus({ low_power_since: 400 }) })),
   ];
 
-  assert.equal(overview(summaries).lowPower, 1);
+  assert.equal(overview(summaries).counts.lowPower, 1);
   assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 at low power");
 });
 
