@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +13,9 @@ from wire import __version__
 
 
 @pytest.fixture
-def wheel(tmp_path: Path) -> ModuleType:
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, at work on a copy of the sources."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("wheel", ROOT / "tools" / "wheel.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -34,7 +36,9 @@ def test_the_page_and_the_lock_belong_to_it_and_compiled_files_do_not(wheel: Mod
     assert not [name for name in names if "__pycache__" in name]
 
 
-@pytest.mark.parametrize("changed", ["wire/codec.py", "ansible/requirements.txt", "setup.cfg"])
+@pytest.mark.parametrize(
+    "changed", ["wire/codec.py", "ansible/requirements.txt", "frontend/package-lock.json"]
+)
 def test_a_release_is_named_after_its_version_and_content(wheel: ModuleType, changed: str) -> None:
     before = wheel.release_name()
     assert before.startswith(f"{__version__}-")
@@ -42,3 +46,16 @@ def test_a_release_is_named_after_its_version_and_content(wheel: ModuleType, cha
     with (wheel.ROOT / changed).open("a") as file:
         file.write("\n")
     assert wheel.release_name() != before
+
+
+def test_a_wheel_has_the_page_bundled(wheel: ModuleType, tmp_path: Path) -> None:
+    wheel.build(tmp_path / "made")
+    (path,) = (tmp_path / "made").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        names = {name for name in archive.namelist() if name.startswith("frontend/app/")}
+        script = archive.read("frontend/app/app.js").decode()
+    page = {"index.html", "sign-in.html", "style.css", "theme.js", "app.js", "favicon.svg"}
+    assert {f"frontend/app/{name}" for name in page} <= names
+    assert "frontend/app/vendor/lit-html.LICENSE.txt" in names
+    assert "frontend/app/app.js.map" in names
+    assert "./pages/live.js" not in script and len(script.splitlines()) < 200
