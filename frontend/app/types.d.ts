@@ -1,108 +1,14 @@
-// The document as wire/document.py has it: names, units, and what may be absent.
+// The types of the page. Those of the document are written by a tool: state/document.d.ts.
 
+import type { Host, Use } from "./state/document.js";
 import type { Watch } from "./filter/watch.js";
 import type { Link } from "./link/socket.js";
 import type { GpuState } from "./state/states.js";
 import type { Store } from "./state/store.js";
 
+export * from "./state/document.js";
+
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
-
-/** One value per row; null is "not known". */
-type Column<T> = (T | null)[];
-
-export interface Gpus {
-  index: Column<number>;
-  uuid?: Column<string>;
-  name?: Column<string>;
-  pci_bus_id?: Column<string>;
-  state: Column<"ok" | "lost" | "asleep" | "error">;
-  reason?: Column<string>;
-  state_since?: Column<number>;
-  parent?: Column<number>;
-  mig_profile?: Column<string>;
-  memory_kind?: Column<string>;
-  memory_total_mib?: Column<number>;
-  memory_used_mib?: Column<number>;
-  utilization_percent?: Column<number>;
-  memory_utilization_percent?: Column<number>;
-  temperature_celsius?: Column<number>;
-  slowdown_celsius?: Column<number>;
-  power_watts?: Column<number>;
-  power_limit_watts?: Column<number>;
-  fan_percent?: Column<number>;
-  sm_clock_mhz?: Column<number>;
-  memory_clock_mhz?: Column<number>;
-  throttle?: Column<string[]>;
-  ailments?: Column<string[]>;
-  idle_since?: Column<number>;
-  low_power_since?: Column<number>;
-  /** Added by the broker. */
-  use?: Column<Use>;
-}
-
-export type Use = "busy" | "free" | "held_idle";
-
-export interface Processes {
-  gpu: Column<number>;
-  pid: Column<number>;
-  user?: Column<string>;
-  uid?: Column<number>;
-  command?: Column<string>;
-  container?: Column<string>;
-  job?: Column<string>;
-  acts_as?: Column<string>;
-  state?: Column<string>;
-  started_at?: Column<number>;
-  idle_since?: Column<number>;
-  gpu_memory_mib?: Column<number>;
-  sm_percent?: Column<number>;
-  type?: Column<"C" | "G" | "C+G">;
-}
-
-export interface Disks {
-  mount: Column<string>;
-  total_mib?: Column<number>;
-  used_mib?: Column<number>;
-}
-
-export interface System {
-  hostname?: string;
-  os?: string;
-  kernel?: string;
-  driver_version?: string;
-  cuda_version?: string;
-  booted_at?: number;
-  cpu_count?: number;
-  cpu_percent?: number;
-  load_1m?: number;
-  memory_total_mib?: number;
-  memory_used_mib?: number;
-  swap_total_mib?: number;
-  swap_used_mib?: number;
-  network_receive_kib_per_second?: number;
-  network_send_kib_per_second?: number;
-}
-
-export interface Collector {
-  version?: string;
-  cpu_percent?: number;
-  memory_mib?: number;
-  sample_seconds?: number;
-}
-
-export interface Host {
-  state: "live" | "stale" | "missing" | "conflict";
-  /** Unix seconds by the broker's clock; exact when the state is not live. */
-  heard_at?: number;
-  sequence?: number;
-  clock_offset_seconds?: number;
-  problems?: string[];
-  system?: System;
-  gpus?: Gpus;
-  processes?: Processes;
-  disks?: Disks;
-  collector?: Collector;
-}
 
 export interface Totals {
   hosts: number;
@@ -144,19 +50,13 @@ export interface Broker {
 /** What this viewer is shown: the server sends no more. */
 export type Role = "counts" | "names" | "commands";
 
-export interface Fleet {
-  version: number;
-  /** Unix seconds by the broker's clock; absent, as much else, until a broker was heard. */
-  now?: number;
-  interval_seconds?: number;
-  tick_seconds?: number;
-  stale_after_seconds: number;
-  simulated?: boolean;
-  broker: Broker;
-  web?: { version: string; assets: string; role?: Role; warnings?: string[] };
-  totals: Partial<Totals>;
-  users: Record<string, User>;
-  hosts: Record<string, Host>;
+/** What the web server says of itself. */
+export interface Web {
+  version: string;
+  /** Of the files it serves, as in their addresses. */
+  assets: string;
+  role?: Role;
+  warnings?: string[];
 }
 
 export type Message =
