@@ -20,10 +20,18 @@ const SHORTEST_IDLE_SECONDS = 60;
 export function gpuTable(rows, hours, now, live) {
   return html`<div class="scroll" role="group" aria-label="GPUs" tabindex="0"><table class="gpus ${live ? "" : "old"}">
     <thead><tr>
-      <th scope="col">GPU</th><th scope="col" class="hour">util, 60 min</th><th scope="col" class="n">util</th><th scope="col" class="n" title="share of time in which memory was read or written">mem busy</th><th scope="col" class="n">memory GiB</th>
-      <th scope="col" class="n">temp</th><th scope="col" class="n">power</th><th scope="col">user</th>
-      <th scope="col" class="n">runtime</th><th scope="col" class="n">proc GiB</th>
-      <th scope="col" class="n">SM</th><th scope="col">command</th>
+      <th scope="col">GPU</th>
+      <th scope="col" class="hour">util, 60 min</th>
+      <th scope="col" class="n">util</th>
+      <th scope="col" class="n" title="share of time in which memory was read or written">mem busy</th>
+      <th scope="col" class="n memory">memory GiB</th>
+      <th scope="col" class="n">temp</th>
+      <th scope="col" class="n power">power</th>
+      <th scope="col" class="user">user</th>
+      <th scope="col" class="n runtime">runtime</th>
+      <th scope="col" class="n held">proc GiB</th>
+      <th scope="col" class="n">SM</th>
+      <th scope="col" class="command">command</th>
     </tr></thead>
     <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
   </table></div>`;
@@ -55,7 +63,7 @@ function linesOf(gpu, hour, now) {
 /** @param {number} mib */
 function unaccountedCells(mib) {
   return html`<td class="user amber" colspan="2">no visible process</td>
-    <td class="n">${gib(mib)}</td><td></td>
+    <td class="n held">${gib(mib)}</td><td></td>
     <td class="command"><div class="clamp">held by no process seen: as root on the host,
       <code>fuser -v /dev/nvidia*</code></div></td>`;
 }
@@ -73,7 +81,7 @@ function gpuCells(gpu, hour, lines) {
       : html` <small>${gpu.profile}</small>`}</th>
     <td class="hour" rowspan=${lines}>${bars(hour, 100)}</td>
     <td class="n" rowspan=${lines} title=${unmeasured(gpu) ?? nothing}>${percent(gpu.utilization)}</td>
-    <td class="n" rowspan=${lines}>${percent(gpu.memoryUtilization)}</td>
+    <td class="n memory-busy" rowspan=${lines}>${percent(gpu.memoryUtilization)}</td>
     <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
     <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲<span class="wide"> hot</span></span> ` : nothing}${celsius(gpu.temperature)}</td>
     <td class="n" rowspan=${lines}>${gpu.powerLimit === null ? nothing : html`${count(gpu.power)} / `}${watts(gpu.powerLimit ?? gpu.power)}</td>`;
@@ -92,8 +100,8 @@ function processCells(gpu, process, now) {
   return html`
     <td class="user" title=${who || "unseen, or kept back by your role"}>${who || DASH}</td>
     <td class="n">${span(runtime)}</td>
-    <td class="n">${gib(process.memoryMib)}</td>
-    <td class="n">${percent(process.smPercent)}</td>
+    <td class="n held">${gib(process.memoryMib)}</td>
+    <td class="n sm">${percent(process.smPercent)}</td>
     <td class="command"><div class="clamp" title=${process.command ?? ""}>${process.pid === null ? nothing : html`<span class="muted">${process.pid}</span> `}${idle < SHORTEST_IDLE_SECONDS
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]

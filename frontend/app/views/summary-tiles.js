@@ -24,7 +24,7 @@ export function summaryTiles({ totals, overview, hottest, bestFit, hours }, show
   const [used, ofTotal] = memoryOf(totals.memory_used_mib, totals.memory_total_mib);
   const [drawn, unit] = power(totals.power_watts);
   return html`
-    <div class="tile">
+    <div class="tile free-now">
       <h2>Free now</h2>
       <p class="big free"><button type="button" @click=${() => show("free")}>${count(totals.gpus_free)}</button
         ><small>of ${many(totals.gpus, "GPU")}</small></p>

@@ -101,7 +101,7 @@ function usersTable({ users, role, order, sort, all, chosen, now, sortBy, choose
     <h2>Users</h2>
     <table>
       <thead><tr>${USER_COLUMNS.map(
-        ([column, words]) => html`<th scope="col" aria-sort=${ariaSort(column, sort)}>
+        ([column, words]) => html`<th scope="col" class=${column} aria-sort=${ariaSort(column, sort)}>
           <button type="button" @click=${() => sortBy(column)}>${words}</button></th>`,
       )}</tr></thead>
       <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), chosen, now, choose))}</tbody>

@@ -92,7 +92,7 @@ const CASES = {
 for (const [query, expected] of Object.entries(CASES)) {
   test(`“${query}” finds ${expected === null ? "nothing" : expected.length === 0 ? "the whole host" : expected}`, () => {
     const mask = found(BUSY, query);
-    const whole = mask !== null && mask.every(Boolean);
+    const whole = mask?.every(Boolean) ?? false;
 
     assert.deepEqual(whole ? [] : mask, expected);
     assert.deepEqual(parse(query).unknown, []);

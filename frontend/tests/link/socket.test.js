@@ -95,7 +95,7 @@ test("a frame is inflated as UTF-8", async () => {
 });
 
 test("the link is live with its first message", async () => {
-  const { ground, link, taken, deliver } = start();
+  const { link, taken, deliver } = start();
   assert.deepEqual(link.state, { state: "connecting", retryAt: null });
 
   await deliver(FLEET);
@@ -105,7 +105,7 @@ test("the link is live with its first message", async () => {
 });
 
 test("text frames are taken as they are", async () => {
-  const { ground, link, deliver } = start();
+  const { link, deliver } = start();
 
   await deliver(FLEET, JSON.stringify(FLEET));
 
@@ -275,7 +275,7 @@ test("a gap, which the store refuses, is answered by a fresh connection", async 
 
 test("rubbish is answered by a fresh connection", async (context) => {
   const warn = context.mock.method(console, "warn", () => {});
-  const { ground, link, deliver } = start();
+  const { link, deliver } = start();
 
   await deliver(null, new Uint8Array([1, 2, 3]).buffer);
 

@@ -17,13 +17,16 @@ for (const { original, patch, result } of VECTORS) {
   });
 }
 
+/** A legal user name that is a setter of ordinary objects. */
+const PROTO = "__proto__";
+
 test("hostile names are names", () => {
   const users = JSON.parse('{"__proto__": {"gpus": 1}, "constructor": {"gpus": 2}}');
 
   const document = merge(undefined, { users });
 
   assert.deepEqual(Object.keys(document.users).sort(), ["__proto__", "constructor"]);
-  assert.equal(document.users["__proto__"].gpus, 1);
+  assert.equal(document.users[PROTO].gpus, 1);
   assert.equal({}.gpus, undefined);
 });
 
@@ -31,8 +34,8 @@ test("a hostile name is patched and deleted like any other", () => {
   const document = merge(undefined, JSON.parse('{"users": {"__proto__": {"gpus": 1, "on": 1}}}'));
 
   merge(document, JSON.parse('{"users": {"__proto__": {"gpus": 3}}}'));
-  assert.equal(document.users["__proto__"].gpus, 3);
-  assert.equal(document.users["__proto__"].on, 1);
+  assert.equal(document.users[PROTO].gpus, 3);
+  assert.equal(document.users[PROTO].on, 1);
   merge(document, JSON.parse('{"users": {"__proto__": null}}'));
   assert.deepEqual(Object.keys(document.users), []);
 });
