@@ -174,7 +174,8 @@ function nameless({ user, uid }, row) {
  * @param {(found: boolean[]) => void} search
  */
 function remembered(term, host, what, sources, search) {
-  const memory = (term.memory ??= { host: new Map(), gpus: new Map() })[what];
+  term.memory ??= { host: new Map(), gpus: new Map() };
+  const memory = term.memory[what];
   let one = memory.get(host);
   if (one === undefined || sources.some((source, at) => one?.sources[at] !== source)) {
     one = { sources, found: [] };

@@ -60,7 +60,7 @@ function termOf(token) {
  * @param {string} text
  * @param {string} field
  */
-export function valueOf(text, field) {
+export function valueFor(text, field) {
   return parse(text).terms.find((term) => isChoice(term, field))?.text ?? "";
 }
 

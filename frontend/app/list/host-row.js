@@ -50,7 +50,8 @@ export class HostRow {
     const words = sentence(drawn.summary, drawn.state);
     if (this.#spoken.textContent !== words) this.#spoken.textContent = words;
     if (this.element.open !== open) this.element.open = open;
-    const { closed, detail } = (this.#content ??= this.#fill());
+    this.#content ??= this.#fill();
+    const { closed, detail } = this.#content;
     this.drawn = drawn;
     this.old = false;
     if (drawn.lines !== this.#lines) this.element.style.setProperty("--lines", String(drawn.lines));

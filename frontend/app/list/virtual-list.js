@@ -56,7 +56,8 @@ export class VirtualList {
     this.#places = new Map(names.map((name, place) => [name, place]));
     const size = this.#size();
     for (let number = 0; number * size < names.length; number += 1) {
-      const stretch = (this.#stretches[number] ??= this.#stretch());
+      const stretch = this.#stretches[number] ?? this.#newStretch();
+      this.#stretches[number] = stretch;
       stretch.names = names.slice(number * size, (number + 1) * size);
     }
     for (const stretch of this.#stretches.splice(Math.ceil(names.length / size))) {
@@ -113,7 +114,7 @@ export class VirtualList {
     return this.rows.get(name);
   }
 
-  #stretch() {
+  #newStretch() {
     const stretch = new Stretch();
     this.#byElement.set(stretch.element, stretch);
     this.container.append(stretch.element);

@@ -4,7 +4,7 @@ import { render } from "../vendor/lit-html.js";
 import { saveCsv } from "../csv.js";
 import { byId } from "../element.js";
 import { Filter } from "../filter/filter.js";
-import { valueOf, withValue } from "../filter/query.js";
+import { valueFor, withValue } from "../filter/query.js";
 import { count, many } from "../format.js";
 import { fetchJson } from "../link/api.js";
 import { HostList } from "../list/host-list.js";
@@ -54,7 +54,8 @@ export class LivePage {
 
   /** @param {Shell} shell */
   constructor(shell) {
-    const { store, clock, plan } = (this.#shell = shell);
+    this.#shell = shell;
+    const { store, clock, plan } = shell;
     const view = () => this.#view;
     const goTo = (/** @type {string} */ name) => this.#goTo(name);
     const choose = (/** @type {Partial<View>} */ change) => this.#choose(change);
@@ -200,7 +201,7 @@ export class LivePage {
 
   /** Shows what a user has, or everyone's GPUs when that is shown already. @param {string} name */
   #chooseUser(name) {
-    const again = valueOf(this.#view.q, "user") === name.toLowerCase();
+    const again = valueFor(this.#view.q, "user") === name.toLowerCase();
     this.#choose({ q: withValue(this.#view.q, "user", again ? "" : name) });
   }
 

@@ -7,9 +7,8 @@
  * An object that inherits nothing: host and user names are keys of the document, and
  * `__proto__` or `constructor` are legal names. Made by a constructor because Object.create(null)
  * gives hash tables, which cost twice the memory at 1,250 hosts.
- * @type {new () => Members}
  */
-const Bare = /** @type {any} */ (function () {});
+function Bare() {}
 Bare.prototype = Object.create(null);
 
 /**
@@ -21,7 +20,7 @@ Bare.prototype = Object.create(null);
  */
 export function merge(target, patch) {
   if (!isObject(patch)) return patch;
-  const result = isObject(target) ? target : new Bare();
+  const result = isObject(target) ? target : bareObject();
   for (const key in patch) {
     const value = /** @type {Json} */ (patch[key]);
     if (value === null) delete result[key];
@@ -29,6 +28,11 @@ export function merge(target, patch) {
     else result[key] = value;
   }
   return result;
+}
+
+/** @returns {Members} */
+function bareObject() {
+  return new (/** @type {any} */ (Bare))();
 }
 
 /**

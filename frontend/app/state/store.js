@@ -121,7 +121,9 @@ export class Store {
    */
   rows(name) {
     const host = this.host(name) ?? NEVER_HEARD;
-    return (this.#of(name, host).rows ??= gpuRows(host));
+    const known = this.#of(name, host);
+    known.rows ??= gpuRows(host);
+    return known.rows;
   }
 
   /**

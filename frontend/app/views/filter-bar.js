@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { count } from "../format.js";
-import { valueOf, withValue } from "../filter/query.js";
+import { valueFor, withValue } from "../filter/query.js";
 import { STATES, TROUBLE, wordOf } from "../state/states.js";
 
 /** @import { Metric, Overview, Sort, Totals, View } from "../types.js" */
@@ -23,7 +23,7 @@ const SORT_WORDS = [["host", "host"], ["free", "most free"], ["util", "utilizati
  * @param {() => void} actions.download
  */
 export function filterBar(view, totals, overview, { choose, toUsers, download }) {
-  const chosen = valueOf(view.q, "state");
+  const chosen = valueFor(view.q, "state");
   /** @type {[string, string, number | undefined][]} */
   const states = [
     ["", "All", undefined],

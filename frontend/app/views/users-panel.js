@@ -3,7 +3,7 @@
 import { html, nothing, render } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
 import { ORDER_SECONDS, sortedUsers } from "../state/sort-order.js";
-import { valueOf } from "../filter/query.js";
+import { valueFor } from "../filter/query.js";
 
 /** @import { Role, User, UserSort, View } from "../types.js" */
 
@@ -60,7 +60,7 @@ export class UsersPanel {
       order: this.#order,
       sort: by,
       all: this.#all,
-      chosen: valueOf(q, "user"),
+      chosen: valueFor(q, "user"),
       now,
       sortBy: this.sortBy,
       choose: this.choose,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { match } from "../../app/filter/match.js";
-import { parse, valueOf, withValue } from "../../app/filter/query.js";
+import { parse, valueFor, withValue } from "../../app/filter/query.js";
 import { tableProblems } from "../../app/state/columns.js";
 import { summarize } from "../../app/state/summary.js";
 import { gpus, host, processes } from "../fleets.js";
@@ -191,8 +191,8 @@ test("one condition is replaced, the other words stay as they were written", () 
   assert.equal(withValue("Alice util<5", "state", "idle"), "Alice util<5 state:idle");
   assert.equal(withValue('state:free "a  b" -state:hot foo<', "state", "idle"), '"a  b" -state:hot foo< state:idle');
   assert.equal(withValue("alice state:idle", "state", ""), "alice");
-  assert.equal(valueOf("alice STATE:Idle", "state"), "idle");
-  assert.equal(valueOf("-state:idle state=free", "state"), "");
+  assert.equal(valueFor("alice STATE:Idle", "state"), "idle");
+  assert.equal(valueFor("-state:idle state=free", "state"), "");
 });
 
 test("a name with blanks is asked for in quotes, whatever else is in it", () => {
@@ -200,6 +200,6 @@ test("a name with blanks is asked for in quotes, whatever else is in it", () => 
     const query = parse(withValue("", "user", name));
 
     assert.deepEqual(query.unknown, [], name);
-    assert.equal(valueOf(withValue("", "user", name), "user"), name.toLowerCase());
+    assert.equal(valueFor(withValue("", "user", name), "user"), name.toLowerCase());
   }
 });
