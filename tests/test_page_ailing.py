@@ -45,7 +45,7 @@ def test_a_card_that_ails_wears_a_sign_beside_its_use(visit: Page) -> None:
     expect(ill).to_have_class(re.compile("step|idle|free"))
     ill.hover()
     expect(ill).to_have_attribute("title", re.compile(f"^GPU 0 .*{SIGN} {WAITS}", re.DOTALL))
-    expect(row.locator(".spoken")).to_have_text(re.compile(", 1 ailing, "))
+    expect(row.locator(".spoken")).to_have_text(re.compile(", 1 unhealthy, "))
     lost = visit.locator("details[data-name='node02'] .cell.lost")
     expect(lost.locator(".mark")).to_be_visible()
 
@@ -64,13 +64,13 @@ def test_the_map_marks_it_and_names_what_it_is(visit: Page, theme: str) -> None:
     assert red not in cell(visit, "node06", 1)["colours"]
     assert hover(visit, "node06", 0).endswith(WAITS)
     picture = visit.get_by_role("img", name=re.compile("Fleet map"))
-    expect(picture).to_have_attribute("aria-label", re.compile(", 1 lost, 2 ailing, "))
-    expect(visit.locator("#map .legend")).to_contain_text("ailing")
+    expect(picture).to_have_attribute("aria-label", re.compile(", 1 lost, 2 unhealthy, "))
+    expect(visit.locator("#map .legend")).to_contain_text("unhealthy")
 
 
 def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: Page) -> None:
-    words = re.compile(r"busy at low power for 3\dm: may be waiting")
-    visit.locator(".attention button", has_text="at low power").click()
+    words = re.compile(r"\d+% busy at \d+% power for 3\dm: probably waiting")
+    visit.locator(".attention button", has_text="possibly stuck").click()
     expect(visit.locator("#search")).to_have_value("state:lowpower")
     row = visit.locator("details.host:not([hidden])")
     expect(row).to_have_attribute("data-name", "node06")
@@ -84,7 +84,7 @@ def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: 
 
 
 def test_one_click_finds_all_that_ail_and_the_csv_tells_of_what(visit: Page) -> None:
-    visit.locator(".attention button", has_text="2 GPUs ailing").click()
+    visit.locator(".attention button", has_text="2 GPUs unhealthy").click()
     expect(visit.locator("#search")).to_have_value("state:ailing")
     expect(visit.locator("details.host:not([hidden])")).to_have_count(2)
     expect(visit.locator("details.host:not([hidden]) .cell:not(.dim)")).to_have_count(2)
@@ -126,8 +126,8 @@ def test_a_card_is_followed_from_nvml_to_the_finder(
     eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
     page.goto(house.url + "?need=1x0")
     expect(page.locator(".cell").first.locator(".mark")).to_be_visible()
-    expect(page.locator(".offer small")).to_have_text(f"GPU 0 ({SIGN} ailing) · no more left free")
+    expect(page.locator(".offer small")).to_have_text(f"GPU 0 ({SIGN} unhealthy) · uses the last free GPUs on this host")
     (offer,) = house.get("api/v1/free")["hosts"]
     assert offer["gpus"][0]["ailing"] is True
     fake_nvml.write(Scenario(gpus=[ILL, Gpu(name="NVIDIA H100")]))
-    expect(page.locator(".offer small")).to_have_text("GPU 1 · 1 more left free")
+    expect(page.locator(".offer small")).to_have_text("GPU 1 · leaves 1 free")

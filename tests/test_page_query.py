@@ -88,7 +88,7 @@ def test_what_the_query_hides_is_not_drawn(demo: House, page: Page) -> None:
 
 def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
     query(visit).fill("state:idle foo<bar")
-    expect(visit.locator("#unknown")).to_have_text("not understood: foo<bar")
+    expect(visit.locator("#unknown")).to_have_text("Not understood: foo<bar")
     expect(lit(visit).first).to_have_class(re.compile("idle"))
     query(visit).fill("state:idle")
     expect(visit.locator("#unknown")).to_be_hidden()
@@ -157,14 +157,14 @@ def test_a_user_is_one_enter_away_and_so_is_everybody(visit: Page) -> None:
 
 
 def test_users_are_sorted_by_any_column_and_the_link_says_so(visit: Page) -> None:
-    for column in ("user", "GiB", "util", "idle", "longest"):
+    for column in ("user", "GiB", "util", "held idle", "oldest job"):
         head = visit.locator("#users thead th", has_text=column)
         head.get_by_role("button").click()
         ends = "ascending" if column == "user" else "descending"
         expect(head).to_have_attribute("aria-sort", ends)
     expect(visit).to_have_url(re.compile(r"by=time"))
     visit.reload()
-    expect(visit.locator("#users th[aria-sort=descending]")).to_have_text("longest")
+    expect(visit.locator("#users th[aria-sort=descending]")).to_have_text("oldest job")
 
 
 def test_more_than_twenty_users_are_one_click_away(visit: Page) -> None:
@@ -432,7 +432,7 @@ def test_what_a_viewer_may_not_know_is_a_dash_with_its_reason(
     expect(process.locator(".user")).to_have_attribute("title", re.compile("your role"))
     expect(process.locator(".command [title*='your role']")).to_have_text(DASH)
     expect(page.locator("details[data-name='node01'] .cell").nth(1)).to_contain_text(DASH)
-    expect(page.locator("#users")).to_contain_text("Kept back by your role")
+    expect(page.locator("#users")).to_contain_text("Hidden for your role")
     query(page).fill("user:alice")
     expect(page.locator("#empty")).to_contain_text("No host matches")
     assert complaints == []

@@ -32,7 +32,7 @@ let planned = false;
 const socket = new WebSocket(new URL("ws", document.baseURI.replace("http", "ws")));
 socket.onmessage = ({ data }) => {
   sequence += 1;
-  store.take({ type: "fleet", sequence, fleet: JSON.parse(data) });
+  store.apply({ type: "fleet", sequence, fleet: JSON.parse(data) });
   plan();
 };
 

@@ -14,15 +14,15 @@ import { Router } from "./pages/router.js";
 import { Store } from "./state/store.js";
 import { nextTheme } from "./theme-switch.js";
 import { about } from "./views/about.js";
-import { toldBanner } from "./views/finder-panel.js";
+import { newsBanner } from "./views/finder-panel.js";
 import { toggleHelp } from "./views/help.js";
 import { banner, pill } from "./views/link-status.js";
 
 /** @import { Message, Shell } from "./types.js" */
 
-/** Of the files this page was loaded from, by the first document; undefined before. */
+/** Names the files that this page was loaded from; undefined before the first document. */
 let assets = /** @type {string | undefined} */ (undefined);
-/** Whether anything on the page may be outdated, not only what the store calls dirty. */
+/** Whether everything may have changed, not only what the store calls dirty. */
 let renewed = true;
 let planned = false;
 
@@ -49,14 +49,14 @@ const router = new Router({ live: () => new LivePage(shell) }, renew);
  * @param {boolean} old whether it waited while the page was suspended
  */
 function receive(message, old) {
-  if (!store.take(message)) return false;
+  if (!store.apply(message)) return false;
   if (message.type === "fleet") {
     renewed = true;
-    assets ??= store.fleet?.web?.assets; // Before a patch may name others.
+    assets ??= store.fleet?.web?.assets; // A patch may name newer ones later.
   }
   if (store.fleet !== null) link.allowSilence(store.fleet.stale_after_seconds);
   if (old) return true;
-  if (!store.brokerLost()) watch.look(store.fleet?.hosts ?? {});
+  if (!store.brokerLost()) watch.check(store.fleet?.hosts ?? {});
   plan();
   return true;
 }
@@ -76,7 +76,7 @@ function renew() {
   plan();
 }
 
-/** The broker's time now: of its newest message, plus the time since unless it is silent. */
+/** The broker's time now: that of its newest message, plus the time since while it is live. */
 function brokerNow() {
   const now = store.fleet?.now ?? 0;
   if (!isLive() || link.heardAt === null) return now;
@@ -91,7 +91,7 @@ function paint() {
   const { fleet } = store;
   const outdated = fleet?.web?.assets !== assets;
   render(pill(link.state, fleet, clock(), link.heardAt), byId("link"));
-  render([banner(link.state, fleet, outdated), toldBanner(watch)], byId("banner"));
+  render([banner(link.state, fleet, outdated), newsBanner(watch)], byId("banner"));
   if (fleet === null) return;
   document.body.classList.toggle("not-live", !isLive());
   retitle();
@@ -107,8 +107,8 @@ function paint() {
 
 /** The title announces what became free where no notification can. */
 function retitle() {
-  const title = `${watch.told && "✓ free · "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
-  if (document.title !== title) document.title = title; // Even the same one costs half a millisecond.
+  const title = `${watch.news && "✓ free · "}GPUs${store.fleet?.simulated ? " (simulated)" : ""}`;
+  if (document.title !== title) document.title = title; // Setting the same title costs half a millisecond.
 }
 
 function help() {

@@ -1,25 +1,25 @@
-// The keyboard: one letter, one action; pure but for the event it reads.
+// Which action a key stands for.
 
-/** What a key does, in the words of the help. @type {Record<string, string>} */
+/** The action of each key, in the words of the help. @type {Record<string, string>} */
 export const KEYS = {
   "/": "search",
   j: "next host",
   k: "previous host",
   Enter: "open or close the host",
   f: "find free GPUs",
-  a: "all",
-  i: "held idle",
-  m: "next number: util, memory, temp, power",
-  s: "next order",
-  u: "users",
+  a: "show all",
+  i: "show held idle",
+  m: "switch metric: util, memory, temp, power",
+  s: "switch sorting",
+  u: "go to users",
   d: "download what is shown as CSV",
-  t: "light, dark or as the system",
-  "?": "this list",
+  t: "switch theme: system, light, dark",
+  "?": "show this list",
   Esc: "clear search, filter and finder",
 };
 
 /**
- * The action a key press asks for, or null: none in a field, nor with Ctrl, Alt or Meta.
+ * The action of a key press; null in a field, and with Ctrl, Alt or Meta.
  * Escape works in the search field too.
  * @param {{ key: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean, target: unknown }} event
  * @returns {string | null}
@@ -29,6 +29,6 @@ export function actionOf({ key, ctrlKey, altKey, metaKey, target }) {
   if (key === "Escape") return "Esc";
   const tag = /** @type {{ tagName?: string } | null} */ (target)?.tagName ?? "";
   if (["INPUT", "SELECT", "TEXTAREA"].includes(tag)) return null;
-  if (key === "Enter" || !Object.hasOwn(KEYS, key)) return null; // Enter is the browser's own.
+  if (key === "Enter" || !Object.hasOwn(KEYS, key)) return null; // The browser handles Enter.
   return key;
 }

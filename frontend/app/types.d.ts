@@ -47,13 +47,13 @@ export interface Broker {
   warnings?: string[];
 }
 
-/** What this viewer is shown: the server sends no more. */
+/** What the server sends to this viewer. */
 export type Role = "counts" | "names" | "commands";
 
-/** What the web server says of itself. */
+/** The web server's own member of the document. */
 export interface Web {
   version: string;
-  /** Of the files it serves, as in their addresses. */
+  /** Hash of the files it serves, as in their addresses. */
   assets: string;
   role?: Role;
   warnings?: string[];
@@ -70,9 +70,9 @@ export interface ProcessRow {
   command: string | null;
   container: string | null;
   job: string | null;
-  /** As whom it runs, where that is not its user. */
+  /** Its effective user, if that is not `user`. */
   actsAs: string | null;
-  /** What has become of it, as "ended"; null for an ordinary one. */
+  /** Such as "ended" or "zombie"; null for an ordinary process. */
   state: string | null;
   startedAt: number | null;
   idleSince: number | null;
@@ -106,12 +106,12 @@ export interface GpuRow {
   power: number | null;
   powerLimit: number | null;
   throttle: string[];
-  /** What is known to be wrong with the card; of a slice, with the card that it is part of. */
+  /** Why the GPU is unhealthy; a slice shares the reasons of its GPU. */
   ailments: string[];
   hot: boolean;
   /** States that are marked on its cell, whatever else it shows. */
   badges: GpuState[];
-  /** Since when it is busy all the time at low power (unix s). */
+  /** Unix seconds since which it has been busy at low power all the time. */
   lowPowerSince: number | null;
   idleSince: number | null;
   processes: ProcessRow[];
@@ -125,9 +125,9 @@ export type UserSort = "user" | "gpus" | "gib" | "util" | "idle" | "time";
 /** What the finder looks for. */
 export interface Need {
   gpus: number;
-  /** Free on each of them; 0: any. */
+  /** Free memory on each; 0 for any. */
   gib: number;
-  /** A part of the name; "": any. */
+  /** A part of the model's name; "" for any. */
   model: string;
   /** Whether they may be on several hosts. */
   anywhere: boolean;
@@ -151,15 +151,15 @@ export interface Offer {
   leftOver: number;
 }
 
-/** How the fleet map is drawn; auto: by the size of the fleet and of the window. */
+/** How the fleet map is drawn; `auto` depends on the sizes of the fleet and the window. */
 export type MapMode = "auto" | "off" | "strips" | "blocks" | "hosts";
 
 /** Places of the fleet map, in px; see map/layout.js. */
 export interface MapLayout {
   mode: "strips" | "blocks" | "hosts";
-  /** From one cell to the next; the cell is one less. */
+  /** From one cell to the next; a cell is one px smaller. */
   pitch: number;
-  /** Cells of a host, and how many of them stand beside each other. */
+  /** Cells of a host, and how many of them are in a line. */
   slots: number;
   columns: number;
   hostWidth: number;
@@ -169,7 +169,7 @@ export interface MapLayout {
   height: number;
 }
 
-/** What the viewer chose; kept in the URL. */
+/** The viewer's choices, kept in the URL. */
 export interface View {
   q: string;
   metric: Metric;
@@ -178,7 +178,7 @@ export interface View {
   /** How the users are ordered. */
   by: UserSort;
   need: Need | null;
-  /** null: by the size of the fleet. */
+  /** null for the default, which depends on the size of the fleet. */
   open: Set<string> | null;
 }
 
@@ -187,10 +187,10 @@ export interface HostSummary {
   name: string;
   state: Host["state"];
   gpus: number;
-  /** GPUs one can touch: a GPU in slices counts once, as it does not in `gpus`. */
+  /** Whole GPUs; `gpus` counts the slices of a GPU instead of the GPU itself. */
   cards: number;
   free: number;
-  /** Free ones of which nothing is known to be wrong. */
+  /** Free GPUs that are not unhealthy. */
   sound: number;
   /** GPUs in each state of states.js that needs attention, by its key. */
   counts: Record<string, number>;
@@ -202,7 +202,7 @@ export interface HostSummary {
   problems: string[];
 }
 
-/** What the fleet's totals do not say; counts of live hosts unless named for another state. */
+/** What the document's totals leave out; of live hosts unless a state is named. */
 export interface Overview {
   /** Of all hosts, whatever their state. */
   gpus: number;
@@ -210,13 +210,13 @@ export interface Overview {
   hottestHost: string;
   hottestRow: number;
   wholeHosts: number;
-  /** Where a single GPU is best taken: a sound one, of the fewest that are free; "" when none is. */
+  /** The host to take a single healthy GPU on, that with the fewest free; "" for none. */
   bestFit: string;
   /** GPUs, or hosts, in each state of states.js that needs attention, by its key. */
   counts: Record<string, number>;
   /** Hosts with a problem of their own or of a GPU: those that `state:trouble` finds. */
   trouble: number;
-  /** Of any one host: how many cells a row must hold. */
+  /** Of the largest host: how many cells a row must hold. */
   mostGpus: number;
   mostCards: number;
 }
@@ -224,13 +224,13 @@ export interface Overview {
 /** State of the link to the web server. */
 export interface LinkState {
   state: "connecting" | "live" | "reconnecting" | "signedOut";
-  /** When the next try starts, in seconds of the page's own clock; null while trying. */
+  /** When the next attempt starts, in seconds of the page's clock; null during one. */
   retryAt: number | null;
 }
 
-/** What the link needs of a WebSocket. */
+/** The part of a WebSocket that the link uses. */
 export interface Socket {
-  /** Of text, or of an ArrayBuffer. */
+  /** Its data are a string or an ArrayBuffer. */
   onmessage: ((event: MessageEvent) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
   close(): void;
@@ -249,7 +249,7 @@ export interface Shell {
   plan(): void;
 }
 
-/** What a page is told with each paint. */
+/** What a page gets with each paint. */
 export interface Frame {
   live: boolean;
   /** Whether everything may have changed, not only what the store calls dirty. */

@@ -1,6 +1,6 @@
-// What the query and the finder leave of the fleet: hosts that are shown, GPUs that are not dimmed.
+// Which hosts the query and the finder show, and which of their GPUs are not dimmed.
 
-import { find, stands } from "./finder.js";
+import { find, isStillFree } from "./finder.js";
 import { match } from "./match.js";
 import { parse } from "./query.js";
 
@@ -10,11 +10,11 @@ import { parse } from "./query.js";
 export class Filter {
   query = parse("");
   offers = /** @type {Offer[]} */ ([]);
-  /** Another text means that every mask may be another. */
+  /** When this text changes, any mask may have changed. */
   key = "";
   #text = "";
   #need = /** @type {Need | null} */ (null);
-  /** Rows on offer, of each host that has some; null: nothing is looked for, or found. */
+  /** Rows on offer by host; null when the finder is not in use or finds nothing. */
   #picks = /** @type {Map<string, Set<number>> | null} */ (null);
 
   /** @param {Store} store */
@@ -22,23 +22,23 @@ export class Filter {
     this.store = store;
   }
 
-  /** Whether anything is left out. */
+  /** Whether the filter leaves anything out. */
   get active() {
     return this.query.terms.length > 0 || this.#picks !== null;
   }
 
   /**
-   * Brings the filter up to the view and the store; whether every mask may have changed.
+   * Updates the filter from the view and the store; returns whether any mask may have changed.
    * @param {View} view
-   * @param {boolean} live whether anything can be said of now
-   * @param {boolean} held whether somebody is about to take an offer: what still stands, stays
+   * @param {boolean} live whether the data are current
+   * @param {boolean} held whether the viewer is using the answer: offers that are still free then stay
    */
   update({ q, need }, live, held) {
     if (q !== this.#text) this.query = parse(q);
     this.#text = q;
     const hosts = live ? (this.store.fleet?.hosts ?? {}) : {};
     const same = held && need === this.#need && this.offers.length > 0;
-    if (!same || !this.offers.every((offer) => stands(hosts, offer))) {
+    if (!same || !this.offers.every((offer) => isStillFree(hosts, offer))) {
       this.offers = need === null ? [] : find(hosts, need);
     }
     this.#need = need;
@@ -53,7 +53,7 @@ export class Filter {
   }
 
   /**
-   * One boolean per GPU of a host; none where all are wanted; null when the host is not shown.
+   * One boolean per GPU of a host; empty for all of them; null when the host is not shown.
    * @param {string} name
    * @returns {boolean[] | null}
    */

@@ -1,22 +1,22 @@
-// Which hosts have the wanted GPUs free, best fit first: the same rule and order as api/v1/free; pure.
+// Finds hosts with the wanted GPUs free, best fit first, by the rule of api/v1/free; pure.
 
-import { MIB_PER_GIB } from "../format.js";
+import { MIB_PER_GIB, many } from "../format.js";
 import { gpuLabels } from "../state/columns.js";
 import { ailmentsOf } from "../state/states.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "../types.js" */
 
-/** As many as api/v1/free gives. */
+/** The limit of api/v1/free. */
 export const MOST_GPUS = 64;
 
 /** @typedef {Offer["gpus"][number]} FreeGpu */
 
 /**
- * The GPUs to take: all of them on the first host, or one offer per host where they may be
- * anywhere. Empty when there are not enough. One that ails is only for who else gets none.
+ * Offers, best first: each has all the GPUs, or together they have where GPUs may be on several
+ * hosts. Empty when too few are free. Unhealthy GPUs are offered only when there are no others.
  * @param {Fleet["hosts"]} hosts
  * @param {Need} need
- * @param {boolean} [sound] whether those that ail are left out
+ * @param {boolean} [sound] whether to leave out unhealthy GPUs
  * @returns {Offer[]}
  */
 export function find(hosts, need, sound = need.anywhere) {
@@ -34,13 +34,13 @@ export function find(hosts, need, sound = need.anywhere) {
   return found.length === 0 && sound ? find(hosts, need, false) : found;
 }
 
-/** 1 for an offer with a GPU that ails, else 0. @param {Offer} offer */
+/** 1 for an offer with an unhealthy GPU, else 0. @param {Offer} offer */
 function ailing({ gpus }) {
   return Number(gpus.some((gpu) => gpu.ailing));
 }
 
 /**
- * What one process can use: a single MIG slice, or GPUs that are not divided.
+ * GPUs that one process can use together: a single MIG slice, or whole GPUs.
  * @param {FreeGpu[]} fitting
  * @param {Need} need
  */
@@ -51,18 +51,18 @@ function together(fitting, need) {
 }
 
 /**
- * Whether all GPUs of an offer are still the same, and free.
+ * Whether all GPUs of an offer are still the same ones, and free.
  * @param {Fleet["hosts"]} hosts
  * @param {Offer} offer
  */
-export function stands(hosts, { host, gpus }) {
+export function isStillFree(hosts, { host, gpus }) {
   const now = hosts[host];
   return now?.state === "live"
     && gpus.every(({ row, uuid }) => now.gpus?.use?.[row] === "free" && (now.gpus.uuid?.[row] ?? null) === uuid);
 }
 
 /**
- * From the fewest left over on, until there are enough: hosts that are wholly free stay so.
+ * Takes from hosts with the fewest GPUs left over until there are enough, so that whole hosts stay free.
  * @param {Offer[]} offers
  * @param {number} wanted
  */
@@ -95,7 +95,7 @@ function offerOf(host, taken, free) {
 }
 
 /**
- * What the broker calls free; memory that is not known is never enough.
+ * The GPUs that the broker calls free; unknown memory never fits.
  * @param {Host} host
  * @param {Gpus} gpus its own
  * @param {Need} need
@@ -128,7 +128,7 @@ function freeGpus(host, gpus, need) {
 }
 
 /**
- * Those with the least free memory are taken first, those that ail last.
+ * Least free memory first, unhealthy GPUs last.
  * @param {FreeGpu} a
  * @param {FreeGpu} b
  */
@@ -138,23 +138,21 @@ function tightestFirst(a, b) {
 }
 
 /**
- * What to paste into a shell. A UUID comes from another machine: it is quoted unless it is plain.
+ * Lines to paste into a shell. A UUID comes from another machine, so it is quoted unless it is plain.
  * @param {Offer} offer
  * @returns {[string, string]}
  */
 export function commands({ host, devices }) {
   const plain = /^[\w.,:/-]+$/.test(devices);
-  // A control character would end the line while it is pasted.
+  // A control character could end the line while it is pasted.
   const safe = plain ? devices : `'${devices.replace(/[\p{Cc}]/gu, "").replaceAll("'", "'\\''")}'`;
   return [`ssh ${host.startsWith("-") ? "-- " : ""}${host}`, `export CUDA_VISIBLE_DEVICES=${safe}`];
 }
 
-/** The need in words: "4 H100 GPUs with 40 GiB free on one host". @param {Need} need */
+/** The need in words: "4 × H100 with 40 GiB free on one host". @param {Need} need */
 export function needWords({ gpus, gib, model, anywhere }) {
   return [
-    gpus,
-    model,
-    gpus === 1 ? "GPU" : "GPUs",
+    model === "" ? many(gpus, "GPU") : `${gpus} × ${model}`,
     gib > 0 && `with ${gib} GiB free`,
     gpus > 1 && !anywhere && "on one host",
   ].filter(Boolean).join(" ");

@@ -1,4 +1,4 @@
-// Which GPUs of a host a query asks for, straight from the columns: quick enough for ten thousand of them.
+// Which GPUs of a host match a query, straight from its columns: fast enough for ten thousand GPUs.
 
 import { MIB_PER_GIB } from "../format.js";
 import { TROUBLE, gpuHasProblem, gpuState, hostHasProblem, hostState } from "../state/states.js";
@@ -7,16 +7,16 @@ import { TROUBLE, gpuHasProblem, gpuState, hostHasProblem, hostState } from "../
 /** @import { Gpus, Host, HostSummary, Processes } from "../types.js" */
 
 /**
- * A host as terms see it.
+ * A host as a query sees it.
  * @typedef {object} Subject
  * @property {HostSummary} summary
  * @property {Host["state"]} state as it is shown
  * @property {string} hostname what the host calls itself
- * @property {Gpus | undefined} gpus unless they cannot be drawn
- * @property {Processes | undefined} processes unless they cannot be drawn
+ * @property {Gpus | undefined} gpus undefined when the table is malformed
+ * @property {Processes | undefined} processes undefined when the table is malformed
  */
 
-/** Columns of texts. Those of EXACT are compared whole by `:`, the others are searched. @type {Record<string, { gpus?: (keyof Gpus)[], processes?: (keyof Processes)[] }>} */
+/** Text columns by field; `:` compares those of EXACT as a whole and searches the others. @type {Record<string, { gpus?: (keyof Gpus)[], processes?: (keyof Processes)[] }>} */
 const TEXTS = {
   user: { processes: ["user"] },
   model: { gpus: ["name", "mig_profile"] },
@@ -28,7 +28,7 @@ const TEXTS = {
 };
 const EXACT = ["user", "job", "host"];
 
-/** Numbers in the units in which they are shown. @type {Record<string, (gpus: Gpus, row: number) => number | null | undefined>} */
+/** Numbers in the units shown on the page. @type {Record<string, (gpus: Gpus, row: number) => number | null | undefined>} */
 const NUMBERS = {
   util: (gpus, row) => gpus.utilization_percent?.[row],
   mem: (gpus, row) => gibBeyond(gpus.memory_used_mib?.[row], 0),
@@ -46,7 +46,7 @@ function gibBeyond(mib, less) {
 }
 
 /**
- * One boolean per row, none of them where the whole host is wanted, or null when nothing of it is.
+ * One boolean per row; empty when the whole host matches; null when nothing does.
  * @param {Query} query
  * @param {Subject} subject
  * @returns {boolean[] | null}
@@ -55,7 +55,7 @@ export function match({ terms }, subject) {
   /** @type {Term[]} */
   const left = [];
   for (const term of terms) {
-    const holds = ofHost(term, subject);
+    const holds = matchHost(term, subject);
     if (holds === null) left.push(term);
     else if (holds === term.negate) return null;
   }
@@ -64,34 +64,34 @@ export function match({ terms }, subject) {
   if (count === 0) return left.every(({ negate }) => negate) ? [] : null;
   const found = Array(count).fill(true);
   for (const term of left) {
-    const held = ofGpus(term, subject);
+    const held = matchGpus(term, subject);
     for (let row = 0; row < count; row += 1) if (held[row] === term.negate) found[row] = false;
   }
   return found.includes(true) ? found : null;
 }
 
 /**
- * Whether a term holds for all of a host (before negation); null when its GPUs decide.
+ * Whether a term holds for the host as a whole, before negation; null when its GPUs decide.
  * @param {Term} term
  * @param {Subject} subject
  * @returns {boolean | null}
  */
-function ofHost(term, { summary, state, hostname }) {
+function matchHost(term, { summary, state, hostname }) {
   const { field, op, text } = term;
   const { name, models, problems } = summary;
   switch (field) {
     case "host":
-      return says(name, text, op === "~") || says(hostname, text, op === "~");
+      return contains(name, text, op === "~") || contains(hostname, text, op === "~");
     case "gpus":
       return compare(summary.gpus, op, term.wanted);
     case "": {
-      const own = remembered(term, name, "host", [name, hostname, models, problems], (one) => {
-        one[0] = [name, hostname, models, ...problems].some((words) => says(words, text, true));
+      const own = cached(term, name, "host", [name, hostname, models, problems], (one) => {
+        one[0] = [name, hostname, models, ...problems].some((words) => contains(words, text, true));
       });
       return own[0] === true || null;
     }
     case "state":
-      return ofHostState(text, summary, state);
+      return matchHostState(text, summary, state);
     default:
       return null;
   }
@@ -102,7 +102,7 @@ function ofHost(term, { summary, state, hostname }) {
  * @param {HostSummary} summary
  * @param {Host["state"]} state
  */
-function ofHostState(word, summary, state) {
+function matchHostState(word, summary, state) {
   const asked = hostState(word);
   if (asked !== undefined) return asked.holds(summary, state);
   if (word === TROUBLE && hostHasProblem(summary, state)) return true;
@@ -110,12 +110,12 @@ function ofHostState(word, summary, state) {
 }
 
 /**
- * Whether a term holds, for each GPU of a host.
+ * Whether a term holds, before negation, for each GPU of a host.
  * @param {Term} term
- * @param {Subject} subject whose GPUs can be drawn
+ * @param {Subject} subject with a table of GPUs
  * @returns {boolean[]}
  */
-function ofGpus(term, subject) {
+function matchGpus(term, subject) {
   const { field, op, wanted, text } = term;
   const gpus = /** @type {Gpus} */ (subject.gpus);
   if (field === "state") {
@@ -123,7 +123,7 @@ function ofGpus(term, subject) {
     return gpus.index.map((_, row) => holds?.(gpus, row) ?? false);
   }
   const number = NUMBERS[field];
-  if (number === undefined) return ofTexts(term, subject);
+  if (number === undefined) return matchTexts(term, subject);
   return gpus.index.map((_, row) => {
     const value = number(gpus, row);
     return value != null && compare(value, op, wanted);
@@ -134,29 +134,29 @@ function ofGpus(term, subject) {
  * @param {Term} term
  * @param {Subject} subject
  */
-function ofTexts(term, { summary, gpus, processes }) {
+function matchTexts(term, { summary, gpus, processes }) {
   const { field, op, text } = term;
   const part = op !== "=" && !(op === ":" && EXACT.includes(field));
   const names = TEXTS[field] ?? {};
   const of = (names.gpus ?? []).map((column) => gpus?.[column]);
   const held = (names.processes ?? []).map((column) => processes?.[column]);
   const sources = [gpus?.index, gpus?.uuid, processes?.gpu, processes?.pid, processes?.uid, ...of, ...held];
-  return remembered(term, summary.name, "gpus", sources, (found) => {
+  return cached(term, summary.name, "gpus", sources, (found) => {
     gpus?.index.forEach((_, row) => {
-      found[row] = of.some((column) => says(column?.[row], text, part))
+      found[row] = of.some((column) => contains(column?.[row], text, part))
         || (field === "" && gpus.uuid?.[row]?.toLowerCase().startsWith(text) === true);
     });
     processes?.gpu.forEach((gpu, row) => {
       if (gpu === null || found[gpu]) return;
-      found[gpu] = held.some((column) => says(column?.[row], text, part))
-        || (names.processes?.[0] === "user" && says(nameless(processes, row), text, part))
+      found[gpu] = held.some((column) => contains(column?.[row], text, part))
+        || (names.processes?.[0] === "user" && contains(nameless(processes, row), text, part))
         || ((field === "" || field === "pid") && String(processes.pid[row]) === text);
     });
   });
 }
 
 /**
- * What a process is shown under whose user has no name.
+ * How a process is shown whose user has no name.
  * @param {Processes} processes
  * @param {number} row
  */
@@ -165,15 +165,15 @@ function nameless({ user, uid }, row) {
 }
 
 /**
- * What a term found at a host, searched anew only when the columns are other ones: a patch brings
- * a changed column whole, as a new array.
+ * What a term found on a host. The search runs again only when a column is another array: a patch
+ * replaces a changed column whole.
  * @param {Term} term
  * @param {string} host
  * @param {"host" | "gpus"} what
  * @param {unknown[]} sources
  * @param {(found: boolean[]) => void} search
  */
-function remembered(term, host, what, sources, search) {
+function cached(term, host, what, sources, search) {
   term.memory ??= { host: new Map(), gpus: new Map() };
   const memory = term.memory[what];
   let one = memory.get(host);
@@ -188,16 +188,16 @@ function remembered(term, host, what, sources, search) {
 /**
  * @param {unknown} words
  * @param {string} text
- * @param {boolean} part whether a part is enough
+ * @param {boolean} part whether to accept a substring
  */
-function says(words, text, part) {
+function contains(words, text, part) {
   if (typeof words !== "string") return false;
   const own = words.toLowerCase();
   return part ? own.includes(text) : own === text;
 }
 
 /**
- * Equal is what is equal as it is shown, in whole numbers unless tenths are asked for.
+ * `=` compares as shown: in whole numbers unless the query has a fraction.
  * @param {number} number
  * @param {string} op
  * @param {number} wanted

@@ -1,26 +1,26 @@
-// The query box: `user:alice util<5 host~dgx -state:stale "two words"` to terms, and back; pure.
+// Parses the search box, as in `user:alice util<5 host~dgx -state:stale "two words"`; pure.
 
-import { canonicalWord } from "../state/states.js";
+import { STATE_WORDS, canonicalWord } from "../state/states.js";
 
-/** What a term found at hosts, by their names. @typedef {Map<string, { sources: unknown[], found: boolean[] }>} Memory */
+/** What a term found on each host. @typedef {Map<string, { sources: unknown[], found: boolean[] }>} Memory */
 
 /**
- * One condition; all of a query must hold. `text` and `wanted` are folded for comparison; `memory`
- * belongs to match.js.
+ * One condition; all of a query's must hold. `text` is in lower case; `memory` is a cache that
+ * match.js keeps.
  * @typedef {{ negate: boolean, field: string, op: string, text: string, wanted: number, memory?: { host: Memory, gpus: Memory } }} Term
  */
 
-/** What a query means, and the parts of it that mean nothing. @typedef {{ terms: Term[], unknown: string[] }} Query */
+/** What a query means, and the parts of it that were not understood. @typedef {{ terms: Term[], unknown: string[] }} Query */
 
 const TOKEN = /(?:[^\s"]|"[^"]*"?)+/g;
 const CONDITION = /^([a-z_]+)([:~=]|[<>]=?)(.*)$/is;
 const NUMBER = /^(\d+\.?\d*|\.\d+)(%|w|c|°c?|g(i?b)?)?$/;
-/** What a GPU is asked for by its texts, and by its numbers. */
+/** Fields compared as text, and as numbers. */
 const TEXT_FIELDS = ["user", "model", "job", "container", "command", "pid"];
 const NUMBER_FIELDS = ["util", "mem", "free", "temp", "power", "gpus"];
 
 /**
- * Any text is a query: what is not understood is named and otherwise left out.
+ * Any text is a query: parts that are not understood are listed and otherwise ignored.
  * @param {string} text
  * @returns {Query}
  */
@@ -56,7 +56,17 @@ function termOf(token) {
 }
 
 /**
- * What a query asks of one field with `:`, or "" when nothing.
+ * Explains, in a sentence, why a part of a query is not understood.
+ * @param {string} token
+ */
+export function complaint(token) {
+  const state = /^-?state[:=](.*)$/i.exec(token)?.[1];
+  if (state) return `Unknown state "${state.replaceAll('"', "")}". Try ${STATE_WORDS.join(", ")}.`;
+  return `Not understood: ${token}`;
+}
+
+/**
+ * The value that a query requires of a field with `:`; "" when it requires none.
  * @param {string} text
  * @param {string} field
  */
@@ -65,10 +75,10 @@ export function valueFor(text, field) {
 }
 
 /**
- * The query with another value for one field, or none; the other words stay as they were written.
+ * The query with another value for one field; the other words stay as they were written.
  * @param {string} text
  * @param {string} field
- * @param {string} value "" takes the condition out
+ * @param {string} value "" removes the condition
  */
 export function withValue(text, field, value) {
   const others = (text.match(TOKEN) ?? []).filter((token) => {
@@ -76,7 +86,7 @@ export function withValue(text, field, value) {
     return term === null || !isChoice(term, field);
   });
   if (value === "") return others.join(" ");
-  // A quote cannot be asked for: what follows it is looked for instead of nothing.
+  // A quote cannot be searched for; the rest of the value still can.
   const plain = value.replaceAll('"', "");
   return [...others, `${field}:${/\s/.test(plain) ? `"${plain}"` : plain}`].join(" ");
 }

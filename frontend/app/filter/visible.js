@@ -1,11 +1,11 @@
-// Which GPUs of each host the filter leaves, asked again only where it may say something else.
+// Which GPUs of each host the filter shows, recomputed only where that may have changed.
 
-/** @typedef {boolean[] | null} Mask one for each GPU; empty: all; null: the host is not shown */
+/** @typedef {boolean[] | null} Mask one per GPU; empty for all; null when the host is not shown */
 
 export class VisibleGpus {
   /** How many hosts are shown. */
   shown = 0;
-  /** Of use only while there is a filter. */
+  /** Kept only while there is a filter. */
   #masks = /** @type {Map<string, Mask>} */ (new Map());
   #names = /** @type {string[]} */ ([]);
   #key = "";
@@ -21,10 +21,10 @@ export class VisibleGpus {
   }
 
   /**
-   * Brings the masks up to the filter.
-   * @param {string[]} names of all hosts; the same list as long as those are the same
+   * Updates the masks from the filter.
+   * @param {string[]} names of all hosts; the same array while they are the same
    * @param {Iterable<string>} dirty hosts whose document changed
-   * @returns {string[]} hosts that may be shown now and were not, or the other way round
+   * @returns {string[]} hosts that may have appeared or disappeared
    */
   update(names, dirty) {
     const again = this.filter.key !== this.#key || names !== this.#names;
@@ -38,7 +38,7 @@ export class VisibleGpus {
     return again ? names : changed;
   }
 
-  /** Whether a host is shown now and was not, or the other way round. @param {string} name */
+  /** Recomputes a mask; returns whether the host appeared or disappeared. @param {string} name */
   #ask(name) {
     const before = this.#masks.get(name) ?? null;
     const mask = this.filter.mask(name);

@@ -1,64 +1,64 @@
-// "Tell me when free": waits for a need to be met, says so once; by notification where that may be.
+// "Tell me when free": announces once that a need is met, by notification where the browser allows.
 
 import { find, needWords } from "./finder.js";
 
 /** @import { Fleet, Need } from "../types.js" */
 
 /**
- * The part of the browser's Notification that is used.
+ * The part of the browser's Notification that this uses.
  * @typedef {{ permission: string, requestPermission: () => Promise<string>, new (title: string, options: { body: string }): { onclick: unknown } }} Notifier
  */
 
 export class Watch {
-  /** What is waited for. */
+  /** The need that is waited for; null for none. */
   need = /** @type {Need | null} */ (null);
-  /** What came, while it could not be told otherwise than on the page. */
-  told = "";
+  /** What became free, where no notification could be shown; "" for nothing. */
+  news = "";
   #notifier;
   #changed;
 
   /**
    * @param {Notifier | undefined} notifier undefined where the browser has none
-   * @param {() => void} changed told of news for the page, also while nobody looks at it
+   * @param {() => void} changed called when need or news change, even while the page is hidden
    */
   constructor(notifier, changed) {
     this.#notifier = notifier;
     this.#changed = changed;
   }
 
-  /** Whether the news will only stand in the title and on the page. */
+  /** Whether news will appear only on the page and in its title. */
   get silent() {
     return this.#notifier?.permission !== "granted";
   }
 
   /**
-   * Starts to wait; from a click, for that is when a browser may ask for permission.
+   * Starts to wait. Call it from a click: only then may a browser ask for permission.
    * @param {Need} need
    */
   async start(need) {
     this.need = need;
-    this.told = "";
+    this.news = "";
     this.#changed();
     try {
       if (this.#notifier?.permission === "default") await this.#notifier.requestPermission();
     } catch {
-      // An old browser's requestPermission; the title tells then.
+      // An old browser without promises here; the title announces instead.
     }
     this.#changed();
   }
 
-  /** Waits no longer, and takes back what was told. */
+  /** Stops waiting, and clears the news. */
   stop() {
     this.need = null;
-    this.told = "";
+    this.news = "";
     this.#changed();
   }
 
   /**
-   * Looks whether the need is met; to be called with every new document that is live.
+   * Checks whether the need is met; call it with every live document.
    * @param {Fleet["hosts"]} hosts
    */
-  look(hosts) {
+  check(hosts) {
     if (this.need === null) return;
     const offers = find(hosts, this.need);
     const [first] = offers;
@@ -66,7 +66,7 @@ export class Watch {
     const where = this.need.anywhere ? offers.map(({ host }) => host).join(", ") : first.host;
     const words = `Free now: ${needWords(this.need)}`;
     this.need = null;
-    if (!this.#notify(words, where)) this.told = `${words}: ${where}`;
+    if (!this.#notify(words, where)) this.news = `${words}: ${where}`;
     this.#changed();
   }
 
@@ -80,7 +80,7 @@ export class Watch {
       new this.#notifier(title, { body }).onclick = () => window.focus();
       return true;
     } catch {
-      return false; // Browsers of phones have the name, but show none without a service worker.
+      return false; // Phone browsers have the constructor but throw without a service worker.
     }
   }
 }

@@ -1,4 +1,4 @@
-// The link to the web server: subprotocol, frames in order, silence noticed, tried again.
+// The link to the web server: chooses the subprotocol, keeps frames in order, notices silence, reconnects.
 
 import { SIGNED_OUT } from "./ticket.js";
 
@@ -8,18 +8,18 @@ const DEFLATE = "gpu-monitor.v1.deflate";
 const JSON_TEXT = "gpu-monitor.v1.json";
 const GOING_AWAY = 1001;
 const MAX_BACKOFF_SECONDS = 30;
-/** Until the document says otherwise; a server may take a moment for its first picture. */
+/** Before the document sets another limit; a server may need a moment for its first message. */
 const FIRST_SILENCE_SECONDS = 10;
-/** A timer this late was held up, with everything else in the page. */
+/** A timer this late means that the whole page was suspended. */
 const LATE_SECONDS = 0.5;
-/** How much later a message may come than the one before: clocks may drift that far apart. */
+/** By how much more a message may lag than the one before, as the two clocks may drift apart. */
 const DRIFT_SECONDS = 0.0005;
-/** Frames waiting to be inflated; more means this page cannot follow and had better start anew. */
+/** With more frames waiting to be inflated this page cannot keep up and reconnects. */
 const MAX_WAITING_FRAMES = 100;
 
 /**
- * What the link stands on; the browser's own in the page, made by hand in tests.
- * @typedef {object} Ground
+ * Sockets, clocks and timers; the browser's own in the page, controlled by hand in tests.
+ * @typedef {object} Environment
  * @property {(url: string, protocols: string[]) => Socket} open
  * @property {() => number} clock seconds, never going back
  * @property {() => number} wall seconds, going on while the machine sleeps
@@ -29,8 +29,8 @@ const MAX_WAITING_FRAMES = 100;
  */
 
 /**
- * Seconds to wait before try number `attempt` (0 = the first after a loss): doubled each time
- * up to 30, a random half of it taken off so that a thousand pages do not come back at once.
+ * Seconds to wait before attempt number `attempt` (0 is the first after a loss). They double each
+ * time up to 30, less a random part up to half, so that a thousand pages do not reconnect at once.
  * @param {number} attempt
  * @param {number} random 0 to 1
  */
@@ -39,7 +39,7 @@ export function backoffSeconds(attempt, random) {
 }
 
 /**
- * The websocket's address, relative to where the page is mounted.
+ * The websocket's URL, relative to where the page is mounted.
  * @param {string} base document.baseURI
  */
 export function socketUrl(base) {
@@ -48,7 +48,7 @@ export function socketUrl(base) {
   return url.href;
 }
 
-/** The subprotocols this browser can follow, best first. */
+/** The subprotocols this browser supports, best first. */
 export function protocols() {
   try {
     new DecompressionStream("deflate-raw");
@@ -66,7 +66,7 @@ export function protocols() {
 export async function inflate(data) {
   const stream = new DecompressionStream("deflate-raw");
   const writer = stream.writable.getWriter();
-  // A broken frame fails here and where it is read; it is answered there.
+  // A broken frame rejects here and in the read below, where it is handled.
   writer.write(new Uint8Array(data)).catch(() => {});
   writer.close().catch(() => {});
   return new TextDecoder().decode(await new Response(stream.readable).arrayBuffer());
@@ -75,7 +75,7 @@ export async function inflate(data) {
 export class Link {
   /** @type {LinkState} */
   state = { state: "connecting", retryAt: null };
-  /** When the newest message came, on the ground's clock; null before the first. */
+  /** When the newest message arrived, by clock(); null before the first. */
   heardAt = /** @type {number | null} */ (null);
   /** @type {Socket | null} */
   #socket = null;
@@ -84,19 +84,19 @@ export class Link {
   #down = "connecting";
   #timer = /** @type {number | null} */ (null);
   #silenceSeconds = FIRST_SILENCE_SECONDS;
-  /** The broker's time in the newest message, and the least that any came behind it. */
-  #told = /** @type {unknown} */ (null);
+  /** The broker's time in the newest message, and the smallest lag behind it so far. */
+  #newest = /** @type {unknown} */ (null);
   #leastBehind = Infinity;
 
   /**
    * @param {string} url
-   * @param {Ground} ground
+   * @param {Environment} environment
    * @param {(message: Message, old: boolean) => boolean} onMessage false asks for a fresh start
    * @param {() => void} onState
    */
-  constructor(url, ground, onMessage, onState) {
+  constructor(url, environment, onMessage, onState) {
     this.url = url;
-    this.ground = ground;
+    this.environment = environment;
     this.onMessage = onMessage;
     this.onState = onState;
     this.#connect();
@@ -107,24 +107,24 @@ export class Link {
     this.#silenceSeconds = seconds;
   }
 
-  /** Looks at the time: after a sleep no timer may have run. */
+  /** Checks for silence now: after a suspension, no timer may have run. */
   check() {
-    const silent = this.heardAt === null ? 0 : this.ground.clock() - this.heardAt;
+    const silent = this.heardAt === null ? 0 : this.environment.clock() - this.heardAt;
     if (this.state.state === "live" && silent >= this.#silenceSeconds) this.#lost(false);
   }
 
-  /** Does not wait any longer for the next try. */
+  /** Reconnects now instead of waiting. */
   retryNow() {
     if (this.state.retryAt !== null) this.#connect();
   }
 
-  /** Drops the connection for a fresh one, as after a sleep. */
+  /** Replaces the connection, as is needed after a suspension. */
   restart() {
     if (this.#socket !== null) this.#lost(true);
   }
 
   #connect() {
-    const socket = this.ground.open(this.url, protocols());
+    const socket = this.environment.open(this.url, protocols());
     this.#socket = socket;
     this.#leastBehind = Infinity;
     let queue = Promise.resolve();
@@ -133,12 +133,12 @@ export class Link {
     socket.onmessage = (event) => {
       waiting += 1;
       if (waiting > MAX_WAITING_FRAMES) return this.#lost(false, socket);
-      // One after the other, or a small frame overtakes a large one.
+      // One after the other; otherwise a small frame could overtake a large one.
       queue = queue
         .then(() => (typeof event.data === "string" ? event.data : inflate(event.data)))
         .then((text) => this.#receive(socket, JSON.parse(text)))
         .catch((error) => {
-          console.warn("a frame could not be taken in:", error);
+          console.warn("a frame could not be read:", error);
           this.#lost(false, socket);
         })
         .finally(() => {
@@ -162,7 +162,7 @@ export class Link {
     const old = this.#isOld(message);
     if (!this.onMessage(message, old)) return this.#lost(false);
     if (old) return this.#doubt();
-    this.heardAt = this.ground.clock();
+    this.heardAt = this.environment.clock();
     this.#attempt = 0;
     this.#down = "reconnecting";
     if (this.state.state !== "live") this.#set({ state: "live", retryAt: null });
@@ -170,42 +170,42 @@ export class Link {
   }
 
   /**
-   * Whether a message has waited for a page that slept: all are some time behind the broker's
-   * clock, this one much longer. It brings the document on, and does not make it live.
+   * Whether a message was queued while the page was suspended: every message lags behind the broker's
+   * clock, this one far more. It still updates the document, but does not make the page live.
    * @param {any} message
    */
   #isOld({ fleet, patch }) {
     const now = (fleet ?? patch)?.now;
-    if (now === undefined || now === this.#told) return false; // A broker that is lost: its time stands still.
-    this.#told = now;
-    const behind = this.ground.wall() - now;
+    if (now === undefined || now === this.#newest) return false; // A lost broker: its time does not advance.
+    this.#newest = now;
+    const behind = this.environment.wall() - now;
     this.#leastBehind = Math.min(this.#leastBehind + DRIFT_SECONDS, behind);
     return behind - this.#leastBehind >= this.#silenceSeconds;
   }
 
-  /** What is shown may be old, though the connection may be sound. */
+  /** The data may be old, even if the connection is sound. */
   #doubt() {
     if (this.state.state === "live") this.#set({ state: this.#down, retryAt: null });
   }
 
   /**
-   * Gives up on the connection unless a message comes in time. A timer that is late tells of a
-   * page that was held up: messages may have come meanwhile, so it listens a moment longer.
+   * Drops the connection unless a message arrives in time. If the timer fires late, the page was
+   * suspended and messages may be queued, so it waits a moment longer.
    * @param {number} seconds
    */
   #watch(seconds) {
-    const due = this.ground.clock() + seconds;
+    const due = this.environment.clock() + seconds;
     this.#after(seconds, () => {
-      if (this.ground.clock() - due < LATE_SECONDS) return this.#lost(false);
+      if (this.environment.clock() - due < LATE_SECONDS) return this.#lost(false);
       this.#doubt();
       this.#watch(LATE_SECONDS / 2);
     });
   }
 
   /**
-   * Leaves the connection and plans the next try.
-   * @param {boolean} atOnce the server said goodbye, or nothing speaks against trying now
-   * @param {Socket | null} socket whose loss it is; that of an older one is no news
+   * Closes the connection and schedules the next attempt.
+   * @param {boolean} atOnce whether to retry without a wait, as when the server goes away
+   * @param {Socket | null} socket the one that was lost; an older one is ignored
    */
   #lost(atOnce, socket = this.#socket) {
     if (socket === null || socket !== this.#socket) return;
@@ -213,20 +213,20 @@ export class Link {
     socket.onmessage = socket.onclose = null;
     socket.close();
     const first = this.#attempt === 0;
-    const wait = atOnce && first ? 0 : backoffSeconds(this.#attempt, this.ground.random());
+    const wait = atOnce && first ? 0 : backoffSeconds(this.#attempt, this.environment.random());
     this.#attempt += 1;
-    this.#set({ state: this.#down, retryAt: this.ground.clock() + wait });
+    this.#set({ state: this.#down, retryAt: this.environment.clock() + wait });
     this.#after(wait, () => this.#connect());
   }
 
   /**
-   * The one timer of the link: the wait for a message, or for the next try.
+   * The link's only timer: until a message is due, or until the next attempt.
    * @param {number} seconds
    * @param {() => void} run
    */
   #after(seconds, run) {
-    if (this.#timer !== null) this.ground.cancel(this.#timer);
-    this.#timer = this.ground.later(() => {
+    if (this.#timer !== null) this.environment.cancel(this.#timer);
+    this.#timer = this.environment.later(() => {
       this.#timer = null;
       run();
     }, seconds);

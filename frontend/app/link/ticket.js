@@ -2,14 +2,14 @@
 
 /** @import { Socket } from "../types.js" */
 
-/** Close code of our own: whoever asks is not signed in (any more). */
+/** Our own close code: the viewer is not signed in, or no longer. */
 export const SIGNED_OUT = 4401;
-/** What a proxy or the server answers then; 0 is a redirect to a page that signs in. */
+/** How the server or a proxy refuses such a viewer; 0 is a redirect to a sign-in page. */
 const REFUSALS = [0, 401, 403];
 
 /**
- * What the link needs of a WebSocket. `onclose` is called too when there was no ticket; who takes
- * it off has left.
+ * A WebSocket as the link sees it. `onclose` is also called when no ticket could be fetched; set it
+ * to null to abandon the attempt.
  * @param {string} url
  * @param {string[]} protocols
  * @param {() => Promise<{ status: number, json(): Promise<{ ticket: string }> }>} fetchTicket
@@ -29,7 +29,7 @@ export function openWithTicket(url, protocols, fetchTicket) {
     .then(async (answer) => {
       if (REFUSALS.includes(answer.status)) return closed({ code: SIGNED_OUT });
       const { ticket } = await answer.json();
-      if (given.onclose === null) return; // Left meanwhile.
+      if (given.onclose === null) return; // Abandoned meanwhile.
       socket = new WebSocket(url, [...protocols, `gpu-monitor.ticket.${ticket}`]);
       socket.binaryType = "arraybuffer";
       socket.onmessage = (event) => given.onmessage?.(event);

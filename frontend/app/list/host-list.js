@@ -1,4 +1,4 @@
-// The list of hosts: which are shown, in which order, and what each row is drawn from.
+// The host list: which hosts are shown, in what order, and the data of each row.
 
 import { VirtualList } from "./virtual-list.js";
 import { pathOf } from "../state/last-hour.js";
@@ -12,7 +12,7 @@ import { HostRow } from "./host-row.js";
 /** @import { Store } from "../state/store.js" */
 /** @import { GpuRow, View } from "../types.js" */
 
-/** More hosts are no reading for paper. */
+/** Nobody reads more hosts on paper. */
 const MOST_PRINTED = 200;
 const MIN_CELLS = 4;
 const MAX_CELLS = 8;
@@ -20,11 +20,11 @@ const MAX_CELLS = 8;
 export class HostList {
   #stretches;
   #masks;
-  /** As the store has them. */
+  /** The store's own array. */
   #names = /** @type {string[]} */ ([]);
   #orderedAt = -Infinity;
   #cells = 0;
-  /** Hosts that a small fleet opens by itself. @type {Set<string>} */
+  /** Hosts that start open in a small fleet. @type {Set<string>} */
   #openByDefault = new Set();
   #now = 0;
 
@@ -34,7 +34,7 @@ export class HostList {
    * @param {Filter} filter
    * @param {Recent} recent
    * @param {() => View} view
-   * @param {(open: Set<string>, opened: boolean) => void} onOpen told the whole new set
+   * @param {(open: Set<string>, opened: boolean) => void} onOpen called with all open hosts
    */
   constructor(container, store, filter, recent, view, onOpen) {
     this.container = container;
@@ -52,9 +52,9 @@ export class HostList {
   }
 
   /**
-   * Brings the list up to the store.
+   * Updates the list from the store.
    * @param {Set<string>} dirty hosts whose document changed
-   * @param {boolean} all draw every row that is near, changed or not
+   * @param {boolean} all whether to draw unchanged rows, too
    * @param {number} now unix seconds by the broker's clock
    * @param {number} clock seconds of the page's own clock
    * @returns {number} how many hosts are shown
@@ -70,14 +70,14 @@ export class HostList {
     if (changed || this.#mayOrder(clock)) this.#order(clock);
     this.#stretches.fit(unfit);
     for (const row of this.#stretches.rows.values()) {
-      // The age of what is not live counts up.
+      // The age of a host that is not live counts up.
       if (all || dirty.has(row.name) || this.store.stateOf(row.name) !== "live") row.old = true;
     }
     this.#stretches.draw();
     return this.#masks.shown;
   }
 
-  /** Puts the rows in the order asked for at the next update, whatever was done lately. */
+  /** Sorts the rows again at the next update, however recent the last time. */
   reorder() {
     this.#orderedAt = -Infinity;
   }
@@ -99,7 +99,7 @@ export class HostList {
     this.focus(shown[next] ?? "");
   }
 
-  /** The GPUs of a host that the filter wants; empty: all; null: none. @param {string} name */
+  /** The GPUs of a host that the filter shows; empty for all, null for none. @param {string} name */
   mask(name) {
     return this.#masks.of(name);
   }
@@ -110,7 +110,7 @@ export class HostList {
   }
 
   /**
-   * Fills the first rows that are shown, for paper.
+   * Fills the first shown rows for paper.
    * @returns {number} how many more there are
    */
   fillAll() {
@@ -122,7 +122,7 @@ export class HostList {
     this.#stretches.emptyFar();
   }
 
-  /** Hosts that come to a small fleet are open where there is something to see. @param {string[]} names */
+  /** Opens new hosts of a small fleet that have something to show. @param {string[]} names */
   #openNew(names) {
     if (names.length > SMALL_FLEET) return;
     for (const name of names) {
@@ -144,7 +144,7 @@ export class HostList {
     this.onOpen(open, wanted);
   }
 
-  /** As many cells in a line as the largest host needs, within bounds, so that lines compare. */
+  /** As many cells in a line as the largest host needs, within limits, so that rows line up. */
   #fitCells() {
     const cells = Math.min(MAX_CELLS, Math.max(MIN_CELLS, this.store.overview().mostGpus));
     if (cells === this.#cells) return;
@@ -153,7 +153,7 @@ export class HostList {
   }
 
   /**
-   * Rows do not move under the pointer or the focus, nor more often than every 5 s.
+   * Rows do not move under the pointer or the focus, and at most every 5 s.
    * @param {number} clock
    */
   #mayOrder(clock) {
@@ -193,7 +193,7 @@ export class HostList {
   }
 
   /**
-   * The last hour of a host's GPUs, which now brings further.
+   * The last hour of a host's GPUs, continued by their current values.
    * @param {string} name
    * @param {GpuRow[]} rows
    */

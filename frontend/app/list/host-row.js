@@ -1,4 +1,4 @@
-// The element of one host in the list, there while it is near the screen.
+// The element of one host in the list; it exists while it is near the screen.
 
 import { nothing, render } from "../vendor/lit-html.js";
 import { sentence } from "../state/summary.js";
@@ -10,19 +10,19 @@ import { closedRow, hostTime, openRow } from "../views/host-view.js";
 export class HostRow {
   element = document.createElement("details");
   #summary = document.createElement("summary");
-  /** The row in one sentence, for those who hear it; the cells would be a hundred words. */
+  /** The row in one sentence for screen readers; its cells would be a hundred words. */
   #spoken = document.createElement("span");
-  /** Made when the row is first drawn: one that the filter hides may never be. */
+  /** Made when the row is first drawn, which a row that the filter hides may never be. */
   #content = /** @type {{ closed: HTMLElement, detail: HTMLElement } | null} */ (null);
-  /** What it was drawn from last; null before. */
+  /** What it was last drawn from; null before the first time. */
   drawn = /** @type {Drawn | null} */ (null);
-  /** Whether there was news since it was drawn. */
+  /** Whether its data have changed since. */
   old = false;
   #lines = 1;
 
   /**
    * @param {string} name
-   * @param {(open: boolean) => void} onToggle told what the viewer wants
+   * @param {(open: boolean) => void} onToggle called when the viewer opens or closes the row
    */
   constructor(name, onToggle) {
     this.name = name;
@@ -32,12 +32,12 @@ export class HostRow {
     this.#spoken.textContent = name;
     this.#summary.append(this.#spoken);
     this.element.append(this.#summary);
-    // Whether a row is open is the view's to say: the browser would be ahead of it by a frame.
+    // The view decides whether a row is open; the browser would be a frame ahead of it.
     this.#summary.addEventListener("click", (event) => {
       event.preventDefault();
       onToggle(!this.element.open);
     });
-    // The browser opens a row by itself when a search in the page finds something there.
+    // The browser itself opens a row in which a search in the page finds something.
     this.element.addEventListener("toggle", () => onToggle(this.element.open));
   }
 
@@ -64,7 +64,7 @@ export class HostRow {
     const [closed, detail] = [document.createElement("div"), document.createElement("div")];
     closed.className = "closed";
     closed.ariaHidden = "true";
-    // Titles are written when they are about to be read: eight a row would change in every tick.
+    // A title is set when the pointer arrives: eight per row would change in every tick.
     closed.addEventListener("pointerover", ({ target }) => this.#explain(/** @type {Element} */ (target)));
     detail.className = "detail";
     this.#summary.append(closed);

@@ -1,14 +1,14 @@
-// A stretch of the list of hosts: their rows while it is near the screen, else only their names.
+// A stretch of the host list: rows while it is near the screen, otherwise only names.
 
 /** @import { HostRow } from "./host-row.js" */
 
 export class Stretch {
   element = document.createElement("div");
-  /** Of hosts, in the order in which they stand. */
+  /** Of its hosts, in list order. */
   names = /** @type {string[]} */ ([]);
-  /** Empty while the stretch is far. */
+  /** Empty while it is far from the screen. */
   rows = /** @type {HostRow[]} */ ([]);
-  /** The names are there for who hears the page, or searches in it. */
+  /** Names for screen readers, and for a search in the page. */
   #far = document.createElement("p");
   #height = "0";
 
@@ -17,7 +17,7 @@ export class Stretch {
     this.#far.className = "spoken";
   }
 
-  /** Takes rows in, in their order; those it had before and has no more are taken out. @param {HostRow[]} rows */
+  /** Shows these rows in their order, and removes all others. @param {HostRow[]} rows */
   fill(rows) {
     this.rows = rows;
     this.#far.remove();
@@ -34,9 +34,9 @@ export class Stretch {
   }
 
   /**
-   * Keeps only the names of what is shown, and the height, so that nothing on the screen moves.
+   * Keeps only names and the height, so that nothing on the screen moves.
    * @param {string[]} shown
-   * @param {number} [height] in px, where it was seen; it holds as long as the same is shown
+   * @param {number} [height] in px, if it was laid out; valid while the same hosts are shown
    */
   empty(shown, height) {
     const names = shown.join("\n");

@@ -1,44 +1,44 @@
-// The list of hosts as the browser has it: rows near the screen, names where it is far.
+// The list of hosts in the DOM: rows near the screen, only names elsewhere.
 
 import { Stretch } from "./stretch.js";
 
 /** @import { HostRow } from "./host-row.js" */
 
 const MARGIN = "300px 0px";
-/** A fleet up to this size is drawn whole: it costs little, and prints and searches in the page work. */
+/** Up to this size all rows are kept: that costs little, and makes printing and searching work. */
 const EAGER_FLEET = 24;
 /**
- * Rows come in stretches, and the browser watches those: 1,250 elements to watch and to lay out
- * around would take it longer than all they show.
+ * The browser observes stretches of rows, not rows: observing and laying out 1,250 elements would
+ * take longer than drawing what they show.
  */
 const STRETCH_ROWS = 8;
 
 /**
- * What the list is made of.
+ * How rows are made and drawn.
  * @typedef {object} Content
  * @property {(name: string) => HostRow} make
- * @property {(name: string) => boolean} isShown whether the filter leaves anything of a host
+ * @property {(name: string) => boolean} isShown whether the filter shows a host
  * @property {(row: HostRow) => void} draw
- * @property {(name: string) => void} drop told of a row that is no more
+ * @property {(name: string) => void} drop called after a row is discarded
  */
 
 export class VirtualList {
-  /** Hosts in the order in which they stand. */
+  /** Host names in list order. */
   names = /** @type {string[]} */ ([]);
-  /** Rows of the stretches that are filled, by host. */
+  /** Rows of filled stretches by host. */
   rows = /** @type {Map<string, HostRow>} */ (new Map());
-  /** The place of each host. */
+  /** The index of each host in the list. */
   #places = /** @type {Map<string, number>} */ (new Map());
   #stretches = /** @type {Stretch[]} */ ([]);
   #byElement = /** @type {Map<Element, Stretch>} */ (new Map());
   /** On the screen or close to it. @type {Set<Stretch>} */
   #near = new Set();
-  /** On the screen: brought up to date in every tick. @type {Set<Stretch>} */
+  /** On the screen: updated in every tick. @type {Set<Stretch>} */
   #seen = new Set();
-  /** Far, and filled as long as the focus is there. @type {Set<Stretch>} */
+  /** Far, but kept filled while it has the focus. @type {Set<Stretch>} */
   #held = new Set();
   #nearObserver = new IntersectionObserver((entries) => this.#seeNear(entries), { rootMargin: MARGIN });
-  /** Looks at what is near only: to watch all would cost as much again in every frame. */
+  /** Observes only what is near: observing everything would double the cost of a frame. */
   #seenObserver = new IntersectionObserver((entries) => this.#see(entries));
 
   /**
@@ -50,7 +50,7 @@ export class VirtualList {
     this.content = content;
   }
 
-  /** @param {string[]} names of all hosts, in the order in which they are to stand */
+  /** @param {string[]} names of all hosts in their new order */
   order(names) {
     this.names = names;
     this.#places = new Map(names.map((name, place) => [name, place]));
@@ -69,14 +69,14 @@ export class VirtualList {
     this.emptyFar();
   }
 
-  /** Lays out rows where it is near, and names where it is far. */
+  /** Replaces rows by names wherever the list is far from the screen. */
   emptyFar() {
     for (const stretch of this.#stretches) this.#lay(stretch);
     this.#dropRows();
   }
 
   /**
-   * Fills the first rows that are shown, wherever those are, and marks the others.
+   * Fills the first shown rows wherever they are, and marks the others as not printed.
    * @param {number} most
    * @returns {number} how many more there are
    */
@@ -95,19 +95,19 @@ export class VirtualList {
     return -room;
   }
 
-  /** @param {Iterable<string>} names of hosts that are shown now and were not, or the other way round */
+  /** @param {Iterable<string>} names of hosts that may have appeared or disappeared */
   fit(names) {
     const stretches = new Set();
     for (const name of names) stretches.add(this.#at(name));
     for (const stretch of stretches) if (stretch !== undefined) this.#fit(stretch);
   }
 
-  /** Draws what is blank, and on the screen what is old. */
+  /** Draws rows that are blank, and those on the screen whose data have changed. */
   draw() {
     for (const stretch of this.#stretches) this.#draw(stretch);
   }
 
-  /** Makes sure that a host has a row, wherever that is. @param {string} name */
+  /** Makes a host's row, wherever it is. @param {string} name */
   fill(name) {
     const stretch = this.#at(name);
     if (stretch !== undefined) this.#approach(stretch);
@@ -136,7 +136,7 @@ export class VirtualList {
   }
 
   /**
-   * Rows or names, as the stretch is near or far.
+   * Puts rows into a stretch that is near, and names into one that is far.
    * @param {Stretch} stretch
    * @param {number} [height] in px, where it was seen
    */
@@ -155,14 +155,14 @@ export class VirtualList {
     this.#fit(stretch);
   }
 
-  /** Hides what the filter leaves out. @param {Stretch} stretch */
+  /** Hides rows that the filter leaves out. @param {Stretch} stretch */
   #fit(stretch) {
     if (stretch.rows.length === 0) return this.#lay(stretch);
     for (const { name, element } of stretch.rows) element.hidden = !this.content.isShown(name);
     stretch.element.hidden = stretch.rows.every(({ element }) => element.hidden);
   }
 
-  /** Forgets the rows that are in no stretch any more. */
+  /** Discards rows that are no longer in any stretch. */
   #dropRows() {
     const used = new Set(this.#stretches.flatMap(({ rows }) => rows));
     for (const [name, row] of this.rows) {
@@ -198,7 +198,7 @@ export class VirtualList {
     }
   }
 
-  /** @param {Stretch} stretch that is near from now on */
+  /** @param {Stretch} stretch that has come near the screen */
   #approach(stretch) {
     this.#near.add(stretch);
     this.#held.delete(stretch);
@@ -208,7 +208,7 @@ export class VirtualList {
   }
 
   /**
-   * @param {Stretch} stretch that is no longer near
+   * @param {Stretch} stretch that is no longer near the screen
    * @param {number} height in px
    */
   #leave(stretch, height) {

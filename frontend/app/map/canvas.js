@@ -1,4 +1,4 @@
-// What is drawn on the canvas of the fleet map: a cell for each kind, in the colours of style.css.
+// Draws the cells of the fleet map in the colours of style.css.
 
 import { CELLS, DIM, EMPTY, KIND, KINDS, MARKS } from "./codes.js";
 
@@ -14,8 +14,8 @@ const SHAPES = new Map([{ kind: "unmeasured", frame: "muted" }, ...STEPS.map((ki
 /** CSS colours by the token of style.css. @typedef {Record<string, string>} Colours */
 
 /**
- * The page's colours as they are now: read when the theme changes, not in every frame.
- * @param {HTMLElement} element whose styles count
+ * The current colours of the page; read when the theme changes, not in every frame.
+ * @param {HTMLElement} element inside which the tokens are resolved
  * @returns {Colours}
  */
 export function readColours(element) {
@@ -42,7 +42,7 @@ export function readColours(element) {
  */
 export function drawCell(canvas, colours, code, x, y, size) {
   const shape = code === EMPTY ? undefined : SHAPES.get(KINDS[code & KIND] ?? "");
-  // Below what is see-through or does not fill its cell.
+  // The background of what is transparent or does not fill its cell.
   if ((code & ~KIND) !== 0 || shape === undefined || !shape.ground) fill(canvas, colours.card, x, y, size);
   if (shape === undefined) return;
   if (code & DIM) canvas.globalAlpha = 0.2;

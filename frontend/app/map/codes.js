@@ -1,5 +1,5 @@
-// What each cell of the fleet map shows, straight from a host's columns; pure, and quick enough
-// for ten thousand GPUs in every tick.
+// What each cell of the fleet map shows, straight from a host's columns; pure, and fast enough for ten
+// thousand GPUs in every tick.
 
 import { stepOf } from "../state/gpu-metrics.js";
 import { GPU_STATES, STATES } from "../state/states.js";
@@ -26,7 +26,7 @@ const MISSING = KINDS.indexOf("missing");
 const DOMINANT = CELLS.filter(({ dominates }) => dominates).map(({ kind }) => KINDS.indexOf(kind));
 const ALL_MARKS = MARKS.reduce((all, { bit }) => all | bit, 0);
 
-/** What a metric is read from, and what it is a share of. @type {Record<Metric, [keyof Gpus, keyof Gpus | null]>} */
+/** The column of each metric, and the column that it is a share of. @type {Record<Metric, [keyof Gpus, keyof Gpus | null]>} */
 const COLUMNS = {
   util: ["utilization_percent", null],
   mem: ["memory_used_mib", "memory_total_mib"],
@@ -35,7 +35,7 @@ const COLUMNS = {
 };
 
 /**
- * Rows of the GPUs one can touch: all but MIG slices.
+ * Rows of whole GPUs, without MIG slices.
  * @param {Gpus} gpus
  */
 export function cardRows(gpus) {
@@ -43,19 +43,18 @@ export function cardRows(gpus) {
 }
 
 /**
- * Writes a host's codes to `codes[0..slots]`, one for each of its GPUs. MIG slices have no cell:
- * the GPU they are part of shows the most telling of their uses, and the busiest where it does not
- * tell how busy it is itself.
+ * Writes the codes of a host's GPUs to `codes`. MIG slices have no cell of their own: their GPU shows
+ * held idle if one of them is, free if all are, and else the busiest where it reports nothing itself.
  * @param {Gpus | undefined} gpus
  * @param {Host["state"]} state as it is shown
  * @param {Metric} metric
- * @param {boolean[] | null} mask the GPUs a filter wants; empty: all; null: none
+ * @param {boolean[] | null} mask the GPUs that the filter shows; empty for all, null for none
  * @param {Uint8Array} codes
  */
 export function writeCodes(gpus, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
-  // These columns are looked up once: of all that is done here, that would take longest.
+  // Looked up once: in the loop, that would take longer than all the rest.
   const { parent, use, state: states } = gpus;
   const [valueColumn, wholeColumn] = COLUMNS[metric];
   const values = /** @type {(number | null)[] | undefined} */ (gpus[valueColumn]);
@@ -113,18 +112,18 @@ function addSlices(gpus, state, metric, mask, codes) {
 }
 
 /**
- * The utilization of the busiest of these rows; null when none tells.
+ * The highest utilization of these rows; null when none reports one.
  * @param {Gpus} gpus
  * @param {number[]} rows
  */
 function most(gpus, rows) {
-  const told = rows.map((row) => gpus.utilization_percent?.[row] ?? null).filter((percent) => percent !== null);
-  return told.length === 0 ? null : Math.max(...told);
+  const known = rows.map((row) => gpus.utilization_percent?.[row] ?? null).filter((percent) => percent !== null);
+  return known.length === 0 ? null : Math.max(...known);
 }
 
 /**
- * One code for a whole host: what is wrong before what is wasted before what is free; else the
- * mean of the ramp's steps.
+ * One code for a whole host: its worst problem; free when all GPUs are, held idle when at least half
+ * of the others are; otherwise the mean of the ramp's steps.
  * @param {Uint8Array} codes of its GPUs
  */
 export function hostCode(codes) {

@@ -1,4 +1,4 @@
-// The fleet map: every GPU a cell on one canvas; a click goes to its host.
+// The fleet map: one canvas with a cell per GPU; a click opens its host.
 
 import { html, nothing, render } from "../vendor/lit-html.js";
 import { EMPTY, cardRows, hostCode, writeCodes } from "./codes.js";
@@ -21,11 +21,11 @@ const SCALES = {
 };
 /** @type {[MapMode, string][]} */
 const MODE_WORDS = [
-  ["auto", "fitting"], ["strips", "a strip per host"], ["blocks", "a block per host"], ["hosts", "a cell per host"], ["off", "off"],
+  ["auto", "automatic"], ["strips", "one strip per host"], ["blocks", "one block per host"], ["hosts", "one cell per host"], ["off", "off"],
 ];
-/** No code of a cell: what was never drawn differs from whatever is to be. */
+/** Not a code: a cell that was never drawn differs from every code. */
 const UNDRAWN = 254;
-/** Both sides of the card, borders too, as style.css has it. */
+/** Padding and borders of the card on both sides; see style.css. */
 const PADDING_PX = 26;
 
 export class FleetMap {
@@ -33,10 +33,10 @@ export class FleetMap {
   #legend = document.createElement("div");
   #layout = /** @type {MapLayout | null} */ (null);
   #colours = /** @type {import("./canvas.js").Colours | null} */ (null);
-  /** Names in the order of the map, and the place of each. */
+  /** Host names in the order of the map, and the index of each. */
   #names = /** @type {string[]} */ ([]);
   #places = /** @type {Map<string, number>} */ (new Map());
-  /** What is drawn, `slots` codes for each host. */
+  /** The codes that are drawn, `slots` for each host. */
   #drawn = new Uint8Array(0);
   #fresh = new Uint8Array(0);
   #width = 0;
@@ -83,7 +83,7 @@ export class FleetMap {
 
   /**
    * @param {Set<string>} dirty hosts whose document changed
-   * @param {boolean} all look at every host
+   * @param {boolean} all whether to compare every host
    */
   update(dirty, all) {
     const moved = this.#arrange();
@@ -104,13 +104,13 @@ export class FleetMap {
     }
   }
 
-  /** Draws all at once in the colours of now. */
+  /** Draws everything at once in the current colours. */
   redraw() {
     this.#colours = null;
     this.update(new Set(), true);
   }
 
-  /** Makes the canvas and the order fit the fleet and the window; whether that changed anything. */
+  /** Fits canvas and order to the fleet and the window; returns whether anything changed. */
   #arrange() {
     const { map } = this.view();
     const { mostCards } = this.store.overview();
@@ -121,7 +121,7 @@ export class FleetMap {
     this.#key = key;
     this.#names = names;
     this.#layout = layoutOf(names.length, mostCards, inner, map);
-    // Who has turned it off can turn it on again.
+    // Turned off, it keeps the menu that turns it on again.
     this.section.hidden = names.length === 0 || (this.#layout === null && map !== "off");
     this.#canvas.hidden = this.#layout === null;
     if (this.#layout === null) return true;
@@ -155,7 +155,7 @@ export class FleetMap {
     }
   }
 
-  /** What the map says in words, and what its colours mean. */
+  /** Updates the map's text alternative and its legend. */
   #describe() {
     const { gpus, counts } = this.store.overview();
     const free = this.store.fleet?.totals.gpus_free ?? 0;

@@ -1,23 +1,23 @@
-// Where each host and each GPU of the fleet map lies; pure.
+// The position of each host and GPU on the fleet map; pure.
 
 /** @import { MapLayout, MapMode } from "../types.js" */
 
-/** A fleet up to this size needs no map: its rows are one, and show their processes without a click. */
+/** Up to this size a fleet has no map, as its rows serve as one, and hosts in use start open. */
 export const SMALL_FLEET = 8;
 const HOST_GAP = 4;
 const PHONE_PX = 500;
 const PHONE_HEIGHT = 270;
 
 /**
- * GPUs beside each other, the largest and the smallest pitch of a cell and the height that is
- * fine, all in px. The order is the order of preference.
+ * By preference: mode, GPUs per line, largest and smallest pitch of a cell, and acceptable height, the
+ * last three in px.
  * @type {[Exclude<MapMode, "auto" | "off">, number, number, number, number][]}
  */
 const MODES = [["strips", 8, 15, 10, 180], ["blocks", 4, 11, 5, 390], ["hosts", 1, 20, 6, 390]];
 
 /**
- * The map of a fleet; null for none. Every host gets the place that the largest needs, so that
- * columns line up. One that does not fit is as high as its smallest cells make it.
+ * The layout of a fleet's map; null for no map. Every host gets the room that the largest needs, so
+ * that columns line up. If nothing fits, it is as high as the smallest cells make it.
  * @param {number} hosts
  * @param {number} gpus of the largest host
  * @param {number} width in px
@@ -72,7 +72,7 @@ export function cornerOf({ perLine, hostWidth, hostHeight, columns, pitch }, hos
 }
 
 /**
- * The host and slot at a place of the map; null where there is none.
+ * The host and slot at a point of the map; null where there is none.
  * @param {MapLayout} layout
  * @param {number} x
  * @param {number} y

@@ -1,4 +1,4 @@
-// What the viewer chose, to and from the query string; pure.
+// The live page's view, to and from the query string; pure.
 
 import { MOST_GPUS } from "../filter/finder.js";
 import { withValue } from "../filter/query.js";
@@ -11,8 +11,8 @@ export const MAPS = /** @type {const} */ (["auto", "off", "strips", "blocks", "h
 export const USER_SORTS = /** @type {const} */ (["gpus", "user", "gib", "util", "idle", "time"]);
 
 /**
- * The view a query string asks for; what is absent or unknown is the default.
- * `show=idle` is a short word for the query `state:idle`.
+ * The view that a query string describes; absent and unknown values are the defaults.
+ * `show=idle` is short for the query `state:idle`.
  * @param {string} search
  * @returns {View}
  */

@@ -4,7 +4,7 @@ import { render } from "../vendor/lit-html.js";
 import { saveCsv } from "../csv.js";
 import { byId } from "../element.js";
 import { Filter } from "../filter/filter.js";
-import { valueFor, withValue } from "../filter/query.js";
+import { complaint, valueFor, withValue } from "../filter/query.js";
 import { count, many } from "../format.js";
 import { fetchJson } from "../link/api.js";
 import { HostList } from "../list/host-list.js";
@@ -108,7 +108,7 @@ export class LivePage {
       download: () => this.#download(),
     }), byId("bar"));
     this.#paintFinder(live);
-    const dirty = store.takeDirty();
+    const dirty = store.drainDirty();
     const shown = this.#list.update(dirty, this.#drawAll, brokerNow(), clock());
     this.#map.update(dirty, this.#drawAll);
     if (this.#drawAll) this.#drawnAllAt = clock();
@@ -152,7 +152,7 @@ export class LivePage {
     const { store } = this.#shell;
     const { terms, unknown } = this.#filter.query;
     const hosts = store.names().length;
-    byId("unknown").textContent = unknown.length === 0 ? "" : `not understood: ${unknown.join(" ")}`;
+    byId("unknown").textContent = unknown.map(complaint).join(" ");
     byId("found").textContent = terms.length > 0 ? `${count(shown)} of ${many(hosts, "host")}` : "";
     byId("hosts").hidden = shown === 0;
     const { q } = this.#view;

@@ -1,4 +1,4 @@
-// Which page is open: `?page=` names it, for a path of its own would break proxies below a sub-path.
+// Opens the page named by `?page=`; a path per page would break proxies that serve below a sub-path.
 
 /** @import { Page } from "../types.js" */
 

@@ -1,17 +1,17 @@
-// Columns of one host to rows of GPUs with their processes; pure.
+// Turns the columns of one host into rows of GPUs with their processes; pure.
 
 import { isObject } from "./patch.js";
 import { GPU_STATES, ailmentsOf, isHot } from "./states.js";
 
 /** @import { GpuRow, Host, Json, ProcessRow } from "../types.js" */
 
-/** Why a table cannot be drawn, in words; null: it can. @typedef {{ gpus: string | null, processes: string | null }} Tables */
+/** Why a table is malformed, in words; null when it is not. @typedef {{ gpus: string | null, processes: string | null }} Tables */
 
 const BADGES = GPU_STATES.filter(({ badge }) => badge !== undefined);
-/** The column that every table has, and whose length counts. */
+/** The required column of each table; all others must be as long. */
 const KEY_COLUMNS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
 
-/** Fields that are columns, by another name. */
+/** The column of each field. */
 const GPU = {
   uuid: "uuid",
   busId: "pci_bus_id",
@@ -45,7 +45,7 @@ const PROCESS = {
 };
 
 /**
- * What keeps a table from being drawn, in words; null when all its columns have one length.
+ * Why a table is malformed, in words; null when all its columns have one length.
  * @param {Host} host
  * @param {keyof typeof KEY_COLUMNS} name
  * @returns {string | null}
@@ -66,7 +66,7 @@ export function tableProblem(host, name) {
 }
 
 /**
- * What keeps tables of a host from being drawn; most often nothing.
+ * Why a host's tables are malformed; usually null for both.
  * @param {Host} host
  * @returns {Tables}
  */
@@ -75,8 +75,8 @@ export function tableProblems(host) {
 }
 
 /**
- * Whether a patch may change how long the columns of a host's tables are. It looks at the patch
- * alone: to measure every column of every host costs 5 ms at 1,250 hosts.
+ * Whether a patch may change the length of a host's columns. It reads the patch alone: checking
+ * every column of every host takes 5 ms at 1,250 hosts.
  * @param {Host | undefined} host before the patch
  * @param {Json | undefined} patch
  */
@@ -97,7 +97,7 @@ export function mayReshape(host, patch) {
 }
 
 /**
- * The GPUs of a host in the order of its columns; none when the table is unsound.
+ * The GPUs of a host in the order of its columns; none when the table is malformed.
  * @param {Host} host
  * @returns {GpuRow[]}
  */
@@ -122,7 +122,7 @@ export function gpuRows(host) {
 }
 
 /**
- * One row of a table; what is not there is not known.
+ * One row of a table; null where a value is not known.
  * @param {object} table
  * @param {Record<string, string>} names of fields, and of the columns they come from
  * @param {number} row
@@ -136,7 +136,7 @@ function read(table, names, row) {
 }
 
 /**
- * What each GPU is called: its index; a MIG slice "0.2" after the GPU it belongs to.
+ * The label of each GPU: its index; for a MIG slice "0.2", after the GPU that it is part of.
  * @param {Host} host
  * @returns {string[]}
  */

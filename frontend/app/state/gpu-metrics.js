@@ -1,10 +1,10 @@
-// A GPU's numbers in words and on the ramp, and who is on it; pure.
+// A GPU's metrics in words and as a step of the colour ramp, and its users; pure.
 
 import { celsius, gib, percent, span, watts } from "../format.js";
 
 /** @import { GpuRow, Metric } from "../types.js" */
 
-/** Steps 1 to 4 of the ramp end below these shares; 0 % is step 0, what is above is step 5. */
+/** Steps 1 to 4 of the ramp end below these shares; 0 % is step 0, and 90 % or more step 5. */
 const BOUNDS_PERCENT = [20, 45, 70, 90];
 const COOL_CELSIUS = 30;
 const WARM_CELSIUS = 85;
@@ -21,7 +21,7 @@ export function rampStep(share) {
 }
 
 /**
- * A metric's place on the ramp; null when it is not known.
+ * The step of a metric's value; null when it is not known.
  * @param {Metric} metric
  * @param {number | null | undefined} value
  * @param {number | null | undefined} whole what memory and power are a share of
@@ -34,7 +34,7 @@ export function stepOf(metric, value, whole) {
 }
 
 /**
- * A GPU's number for a metric in words, and its place on the ramp.
+ * A GPU's value of a metric in words, and its step.
  * @param {GpuRow} gpu
  * @param {Metric} metric
  * @returns {{ words: string, step: number | null }}
@@ -53,22 +53,27 @@ export function reading(gpu, metric) {
 }
 
 /**
- * Why a GPU that is well tells no utilization; null when it tells it.
+ * Why a working GPU has no utilization, in words; null when it has one, or does not work.
  * @param {GpuRow} gpu
  */
 export function unmeasured(gpu) {
   if (gpu.state !== "ok" || gpu.utilization !== null) return null;
-  return gpu.sliced ? "told of its slices, where it can be measured" : "not measurable: the driver does not tell";
+  return gpu.sliced ? "utilization is reported per MIG slice, where supported" : "the driver does not report utilization";
 }
 
 /**
- * What keeps a GPU from its work, in words.
+ * What slows a GPU down, in words.
  * @param {GpuRow} gpu
  * @param {number} now unix seconds by the host's clock
  */
-export function hindrances({ throttle, lowPowerSince }, now) {
+export function hindrances({ throttle, lowPowerSince, utilization, power, powerLimit }, now) {
   const words = throttle.length > 0 ? [`slowed down: ${throttle.join(", ")}`] : [];
-  if (lowPowerSince !== null) words.push(`busy at low power for ${span(now - lowPowerSince)}: may be waiting`);
+  if (lowPowerSince !== null) {
+    const busy = utilization === null ? "busy" : `${percent(utilization)} busy`;
+    const drawn = share(power, powerLimit);
+    const at = drawn === null ? "low power" : `${percent(drawn)} power`;
+    words.push(`${busy} at ${at} for ${span(now - lowPowerSince)}: probably waiting`);
+  }
   return words;
 }
 
@@ -89,7 +94,7 @@ function share(part, whole) {
 }
 
 /**
- * Who is on a GPU: "alice", "alice +1"; "–" when somebody is, but it is not known who.
+ * The users of a GPU: "alice", "alice +1"; "–" when there are processes of unknown users.
  * @param {GpuRow} gpu
  */
 export function usersOf(gpu) {
@@ -98,13 +103,13 @@ export function usersOf(gpu) {
   return users.length === 1 ? users[0] : `${users[0]} +${users.length - 1}`;
 }
 
-/** Below this is what the driver keeps for itself beside each process. */
+/** Less is what the driver itself allocates beside each process. */
 const UNACCOUNTED_FROM_MIB = 256;
 
 /**
- * Memory of a GPU that none of its processes holds, in MiB: of a process that ended badly, of
- * one in another container. Null when that is little, or when it cannot be known: a process does
- * not tell its own, the memory is the machine's, or MIG slices account for it.
+ * Memory of a GPU that no visible process holds, in MiB, as after a crash or with a process in another
+ * container. Null when that is little, or unknown: a process without a figure, memory shared with the
+ * host, or MIG slices that account for it.
  * @param {GpuRow} gpu
  */
 export function unaccountedMib(gpu) {

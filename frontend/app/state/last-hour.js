@@ -1,14 +1,14 @@
-// The last hour of a number, a maximum for each minute: asked of the server, then kept up here.
+// The last hour of a number as one maximum per minute: fetched once, then continued on the page.
 
 const MINUTES = 60;
 const MINUTE_SECONDS = 60;
 const RETRY_SECONDS = 30;
-/** The box that bars are drawn in, see path(). */
+/** Of the box that path() draws in. */
 const BOX_HEIGHT = 18;
 
 /** Sixty minutes of one number. */
 export class Hour {
-  /** The path as it was drawn last, and for which full bar. */
+  /** The latest path, and the value of a full bar in it. */
   #path = /** @type {string | null} */ (null);
   #full = 0;
 
@@ -23,13 +23,13 @@ export class Hour {
   }
 
   /**
-   * Takes in a value of now. False when whole minutes went by unseen: the server knows them.
+   * Adds a current value. Returns false when whole minutes were missed; the server has them.
    * @param {number | null | undefined} value
    * @param {number} now unix seconds by the broker's clock
    */
-  note(value, now) {
+  record(value, now) {
     const passed = Math.floor((now - this.until) / MINUTE_SECONDS) + 1;
-    if (passed < 0) return true; // Of a minute that is over: the server had it already.
+    if (passed < 0) return true; // Of a finished minute, which the server has included.
     if (passed > 0) {
       const gap = new Array(Math.min(passed, MINUTES)).fill(null);
       this.values = [...this.values, ...gap].slice(-MINUTES);
@@ -45,8 +45,8 @@ export class Hour {
   }
 
   /**
-   * Bars as an SVG path in a box of 60 x 18. Zero is a thin line, a gap is nothing.
-   * @param {number} [full] what a bar of full height stands for; the largest if not said
+   * The bars as an SVG path in a box of 60 x 18. Zero is a thin line, a gap is empty.
+   * @param {number} [full] the value of a full-height bar; the largest value if absent
    */
   path(full = Math.max(1, ...this.values.map((value) => value ?? 0))) {
     if (this.#path !== null && this.#full === full) return this.#path;
@@ -61,15 +61,15 @@ export class Hour {
 }
 
 /**
- * The hours that are on the page, by the path of api/v1 they are asked at: `recent` is the
- * fleet's, by name of the total; `hosts/NAME/recent` a host's, by UUID.
+ * The hours shown on the page, by the path below api/v1 that they are fetched from: `recent` has the
+ * fleet's by the name of the total, `hosts/NAME/recent` a host's by UUID.
  */
 export class Recent {
   /** @type {Map<string, { hours: Map<string, Hour>, askAt: number }>} */
   #kept = new Map();
 
   /**
-   * @param {(path: string) => Promise<any>} ask the answer of api/v1; throws where there is none
+   * @param {(path: string) => Promise<any>} ask fetches JSON below api/v1; rejects when there is none
    * @param {() => number} clock seconds, never going back
    * @param {() => void} onNews
    */
@@ -80,16 +80,16 @@ export class Recent {
   }
 
   /**
-   * What is known of the last hour, brought up to now; asked for where it is not known.
+   * The last hour up to now; fetched when it is missing or has gaps.
    * @param {string} path
-   * @param {[string | null, number | null | undefined][]} values of now, with their names
+   * @param {[string | null, number | null | undefined][]} values current ones by name
    * @param {number} now unix seconds by the broker's clock
    */
   hours(path, values, now) {
     const kept = this.#kept.get(path) ?? { hours: new Map(), askAt: -Infinity };
     this.#kept.set(path, kept);
     for (const [name, value] of values) {
-      if (kept.hours.get(name ?? "")?.note(value, now) === false) kept.askAt = -Infinity;
+      if (kept.hours.get(name ?? "")?.record(value, now) === false) kept.askAt = -Infinity;
     }
     if (this.clock() >= kept.askAt) {
       kept.askAt = this.clock() + RETRY_SECONDS;
@@ -97,7 +97,7 @@ export class Recent {
         kept.hours = hoursOf(answer);
         kept.askAt = Infinity;
         this.onNews();
-      }).catch(() => {}); // An older server, or a broker that is silent: no bars, and asked again.
+      }).catch(() => {}); // An older server or a silent broker: no bars until the next attempt.
     }
     return kept.hours;
   }
@@ -107,7 +107,7 @@ export class Recent {
     this.#kept.delete(path);
   }
 
-  /** Asks again for all: minutes may have gone by unseen. */
+  /** Fetches all of them again: minutes may have been missed. */
   renew() {
     for (const kept of this.#kept.values()) kept.askAt = -Infinity;
   }

@@ -1,12 +1,12 @@
-// RFC 7396 merge patches on a JSON document; pure but for the target, which is changed in place.
+// RFC 7396 merge patches; pure except that the target is changed in place.
 
 /** @import { Json } from "../types.js" */
 /** @typedef {Record<string, Json>} Members */
 
 /**
  * An object that inherits nothing: host and user names are keys of the document, and
- * `__proto__` or `constructor` are legal names. Made by a constructor because Object.create(null)
- * gives hash tables, which cost twice the memory at 1,250 hosts.
+ * `__proto__` or `constructor` are legal names. A constructor makes it because Object.create(null)
+ * returns hash tables, which take twice the memory at 1,250 hosts.
  */
 function Bare() {}
 Bare.prototype = Object.create(null);

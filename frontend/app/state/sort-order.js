@@ -1,14 +1,14 @@
-// In which order hosts and users stand; pure.
+// The order of hosts and users; pure.
 
 /** @import { User, UserSort } from "../types.js" */
 
-/** What changes its place does so no more often. */
+/** Rows change places at most this often. */
 export const ORDER_SECONDS = 5;
 
 const natural = new Intl.Collator("en", { numeric: true });
 
 /**
- * Host names as people count: node2 before node10.
+ * Host names in natural order: node2 before node10.
  * @param {Iterable<string>} names
  */
 export function byName(names) {

@@ -86,7 +86,7 @@ export const GPU_STATES = [
     holds: ({ state }, row) => state[row] === "asleep", columns: ["state"],
   },
   {
-    key: "ailing", query: ["ailing", "unhealthy"], level: "gpu", words: "ailing", glyph: WARNING, hue: "red",
+    key: "ailing", query: ["ailing", "unhealthy"], level: "gpu", words: "unhealthy", glyph: WARNING, hue: "red",
     problem: true, attention: true, legend: "badge", perCard: true,
     badge: { corner: true, shape: "square" },
     holds: (gpus, row) => ailmentsOf(gpus, row).length > 0, columns: ["ailments", "parent"],
@@ -98,7 +98,7 @@ export const GPU_STATES = [
     holds: isHot, columns: ["temperature_celsius", "slowdown_celsius", "throttle"],
   },
   {
-    key: "lowPower", query: ["lowpower", "stalled"], level: "gpu", words: "at low power", glyph: "?", hue: "amber",
+    key: "lowPower", query: ["lowpower", "stalled"], level: "gpu", words: "possibly stuck", glyph: "?", hue: "amber",
     attention: true, badge: { corner: true, shape: null },
     holds: ({ low_power_since: since }, row) => since?.[row] != null, columns: ["low_power_since"],
   },
@@ -119,7 +119,7 @@ export const HOST_STATES = [
     holds: (_, state) => state === "missing",
   },
   {
-    key: "conflict", query: ["conflict"], level: "host", noun: "name", words: "in conflict", glyph: "⇄", hue: "red",
+    key: "conflict", query: ["conflict"], level: "host", noun: "host name", words: "used twice", glyph: "⇄", hue: "red",
     problem: true, attention: true,
     holds: (_, state) => state === "conflict",
   },
@@ -169,7 +169,7 @@ export function canonicalWord(word) {
 }
 
 /**
- * Whether a host is in trouble as a whole, so that all of it is of interest.
+ * Whether a host has a problem of its own, so that all of its GPUs match.
  * @param {HostSummary} summary
  * @param {string} state as it is shown
  */
@@ -186,7 +186,7 @@ export function gpuHasProblem(gpus, row) {
 }
 
 /**
- * Whether a GPU slows itself down for heat, or is close to it.
+ * Whether a GPU throttles because of heat, or is about to.
  * @param {Gpus} gpus
  * @param {number} row
  */
@@ -199,7 +199,7 @@ export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, t
 }
 
 /**
- * What is wrong with a GPU; of a MIG slice, with the GPU that it is part of.
+ * Why a GPU is unhealthy, in words; a MIG slice shares the reasons of its GPU.
  * @param {Gpus} gpus
  * @param {number} row
  */

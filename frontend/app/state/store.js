@@ -1,20 +1,20 @@
-// The document as the page holds it: fed by messages, asked by views; pure, time is handed in.
+// The document as the page holds it, and what is derived from it for the views; pure.
 
 import { byName, mostFirst } from "./sort-order.js";
 import { isObject, merge } from "./patch.js";
 import { gpuRows, mayReshape, tableProblems } from "./columns.js";
-import { COUNTED_COLUMNS, FELT_COLUMNS, feel, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
+import { COUNTED_COLUMNS, HEAT_COLUMNS, countHeat, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
 
 /** @import { Fleet, GpuRow, Gpus, Host, HostSummary, Json, Message, Overview, Sort } from "../types.js" */
 
 /** @import { Tables } from "./columns.js" */
 
 /**
- * What was worked out of a host; each part is null where that is yet to be done.
+ * What has been derived from a host; null where that is yet to be done.
  * @typedef {object} Known
- * @property {Tables} tables looked at again only where a patch may have changed their shape
+ * @property {Tables} tables checked again only when a patch may change their shape
  * @property {HostSummary | null} summary
- * @property {boolean} felt whether the summary has the heat as it is
+ * @property {boolean} heatIsCounted whether the heat in the summary is current
  * @property {GpuRow[] | null} rows
  */
 
@@ -25,26 +25,26 @@ export class Store {
   fleet = null;
   /** Sequence of the newest message; null before the first. */
   #sequence = /** @type {number | null} */ (null);
-  /** Names of hosts whose document changed since takeDirty(). */
+  /** Names of hosts whose document changed since drainDirty(). */
   #dirty = /** @type {Set<string>} */ (new Set());
   #names = /** @type {string[] | null} */ (null);
   #known = /** @type {Map<string, Known>} */ (new Map());
   #overview = /** @type {Overview | null} */ (null);
 
   /**
-   * Takes a message in. False when it cannot be applied (a gap, or a patch before any fleet):
-   * the document is then as it was, and a fresh one must be asked for.
+   * Applies a message. Returns false when that is impossible (a gap, or a patch before any fleet):
+   * the document is then unchanged, and the link must be restarted for a fresh one.
    * @param {Message} message
    * @returns {boolean}
    */
-  take(message) {
+  apply(message) {
     if (message.type === "fleet") {
       this.fleet = /** @type {any} */ (merge(undefined, message.fleet));
       this.#names = null;
       this.#known.clear();
       for (const name of this.names()) this.#dirty.add(name);
     } else if (message.type !== "patch") {
-      return true; // A newer server's message: nothing of ours.
+      return true; // Of a newer server; this page has no use for it.
     } else if (this.fleet === null || message.sequence !== (this.#sequence ?? 0) + 1) {
       return false;
     } else {
@@ -78,7 +78,7 @@ export class Store {
   }
 
   /** The hosts that changed since the last call. */
-  takeDirty() {
+  drainDirty() {
     const dirty = this.#dirty;
     this.#dirty = new Set();
     return dirty;
@@ -97,7 +97,7 @@ export class Store {
   #of(name, host) {
     let known = this.#known.get(name);
     if (known === undefined) {
-      known = { tables: tableProblems(host), summary: null, felt: true, rows: null };
+      known = { tables: tableProblems(host), summary: null, heatIsCounted: true, rows: null };
       this.#known.set(name, known);
     }
     return known;
@@ -131,13 +131,13 @@ export class Store {
    * @returns {HostSummary}
    */
   summary(name) {
-    const told = this.#known.get(name);
-    if (told?.felt && told.summary !== null) return told.summary;
+    const before = this.#known.get(name);
+    if (before?.heatIsCounted && before.summary !== null) return before.summary;
     const host = this.host(name) ?? NEVER_HEARD;
     const known = this.#of(name, host);
     if (known.summary === null) known.summary = summarize(name, host, known.tables);
-    else if (known.summary.cards > 0) feel(known.summary, /** @type {Gpus} */ (host.gpus));
-    known.felt = true;
+    else if (known.summary.cards > 0) countHeat(known.summary, /** @type {Gpus} */ (host.gpus));
+    known.heatIsCounted = true;
     return known.summary;
   }
 
@@ -146,7 +146,7 @@ export class Store {
     return this.#overview;
   }
 
-  /** Whether the web server hears the broker; when not, nothing here is live. */
+  /** Whether the web server has lost the broker; then nothing here is live. */
   brokerLost() {
     return this.fleet?.broker?.state === "lost";
   }
@@ -162,7 +162,7 @@ export class Store {
   }
 
   /**
-   * Names in the order asked for.
+   * Host names in the given order.
    * @param {Sort} sort
    * @returns {string[]}
    */
@@ -178,12 +178,12 @@ export class Store {
 }
 
 /**
- * Forgets what a patch makes untrue: to work out all of 1,250 hosts in every tick would take 2 ms.
+ * Drops what a patch outdates. Deriving all of 1,250 hosts again in every tick would take 2 ms.
  * @param {Known} known
  * @param {Partial<Host>} patch
  */
 function outdate(known, { state, problems, gpus = /** @type {any} */ ({}) }) {
   known.rows = null;
   if (state !== undefined || problems !== undefined || COUNTED_COLUMNS.some((column) => column in gpus)) known.summary = null;
-  else if (FELT_COLUMNS.some((column) => column in gpus)) known.felt = false;
+  else if (HEAT_COLUMNS.some((column) => column in gpus)) known.heatIsCounted = false;
 }

@@ -1,4 +1,4 @@
-// One host, or the whole fleet, in a few numbers; pure.
+// Counts of one host, and of the whole fleet; pure.
 
 import { model } from "../format.js";
 import { tableProblems } from "./columns.js";
@@ -7,19 +7,19 @@ import { GPU_STATES, HOST_STATES, ailmentsOf, gpuHasProblem, hostHasProblem } fr
 /** @import { Tables } from "./columns.js" */
 /** @import { Gpus, Host, HostSummary, Overview } from "../types.js" */
 
-/** More than a host has. */
+/** More GPUs than a host has. */
 const MANY = 1000;
 /** What a host counts and the fleet adds up; those that change often are counted apart. */
 const COUNTED = GPU_STATES.filter(({ attention }) => attention);
 const [OFTEN, SELDOM] = [COUNTED.filter(({ often }) => often), COUNTED.filter(({ often }) => !often)];
-/** The columns that countGpus() reads, and those of feel(), which change more often. */
+/** The columns that countGpus() reads, and those of countHeat(), which change more often. */
 export const COUNTED_COLUMNS = ["index", "parent", "name", "use", "ailments", ...SELDOM.flatMap(({ columns }) => columns)];
-export const FELT_COLUMNS = ["temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns)];
+export const HEAT_COLUMNS = ["temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns)];
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
 /**
- * What a closed row shows of a host and what the tiles count. The state of each GPU (`use`) is
- * the broker's; nothing is judged here but heat.
+ * What a closed row and the tiles need of a host. Whether a GPU is free, busy or held idle (`use`) is
+ * the broker's verdict; only heat is judged here.
  * @param {string} name
  * @param {Host} host
  * @param {Tables} [tables]
@@ -44,7 +44,7 @@ export function summarize(name, host, tables = tableProblems(host)) {
   };
   if (host.gpus?.index === undefined || tables.gpus !== null) return summary;
   countGpus(summary, host.gpus);
-  feel(summary, host.gpus);
+  countHeat(summary, host.gpus);
   return summary;
 }
 
@@ -83,11 +83,11 @@ function countState(gpus, { holds, perCard }) {
 }
 
 /**
- * Reads the heat anew, which changes more often than all the rest.
+ * Counts the heat again, which changes more often than the rest.
  * @param {HostSummary} summary
  * @param {Gpus} gpus
  */
-export function feel(summary, gpus) {
+export function countHeat(summary, gpus) {
   for (const state of OFTEN) summary.counts[state.key] = countState(gpus, state);
   summary.hottest = null;
   for (let row = 0; row < gpus.index.length; row += 1) {
@@ -108,7 +108,7 @@ export function meanUtilization(gpus) {
 }
 
 /**
- * GiB times hours held without use.
+ * GiB times hours held idle.
  * @param {Gpus | undefined} gpus
  * @param {number} now unix seconds by the broker's clock
  */
@@ -121,7 +121,7 @@ export function heldGibHours(gpus, now) {
   return sum * MIB_SECONDS_TO_GIB_HOURS;
 }
 
-/** Models of hosts by their column of names, which a patch seldom brings. @type {WeakMap<object, string>} */
+/** Models by the column of names, which a patch seldom replaces. @type {WeakMap<object, string>} */
 const known = new WeakMap();
 
 /**
@@ -140,8 +140,8 @@ function modelsOf({ name: names, parent }) {
 }
 
 /**
- * What the totals of the document do not say: the hottest GPU, hosts that are wholly free, and
- * what needs a look. A host that is not live counts in its own state only.
+ * What the document's totals leave out: the hottest GPU, hosts that are completely free, and what
+ * needs attention. A host that is not live counts only under its own state.
  * @param {Iterable<HostSummary>} summaries
  * @returns {Overview}
  */
@@ -168,7 +168,7 @@ export function overview(summaries) {
     if (host.trouble && host.state === "live" || hostHasProblem(host, host.state)) fleet.trouble += 1;
     if (host.state !== "live") continue;
     if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
-    // As the finder orders its offers of one GPU.
+    // In the finder's order of offers of one GPU.
     const left = host.sound > 0 ? host.free : host.free + MANY;
     if (host.free > 0 && (left < fewest || (left === fewest && host.name < fleet.bestFit))) {
       fewest = left;
@@ -194,12 +194,12 @@ function add({ counts }, key, n) {
 }
 
 /**
- * A host in one sentence, for those who hear the page: "node4: 3 of 8 free, 1 held idle".
+ * A host in one sentence, for screen readers: "node4: 3 of 8 free, 1 held idle".
  * @param {HostSummary} host
  * @param {string} state as it is shown; a lost broker makes live hosts stale
  */
 export function sentence(host, state) {
-  if (state === "missing") return `${host.name}: never heard`;
+  if (state === "missing") return `${host.name}: has never reported`;
   const parts = [host.gpus === 0 ? "no GPUs" : `${host.free} of ${host.gpus} free`];
   for (const { key, words } of COUNTED) if (host.counts[key]) parts.push(`${host.counts[key]} ${words}`);
   if (host.problems.length > 0) parts.push("has problems");

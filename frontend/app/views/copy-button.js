@@ -1,9 +1,9 @@
-// What the Copy buttons do.
+// The action of the Copy buttons.
 
 const COPIED_SECONDS = 2;
 
 /**
- * Copies the line beside the button; where the browser refuses, it is selected for Ctrl+C.
+ * Copies the line before the button; where the browser refuses, selects it for Ctrl+C.
  * @param {Event} event
  */
 export async function copy(event) {

@@ -30,7 +30,7 @@ export function filterBar(view, totals, overview, { choose, toUsers, download })
     ...BUTTONS.map((state) => /** @type {[string, string, number | undefined]} */ ([
       wordOf(state), state.button ?? "", state.total === undefined ? overview.counts[state.key] : totals[state.total],
     ])),
-    [TROUBLE, "Trouble", overview.trouble],
+    [TROUBLE, "Problems", overview.trouble],
   ];
   return html`
     <button type="button" class="plain users-link" @click=${toUsers}>Users</button>
@@ -38,7 +38,7 @@ export function filterBar(view, totals, overview, { choose, toUsers, download })
       ([state, words, number]) => html`<button type="button" aria-pressed=${chosen === state}
         @click=${() => choose({ q: withValue(view.q, "state", state) })}>${words}${number ? ` ${count(number)}` : nothing}</button>`,
     )}</div>
-    <div class="group" role="group" aria-label="Which number">${METRIC_WORDS.map(
+    <div class="group" role="group" aria-label="Which metric">${METRIC_WORDS.map(
       ([metric, words]) => html`<button type="button" aria-pressed=${view.metric === metric}
         @click=${() => choose({ metric })}>${words}</button>`,
     )}</div>
@@ -48,5 +48,5 @@ export function filterBar(view, totals, overview, { choose, toUsers, download })
     }}>${SORT_WORDS.map(
       ([sort, words]) => html`<option value=${sort} .selected=${view.sort === sort}>${words}</option>`,
     )}</select></label>
-    <button type="button" class="plain" title="What is shown, as a table for a spreadsheet (d)" @click=${download}>CSV</button>`;
+    <button type="button" class="plain" title="Download what is shown as CSV (d)" @click=${download}>CSV</button>`;
 }

@@ -1,4 +1,4 @@
-// The finder: the question in the bar, and the answer with lines to paste.
+// The finder: its form in the bar, and the answer with lines to paste.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { many } from "../format.js";
@@ -52,28 +52,28 @@ function needOf(form) {
  * @param {object} given
  * @param {Need | null} given.need
  * @param {Offer[]} given.offers
- * @param {boolean} given.live whether anything can be said of now
+ * @param {boolean} given.live whether the data are current
  * @param {Watch} given.watch
  * @param {(host: string) => void} given.goTo
  * @param {() => void} given.close
  */
 export function answer({ need, offers, live, watch, goTo, close }) {
   return html`${need === null ? nothing : html`<div class="card answer">
-    <p><b role="status">${live ? found(need, offers) : "Nothing is known of now; the answer comes with the link."}</b>
+    <p><b role="status">${live ? found(need, offers) : "No live data. The answer will appear when the connection is back."}</b>
       ${offers.length > 0 || watch.need !== null ? nothing : html`<button type="button"
         @click=${() => watch.start(need)}>Tell me when free</button>`}
       <button type="button" class="link" @click=${close}>Close (Esc)</button></p>
     ${(need.anywhere ? offers : offers.slice(0, SHOWN_OFFERS)).map((offer) => offerLines(offer, goTo))}
   </div>`}${watch.need === null ? nothing : html`<p class="card answer">
     ◷ Waiting for ${needWords(watch.need)}. ${watch.silent
-      ? "No notifications here: the title of this page will say so."
-      : "A notification will say so while this page is open."}
+      ? "Notifications are blocked; the tab title will change instead."
+      : "A notification will appear while this page is open."}
     <button type="button" class="link" @click=${() => watch.stop()}>Stop</button></p>`}`;
 }
 
-/** What came while it was waited for. @param {Watch} watch */
-export function toldBanner(watch) {
-  return watch.told === "" ? nothing : html`<p class="banner good">${watch.told}
+/** Announces what became free. @param {Watch} watch */
+export function newsBanner(watch) {
+  return watch.news === "" ? nothing : html`<p class="banner good">${watch.news}
     <button type="button" @click=${() => watch.stop()}>Dismiss</button></p>`;
 }
 
@@ -93,10 +93,10 @@ function found(need, offers) {
  * @param {(host: string) => void} goTo
  */
 function offerLines(offer, goTo) {
-  const labels = offer.gpus.map(({ label, ailing }) => `${label}${ailing ? " (⚠\uFE0E ailing)" : ""}`).join(", ");
+  const labels = offer.gpus.map(({ label, ailing }) => `${label}${ailing ? " (⚠\uFE0E unhealthy)" : ""}`).join(", ");
   return html`<div class="offer">
     <p><button type="button" class="link" @click=${() => goTo(offer.host)}>${offer.host}</button>
-      <small class="muted">GPU ${labels} · ${offer.leftOver || "no"} more left free</small></p>
+      <small class="muted">GPU ${labels} · ${offer.leftOver === 0 ? "uses the last free GPUs on this host" : `leaves ${offer.leftOver} free`}</small></p>
     ${commands(offer).map((line) => html`<div><code>${line}</code><button type="button" @click=${copy}>Copy</button></div>`)}
   </div>`;
 }

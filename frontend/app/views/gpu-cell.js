@@ -1,4 +1,4 @@
-// One GPU of a closed row: its number, who is on it, how full its memory is; each state by a shape.
+// One GPU of a closed row: metric, user and memory; every state has a shape as well as a colour.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
@@ -27,7 +27,7 @@ export function cell(gpu, { metric, live, dim, now }) {
 }
 
 /**
- * One badge in the corner, the worst; those inside only while they are true.
+ * At most one badge in the corner, the most severe, and one inside while the host is live.
  * @param {GpuRow} gpu
  * @param {boolean} live
  */
@@ -80,7 +80,7 @@ function since(at, now) {
 }
 
 /**
- * All of a GPU in words, for the pointer.
+ * Everything about a GPU in words, as the title of its cell.
  * @param {GpuRow} gpu
  * @param {number} now unix seconds by the host's clock
  */
@@ -91,9 +91,9 @@ export function hover(gpu, now) {
       + `${celsius(gpu.temperature)}, ${watts(gpu.power)}`,
     ...gpu.processes.map((process) => `${process.user || "–"}: ${process.command ?? "–"}`),
   ];
-  if (gpu.use === "held_idle") lines.push(`held without use for ${since(gpu.idleSince, now)}`);
+  if (gpu.use === "held_idle") lines.push(`held idle for ${since(gpu.idleSince, now)}`);
   const silent = unmeasured(gpu);
-  if (silent !== null) lines.push(`utilization ${silent}`);
+  if (silent !== null) lines.push(silent);
   if (gpu.reason !== null) lines.push(gpu.reason);
   lines.push(...hindrances(gpu, now), ...gpu.ailments.map((words) => `⚠\uFE0E ${words}`));
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");

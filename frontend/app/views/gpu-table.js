@@ -1,9 +1,10 @@
-// The table below an open host: every GPU, every process on it.
+// The table of an open host: every GPU with its processes.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
 import { hindrances, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
 import { gpuState } from "../state/states.js";
+import { copy } from "./copy-button.js";
 import { bars } from "./sparkline.js";
 
 /** @import { Hour } from "../state/last-hour.js" */
@@ -23,7 +24,7 @@ export function gpuTable(rows, hours, now, live) {
       <th scope="col">GPU</th>
       <th scope="col" class="hour">util, 60 min</th>
       <th scope="col" class="n">util</th>
-      <th scope="col" class="n" title="share of time in which memory was read or written">mem busy</th>
+      <th scope="col" class="n" title="Share of time in which memory was read or written">mem busy</th>
       <th scope="col" class="n memory">memory GiB</th>
       <th scope="col" class="n">temp</th>
       <th scope="col" class="n power">power</th>
@@ -31,16 +32,16 @@ export function gpuTable(rows, hours, now, live) {
       <th scope="col" class="n runtime">runtime</th>
       <th scope="col" class="n held">proc GiB</th>
       <th scope="col" class="n">SM</th>
-      <th scope="col" class="command">command</th>
+      <th scope="col" class="command-head">command</th>
     </tr></thead>
     <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
   </table></div>`;
 }
 
 /**
- * One line per process; one line of state where there is none, or where the state is the news;
- * one for memory that nobody accounts for, one for what holds the clocks back, and one for each
- * thing that is wrong with the card, at a slice's card alone.
+ * One line per process, or one for the state where there is no process or the GPU is not ok; then a
+ * line for unaccounted memory, one for each reason why the GPU is unhealthy (for MIG slices only at
+ * their GPU), and one for each thing that slows it down.
  * @param {GpuRow} gpu
  * @param {Hour | undefined} hour
  * @param {number} now
@@ -64,8 +65,8 @@ function linesOf(gpu, hour, now) {
 function unaccountedCells(mib) {
   return html`<td class="user amber" colspan="2">no visible process</td>
     <td class="n held">${gib(mib)}</td><td></td>
-    <td class="command"><div class="clamp">held by no process seen: as root on the host,
-      <code>fuser -v /dev/nvidia*</code></div></td>`;
+    <td class="command">No visible process holds this memory. Run on the host:
+      <code>sudo fuser -v /dev/nvidia*</code><button type="button" class="link copy" @click=${copy}>Copy</button></td>`;
 }
 
 /**
@@ -98,7 +99,7 @@ function processCells(gpu, process, now) {
   const idle = idleSince === null ? 0 : now - idleSince;
   const who = [process.user, process.actsAs && `as ${process.actsAs}`, process.state].filter(Boolean).join(", ");
   return html`
-    <td class="user" title=${who || "unseen, or kept back by your role"}>${who || DASH}</td>
+    <td class="user" title=${who || "Unknown, or hidden for your role"}>${who || DASH}</td>
     <td class="n">${span(runtime)}</td>
     <td class="n held">${gib(process.memoryMib)}</td>
     <td class="n sm">${percent(process.smPercent)}</td>
@@ -106,7 +107,7 @@ function processCells(gpu, process, now) {
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
       .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
-      ?? html`<span title=${process.state ?? "kept back by your role, or commands: in config.yml"}>${DASH}</span>`}</div></td>`;
+      ?? html`<span title=${process.state ?? "Hidden for your role, or by commands: in config.yml"}>${DASH}</span>`}</div></td>`;
 }
 
 /** @param {ProcessRow} process */
@@ -123,13 +124,13 @@ function stateCells(gpu, now) {
   const state = gpu.state === "ok" ? undefined : gpuState(gpu.state);
   const reason = state?.problem && gpu.reason !== null ? `: ${gpu.reason}` : "";
   if (state !== undefined) return stateCell(state.hue, `${state.glyph} ${gpu.state}${ago}${reason}`);
-  if (gpu.sliced) return stateCell("muted", "divided into MIG slices");
+  if (gpu.sliced) return stateCell("muted", "split into MIG slices");
   if (gpu.use === "free") return stateCell("free", "free");
   if (gpu.use === "held_idle") {
     const idle = gpu.idleSince === null ? "" : ` ${span(now - gpu.idleSince)}`;
-    return stateCell("amber", `idle${idle}`);
+    return stateCell("amber", `held idle${idle}`);
   }
-  return stateCell("muted", gpu.use === "busy" ? "in use by no visible process" : "no process");
+  return stateCell("muted", gpu.use === "busy" ? "in use, process not visible" : "no process");
 }
 
 /**

@@ -8,17 +8,17 @@ import { STATE_WORDS } from "../state/states.js";
 
 /** What the search box understands. @type {[string, string][]} */
 const QUERY_HELP = [
-  ["alice train.py", "plain words: found in host, user, command, model, job, container"],
-  ["user:alice model:H100", "also host, job, container, command, pid; host, user, job, pid must be the same, ~ finds a part"],
+  ["alice train.py", "plain words match host, user, command, model, job, container"],
+  ["user:alice model:H100", "also host, job, container, command, pid; exact match for host, user, job, pid; user~ali matches part"],
   ["state:idle", STATE_WORDS.join(", ")],
   ["util<5 free>=40", "also mem, temp, power, gpus (of the host); GiB, °C, W"],
-  ['-user:bob "two words"', "a minus leaves out, quotes keep together"],
+  ['-user:bob "two words"', "- excludes, \"…\" keeps words together"],
 ];
 
-/** What each role is shown. */
-const SHOWN = {
-  counts: "no users",
-  names: "no commands",
+/** What each role can see. */
+const VISIBLE = {
+  counts: "neither users nor commands",
+  names: "users, but no commands",
   commands: "everything",
 };
 
@@ -31,7 +31,7 @@ export function toggleHelp(dialog, role) {
   if (dialog.open) return dialog.close();
   render(html`<h2>Search</h2><dl class="queries">${QUERY_HELP.map(line("code"))}</dl>
     <h2>Keys</h2><dl>${Object.entries(KEYS).map(line("kbd"))}</dl>
-    <p class="sub">You are shown ${SHOWN[role]}.</p>
+    <p class="sub">Your role: you can see ${VISIBLE[role]}.</p>
     <form method="dialog"><button class="plain">Close</button></form>`, dialog);
   dialog.showModal();
 }

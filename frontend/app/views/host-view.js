@@ -1,4 +1,4 @@
-// One host: the closed row, and what opens below it.
+// One host: its closed row, and the details below it.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { age, percent, timeOfDay } from "../format.js";
@@ -10,7 +10,7 @@ import { gpuTable } from "./gpu-table.js";
 /** @import { GpuRow, Host, HostSummary, Metric } from "../types.js" */
 
 /**
- * All that a host's row is drawn from.
+ * Everything that a host's row is drawn from.
  * @typedef {object} Drawn
  * @property {Host} host
  * @property {HostSummary} summary
@@ -19,14 +19,14 @@ import { gpuTable } from "./gpu-table.js";
  * @property {Map<string, Hour>} hours the last one of each GPU, by UUID; empty while closed
  * @property {Host["state"]} state as it is shown
  * @property {Metric} metric
- * @property {boolean[]} mask which GPUs the filter wants; empty: all
+ * @property {boolean[]} mask the GPUs that the filter shows; empty for all
  * @property {number} now unix seconds by the broker's clock
- * @property {boolean} brokerLost whether `now` stands still, so that no age can be told
+ * @property {boolean} brokerLost whether `now` does not advance, so that ages are unknown
  */
 
 /**
- * The host's own time: what it says about the past is measured by its own clock. A host that is
- * not live is drawn as of its last word.
+ * The time by the host's own clock, which its timestamps are measured by. A host that is not live is
+ * drawn as of its last report.
  * @param {Drawn} drawn
  */
 export function hostTime({ host, state, now }) {
@@ -54,7 +54,7 @@ export function closedRow(drawn) {
 }
 
 /**
- * What is said of a host that is not live; null when it is.
+ * The badge of a host that is not live; null when it is.
  * @param {Drawn} drawn
  */
 function badge({ host, state, now, brokerLost }) {
@@ -74,12 +74,12 @@ function badge({ host, state, now, brokerLost }) {
 }
 
 /**
- * What stands in the place of the cells when there are none.
+ * The text in place of the cells when there are none.
  * @param {Drawn} drawn
  */
 function instead({ state, summary }) {
   if (state === "missing") {
-    return html`never heard · start its collector: <code>gpu-monitor collector</code>`;
+    return html`Not reporting yet. On that machine: <code>gpu-monitor collector</code>`;
   }
   return summary.problems[0] ?? "no GPUs";
 }
@@ -103,8 +103,8 @@ function gauge(words, share) {
 export function openRow(drawn) {
   const { host, summary, rows, state } = drawn;
   return html`${state === "missing"
-    ? html`<p class="note">This host is in the configuration but was never heard. On that machine:
-        <code>gpu-monitor collector</code>, with <code>broker:</code> in its config.yml naming the broker.</p>`
+    ? html`<p class="note">This host is configured but has never reported. On that machine, run
+        <code>gpu-monitor collector</code> with <code>broker:</code> in its config.yml set to the broker's address.</p>`
     : nothing}${state === "conflict"
     ? html`<p class="note">Two collectors report under this name. Give one of them another <code>name:</code>.</p>`
     : nothing}${summary.problems.length > 0
@@ -114,7 +114,7 @@ export function openRow(drawn) {
     : nothing}${facts(host, drawn.now)}`;
 }
 
-/** What a GPU is called elsewhere. @param {GpuRow[]} rows */
+/** The other names of each GPU. @param {GpuRow[]} rows */
 function identities(rows) {
   return html`<details class="identities"><summary>UUIDs and bus ids</summary>${rows.map(({ label, uuid, busId }) => html`<div
     >${label} <code>${uuid}</code>${uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${busId}</code></div>`)}</details>`;

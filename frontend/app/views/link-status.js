@@ -1,4 +1,4 @@
-// The state of the link in the header, and the banner that says what is not live.
+// The state of the link in the header, and the banners that qualify what is below.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { age, timeOfDay } from "../format.js";
@@ -6,7 +6,7 @@ import { age, timeOfDay } from "../format.js";
 /** @import { Fleet, LinkState } from "../types.js" */
 
 /**
- * The pill. Only its word is announced; the seconds that count beside it would be chatter.
+ * The pill. Screen readers announce only its word, not the seconds that count beside it.
  * @param {LinkState} link
  * @param {Fleet | null} fleet
  * @param {number} clock seconds of the page's own clock
@@ -37,7 +37,7 @@ function detail(kind, link, fleet, clock, heardAt) {
 }
 
 /**
- * What a viewer must know before reading on.
+ * What a viewer must know before reading the page.
  * @param {LinkState} link
  * @param {Fleet | null} fleet
  * @param {boolean} outdated whether the server has newer files than this page
@@ -48,12 +48,12 @@ export function banner(link, fleet, outdated) {
   const lost = fleet !== null && link.state !== "live";
   return html`${lost || out
     ? html`<p class="banner alarm"><b>${out ? html`You are signed out. <a href="">Sign in</a>` : "Connection lost."}</b> ${lost
-        ? html`${asOf}${out ? "" : "; it will refresh by itself"}.`
+        ? html`${asOf}${out ? "" : "; it will refresh automatically"}.`
         : nothing}</p>`
     : nothing}${!lost && fleet?.broker.state === "lost"
-    ? html`<p class="banner alarm"><b>The broker is silent.</b> ${fleet.now === undefined
-        ? "It has not been heard yet: see that it runs and that this web server can reach it."
-        : html`${asOf}; no host is known to be live.`}</p>`
+    ? html`<p class="banner alarm">${fleet.now === undefined
+        ? html`<b>No contact with the broker yet.</b> Check that it is running and reachable from this web server.`
+        : html`<b>The broker is silent.</b> ${asOf}; no host is known to be live.`}</p>`
     : nothing}${[fleet?.broker, fleet?.web].flatMap((part) => part?.warnings ?? []).map(
     (warning) => html`<p class="banner note">⚠\uFE0E ${warning}</p>`,
   )}${outdated

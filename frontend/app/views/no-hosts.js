@@ -1,4 +1,4 @@
-// What is in the place of the list when no host is shown.
+// The message in place of an empty list.
 
 import { html, nothing } from "../vendor/lit-html.js";
 
@@ -13,8 +13,8 @@ import { html, nothing } from "../vendor/lit-html.js";
 export function noHosts({ hosts, shown, brokerLost, q, clear }) {
   if (hosts === 0) {
     return html`<p class="card empty">${brokerLost
-      ? "No host is known before the broker is heard."
-      : html`No host reports yet. On a machine with GPUs: <code>gpu-monitor collector</code>`}</p>`;
+      ? "Hosts will appear once the broker is reachable."
+      : html`No host is reporting yet. On a machine with GPUs: <code>gpu-monitor collector</code>`}</p>`;
   }
   if (shown > 0) return nothing;
   return html`<p class="card empty">No host matches “${q}”.

@@ -5,10 +5,10 @@ import { html } from "../vendor/lit-html.js";
 /** @import { Hour } from "../state/last-hour.js" */
 
 /**
- * An SVG path, not a canvas: some dozen are on the page and one bar moves in a minute, and it
- * takes its colour from the theme and its sharpness from the screen or the printer.
+ * An SVG path, not a canvas: the page has dozens and they change once a minute, and a path follows
+ * the theme and the resolution of screen and printer.
  * @param {Hour | undefined} hour
- * @param {number} [full] what a bar of full height stands for; the largest if not said
+ * @param {number} [full] the value of a full-height bar; the largest value if absent
  */
 export function bars(hour, full) {
   return html`<svg class="bars" viewBox="0 0 60 18" preserveAspectRatio="none" aria-hidden="true"

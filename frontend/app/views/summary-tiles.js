@@ -1,4 +1,4 @@
-// The tiles at the top: how much is free, how the fleet does, what needs a look.
+// The tiles at the top: how much is free, how busy the fleet is, what needs attention.
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { count, many, memoryOf, power } from "../format.js";
@@ -28,14 +28,14 @@ export function summaryTiles({ totals, overview, hottest, bestFit, hours }, show
       <h2>Free now</h2>
       <p class="big free"><button type="button" @click=${() => show("free")}>${count(totals.gpus_free)}</button
         ><small>of ${many(totals.gpus, "GPU")}</small></p>
-      <p class="sub">${overview.wholeHosts > 0 ? `${many(overview.wholeHosts, "whole host")} ·` : nothing} ${bestFit === ""
-        ? nothing
-        : html`<span>best fit</span> <button type="button" class="link" title="where free GPUs are best taken, so that whole hosts stay free"
-            @click=${() => goTo(bestFit)}>${bestFit}</button>`}</p>
+      <p class="sub">${overview.wholeHosts > 0 ? html`<span>${many(overview.wholeHosts, "host")} completely free${bestFit === "" ? "" : " ·"}</span>` : nothing}
+        ${bestFit === "" ? nothing : html`<span>take</span> <button type="button" class="link"
+            title="Taking free GPUs here keeps other hosts completely free"
+            @click=${() => goTo(bestFit)}>${bestFit}</button> <span>first</span>`}</p>
     </div>
     <div class="tile">
       <h2>Utilization</h2>
-      <p class="big" title="mean of the live GPUs that report it">${count(totals.utilization_percent)}<small>%<span class="wide"> · ${count(totals.gpus_busy)} busy</span></small></p>
+      <p class="big" title="Mean over the live GPUs that report it">${count(totals.utilization_percent)}<small>%<span class="wide"> · ${count(totals.gpus_busy)} busy</span></small></p>
       ${bars(hours.get("utilization_percent"), 100)}
     </div>
     <div class="tile">

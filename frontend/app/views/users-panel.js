@@ -1,4 +1,4 @@
-// The users panel: who holds how much, how much of it without use, in an order that does not jump.
+// The users panel: what each user holds and how much of it is idle, in an order that stays put.
 
 import { html, nothing, render } from "../vendor/lit-html.js";
 import { count, many, percent, shortSpan, size } from "../format.js";
@@ -10,7 +10,7 @@ import { valueFor } from "../filter/query.js";
 const SHORT_LIST = 20;
 
 /** @type {[UserSort, string][]} */
-const USER_COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "idle"], ["time", "longest"]];
+const USER_COLUMNS = [["user", "user"], ["gpus", "GPUs"], ["gib", "GiB"], ["util", "util"], ["idle", "held idle"], ["time", "oldest job"]];
 
 export class UsersPanel {
   #all = false;
@@ -30,7 +30,7 @@ export class UsersPanel {
     this.choose = choose;
     this.sortBy = sortBy;
     this.plan = plan;
-    // A title is written when it is about to be read: as an attribute it would change all the time.
+    // A title is set when the pointer arrives: as an attribute it would change all the time.
     container.addEventListener("pointerover", ({ target }) => {
       const line = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest("tbody tr"));
       const user = line === null ? undefined : this.#users[line.querySelector("button")?.textContent ?? ""];
@@ -73,7 +73,7 @@ export class UsersPanel {
   }
 
   /**
-   * Rows do not move under the pointer or the focus, nor more often than every 5 s.
+   * Rows do not move under the pointer or the focus, and at most every 5 s.
    * @param {number} clock
    */
   #mayOrder(clock) {
@@ -88,7 +88,7 @@ export class UsersPanel {
  * @param {string[]} given.order names, some of which may have left since it was made
  * @param {UserSort} given.sort
  * @param {boolean} given.all whether to show more than the first 20
- * @param {string} given.chosen the user that the query names, in lower case
+ * @param {string} given.chosen the user named by the query, in lower case
  * @param {number} given.now unix seconds by the broker's clock
  * @param {(sort: UserSort) => void} given.sortBy
  * @param {(name: string) => void} given.choose
@@ -106,9 +106,9 @@ function usersTable({ users, role, order, sort, all, chosen, now, sortBy, choose
       )}</tr></thead>
       <tbody>${shown.map((name) => userRow(name, /** @type {User} */ (users[name]), chosen, now, choose))}</tbody>
     </table>
-    ${present.length === 0 && now > 0 ? html`<p class="sub">${role === "counts" ? "Kept back by your role." : "Nobody holds a GPU."}</p>` : nothing}
+    ${present.length === 0 && now > 0 ? html`<p class="sub">${role === "counts" ? "Hidden for your role." : "No one is using a GPU."}</p>` : nothing}
     ${present.length > shown.length
-      ? html`<button type="button" class="link more" @click=${showAll}>all ${many(present.length, "user")}</button>`
+      ? html`<button type="button" class="link more" @click=${showAll}>Show all ${many(present.length, "user")}</button>`
       : nothing}
   </div>`;
 }

@@ -10,7 +10,7 @@ import { fleet, gpus, host } from "../fleets.js";
 function choiceOf(search, live = true, held = false, filter = new Filter(new Store())) {
   const free = { use: "free" };
   const hosts = { node1: host({ gpus: gpus({ use: "busy" }, free) }), node2: host({ gpus: gpus(free, free) }) };
-  filter.store.take({ type: "fleet", sequence: 1, fleet: fleet(hosts) });
+  filter.store.apply({ type: "fleet", sequence: 1, fleet: fleet(hosts) });
   filter.update(typeof search === "string" ? readView(search) : search, live, held);
   return filter;
 }
@@ -39,7 +39,7 @@ test("nothing is on offer, and nothing dimmed, when nothing is known of now", ()
 test("an offer that somebody is about to take stays while it stands", () => {
   const view = readView("?need=1&q=");
   const filter = choiceOf(view);
-  filter.store.take({ type: "patch", sequence: 2, patch: { hosts: { node0: host({ gpus: gpus({ use: "free" }) }) } } });
+  filter.store.apply({ type: "patch", sequence: 2, patch: { hosts: { node0: host({ gpus: gpus({ use: "free" }) }) } } });
 
   filter.update(view, true, true);
   assert.equal(filter.offers[0].host, "node1");

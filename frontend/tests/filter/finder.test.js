@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { commands, find, needWords, stands } from "../../app/filter/finder.js";
+import { commands, find, needWords, isStillFree } from "../../app/filter/finder.js";
 import { gpus, host } from "../fleets.js";
 
 const VECTORS = JSON.parse(readFileSync(new URL("../../../tests/free_vectors.json", import.meta.url), "utf8"));
@@ -63,7 +63,7 @@ test("what is pasted is one harmless line each", () => {
 });
 
 test("a need reads as a sentence", () => {
-  assert.equal(needWords(need({ gpus: 4, gib: 40, model: "H100" })), "4 H100 GPUs with 40 GiB free on one host");
+  assert.equal(needWords(need({ gpus: 4, gib: 40, model: "H100" })), "4 × H100 with 40 GiB free on one host");
   assert.equal(needWords(need({})), "1 GPU");
   assert.equal(needWords(need({ gpus: 2, anywhere: true })), "2 GPUs");
 });
@@ -73,9 +73,9 @@ test("an offer stands as long as its GPUs are the same and free", () => {
   const [offer] = find(hosts, need({}));
   const changed = (...rows) => ({ a: host({ gpus: gpus(...rows) }) });
 
-  assert.ok(stands(hosts, offer));
-  assert.ok(!stands(changed({ use: "busy", uuid: "GPU-1" }), offer));
-  assert.ok(!stands(changed({ use: "free", uuid: "GPU-9" }), offer));
-  assert.ok(!stands({ a: { ...hosts.a, state: "stale" } }, offer));
-  assert.ok(!stands({}, offer));
+  assert.ok(isStillFree(hosts, offer));
+  assert.ok(!isStillFree(changed({ use: "busy", uuid: "GPU-1" }), offer));
+  assert.ok(!isStillFree(changed({ use: "free", uuid: "GPU-9" }), offer));
+  assert.ok(!isStillFree({ a: { ...hosts.a, state: "stale" } }, offer));
+  assert.ok(!isStillFree({}, offer));
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { match } from "../../app/filter/match.js";
-import { parse, valueFor, withValue } from "../../app/filter/query.js";
+import { complaint, parse, valueFor, withValue } from "../../app/filter/query.js";
 import { tableProblems } from "../../app/state/columns.js";
 import { summarize } from "../../app/state/summary.js";
 import { gpus, host, processes } from "../fleets.js";
@@ -202,4 +202,10 @@ test("a name with blanks is asked for in quotes, whatever else is in it", () => 
     assert.deepEqual(query.unknown, [], name);
     assert.equal(valueFor(withValue("", "user", name), "user"), name.toLowerCase());
   }
+});
+
+test("what is not understood is explained, an unknown state with those there are", () => {
+  assert.equal(complaint("foo<bar"), "Not understood: foo<bar");
+  assert.match(complaint('-state:"rich"'), /^Unknown state "rich"\. Try free, busy, idle, .*trouble\.$/);
+  assert.equal(complaint("state:"), "Not understood: state:");
 });

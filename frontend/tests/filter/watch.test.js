@@ -25,26 +25,26 @@ test("a need that is met is told once by notification", async () => {
   const browser = notifier("granted");
   const watch = new Watch(browser, () => {});
   await watch.start(NEED);
-  watch.look(hosts("free", "busy"));
+  watch.check(hosts("free", "busy"));
   assert.deepEqual(browser.shown, []);
 
-  watch.look(hosts("free", "free"));
-  watch.look(hosts("free", "free"));
+  watch.check(hosts("free", "free"));
+  watch.check(hosts("free", "free"));
 
   assert.deepEqual(browser.shown, [["Free now: 2 GPUs on one host", "node1"]]);
   assert.equal(watch.need, null);
-  assert.equal(watch.told, "");
+  assert.equal(watch.news, "");
 });
 
 test("without permission the page tells, until it is dismissed", async () => {
   for (const browser of [notifier("denied"), notifier("denied", "denied"), undefined]) {
     const watch = new Watch(browser, () => {});
     await watch.start(NEED);
-    watch.look(hosts("free", "free"));
+    watch.check(hosts("free", "free"));
 
-    assert.equal(watch.told, "Free now: 2 GPUs on one host: node1");
+    assert.equal(watch.news, "Free now: 2 GPUs on one host: node1");
     watch.stop();
-    assert.equal(watch.told, "");
+    assert.equal(watch.news, "");
   }
 });
 
@@ -57,17 +57,17 @@ test("a browser whose notifications throw is a browser without", async () => {
   }
   const watch = new Watch(Broken, () => {});
   await watch.start(NEED);
-  watch.look(hosts("free", "free"));
+  watch.check(hosts("free", "free"));
 
-  assert.match(watch.told, /node1/);
+  assert.match(watch.news, /node1/);
 });
 
 test("nobody is told who did not ask, or asked no longer", async () => {
   const watch = new Watch(undefined, () => {});
-  watch.look(hosts("free", "free"));
+  watch.check(hosts("free", "free"));
   await watch.start(NEED);
   watch.stop();
-  watch.look(hosts("free", "free"));
+  watch.check(hosts("free", "free"));
 
-  assert.equal(watch.told, "");
+  assert.equal(watch.news, "");
 });

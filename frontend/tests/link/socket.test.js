@@ -6,7 +6,7 @@ import { Link, backoffSeconds, inflate, protocols, socketUrl } from "../../app/l
 import { SIGNED_OUT } from "../../app/link/ticket.js";
 
 /** The browser's clock, timers and sockets, moved by hand. */
-class Ground {
+class Environment {
   now = 0;
   sockets = [];
   #timers = new Map();
@@ -41,10 +41,10 @@ class Ground {
 }
 
 function start(onMessage = () => true) {
-  const ground = new Ground();
+  const environment = new Environment();
   const taken = [];
   const old = [];
-  const link = new Link("ws://here/ws", ground, (message, isOld) => {
+  const link = new Link("ws://here/ws", environment, (message, isOld) => {
     taken.push(message);
     old.push(isOld);
     return onMessage(message);
@@ -52,12 +52,12 @@ function start(onMessage = () => true) {
   link.allowSilence(2);
   const deliver = async (message, data = pack(message)) => {
     const before = taken.length;
-    const socket = ground.sockets.at(-1);
+    const socket = environment.sockets.at(-1);
     socket.onmessage({ data });
     await until(() => taken.length > before || socket.closed);
     await new Promise((done) => setImmediate(done)); // The link looks at the answer first.
   };
-  return { ground, link, taken, old, deliver };
+  return { environment, link, taken, old, deliver };
 }
 
 const pack = (message) => new Uint8Array(deflateRawSync(JSON.stringify(message))).buffer;
@@ -113,11 +113,11 @@ test("text frames are taken as they are", async () => {
 });
 
 test("a small frame does not overtake a large one", async () => {
-  const { ground, taken } = start();
+  const { environment, taken } = start();
   const large = { type: "fleet", sequence: 1, fleet: { text: "x".repeat(2_000_000) } };
 
   for (const message of [large, { ...PATCH, sequence: 2 }, { ...PATCH, sequence: 3 }]) {
-    ground.sockets[0].onmessage({ data: pack(message) });
+    environment.sockets[0].onmessage({ data: pack(message) });
   }
   await until(() => taken.length === 3);
 
@@ -125,61 +125,61 @@ test("a small frame does not overtake a large one", async () => {
 });
 
 test("silence for stale_after_seconds is a loss", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.pass(1.9);
+  environment.pass(1.9);
   assert.equal(link.state.state, "live");
-  ground.pass(0.2);
+  environment.pass(0.2);
 
   assert.deepEqual(link.state, { state: "reconnecting", retryAt: 3 });
-  assert.equal(ground.sockets[0].closed, true);
-  ground.pass(1);
-  assert.equal(ground.sockets.length, 2);
+  assert.equal(environment.sockets[0].closed, true);
+  environment.pass(1);
+  assert.equal(environment.sockets.length, 2);
 });
 
 test("after a sleep in which no timer ran a look at the clock is enough", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.now += 60;
+  environment.now += 60;
   link.check();
 
   assert.equal(link.state.state, "reconnecting");
 });
 
 test("a page that was held up listens a moment longer before it gives up", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.now += 4;
-  ground.pass(0);
+  environment.now += 4;
+  environment.pass(0);
   assert.deepEqual(link.state, { state: "reconnecting", retryAt: null });
-  assert.equal(ground.sockets[0].closed, false);
-  ground.pass(0.3);
+  assert.equal(environment.sockets[0].closed, false);
+  environment.pass(0.3);
 
-  assert.equal(ground.sockets[0].closed, true);
+  assert.equal(environment.sockets[0].closed, true);
 });
 
 test("a page that was held up is live again by what came meanwhile", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.now += 4;
-  ground.pass(0);
+  environment.now += 4;
+  environment.pass(0);
   await deliver(PATCH);
 
   assert.equal(link.state.state, "live");
-  assert.equal(ground.sockets.length, 1);
+  assert.equal(environment.sockets.length, 1);
 });
 
 const told = (sequence, now) => ({ ...PATCH, sequence, patch: { now } });
 
 test("what waited while the page slept is taken in and does not make it live", async () => {
-  const { ground, link, old, deliver } = start();
+  const { environment, link, old, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
 
-  ground.now += 4;
+  environment.now += 4;
   await deliver(told(2, 501));
   assert.deepEqual(link.state, { state: "reconnecting", retryAt: null });
   await deliver(told(3, 503));
@@ -187,29 +187,29 @@ test("what waited while the page slept is taken in and does not make it live", a
   assert.equal(link.state.state, "live");
   assert.equal(link.heardAt, 4);
   assert.deepEqual(old, [false, true, false]);
-  assert.equal(ground.sockets.length, 1);
+  assert.equal(environment.sockets.length, 1);
 });
 
 test("messages that stay old are no life sign: a fresh connection brings fresh ones", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
-  ground.pass(1);
+  environment.pass(1);
   await deliver(told(2, 498)); // The broker's clock was set back.
 
-  ground.pass(1.1);
-  assert.equal(ground.sockets[0].closed, true);
-  ground.pass(1);
+  environment.pass(1.1);
+  assert.equal(environment.sockets[0].closed, true);
+  environment.pass(1);
   await deliver({ ...FLEET, fleet: { now: 500 } });
 
   assert.equal(link.state.state, "live");
 });
 
 test("a broker's time that stands still is not held against the web server", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
 
   for (let sequence = 2; sequence < 9; sequence += 1) {
-    ground.pass(1);
+    environment.pass(1);
     await deliver(told(sequence, 500));
   }
 
@@ -217,59 +217,59 @@ test("a broker's time that stands still is not held against the web server", asy
 });
 
 test("clocks that drift apart are no age", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 0 } });
 
   for (let sequence = 2; sequence < 6000; sequence += 1) {
-    ground.now += 1;
-    await deliver(told(sequence, ground.now * 0.9996), JSON.stringify(told(sequence, ground.now * 0.9996)));
+    environment.now += 1;
+    await deliver(told(sequence, environment.now * 0.9996), JSON.stringify(told(sequence, environment.now * 0.9996)));
   }
 
   assert.equal(link.state.state, "live");
 });
 
 test("a server that goes away is tried again at once, then with growing waits", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.sockets[0].onclose({ code: 1001 });
-  ground.pass(0);
-  assert.equal(ground.sockets.length, 2);
-  ground.sockets[1].onclose({ code: 1001 });
+  environment.sockets[0].onclose({ code: 1001 });
+  environment.pass(0);
+  assert.equal(environment.sockets.length, 2);
+  environment.sockets[1].onclose({ code: 1001 });
   assert.deepEqual(link.state, { state: "reconnecting", retryAt: 2 });
-  ground.pass(2);
-  assert.equal(ground.sockets.length, 3);
+  environment.pass(2);
+  assert.equal(environment.sockets.length, 3);
 });
 
 test("any other end waits a second first", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.sockets[0].onclose({ code: 1006 });
+  environment.sockets[0].onclose({ code: 1006 });
 
   assert.equal(link.state.retryAt, 1);
 });
 
 test("a message resets the waits", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   for (let loss = 0; loss < 4; loss += 1) {
-    ground.sockets.at(-1).onclose({ code: 1006 });
-    ground.pass(link.state.retryAt - ground.now);
+    environment.sockets.at(-1).onclose({ code: 1006 });
+    environment.pass(link.state.retryAt - environment.now);
   }
 
   await deliver(FLEET);
-  ground.sockets.at(-1).onclose({ code: 1006 });
+  environment.sockets.at(-1).onclose({ code: 1006 });
 
-  assert.equal(link.state.retryAt, ground.now + 1);
+  assert.equal(link.state.retryAt, environment.now + 1);
 });
 
 test("a gap, which the store refuses, is answered by a fresh connection", async () => {
-  const { ground, link, deliver } = start((message) => message.type === "fleet");
+  const { environment, link, deliver } = start((message) => message.type === "fleet");
   await deliver(FLEET);
 
   await deliver({ ...PATCH, sequence: 9 });
 
-  assert.equal(ground.sockets[0].closed, true);
+  assert.equal(environment.sockets[0].closed, true);
   assert.equal(link.state.state, "reconnecting");
 });
 
@@ -284,11 +284,11 @@ test("rubbish is answered by a fresh connection", async (context) => {
 });
 
 test("a connection that was left is heard no more", async () => {
-  const { ground, taken, deliver } = start();
-  const [old] = ground.sockets;
+  const { environment, taken, deliver } = start();
+  const [old] = environment.sockets;
   const { onmessage } = old;
-  ground.sockets[0].onclose({ code: 1006 });
-  ground.pass(1);
+  environment.sockets[0].onclose({ code: 1006 });
+  environment.pass(1);
 
   onmessage({ data: pack({ ...FLEET, sequence: 99 }) });
   await deliver(FLEET);
@@ -297,37 +297,37 @@ test("a connection that was left is heard no more", async () => {
 });
 
 test("there is never more than one timer", async () => {
-  const { ground, deliver } = start();
+  const { environment, deliver } = start();
   for (let frame = 0; frame < 5; frame += 1) await deliver(FLEET);
 
-  assert.equal(ground.waiting, 1);
+  assert.equal(environment.waiting, 1);
 });
 
 test("a wait can be cut short, and a live link restarted", async () => {
-  const { ground, link, deliver } = start();
-  ground.sockets[0].onclose({ code: 1006 });
+  const { environment, link, deliver } = start();
+  environment.sockets[0].onclose({ code: 1006 });
 
   link.retryNow();
-  assert.equal(ground.sockets.length, 2);
+  assert.equal(environment.sockets.length, 2);
   await deliver(FLEET);
   link.restart();
-  ground.pass(0);
+  environment.pass(0);
 
-  assert.equal(ground.sockets.length, 3);
+  assert.equal(environment.sockets.length, 3);
 });
 
 test("signed out is said until the link is live again, and tried on", async () => {
-  const { ground, link, deliver } = start();
+  const { environment, link, deliver } = start();
   await deliver(FLEET);
 
-  ground.sockets[0].onclose({ code: SIGNED_OUT });
+  environment.sockets[0].onclose({ code: SIGNED_OUT });
   assert.equal(link.state.state, "signedOut");
-  ground.pass(1);
-  assert.equal(ground.sockets.length, 2);
+  environment.pass(1);
+  assert.equal(environment.sockets.length, 2);
   assert.equal(link.state.state, "signedOut");
   await deliver(FLEET);
 
   assert.equal(link.state.state, "live");
-  ground.sockets[1].onclose({ code: 1006 });
+  environment.sockets[1].onclose({ code: 1006 });
   assert.equal(link.state.state, "reconnecting");
 });

@@ -32,21 +32,25 @@ test("what is not known has no step", () => {
   assert.equal(reading(gpu, "util").words, "–");
 });
 
-test("a utilization that is not told has its reason", () => {
+test("a utilization that is not reported has its reason", () => {
   const slices = [{ parent: 0 }, { parent: 0, utilization_percent: 0 }];
   const [card, silent, idle, lost] = gpuRows(host({ gpus: gpus({}, ...slices, { state: "lost" }) }));
 
-  assert.match(unmeasured(card), /slices/);
-  assert.match(unmeasured(silent), /^not measurable/);
+  assert.match(unmeasured(card), /slice/);
+  assert.match(unmeasured(silent), /driver does not report/);
   assert.deepEqual([unmeasured(idle), unmeasured(lost)], [null, null]);
   assert.equal(reading(idle, "util").words, "0%");
 });
 
-test("what keeps a GPU from its work is told", () => {
-  const rows = gpuRows(host({ gpus: gpus({ throttle: ["power cap", "thermal"], low_power_since: 400 }, {}) }));
+test("what slows a GPU down is named", () => {
+  const known = { utilization_percent: 100, power_watts: 140, power_limit_watts: 700 };
+  const rows = gpuRows(host({
+    gpus: gpus({ throttle: ["power cap", "thermal"], low_power_since: 400 }, { low_power_since: 400, throttle: [], ...known }, {}),
+  }));
 
   assert.deepEqual(rows.map((gpu) => hindrances(gpu, 1120)), [
-    ["slowed down: power cap, thermal", "busy at low power for 12m: may be waiting"],
+    ["slowed down: power cap, thermal", "busy at low power for 12m: probably waiting"],
+    ["100% busy at 20% power for 12m: probably waiting"],
     [],
   ]);
 });

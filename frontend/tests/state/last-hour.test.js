@@ -9,7 +9,7 @@ const hourOf = (...newest) => new Hour(newest, UNTIL);
 test("the running minute keeps its maximum", () => {
   const hour = hourOf(3, 5);
 
-  for (const [value, now] of [[4, 5990], [9, 5995], [2, 5999], [null, 5999]]) assert.equal(hour.note(value, now), true);
+  for (const [value, now] of [[4, 5990], [9, 5995], [2, 5999], [null, 5999]]) assert.equal(hour.record(value, now), true);
 
   assert.deepEqual(hour.values.slice(-2), [3, 9]);
 });
@@ -17,7 +17,7 @@ test("the running minute keeps its maximum", () => {
 test("a new minute moves the hour on, and it stays an hour", () => {
   const hour = hourOf(1);
 
-  assert.equal(hour.note(7, UNTIL), true);
+  assert.equal(hour.record(7, UNTIL), true);
 
   assert.deepEqual(hour.values.slice(-2), [1, 7]);
   assert.equal(hour.values.length, 60);
@@ -27,10 +27,10 @@ test("a new minute moves the hour on, and it stays an hour", () => {
 test("minutes nobody looked at are gaps, and the server is to be asked", () => {
   const hour = hourOf(1);
 
-  assert.equal(hour.note(7, UNTIL + 130), false);
+  assert.equal(hour.record(7, UNTIL + 130), false);
 
   assert.deepEqual(hour.values.slice(-4), [1, null, null, 7]);
-  assert.equal(hour.note(0, UNTIL + 1e6), false);
+  assert.equal(hour.record(0, UNTIL + 1e6), false);
   assert.equal(hour.values.length, 60);
 });
 
@@ -47,9 +47,9 @@ test("a path is made anew only when something has changed", () => {
   const hour = hourOf(50);
   const path = hour.path(100);
 
-  hour.note(40, UNTIL - 1);
+  hour.record(40, UNTIL - 1);
   assert.equal(hour.path(100), path);
-  hour.note(60, UNTIL - 1);
+  hour.record(60, UNTIL - 1);
   assert.notEqual(hour.path(100), path);
 });
 

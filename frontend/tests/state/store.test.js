@@ -7,59 +7,59 @@ import { fleet, gpus, host, processes } from "../fleets.js";
 
 function storeOf(hosts, members) {
   const store = new Store();
-  store.take({ type: "fleet", sequence: 7, fleet: fleet(hosts, members) });
+  store.apply({ type: "fleet", sequence: 7, fleet: fleet(hosts, members) });
   return store;
 }
 
 test("a patch before any fleet is refused", () => {
-  assert.equal(new Store().take({ type: "patch", sequence: 1, patch: {} }), false);
+  assert.equal(new Store().apply({ type: "patch", sequence: 1, patch: {} }), false);
 });
 
 test("a gap in the sequence is refused and changes nothing", () => {
   const store = storeOf({ a: host() });
 
-  assert.equal(store.take({ type: "patch", sequence: 9, patch: { now: 5 } }), false);
+  assert.equal(store.apply({ type: "patch", sequence: 9, patch: { now: 5 } }), false);
   assert.equal(store.fleet.now, 1000);
 });
 
 test("the next patch is merged", () => {
   const store = storeOf({ a: host() });
 
-  assert.equal(store.take({ type: "patch", sequence: 8, patch: { now: 1001 } }), true);
+  assert.equal(store.apply({ type: "patch", sequence: 8, patch: { now: 1001 } }), true);
   assert.equal(store.fleet.now, 1001);
 });
 
 test("a message of a kind not known is passed over", () => {
   const store = storeOf({ a: host() });
 
-  assert.equal(store.take({ type: "news", sequence: 99 }), true);
-  assert.equal(store.take({ type: "patch", sequence: 8, patch: {} }), true);
+  assert.equal(store.apply({ type: "news", sequence: 99 }), true);
+  assert.equal(store.apply({ type: "patch", sequence: 8, patch: {} }), true);
 });
 
 test("a fleet makes every host dirty, a patch those it names", () => {
   const store = storeOf({ a: host(), b: host() });
-  assert.deepEqual([...store.takeDirty()].sort(), ["a", "b"]);
+  assert.deepEqual([...store.drainDirty()].sort(), ["a", "b"]);
 
-  store.take({ type: "patch", sequence: 8, patch: { now: 2, hosts: { b: { sequence: 2 } } } });
+  store.apply({ type: "patch", sequence: 8, patch: { now: 2, hosts: { b: { sequence: 2 } } } });
 
-  assert.deepEqual([...store.takeDirty()], ["b"]);
-  assert.deepEqual([...store.takeDirty()], []);
+  assert.deepEqual([...store.drainDirty()], ["b"]);
+  assert.deepEqual([...store.drainDirty()], []);
 });
 
 test("a fresh fleet replaces the old one whole", () => {
   const store = storeOf({ a: host(), b: host() });
 
-  store.take({ type: "fleet", sequence: 3, fleet: fleet({ c: host() }) });
+  store.apply({ type: "fleet", sequence: 3, fleet: fleet({ c: host() }) });
 
   assert.deepEqual(store.names(), ["c"]);
-  assert.equal(store.take({ type: "patch", sequence: 4, patch: {} }), true);
+  assert.equal(store.apply({ type: "patch", sequence: 4, patch: {} }), true);
 });
 
 test("hosts come and go by patches", () => {
   const store = storeOf({ node10: host(), node2: host() });
   assert.deepEqual(store.names(), ["node2", "node10"]);
 
-  store.take({ type: "patch", sequence: 8, patch: { hosts: { node10: null, node1: { state: "missing" } } } });
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { node10: null, node1: { state: "missing" } } } });
 
   assert.deepEqual(store.names(), ["node1", "node2"]);
   assert.equal(store.host("node10"), undefined);
@@ -70,7 +70,7 @@ test("summaries and rows follow a patch", () => {
   assert.equal(store.summary("a").free, 1);
   assert.equal(store.rows("a")[1].use, "busy");
 
-  store.take({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "free"] } } } } });
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "free"] } } } } });
 
   assert.equal(store.summary("a").free, 2);
   assert.equal(store.rows("a")[1].use, "free");
@@ -93,7 +93,7 @@ test("a summary follows a patch of whatever it is made of", () => {
     const store = storeOf({ a: host({ gpus: before }) });
     const old = structuredClone(store.summary("a"));
 
-    store.take({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { [column]: values } } } } });
+    store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { [column]: values } } } } });
 
     assert.deepEqual(store.summary("a"), summarize("a", store.host("a")), column);
     assert.notDeepEqual(store.summary("a"), old, column);
@@ -103,7 +103,7 @@ test("a summary follows a patch of whatever it is made of", () => {
 test("hosts with hostile names are hosts", () => {
   const store = storeOf(JSON.parse(`{"constructor": ${JSON.stringify(host())}}`));
 
-  store.take({ type: "patch", sequence: 8, patch: JSON.parse('{"hosts": {"__proto__": {"state": "live"}}}') });
+  store.apply({ type: "patch", sequence: 8, patch: JSON.parse('{"hosts": {"__proto__": {"state": "live"}}}') });
 
   assert.deepEqual(store.names(), ["__proto__", "constructor"]);
   assert.equal(store.summary("__proto__").state, "live");
@@ -114,7 +114,7 @@ test("no host is live while the broker is silent", () => {
   const store = storeOf({ a: host(), b: { state: "missing" } });
   assert.equal(store.stateOf("a"), "live");
 
-  store.take({ type: "patch", sequence: 8, patch: { broker: { state: "lost" } } });
+  store.apply({ type: "patch", sequence: 8, patch: { broker: { state: "lost" } } });
 
   assert.equal(store.stateOf("a"), "stale");
   assert.equal(store.stateOf("b"), "missing");
@@ -124,7 +124,7 @@ test("before any broker was heard there is a fleet without hosts", () => {
   const store = new Store();
   const empty = { version: 1, stale_after_seconds: 2, broker: { state: "lost" }, totals: {}, users: {}, hosts: {} };
 
-  store.take({ type: "fleet", sequence: 4, fleet: empty });
+  store.apply({ type: "fleet", sequence: 4, fleet: empty });
 
   assert.deepEqual(store.names(), []);
   assert.equal(store.brokerLost(), true);
@@ -156,9 +156,9 @@ test("a table that a patch puts out of shape is named, until another mends it", 
   const store = storeOf({ a: host({ gpus: gpus({ use: "free" }) }) });
   assert.deepEqual(store.summary("a").problems, []);
 
-  store.take({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "busy"] } } } } });
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "busy"] } } } } });
   assert.match(store.summary("a").problems[0], /^gpus are not shown: use has 2 rows/);
 
-  store.take({ type: "patch", sequence: 9, patch: { hosts: { a: { gpus: { use: ["free"] } } } } });
+  store.apply({ type: "patch", sequence: 9, patch: { hosts: { a: { gpus: { use: ["free"] } } } } });
   assert.deepEqual(store.summary("a").problems, []);
 });

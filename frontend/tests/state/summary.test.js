@@ -70,7 +70,7 @@ test("the best fit for one GPU is the live host with the fewest free", () => {
   assert.equal(overview([summarize("full", free(0))]).bestFit, "");
 });
 
-test("cards that ail are counted, and their hosts fit last", () => {
+test("unhealthy cards are counted, and their hosts are taken last", () => {
   const ill = { use: "free", ailments: ["a row waits"] };
   const hosts = {
     a: host({ gpus: gpus(ill) }),
@@ -82,29 +82,29 @@ test("cards that ail are counted, and their hosts fit last", () => {
   assert.equal(overview(summaries).counts.ailing, 3);
   assert.equal(overview(summaries).bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
   assert.equal(overview(summaries).bestFit, "b");
-  assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 ailing");
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 unhealthy");
 });
 
-test("GPUs that are busy at low power are counted and told", () => {
+test("GPUs that are busy at low power are counted and named", () => {
   const summaries = [
     summarize("a", host({ gpus: gpus({ use: "busy", low_power_since: 400 }, { use: "busy" }, { use: "free" }) })),
     summarize("b", host({ state: "stale", gpus: gpus({ low_power_since: 400 }) })),
   ];
 
   assert.equal(overview(summaries).counts.lowPower, 1);
-  assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 at low power");
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 possibly stuck");
 });
 
 test("a host without GPUs is no free host", () => {
   assert.equal(overview([summarize("a", host())]).wholeHosts, 0);
 });
 
-test("a row is told in one sentence", () => {
+test("a row reads as one sentence", () => {
   const rows = gpus({ use: "free" }, { use: "held_idle" }, { state: "lost" });
   const summary = summarize("node4", host({ gpus: rows, problems: ["NVML is stuck"] }));
 
   assert.equal(sentence(summary, "live"), "node4: 1 of 3 free, 1 held idle, 1 lost, has problems");
   assert.equal(sentence(summary, "stale"), "node4: stale, 1 of 3 free, 1 held idle, 1 lost, has problems");
-  assert.equal(sentence(summarize("n", { state: "missing" }), "missing"), "n: never heard");
+  assert.equal(sentence(summarize("n", { state: "missing" }), "missing"), "n: has never reported");
   assert.equal(sentence(summarize("n", host()), "live"), "n: no GPUs");
 });
