@@ -126,7 +126,8 @@ def test_a_card_is_followed_from_nvml_to_the_finder(
     eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
     page.goto(house.url + "?need=1x0")
     expect(page.locator(".cell").first.locator(".mark")).to_be_visible()
-    expect(page.locator(".offer small")).to_have_text(f"GPU 0 ({SIGN} unhealthy) · uses the last free GPUs on this host")
+    words = f"GPU 0 ({SIGN} unhealthy) · uses the last free GPUs on this host"
+    expect(page.locator(".offer small")).to_have_text(words)
     (offer,) = house.get("api/v1/free")["hosts"]
     assert offer["gpus"][0]["ailing"] is True
     fake_nvml.write(Scenario(gpus=[ILL, Gpu(name="NVIDIA H100")]))

@@ -149,10 +149,10 @@ export function commands({ host, devices }) {
   return [`ssh ${host.startsWith("-") ? "-- " : ""}${host}`, `export CUDA_VISIBLE_DEVICES=${safe}`];
 }
 
-/** The need in words: "4 × H100 with 40 GiB free on one host". @param {Need} need */
+/** The need in words: "4 x H100 with 40 GiB free on one host". @param {Need} need */
 export function needWords({ gpus, gib, model, anywhere }) {
   return [
-    model === "" ? many(gpus, "GPU") : `${gpus} × ${model}`,
+    model === "" ? many(gpus, "GPU") : `${gpus} x ${model}`,
     gib > 0 && `with ${gib} GiB free`,
     gpus > 1 && !anywhere && "on one host",
   ].filter(Boolean).join(" ");

@@ -63,7 +63,7 @@ test("what is pasted is one harmless line each", () => {
 });
 
 test("a need reads as a sentence", () => {
-  assert.equal(needWords(need({ gpus: 4, gib: 40, model: "H100" })), "4 × H100 with 40 GiB free on one host");
+  assert.equal(needWords(need({ gpus: 4, gib: 40, model: "H100" })), "4 x H100 with 40 GiB free on one host");
   assert.equal(needWords(need({})), "1 GPU");
   assert.equal(needWords(need({ gpus: 2, anywhere: true })), "2 GPUs");
 });
