@@ -1,5 +1,6 @@
 """tools/document_types.py: the page's types of the document are those that the wire declares."""
 
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +14,7 @@ from wire.document import DISK_COLUMNS, GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIE
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT / "tools")
-    import document_types
-
-    return document_types
+    return importlib.import_module("document_types")
 
 
 def names(text: str, interface: str) -> list[str]:
