@@ -107,7 +107,7 @@ def test_a_file_is_yaml_without_a_key_given_twice(path: Path) -> None:
 
 
 def test_every_variable_that_may_be_set_is_declared_and_told() -> None:
-    common = ROLES / "gpu_monitor_common"
+    common = ROLES / "gpu_monitor"
     defaults = yaml.safe_load((common / "defaults" / "main.yml").read_text())
     specs = yaml.safe_load((common / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     assert specs["main"]["options"].keys() == defaults.keys()
@@ -125,7 +125,7 @@ def test_every_role_declares_its_arguments() -> None:
 
 
 def test_the_keys_that_the_playbook_writes_are_keys_of_config_yml() -> None:
-    text = (ROLES / "gpu_monitor_common" / "vars" / "main.yml").read_text()
+    text = (ROLES / "gpu_monitor" / "vars" / "main.yml").read_text()
     settings = text[text.index("gpu_monitor_settings:") : text.index("# What the machine")]
     written = set(re.findall(r"'(\w+)':", settings))
     assert {"broker", "hosts", "updates_bind"} <= written
