@@ -1,21 +1,28 @@
 """Fixtures that several test modules share."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pynvml
 import pytest
-from fake_nvml import FakeNvml, Gpu, Process, Scenario
+from fake_nvml import BuildError, FakeNvml, Gpu, Process, Scenario, library_folder
 from house import House
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "process_guard"]
 
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
 settings.load_profile("house")
+
+
+def pytest_configure() -> None:
+    """Build the fake NVML before xdist starts its workers, which would each build their own."""
+    with contextlib.suppress(BuildError):  # the tests that need it fail with its words
+        library_folder()
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ WORKING_GPU = Gpu(
 
 
 @pytest.fixture
-def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+def house(tmp_path: Path, fake_nvml: FakeNvml, processes: None) -> Iterator[House]:
     """The commands as processes that find the fake NVML: a GPU at 87 % and a free one."""
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()]))
     house = House(tmp_path, fake_nvml.environment())

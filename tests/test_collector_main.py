@@ -168,6 +168,7 @@ def test_a_process_has_its_user_and_command(fake_nvml: FakeNvml, start: Start) -
     assert abs(processes["started_at"][0] - me.create_time()) < 2
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("imported", "unwanted"),
     [
@@ -189,6 +190,7 @@ def test_a_collector_alone_imports_nothing_it_has_no_use_for(
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.processes
 def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
     with zmq.Context() as context, context.socket(zmq.PULL) as pull:
         port = pull.bind_to_random_port("tcp://127.0.0.1")

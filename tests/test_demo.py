@@ -12,7 +12,7 @@ from gpu_monitor.demo import NEVER_HEARD, demo_settings
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path, processes: None) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.close()

@@ -16,6 +16,8 @@ from wire import __version__
 
 STARTED = re.compile("listens on|not reachable")
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pynvml
+import pytest
 from fake_nvml import FakeNvml, Gpu, Mig, Scenario, error
 from nvml_calls import failure
 
@@ -107,6 +108,7 @@ def test_samples_are_counted_until_they_are_freed(fake_nvml: FakeNvml, one_gpu: 
     assert fake_nvml.samples() == 2
 
 
+@pytest.mark.processes
 def test_a_sample_that_was_freed_ends_the_process_that_uses_it(fake_nvml: FakeNvml) -> None:
     divided(fake_nvml, Mig())
     code = (

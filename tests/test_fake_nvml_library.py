@@ -14,7 +14,7 @@ HOME = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+def probe(tmp_path: Path, processes: None) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
     """Starts Python code in a process that finds the fake through the environment."""
     started: list[subprocess.Popen[str]] = []
 
@@ -85,6 +85,7 @@ def test_a_typo_in_a_scenario_ends_the_process_and_names_the_line(
     assert words.startswith(f"fake NVML: {tmp_path / 'gpus.scenario'} {complaint}")
 
 
+@pytest.mark.processes
 def test_without_a_scenario_the_process_ends_with_a_word(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import ctypes; ctypes.CDLL('libnvidia-ml.so.1').nvmlInit_v2()"],
@@ -106,6 +107,7 @@ def test_a_machine_without_a_compiler_is_told_so(
         library_folder()
 
 
+@pytest.mark.processes
 def test_the_command_prints_what_a_shell_needs() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True)
@@ -116,6 +118,7 @@ def test_the_command_prints_what_a_shell_needs() -> None:
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == "8\n"
 
 
+@pytest.mark.processes
 def test_the_command_refuses_a_scenario_that_is_not_there() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml", "no-such.scenario"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)

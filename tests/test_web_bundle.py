@@ -27,6 +27,7 @@ def run(script: Path) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.processes
 def test_the_bundle_does_what_the_modules_do(tmp_path: Path) -> None:
     for name, source in MODULES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

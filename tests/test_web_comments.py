@@ -82,6 +82,7 @@ def test_other_files_are_left_alone() -> None:
     assert sent("// a\n\n/* b */\n", ".html") == "// a\n\n/* b */\n"
 
 
+@pytest.mark.processes
 def test_every_script_is_the_same_program_to_the_compiler() -> None:
     texts = [file.read_text() for file in SCRIPTS]
     both = [text for written in texts for text in (written, sent(written))]

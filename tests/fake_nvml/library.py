@@ -14,7 +14,10 @@ from .scenario import Scenario
 SONAME = "libnvidia-ml.so.1"
 SOURCE = Path(__file__).parent
 BUILDS = SOURCE.parent.parent / "build" / "fake_nvml"
-FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"]
+FLAGS = [
+    *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"),
+    *shlex.split(os.environ.get("FAKE_NVML_CFLAGS", "")),
+]
 LINKER_FLAGS = [f"-Wl,-soname,{SONAME}"]
 
 
