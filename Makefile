@@ -6,7 +6,7 @@
 ARGS =
 BIN = .venv/bin
 # Most tests wait more than they compute. WORKERS=0 runs them in one process, as a debugger needs.
-WORKERS = $(shell echo $$((2 * $$(nproc))))
+WORKERS = $(shell n=$$((2 * $$(nproc))); echo $$((n < 12 ? n : 12)))
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # Shells that keep Python from writing bytecode would have each worker compile the tests again.
 export PYTHONDONTWRITEBYTECODE =

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_nvml import BuildError, Gpu, Scenario, library, library_folder, variables
+from fake_nvml import BuildError, Gpu, Scenario, library_folder, variables
 
 HOME = Path(__file__).parent.parent
 
@@ -101,10 +101,9 @@ def test_without_a_scenario_the_process_ends_with_a_word(tmp_path: Path) -> None
 def test_a_machine_without_a_compiler_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "BUILDS", tmp_path)
     monkeypatch.setenv("CC", "no-such-cc")
     with pytest.raises(BuildError, match="no C compiler: 'no-such-cc' is not in PATH"):
-        library_folder()
+        library_folder(tmp_path)
 
 
 @pytest.mark.processes
