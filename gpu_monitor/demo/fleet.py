@@ -2,13 +2,14 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import zmq
 
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.config.keys import Config
-from gpu_monitor.config.role_settings import RPC_INPROC, UPDATES_INPROC
+from gpu_monitor.config.role_settings import RPC_INPROC, UPDATES_INPROC, broker_settings
 from gpu_monitor.demo.host import SimulatedHost
 from gpu_monitor.wire.codec import pack
 
@@ -20,18 +21,14 @@ BATCH_SECONDS = 0.02
 
 
 def demo_settings(config: Config) -> BrokerSettings:
-    """A broker that says "simulated" and listens inside the process only."""
-    return BrokerSettings(
+    """The broker of `config`, with simulated hosts in place of its own and no port or key."""
+    return replace(
+        broker_settings(config._replace(keys="")),
         rpc_endpoints=(RPC_INPROC,),
         updates_endpoints=(UPDATES_INPROC,),
         hosts=(NEVER_HEARD,),
-        interval=config.interval,
-        rpc_timeout=config.rpc_timeout,
-        tick=config.tick,
-        free_memory_mib=config.free_memory_mib,
-        held_idle_after=config.held_idle_after,
-        never_idle=config.never_idle,
-        forget_after=config.forget_after,
+        own_name="",
+        warnings=(),
         simulated=True,
     )
 

@@ -43,13 +43,23 @@ def test_the_last_hour_is_there_from_the_start(house: House) -> None:
             assert len(values) == 60 and None not in values[:-1]
 
 
-def test_no_port_is_opened_but_the_page_s() -> None:
-    settings = demo_settings(Config())
+def test_the_demo_opens_no_broker_port_and_warns_of_none() -> None:
+    settings = demo_settings(Config(rpc_bind="*", updates_bind="*"))
     assert all(
         endpoint.startswith("inproc://")
         for endpoint in (*settings.rpc_endpoints, *settings.updates_endpoints)
     )
+    assert settings.warnings == ()
 
 
-def test_the_demo_knows_nothing_of_the_hosts_in_config_yml() -> None:
-    assert demo_settings(Config(hosts=("node1",))).hosts == (NEVER_HEARD,)
+def test_the_demo_ignores_the_hosts_and_keys_of_config_yml() -> None:
+    settings = demo_settings(Config(hosts=("node1",), keys="/no/such/folder"))
+    assert settings.hosts == (NEVER_HEARD,)
+    assert settings.keys == ""
+
+
+def test_every_other_broker_key_of_config_yml_applies_to_the_demo() -> None:
+    config = Config(tick=0.25, rpc_timeout=7.0, free_memory_mib=100, never_idle=("python",))
+    settings = demo_settings(config)
+    assert (settings.tick, settings.rpc_timeout) == (0.25, 7.0)
+    assert (settings.free_memory_mib, settings.never_idle) == (100, ("python",))
