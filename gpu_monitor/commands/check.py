@@ -1,7 +1,6 @@
 """`gpu-monitor check`: looks for what would keep this machine's part from working."""
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from gpu_monitor.web.auth.allowed_hosts import own_names
 from gpu_monitor.web.auth.hashing import kind_of
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.curve.keys import KeysError
+from gpu_monitor.wire.slow_lookup import slow_lookup, wait_for
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 MAX_NAMED = 50
@@ -89,13 +89,9 @@ def _check_hosts(config: Config, addresses: dict[str, list[str]]) -> Iterator[Fi
 
 def _check_gpus() -> Finding:
     """What NVML says; no driver is only wrong where there is a GPU for it."""
-    answers: list[Finding] = []
-    # A daemon: a call that hangs in the driver cannot be interrupted.
-    thread = threading.Thread(target=lambda: answers.append(_ask_nvml()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE_SECONDS)
-    if answers:
-        return answers[0]
+    lookup = slow_lookup(_ask_nvml, thread_name="nvml")
+    if wait_for(lookup, PATIENCE_SECONDS):
+        return lookup.result()
     return Finding(False, "gpus: the NVIDIA driver hangs; look at dmesg, a reboot may be needed")
 
 

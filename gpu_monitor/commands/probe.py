@@ -4,9 +4,9 @@ import asyncio
 import http.client
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +19,24 @@ from gpu_monitor.web.auth import allowed_hosts
 from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.slow_lookup import answer_within, slow_lookup, slow_lookups
 
 PATIENCE_SECONDS = 2.0
-"""How long a name server, a broker or a web server may take to answer."""
+"""How long a name service, a broker or a web server may take to answer."""
+RESOLVER_THREADS = 64
 
 
 def resolve(names: Iterable[str]) -> dict[str, list[str]]:
-    """All addresses of each name; none where the name server knows none, or is too slow."""
-    names = list(names)
-    found: dict[str, list[str]] = {name: [] for name in names}
-    left = iter(names)
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                name = next(left, None)
-            if name is None:
-                return
-            found[name] = _addresses(name)
-
-    # Daemons: the resolver of the C library may take much longer, and cannot be interrupted.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(64, len(names)))]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + PATIENCE_SECONDS + len(names) / 100
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return dict(found)
+    """All addresses of each name; none where the name service knows none or is too slow."""
+    lookups = slow_lookups(_addresses, names, RESOLVER_THREADS, thread_name="host names")
+    wait(lookups.values(), PATIENCE_SECONDS + len(lookups) / 100)
+    return {name: answer_within(lookup, 0.0, []) for name, lookup in lookups.items()}
 
 
 def full_name() -> str:
-    """This machine's name with its domain; without it where the name server is too slow."""
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(allowed_hosts.full_name()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE_SECONDS)
-    return found[0] if found else os.uname().nodename
+    """This machine's name with its domain; without it where the name service is too slow."""
+    lookup = slow_lookup(allowed_hosts.full_name, thread_name="own name")
+    return answer_within(lookup, PATIENCE_SECONDS, os.uname().nodename)
 
 
 def _addresses(name: str) -> list[str]:
