@@ -28,6 +28,7 @@ COMMANDS = {
     "broker": "hear the collectors and keep the state of the fleet (once)",
     "web": "serve the page and the HTTP API (one or many)",
     "demo": "the page with a simulated fleet, no GPU needed",
+    "config": "check config.yml and print the settings in effect, or a sample file",
     "check": "look for what would keep it from working: one line per finding",
     "viewers": "who may sign in to the page: add NAME, remove NAME, list",
     "keys": "make keys for the links between machines, and say whose are let in",
@@ -43,6 +44,7 @@ configuration:
 examples:
   gpu-monitor                              this machine, live
   gpu-monitor demo --hosts 100 --gpus 8    how a fleet of 100 hosts looks
+  gpu-monitor config --print >config.yml   a commented file to edit
   gpu-monitor check --config my.yml        is everything in place?
 
 exit codes:
@@ -57,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.set_up(asked.log_level)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until the command sets its own
+    if asked.command == "config" and asked.sample:
+        from gpu_monitor.commands import effective_config
+
+        effective_config.print_sample()
+        return OK
     try:
         path = find_config(asked.config)
         return _run(asked, load_config(path), path)
@@ -66,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace, config: Config, path: str | None) -> int:
+    if asked.command == "config":
+        from gpu_monitor.commands import effective_config
+
+        effective_config.print_effective(config, path)
+        return OK
     if asked.command == "check":
         from gpu_monitor.commands.check import check
 
@@ -118,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
         if name == "demo":
             _add_count(command, "--hosts", 20, 1250, "simulated hosts")
             _add_count(command, "--gpus", 8, 64, "GPUs in each")
+        elif name == "config":
+            command.add_argument(
+                "--print",
+                action="store_true",
+                dest="sample",
+                help="print a sample config.yml: every key with its default and a comment",
+            )
         elif name == "check":
             command.add_argument(
                 "part",
