@@ -122,7 +122,7 @@ def _check_broker(config: Config, addresses: Sequence[str], part: str) -> Iterat
     if not addresses:
         return
     here = probe.is_own(addresses)
-    if here and role_settings.hears_none_of_them(config):
+    if here and role_settings.binds_too_narrowly(config):
         remedy = "remove rpc_bind, or write an address that they reach"
         yield Finding(False, f"broker: rpc_bind {config.rpc_bind} keeps hosts out; {remedy}")
     if here and part in ("all", "broker"):

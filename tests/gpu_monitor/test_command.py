@@ -89,7 +89,7 @@ def test_a_config_that_suits_one_process_only_exits_with_2(command: str, tmp_pat
     (tmp_path / "config.yml").write_text("rpc_port: 0\nupdates_port: 0\n")
     answer = call(command, cwd=tmp_path)
     assert answer.returncode == 2
-    assert "0 (any free port) is for one process" in answer.stderr
+    assert "0 (any free port) works only in one process" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
 
 

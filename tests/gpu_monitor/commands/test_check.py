@@ -245,9 +245,8 @@ def test_what_is_open_to_others_is_warned_of_where_it_is_and_fails_nothing(house
     assert code == 0
     assert warned == [
         f"warn broker: updates_port {house.updates_port} is open on all interfaces without keys: "
-        "everyone who can reach it can read the fleet",
-        f"warn web: the page is readable by everyone who can reach port {house.web_port} on all "
-        "interfaces",
+        "anyone who can reach it can read the state of the fleet",
+        f"warn web: anyone who can reach port {house.web_port} on all interfaces can read the page",
     ]
     assert "warn broker" not in report(house, "web", **opened)[1]
     assert "warn web" not in report(house, "broker", **opened)[1]
