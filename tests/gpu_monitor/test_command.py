@@ -230,7 +230,7 @@ def open_files(pid: int) -> list[str]:
 
 def test_the_module_runs_without_a_config_in_an_empty_folder(tmp_path: Path) -> None:
     answer = call("check", cwd=tmp_path)
-    assert answer.stdout.startswith("ok   config: no config.yml, so the defaults apply\n")
+    assert answer.stdout.startswith("ok   config: no config.yml found, so the defaults apply\n")
 
 
 def test_check_knows_the_parts_of_a_fleet_and_no_other() -> None:
