@@ -159,7 +159,7 @@ def test_a_taken_port_exits_with_3_and_names_port_key_and_remedy(
     assert answer.returncode == 3
     last = answer.stderr.splitlines()[-1]
     assert last.endswith(
-        f"127.0.0.1:{port} is taken; stop what listens there, or write another {key}"
+        f"127.0.0.1:{port} is in use; stop what listens there, or write another {key}"
     )
 
 
