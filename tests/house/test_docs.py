@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gpu_monitor.__main__ import COMMANDS
+from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.config.file import parse_config
 from gpu_monitor.config.keys import KEYS, Config
 from gpu_monitor.config.values import InvalidValue, Scalar

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.__main__ import BAD_CONFIG, COMMANDS
+from gpu_monitor.__main__ import BAD_CONFIG
+from gpu_monitor.arguments import COMMANDS
 from tests.support.house import ROOT
 
 UNITS = {path.stem: path for path in ROOT.glob("ansible/roles/*/files/*.service")}

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from gpu_monitor.__main__ import COMMANDS, main
+from gpu_monitor.__main__ import main
+from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.ingest import Hearing
