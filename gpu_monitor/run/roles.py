@@ -95,7 +95,7 @@ def demo(config: Config, hosts: int, gpus: int) -> None:
     past = Past(fleet, now)
     with _context() as context:
         roles = [
-            broker_role(config, demo_settings(config), context, past.complete),
+            broker_role(config, demo_settings(config), context, past.fill_gaps),
             web_role(
                 config, role_settings.web_settings(config, role_settings.UPDATES_INPROC), context
             ),

@@ -34,7 +34,7 @@ from gpu_monitor.config.role_settings import (
     collector_settings,
     web_settings,
 )
-from gpu_monitor.demo.fleet import NEVER_HEARD
+from gpu_monitor.demo.fleet import MISSING_HOST
 from gpu_monitor.demo.host import SimulatedHost
 from gpu_monitor.web.api.exposition import begin, write
 from gpu_monitor.web.api.metrics import metrics, viewers
@@ -84,7 +84,7 @@ class Stream(NamedTuple):
 def demo_stream() -> Stream:
     """A demo fleet, packed and received as from its collectors, with all clocks given."""
     settings = BrokerSettings(
-        hosts=(NEVER_HEARD,), rpc_timeout=2.0, forget_after=4.0, simulated=True
+        hosts=(MISSING_HOST,), rpc_timeout=2.0, forget_after=4.0, simulated=True
     )
     fleet = Fleet(settings.hosts, settings.rpc_timeout, settings.forget_after)
     hearing = Hearing(fleet, Directory(()), lambda: None)
