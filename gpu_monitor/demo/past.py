@@ -28,21 +28,21 @@ class Past:
         self._hosts = {host.name: _host_past(host, self._until) for host in fleet}
         self._totals = _totals(self._hosts.values())
 
-    def fill_gaps(self, name: str, heard: dict[str, Any] | None) -> dict[str, Any] | None:
+    def fill_gaps(self, name: str, recorded: dict[str, Any] | None) -> dict[str, Any] | None:
         """Fill the minutes before the start in a host's last hour ("": that of the totals).
 
-        Returns `heard` unchanged if it is None, or if the clock went back.
+        Returns `recorded` unchanged if it is None, or if the clock went back.
         """
-        if heard is None or heard["until"] < self._until:
-            return heard
-        passed = (heard["until"] - self._until) // MINUTE_SECONDS
+        if recorded is None or recorded["until"] < self._until:
+            return recorded
+        passed = (recorded["until"] - self._until) // MINUTE_SECONDS
         if not name:
             totals = self._totals.items()
-            return heard | {key: _fill(heard[key], past, passed) for key, past in totals}
+            return recorded | {key: _fill(recorded[key], past, passed) for key, past in totals}
         peaks = self._peaks(name)
-        rows = enumerate(heard["utilization_percent"])
+        rows = enumerate(recorded["utilization_percent"])
         filled = [_fill(values, peaks.get(row, []), passed) for row, values in rows]
-        return heard | {"utilization_percent": filled}
+        return recorded | {"utilization_percent": filled}
 
     def _peaks(self, name: str) -> dict[int, Minutes]:
         """By row, the peak of each minute; the same on every call."""
@@ -127,7 +127,7 @@ def _sum(rows: Iterable[Minutes]) -> Minutes:
     return list(map(sum, zip(*rows, strict=True)))
 
 
-def _fill(heard: list[int | None], past: Minutes, passed: int) -> list[int | None]:
-    """Fill gaps in `heard` from `past`, which ended `passed` minutes ago."""
+def _fill(recorded: list[int | None], past: Minutes, passed: int) -> list[int | None]:
+    """Fill gaps in `recorded` from `past`, which ended `passed` minutes ago."""
     known = [*past[passed:], *[None] * (MINUTES - len(past[passed:]))]
-    return [then if now is None else now for now, then in zip(heard, known, strict=True)]
+    return [then if now is None else now for now, then in zip(recorded, known, strict=True)]
