@@ -1,10 +1,10 @@
-"""Follows a websocket as docs/protocol.md says, and writes a line for each message.
+"""Follows a websocket according to docs/protocol.md, and prints a line for each message.
 
-    python ages.py URL SUBPROTOCOL     prints {"at": .., "type": .., "age": ..} until it is ended
+    python ages.py URL SUBPROTOCOL     prints {"at": .., "type": .., "age": ..} until it is killed
 
-`at` is unix seconds, and `age` how long before that the broker had told what the message says, on
-the same machine's clock; a host's state stands there where it is told. A message out of order ends
-it with an error; a connection that is lost is a line of type "lost".
+`at` is in unix seconds; `age` is the time since the broker published the content, by the clock of
+the same machine. A change of a host's state is included. A message out of order ends the program
+with an error; a lost connection is a line of type "lost".
 """
 
 import asyncio
