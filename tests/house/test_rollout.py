@@ -126,7 +126,7 @@ def test_every_role_declares_its_arguments() -> None:
 
 def test_the_playbook_writes_only_keys_of_config_yml() -> None:
     text = (ROLES / "gpu_monitor_common" / "vars" / "main.yml").read_text()
-    settings = text[text.index("gpu_monitor_settings:") : text.index("# What the machine")]
+    settings = text[text.index("gpu_monitor_settings:") : text.index("# What preflight.yml")]
     written = set(re.findall(r"'(\w+)':", settings))
     assert {"broker", "hosts", "updates_bind"} <= written
     assert written <= set(KEYS)

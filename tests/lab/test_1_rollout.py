@@ -40,7 +40,7 @@ def test_check_mode_on_fresh_machines_changes_nothing(fleet: Fleet) -> None:
     play = fleet.play("--check")
     assert play.code == 0, play.output
     assert play.changed() == 0
-    assert play.output.count("Nothing is installed here yet: a run without --check would make") == 3
+    assert play.output.count("Nothing is installed here yet: a run without --check would create") == 3
     for name in fleet.bed.machines:
         assert files(fleet, name) ^ before[name] == set()
 
@@ -63,7 +63,7 @@ def test_an_address_that_hosts_cannot_use_is_reported(fleet: Fleet) -> None:
     play = fleet.play("-e", "gpu_monitor_broker_address=localhost", "--tags", "preflight")
     assert "The broker's address localhost means each machine itself." in play.output
     play = fleet.play("-e", "gpu_monitor_broker_address=no.such.host", "--tags", "preflight")
-    assert "The broker's address no.such.host is not known here." in play.output
+    assert "The broker's address no.such.host does not resolve here." in play.output
 
 
 def test_the_first_run_puts_every_host_on_the_page(
@@ -78,7 +78,7 @@ def test_the_first_run_puts_every_host_on_the_page(
         assert len([parent for parent in host["gpus"]["parent"] if parent is None]) == 8
     live = f"live: {fleet.shown_as('gpu1')}, {fleet.shown_as('gpu2')}"
     assert live in play.output
-    assert f"page: http://127.0.0.1:8042{BASE_PATH}/ on server alone" in play.output
+    assert f"page: http://127.0.0.1:8042{BASE_PATH}/ on server only" in play.output
 
 
 def test_the_second_run_changes_nothing(fleet: Fleet, figures: dict[str, object]) -> None:

@@ -135,7 +135,7 @@ def test_one_host_down_does_not_stop_the_others(fleet: Fleet) -> None:
     assert play.recap("gpu2")["unreachable"] == 1
     assert play.recap("gpu1")["failed"] == play.recap("server")["failed"] == 0
     # The broker was restarted for the new setting, and has not received from that host since.
-    assert f"missing: {fleet.shown_as('gpu2')}; see there" in play.output
+    assert f"missing: {fleet.shown_as('gpu2')}; run there" in play.output
     assert f"live: {fleet.shown_as('gpu1')}" in play.output
 
 
