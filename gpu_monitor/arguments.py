@@ -7,7 +7,7 @@ from gpu_monitor.config.file import DEFAULT_PATHS
 from gpu_monitor.run import logs
 from gpu_monitor.wire import __version__
 
-DESCRIPTION = """\
+MAIN_DESCRIPTION = """\
 GPU Monitor shows live, on one page, who is using which NVIDIA GPU of your
 machines, since when, with how much memory, and whether the GPU does any work.
 
@@ -29,7 +29,7 @@ COMMANDS = {
 
 CHECKED = ("all", "config", "collector", "broker", "web")
 
-EPILOG = f"""\
+MAIN_EPILOG = f"""\
 configuration:
   read from the file that --config names, else from {DEFAULT_PATHS[0]} in the current
   folder, else from {DEFAULT_PATHS[1]}; else the defaults apply
@@ -50,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; the default command is `up`."""
     parser = argparse.ArgumentParser(
         prog="gpu-monitor",
-        description=DESCRIPTION,
-        epilog=EPILOG,
+        description=MAIN_DESCRIPTION,
+        epilog=MAIN_EPILOG,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, max_help_position=16
         ),
@@ -126,9 +126,9 @@ def _add_options(parser: argparse.ArgumentParser, config: str | None, level: str
     parser.add_argument(
         "--log-level",
         metavar="LEVEL",
-        choices=logs.LEVELS,
+        choices=logs.LOG_LEVELS,
         default=level,
-        help=f"lowest level to log: {', '.join(logs.LEVELS)} (default: info)",
+        help=f"lowest level to log: {', '.join(logs.LOG_LEVELS)} (default: info)",
     )
     parser.add_argument("--version", action="version", version=f"gpu-monitor {__version__}")
 

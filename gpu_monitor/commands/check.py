@@ -8,7 +8,7 @@ from gpu_monitor.collector.gpu.nvml_errors import CLOSED, NvmlError
 from gpu_monitor.collector.host import containers
 from gpu_monitor.commands import check_broker, check_keys, check_page, probe
 from gpu_monitor.commands.finding import Finding, Surroundings
-from gpu_monitor.commands.probe import PATIENCE_SECONDS
+from gpu_monitor.commands.probe import PROBE_SECONDS
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.slow_lookup import slow_lookup, wait_for
 
@@ -22,7 +22,7 @@ def check(
     config: Config,
     source: str | None,
     part: str = "all",
-    patience_seconds: float = PATIENCE_SECONDS,
+    patience_seconds: float = PROBE_SECONDS,
     is_own: IsOwn = probe.is_own,
 ) -> bool:
     """Print one line for each of `findings`; return whether none is a failure."""
@@ -37,7 +37,7 @@ def findings(
     config: Config,
     source: str | None,
     part: str = "all",
-    patience_seconds: float = PATIENCE_SECONDS,
+    patience_seconds: float = PROBE_SECONDS,
     is_own: IsOwn = probe.is_own,
 ) -> Iterator[Finding]:
     """All findings about a part, in the order in which they are worth reading.

@@ -1,18 +1,18 @@
 """Whether this machine's link to the broker, or the broker on it, works."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gpu_monitor.broker.host_record import LIVE
 from gpu_monitor.collector.host.command_line import clean
 from gpu_monitor.commands import probe
-from gpu_monitor.commands.finding import Finding, Surroundings, warnings
+from gpu_monitor.commands.finding import Finding, Surroundings, listed, warnings
 from gpu_monitor.config import role_settings
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.curve.keys import KeysError
 
-MAX_NAMED = 50
+MAX_HOSTS_NAMED = 50
 MAX_VERSION = 40
 HOST_REMEDY = "run there: systemctl status gpu-monitor-collector; gpu-monitor check collector"
 
@@ -47,11 +47,11 @@ def check_states(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
     live = [name for name, host in hosts.items() if host["state"] == LIVE]
     others = [(name, host["state"]) for name, host in hosts.items() if host["state"] != LIVE]
     if live:
-        yield Finding(True, f"live: {_listed(live)}")
-    for name, state in others[:MAX_NAMED]:
+        yield Finding(True, f"live: {listed(live, MAX_HOSTS_NAMED)}")
+    for name, state in others[:MAX_HOSTS_NAMED]:
         yield Finding(False, f"{state}: {name}; {HOST_REMEDY}")
-    if len(others) > MAX_NAMED:
-        yield Finding(False, f"and {len(others) - MAX_NAMED} more hosts are not live")
+    if len(others) > MAX_HOSTS_NAMED:
+        yield Finding(False, f"and {len(others) - MAX_HOSTS_NAMED} more hosts are not live")
 
 
 def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iter
     yield from warnings(
         "versions",
         (
-            f"the broker is {version}, the collector {other} on {_listed(names)}"
+            f"the broker is {version}, the collector {other} on {listed(names, MAX_HOSTS_NAMED)}"
             for other, names in sorted(others.items())
         ),
     )
@@ -80,11 +80,6 @@ def check_port(role: str, address: str, port: int, key: str) -> Finding:
         text = f"{role}: {key} {port} cannot be used ({reason}); write another {key}"
         return Finding(False, text)
     return Finding(True, f"{role}: not running here; {key} {port} is free")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _check_document(document: Mapping[str, Any], updates: str, part: str) -> Iterator[Finding]:

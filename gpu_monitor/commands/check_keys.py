@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.commands.finding import Finding
+from gpu_monitor.commands.finding import Finding, listed
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.curve import keys
 from gpu_monitor.wire.curve.keys import HOSTS, PUBLIC_ENDING, WEBS, KeysError
 
-MAX_NAMED = 5
+MAX_KEYLESS_NAMED = 5
 
 
 def findings(config: Config, is_broker: bool) -> Iterator[Finding]:
@@ -50,6 +50,5 @@ def _check_enrolled(config: Config) -> Iterator[tuple[bool, str]]:
     yield True, f"{len(usable[HOSTS])} hosts and {len(usable[WEBS])} web servers are enrolled"
     without = [host for host in config.hosts if host not in usable[HOSTS]]
     if without:
-        more = f" and {len(without) - MAX_NAMED} more" if without[MAX_NAMED:] else ""
-        named = ", ".join(without[:MAX_NAMED]) + more
+        named = listed(without, MAX_KEYLESS_NAMED)
         yield False, f"hosts without a key: {named}; enrol each with gpu-monitor keys add"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gpu_monitor.commands import probe
 from gpu_monitor.commands.check_broker import check_port
-from gpu_monitor.commands.finding import Finding, Surroundings, warnings
+from gpu_monitor.commands.finding import Finding, Surroundings, listed, warnings
 from gpu_monitor.config import role_settings
 from gpu_monitor.config.keys import Config
 from gpu_monitor.web.auth import accounts
@@ -13,7 +13,7 @@ from gpu_monitor.web.auth.allowed_hosts import own_names
 from gpu_monitor.web.auth.hashing import kind_of
 from gpu_monitor.web.auth.person import Person
 
-MAX_NAMED = 5
+MAX_VIEWERS_NAMED = 5
 SECRET_KINDS = {"token": "token", "basic": "password"}
 """By mode of sign_in, the kind of secret that a viewer needs."""
 
@@ -59,7 +59,7 @@ def _check_viewers(config: Config) -> Iterator[Finding]:
     able = [person for person in people if kind is None or kind_of(person.secret) == kind]
     unable = sorted(_names(people) - _names(able))
     if unable:
-        named = ", ".join(unable[:MAX_NAMED]) + (", ..." if unable[MAX_NAMED:] else "")
+        named = listed(unable, MAX_VIEWERS_NAMED)
         yield Finding(False, f"viewers: no {kind} for {named}; remove and add them again")
     remedy = "" if able else "; run gpu-monitor viewers add NAME"
     yield Finding(bool(able), f"sign_in: {config.sign_in}, {len(able)} can sign in{remedy}")

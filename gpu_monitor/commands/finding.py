@@ -1,6 +1,6 @@
 """What `gpu-monitor check` reports: one line per finding."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gpu_monitor.config.keys import Config
@@ -42,3 +42,9 @@ def warnings(subject: str, texts: Iterable[str]) -> Iterator[Finding]:
     """A warning about `subject` for each text."""
     for text in texts:
         yield Finding(True, f"{subject}: {text}", is_warning=True)
+
+
+def listed(names: Sequence[str], limit: int) -> str:
+    """The names in one line; beyond `limit` they are only counted."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -23,7 +23,7 @@ from gpu_monitor.wire.limits import is_host_name
 
 CARRY = "carry"
 """Subfolder for pairs created here for other machines, until they are moved there."""
-MAX_NAME = 240
+MAX_KEY_NAME = 240
 """The name plus its suffix must fit in a file name."""
 
 SECRET_COMMENT = "GPU Monitor: the SECRET key of {}, created {}. Keep it private."
@@ -31,7 +31,7 @@ PUBLIC_COMMENT = "GPU Monitor: the public key of {}, written {}."
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
+class Enrolment:
     """The result of an enrolment.
 
     `changed` is False if the key was enrolled already. `carry` is the folder with the key pair
@@ -79,23 +79,23 @@ def rotate_own(folder: str, name: str) -> str:
     return pair.public
 
 
-def add(folder: str, kind: str, name: str, public: str) -> Enrolled:
+def add(folder: str, kind: str, name: str, public: str) -> Enrolment:
     """Enrol a new name with the key `public`; if empty, with a pair created for it."""
     before = _enrolled(folder, kind, name)
     if before is not None and before != public:
         raise KeysError(f"{name}: enrolled with another key; use gpu-monitor keys rotate")
     if before is not None:
-        return Enrolled(name, public, changed=False)
+        return Enrolment(name, public, changed=False)
     return _enrol(folder, kind, name, public)
 
 
-def rotate(folder: str, kind: str, name: str, public: str) -> Enrolled:
+def rotate(folder: str, kind: str, name: str, public: str) -> Enrolment:
     """Replace the key of an enrolled name; `public` as for `add`."""
     before = _enrolled(folder, kind, name)
     if before is None:
         raise KeysError(f"{name}: not enrolled here; use gpu-monitor keys add")
     if before == public:
-        return Enrolled(name, public, changed=False)
+        return Enrolment(name, public, changed=False)
     return _enrol(folder, kind, name, public)
 
 
@@ -120,7 +120,7 @@ def waiting(folder: str) -> Iterator[str]:
                 yield os.path.join(place, name)
 
 
-def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolled:
+def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolment:
     carry = ""
     if public:
         _refuse_shared(folder, kind, name, public)
@@ -133,7 +133,7 @@ def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolled:
         _write_public(os.path.join(carry, BROKER_PUBLIC), broker, "the broker")
     _make_folder(os.path.join(folder, kind))
     _write_public(_path(folder, kind, name), public, name)
-    return Enrolled(name, public, carry=carry)
+    return Enrolment(name, public, carry=carry)
 
 
 def _refuse_shared(folder: str, kind: str, name: str, public: str) -> None:
@@ -156,7 +156,7 @@ def _enrolled(folder: str, kind: str, name: str) -> str | None:
 
 
 def _check_name(name: str) -> None:
-    if not is_host_name(name) or name.startswith((".", "-")) or len(name) > MAX_NAME:
+    if not is_host_name(name) or name.startswith((".", "-")) or len(name) > MAX_KEY_NAME:
         raise KeysError(f"{name[:60]!r} is not a host name; use only A-Z a-z 0-9 . _ : -")
 
 

@@ -11,7 +11,7 @@ from gpu_monitor.config.file import ConfigError
 from gpu_monitor.config.keys import Config
 
 if TYPE_CHECKING:
-    from gpu_monitor.commands.key_files import Enrolled
+    from gpu_monitor.commands.key_files import Enrolment
 
 ACTIONS = {
     "init": "create this machine's key pair, if there is none; print its public key",
@@ -20,13 +20,13 @@ ACTIONS = {
     "revoke": "remove a host's key (on the broker); it is disconnected within seconds",
     "list": "list the enrolled keys, their age, and problems with their files",
 }
-DESCRIPTION = """\
+KEYS_DESCRIPTION = """\
 Keys encrypt the links from collectors and web servers to the broker, and tell the
 broker which machine it is talking to. Each machine has a key pair in the folder
 that `keys` in config.yml names; its secret key never leaves it. A running broker
 applies changes within seconds, without a restart.
 """
-EPILOG = """\
+KEYS_EPILOG = """\
 files in the folder:
   own.key, own.pub     this machine's pair; own.key is secret
   broker.pub           the broker's public key (its own.pub), on the other machines
@@ -49,7 +49,7 @@ def add_arguments(
 ) -> None:
     """Add the actions of the command `keys`; the default is `list`."""
     command.set_defaults(action="list")
-    command.description, command.epilog = DESCRIPTION, EPILOG
+    command.description, command.epilog = KEYS_DESCRIPTION, KEYS_EPILOG
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     _add_folder(command, None)
     actions = command.add_subparsers(title="actions", metavar="ACTION", prog="gpu-monitor keys")
@@ -160,7 +160,7 @@ def _public(given: str) -> str:
     return key
 
 
-def _outcome(done: "Enrolled") -> Iterator[str]:
+def _outcome(done: "Enrolment") -> Iterator[str]:
     from gpu_monitor.wire.curve.keys import fingerprint
 
     key = fingerprint(done.public)

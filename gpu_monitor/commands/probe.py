@@ -21,7 +21,7 @@ from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Following
 from gpu_monitor.wire.slow_lookup import answer_within, slow_lookup, slow_lookups
 
-PATIENCE_SECONDS = 2.0
+PROBE_SECONDS = 2.0
 """How long a name service, a broker, a web server or NVML may take to answer."""
 RESOLVER_THREADS = 64
 

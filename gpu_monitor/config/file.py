@@ -9,8 +9,8 @@ import yaml
 from gpu_monitor.config.keys import KEYS, Config
 from gpu_monitor.config.values import InvalidValue, Scalar, Written
 
-MAX_BYTES = 1 << 20
-MAX_SHOWN = 50
+MAX_CONFIG_BYTES = 1 << 20
+MAX_ERRORS_SHOWN = 50
 """Errors beyond this many are only counted."""
 DEFAULT_PATHS = ("config.yml", "/etc/gpu-monitor/config.yml")
 
@@ -34,8 +34,8 @@ class ConfigError(Exception):
     """The configuration is refused; `lines` holds one line per error."""
 
     def __init__(self, lines: list[str]) -> None:
-        if len(lines) > MAX_SHOWN:
-            lines = [*lines[:MAX_SHOWN], f"... and {len(lines) - MAX_SHOWN} more"]
+        if len(lines) > MAX_ERRORS_SHOWN:
+            lines = [*lines[:MAX_ERRORS_SHOWN], f"... and {len(lines) - MAX_ERRORS_SHOWN} more"]
         super().__init__("\n".join(lines))
         self.lines = lines
 
@@ -127,13 +127,13 @@ def _absolute(named: str, config_path: str) -> str:
 def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise ConfigError([f"{path}: cannot be read ({why}); name a readable file"]) from None
     except ValueError:  # a NUL in the path
         raise ConfigError([f"{path!r}: is not a file path; name a readable file"]) from None
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_CONFIG_BYTES:
         raise ConfigError([f"{path}: is larger than 1 MiB; name a config.yml"])
     try:
         return data.decode()

@@ -16,7 +16,7 @@ _BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _FOLDER = re.compile(r"/[^\x00-\x1f\x7f]{0,4000}")
-_COMMAND = re.compile(r"\S+( \S+)*")
+_COMMAND_LINE = re.compile(r"\S+( \S+)*")
 _DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]*)+")
 
 
@@ -302,7 +302,7 @@ def _origin(scalar: Scalar) -> str:
 
 def _command(scalar: Scalar) -> str:
     text = scalar.text
-    if not (len(text) <= MAX_TEXT and text.isprintable() and _COMMAND.fullmatch(text)):
+    if not (len(text) <= MAX_TEXT and text.isprintable() and _COMMAND_LINE.fullmatch(text)):
         raise InvalidValue(
             f"{scalar.shown} is not a command; "
             "write it as the page shows it, such as python serve.py"

@@ -35,7 +35,7 @@ MODELS = (
     Model("NVIDIA GeForce RTX 4090", 24564, 450, 18, 90, 2520, 10501, has_fan=True),
 )
 
-USERS = (
+DEMO_USERS = (
     *("alice", "bob", "carmen", "dmitri", "elif", "farid", "grace", "hiroshi", "ines", "jonas"),
     *("katya", "lucia", "maria", "nadia", "oskar", "priya", "quentin", "rosa", "samir", "tomoko"),
     *("ulrike", "victor", "wei", "xenia", "yusuf", "zoe"),

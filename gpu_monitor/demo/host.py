@@ -12,7 +12,7 @@ from gpu_monitor.demo.hardware import (
     drift_system,
     drop_out,
 )
-from gpu_monitor.demo.jobs import HOUR, Jobs, Phase
+from gpu_monitor.demo.jobs import HOUR_SECONDS, Jobs, Phase
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.document import VERSION, Snapshot, Table
 
@@ -101,10 +101,10 @@ class SimulatedHost:
     def _make_special(self, number: int, now: float) -> None:
         last = len(self.gpus["index"]) - 1
         if self.kind == "lost":
-            self._lose(last, int(now - HOUR))
+            self._lose(last, int(now - HOUR_SECONDS))
         elif self.kind == "asleep":
             memory = self.gpus["memory_total_mib"][last]
-            drop_out(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR))
+            drop_out(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR_SECONDS))
             self.gpus["memory_total_mib"][last] = memory
         elif self.kind == "hot":
             self.gpus["throttle"][0] = ["software thermal slowdown"]

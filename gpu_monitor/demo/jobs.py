@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from gpu_monitor.demo.hardware import FIRST_UID, PROGRAMS, USERS, Model
+from gpu_monitor.demo.hardware import DEMO_USERS, FIRST_UID, PROGRAMS, Model
 from gpu_monitor.wire.document import PROCESS_COLUMNS, Table
 
-HOUR = 3600.0
-LEVELS = (35, 62, 80, 93, 98, 99)
+HOUR_SECONDS = 3600.0
+JOB_LEVELS = (35, 62, 80, 93, 98, 99)
 """The utilization that jobs drift towards, in percent."""
 JOB_SECONDS = 600.0
 """Mean duration of a job, beyond a minimum of ten seconds."""
-IDLE_JOB_SECONDS = 12 * HOUR
+IDLE_JOB_SECONDS = 12 * HOUR_SECONDS
 """Mean duration of a job that only holds its memory."""
 START_CHANCE = 0.004
 """Probability per second that a free GPU gets a job."""
@@ -74,22 +74,22 @@ class Jobs:
         for row in self._usable + self._slices:
             if row in self._job_of or self._random.random() < 0.2:
                 continue
-            started_at = now - self._random.expovariate(1 / (6 * HOUR)) - 60
+            started_at = now - self._random.expovariate(1 / (6 * HOUR_SECONDS)) - 60
             self._start(row, now, started_at, idle=self._random.random() < 0.12)
 
     def hold_all(self, now: float) -> None:
         """Replace all jobs by one that holds every GPU and has been idle for hours."""
         for job in list(self._jobs):
             self._end(job, now)
-        self._start(self._usable[0], now, now - 31 * HOUR, idle=True, wide=True)
+        self._start(self._usable[0], now, now - 31 * HOUR_SECONDS, idle=True, wide=True)
 
     def stall_one(self, now: float) -> None:
         """Let one of the jobs that are older than an hour have stalled half an hour ago."""
-        old = [job for job in self._jobs if job.level and now - job.started_at > HOUR]
+        old = [job for job in self._jobs if job.level and now - job.started_at > HOUR_SECONDS]
         for job in old[:1]:
-            job.level, job.is_stalled, job.until = max(LEVELS), True, now + 12 * HOUR
+            job.level, job.is_stalled, job.until = max(JOB_LEVELS), True, now + 12 * HOUR_SECONDS
             for row in job.rows:
-                self._gpus["stalled_since"][row] = int(now - HOUR / 2)
+                self._gpus["stalled_since"][row] = int(now - HOUR_SECONDS / 2)
                 self._drift(row)
 
     def step(self, now: float, starts: bool) -> bool:
@@ -135,7 +135,7 @@ class Jobs:
                 yield {
                     "gpu": row,
                     "pid": job.pid + offset,
-                    "user": USERS[job.user],
+                    "user": DEMO_USERS[job.user],
                     "uid": FIRST_UID + job.user,
                     "effective_user": None,
                     "command": job.program,
@@ -156,7 +156,7 @@ class Jobs:
             return [Phase(self._gpus["idle_since"][row], 0, self._gpus["memory_used_mib"][row])]
         if job.idle_since is None:
             return [Phase(job.started_at, job.level, job.memory)]
-        worked = Phase(job.started_at, max(LEVELS), job.memory)
+        worked = Phase(job.started_at, max(JOB_LEVELS), job.memory)
         return [Phase(job.idle_since, 0, job.memory), worked]
 
     def _start(
@@ -172,11 +172,11 @@ class Jobs:
         mean_seconds = IDLE_JOB_SECONDS if idle else JOB_SECONDS
         job = Job(
             rows=rows,
-            user=random.randrange(len(USERS)),
+            user=random.randrange(len(DEMO_USERS)),
             program=random.choice(PROGRAMS),
             pid=random.randint(2_000, 4_000_000),
             memory=int(total * random.uniform(0.15, 0.96)),
-            level=0 if idle else random.choice(LEVELS),
+            level=0 if idle else random.choice(JOB_LEVELS),
             started_at=int(started_at),
             until=now + random.expovariate(1 / mean_seconds) + 10,
             idle_since=int(started_at + random.uniform(0.1, 0.6) * (now - started_at))

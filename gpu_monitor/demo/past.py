@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from gpu_monitor.broker.history import MINUTE_SECONDS, MINUTES
 from gpu_monitor.demo.host import SimulatedHost
-from gpu_monitor.demo.jobs import JOB_SECONDS, LEVELS, START_CHANCE, Phase
+from gpu_monitor.demo.jobs import JOB_LEVELS, JOB_SECONDS, START_CHANCE, Phase
 
 Minutes: TypeAlias = list[int]
 """A number for each minute of the hour, oldest first."""
@@ -88,7 +88,7 @@ def _backwards(random: Random, newest: list[Phase], total_mib: int) -> Iterator[
         if works:
             since -= round(random.expovariate(1 / JOB_SECONDS)) + 10
             memory_mib = int(total_mib * random.uniform(0.15, 0.96))
-            yield Phase(since, random.choice(LEVELS), memory_mib)
+            yield Phase(since, random.choice(JOB_LEVELS), memory_mib)
         else:
             since -= round(random.expovariate(START_CHANCE)) + 1
             yield Phase(since, 0, IDLE_MIB)

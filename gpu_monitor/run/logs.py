@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _PRIORITIES = {
     logging.CRITICAL: "<2>",
