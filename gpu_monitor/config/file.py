@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from gpu_monitor.config.keys import KEYS, Config
-from gpu_monitor.config.values import InvalidValue, Scalar, Written
+from gpu_monitor.config.scalars import InvalidValue, Scalar, Written
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_ERRORS_SHOWN = 50

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gpu_monitor.config import values
-from gpu_monitor.config.values import Written, seconds, whole
+from gpu_monitor.config.scalars import Written
+from gpu_monitor.config.values import seconds, whole
 
 if TYPE_CHECKING:
     from gpu_monitor.collector.settings import Commands

@@ -2,13 +2,12 @@
 
 import re
 import socket
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from gpu_monitor.collector.settings import Commands
+from gpu_monitor.config.scalars import InvalidValue, Scalar, Written, distinct, single, single_text
 from gpu_monitor.wire.limits import MAX_TEXT, is_host_name
-
-MAX_ENTRIES = 10_000
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
@@ -23,43 +22,11 @@ _DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]*)+")
 Choice = TypeVar("Choice", bound=str)
 
 
-class InvalidValue(ValueError):
-    """A key or value is refused; the message says why, and what to write instead.
-
-    For a list, `entries` holds the line and message of each refused entry.
-    """
-
-    def __init__(self, message: str, entries: Sequence[tuple[int, str]] = ()) -> None:
-        super().__init__(message)
-        self.entries = entries
-
-
-class Scalar(NamedTuple):
-    """A single value as written in config.yml.
-
-    `read_as` describes the type YAML gives it ("text", "a number", "true or false", ...). Quoted
-    values are always text.
-    """
-
-    text: str
-    read_as: str
-    line: int
-
-    @property
-    def shown(self) -> str:
-        """The value for an error message: quoted, shortened, on one line."""
-        return repr(self.text) if len(self.text) <= 60 else repr(self.text[:57]) + "..."
-
-
-Written: TypeAlias = "Scalar | Sequence[Scalar]"
-"""The value of a key as written: a single value or a list."""
-
-
 def whole(lowest: int, highest: int) -> Callable[[Written], int]:
     """Return a check for a whole number from `lowest` to `highest`."""
 
     def check(written: Written) -> int:
-        scalar = _one(written, f"a whole number from {lowest} to {highest}")
+        scalar = single(written, f"a whole number from {lowest} to {highest}")
         if scalar.read_as == "text" and _WHOLE.fullmatch(scalar.text):
             raise InvalidValue(f"{scalar.shown} is text; write {scalar.text} without quotes")
         if not _WHOLE.fullmatch(scalar.text):
@@ -80,7 +47,7 @@ def seconds(lowest: float, highest: float) -> Callable[[Written], float]:
     """Return a check for a duration from `lowest` to `highest` seconds."""
 
     def check(written: Written) -> float:
-        scalar = _one(written, f"seconds from {lowest:g} to {highest:.0f}")
+        scalar = single(written, f"seconds from {lowest:g} to {highest:.0f}")
         if scalar.read_as == "text" and _DECIMAL.fullmatch(scalar.text):
             raise InvalidValue(f"{scalar.shown} is text; write {scalar.text} without quotes")
         if not _DECIMAL.fullmatch(scalar.text):
@@ -99,7 +66,7 @@ def seconds(lowest: float, highest: float) -> Callable[[Written], float]:
 
 def address(written: Written) -> str:
     """An address to listen on; `*` means all addresses of this machine."""
-    scalar = _text(written, "an address of this machine, such as 127.0.0.1")
+    scalar = single_text(written, "an address of this machine, such as 127.0.0.1")
     text = "127.0.0.1" if scalar.text == "localhost" else scalar.text.removeprefix("[").rstrip("]")
     if text != "*" and not is_address(text):
         raise InvalidValue(
@@ -116,55 +83,18 @@ def address_or_nothing(written: Written) -> str:
 
 def host(written: Written) -> str:
     """A host name or IP address."""
-    scalar = _text(written, "the name or address of a machine")
+    scalar = single_text(written, "the name or address of a machine")
     return _host(scalar)
 
 
 def host_list(written: Written) -> tuple[str, ...]:
     """Host names or IP addresses; a key without a value is an empty list."""
-    return _list(written, "host", "the name or address of a machine", _host)
-
-
-def _list(
-    written: Written,
-    noun: str,
-    wanted: str,
-    check: Callable[[Scalar], str],
-    fold: Callable[[str], str] = str.lower,
-) -> tuple[str, ...]:
-    """Check every entry, and that no two are equal after `fold`.
-
-    `noun` and `wanted` describe an entry in error messages.
-    """
-    if isinstance(written, Scalar):
-        if written.read_as == "nothing":
-            return ()
-        raise InvalidValue(
-            f"{written.shown} is not a list; write one {noun} per line, each as '- name'"
-        )
-    if len(written) > MAX_ENTRIES:
-        raise InvalidValue(f"{len(written)} {noun}s are too many; list at most {MAX_ENTRIES}")
-    seen: dict[str, int] = {}
-    invalid: list[tuple[int, str]] = []
-    for scalar in written:
-        try:
-            name = check(_text(scalar, wanted))
-        except InvalidValue as error:
-            invalid.append((scalar.line, str(error)))
-            continue
-        if first := seen.get(fold(name)):
-            invalid.append(
-                (scalar.line, f"duplicate {noun} {name} (first on line {first}); remove one")
-            )
-        seen.setdefault(fold(name), scalar.line)
-    if invalid:
-        raise InvalidValue("invalid entries", invalid)
-    return tuple(scalar.text for scalar in written)
+    return distinct(written, "host", "the name or address of a machine", _host)
 
 
 def own_name(written: Written) -> str:
     """A name for this machine, or empty: then its host name."""
-    scalar = _text(written, "a name for this machine")
+    scalar = single_text(written, "a name for this machine")
     if scalar.text and not is_host_name(scalar.text):
         raise InvalidValue(
             f"{scalar.shown} is not a host name; use 1 to 253 characters of A-Z a-z 0-9 . _ -"
@@ -174,7 +104,7 @@ def own_name(written: Written) -> str:
 
 def base_path(written: Written) -> str:
     """The path prefix of the page, returned without a trailing slash; may be empty."""
-    scalar = _text(written, "a path such as /gpus")
+    scalar = single_text(written, "a path such as /gpus")
     path = scalar.text.rstrip("/")
     if path and not _BASE_PATH.fullmatch(path):
         raise InvalidValue(
@@ -189,7 +119,7 @@ def choice(*choices: Choice) -> Callable[[Written], Choice]:
     wanted = f"{', '.join(choices[:-1])} or {choices[-1]}"
 
     def check(written: Written) -> Choice:
-        scalar = _one(written, wanted)
+        scalar = single(written, wanted)
         for known in choices:
             if scalar.text == known:
                 return known
@@ -203,7 +133,7 @@ commands: Callable[[Written], Commands] = choice("name", "scrubbed", "full", "of
 
 def file(written: Written) -> str:
     """A file path; may be empty."""
-    scalar = _text(written, "the path of a file, such as viewers")
+    scalar = single_text(written, "the path of a file, such as viewers")
     if "\0" in scalar.text or scalar.text.endswith("/"):
         raise InvalidValue(f"{scalar.shown} is not a file path; write one such as viewers")
     return scalar.text
@@ -211,7 +141,7 @@ def file(written: Written) -> str:
 
 def header(written: Written) -> str:
     """An HTTP header name."""
-    scalar = _text(written, "the name of a header, such as X-Remote-User")
+    scalar = single_text(written, "the name of a header, such as X-Remote-User")
     if not _HEADER.fullmatch(scalar.text):
         raise InvalidValue(f"{scalar.shown} is not a header name; write one such as X-Remote-User")
     return scalar.text
@@ -219,22 +149,22 @@ def header(written: Written) -> str:
 
 def networks(written: Written) -> tuple[str, ...]:
     """IP addresses and networks in CIDR notation."""
-    return _list(written, "network", "an address or network, such as 10.0.0.0/24", _network)
+    return distinct(written, "network", "an address or network, such as 10.0.0.0/24", _network)
 
 
 def origins(written: Written) -> tuple[str, ...]:
     """Web origins: scheme, host and optional port."""
-    return _list(written, "origin", "an origin, such as https://wiki.example.org", _origin)
+    return distinct(written, "origin", "an origin, such as https://wiki.example.org", _origin)
 
 
 def commands_shown(written: Written) -> tuple[str, ...]:
     """Commands as the page shows them; case matters."""
-    return _list(written, "command", "a command, such as python serve.py", _command, fold=str)
+    return distinct(written, "command", "a command, such as python serve.py", _command, fold=str)
 
 
 def folder(written: Written) -> str:
     """The absolute path of a folder; may be empty."""
-    scalar = _text(written, "the absolute path of a folder")
+    scalar = single_text(written, "the absolute path of a folder")
     if scalar.text and not _FOLDER.fullmatch(scalar.text):
         raise InvalidValue(
             f"{scalar.shown} is not an absolute path; write one such as /etc/gpu-monitor/keys"
@@ -244,7 +174,7 @@ def folder(written: Written) -> str:
 
 def unix_socket(written: Written) -> str:
     """The absolute path of a Unix socket; may be empty."""
-    scalar = _text(written, "the absolute path of a socket")
+    scalar = single_text(written, "the absolute path of a socket")
     if scalar.text and (not _FOLDER.fullmatch(scalar.text) or scalar.text.endswith("/")):
         raise InvalidValue(
             f"{scalar.shown} is not an absolute path; write one such as /run/docker.sock"
@@ -261,22 +191,6 @@ def is_address(text: str) -> bool:
             continue
         return True
     return False
-
-
-def _one(written: Written, wanted: str) -> Scalar:
-    if not isinstance(written, Scalar):
-        raise InvalidValue(f"a list is not allowed here; write {wanted}")
-    if written.read_as == "nothing":
-        raise InvalidValue(f"the value is missing; write {wanted}, or remove the line")
-    return written
-
-
-def _text(written: Written, wanted: str) -> Scalar:
-    scalar = _one(written, wanted)
-    if scalar.read_as != "text":
-        text = scalar.text[:60]
-        raise InvalidValue(f'YAML reads {text} as {scalar.read_as}; quote it: "{text}"')
-    return scalar
 
 
 def _network(scalar: Scalar) -> str:

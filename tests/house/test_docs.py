@@ -7,7 +7,7 @@ import pytest
 from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.config.file import parse_config
 from gpu_monitor.config.keys import KEYS, Config
-from gpu_monitor.config.values import InvalidValue, Scalar
+from gpu_monitor.config.scalars import InvalidValue, Scalar
 from tests.support.house import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -25,7 +25,7 @@ async def follow(url: str, protocol: str) -> None:
                     await _hear(socket)
             except aiohttp.ClientError:
                 pass
-        say(type="lost")
+        report(type="lost")
         await asyncio.sleep(0.5)
 
 
@@ -38,14 +38,14 @@ async def _hear(socket: Any) -> None:
             assert sequence is not None and message["sequence"] == sequence + 1, message
         assert sequence is None or message["sequence"] > sequence, message
         sequence = message["sequence"]
-        told = message.get("fleet") or message["patch"]
-        hosts = told.get("hosts", {}).items()
+        change = message.get("fleet") or message["patch"]
+        hosts = change.get("hosts", {}).items()
         states = {name: host["state"] for name, host in hosts if host and "state" in host}
-        if "now" in told:
-            say(type=message["type"], age=time.time() - told["now"], states=states)
+        if "now" in change:
+            report(type=message["type"], age=time.time() - change["now"], states=states)
 
 
-def say(**line: object) -> None:
+def report(**line: object) -> None:
     print(json.dumps({"at": time.time(), **line}), flush=True)
 
 

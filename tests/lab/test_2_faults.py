@@ -67,12 +67,12 @@ def test_idle_times_survive_a_restart(fleet: Fleet) -> None:
     fleet.machine("gpu1").call("systemctl", "start", "gpu-monitor-collector")
     fleet.wait_for("live", "gpu1")
 
-    def told() -> list[tuple[float, float]] | None:
+    def measured() -> list[tuple[float, float]] | None:
         after = [(old, idle_since()[row]) for row, old in before.items()]
         known = [(old, new) for old, new in after if new is not None]
         return known if len(known) == len(after) else None
 
-    kept = eventually(told, "slices to be measured again")  # over five seconds
+    kept = eventually(measured, "slices to be measured again")  # over five seconds
     # Whole seconds, which each start rounds by its own reading of the clocks.
     assert all(abs(new - old) <= 1 for old, new in kept), kept
 

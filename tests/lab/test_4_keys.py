@@ -52,11 +52,11 @@ def test_names_are_encrypted_between_collector_and_broker(fleet: Fleet) -> None:
     finally:
         recorder.kill()
         recorder.wait()
-    heard = recorded.read_bytes()
+    sent = recorded.read_bytes()
     host = fleet.host("gpu1")
     in_clear = {b"gpu1", b"gpu2", b"hostname", b"utilization", host["gpus"]["uuid"][0].encode()}
     in_clear |= {host["gpus"]["name"][0].encode(), host["system"]["os"].encode()}
-    assert [word for word in in_clear if word in heard] == []
+    assert [word for word in in_clear if word in sent] == []
 
 
 def test_a_revoked_host_is_out_at_once_and_an_enrolled_one_in(
@@ -79,8 +79,8 @@ def test_a_revoked_host_is_out_at_once_and_an_enrolled_one_in(
         figures["enrolled: live after, seconds (aim 10)"] = round(time.monotonic() - enrolled_at, 2)
         others = {each.state for each in viewer.sights("gpu1")}
     figures["revoked: states of another host beside live"] = sorted(others - {"live"})
-    said = server.journal("gpu-monitor-broker")
-    assert "no longer let in: hosts gpu2" in said and "no longer let in: hosts gpu1" not in said
+    log = server.journal("gpu-monitor-broker")
+    assert "no longer let in: hosts gpu2" in log and "no longer let in: hosts gpu1" not in log
 
 
 def test_a_host_that_leaves_the_inventory_is_revoked(fleet: Fleet) -> None:

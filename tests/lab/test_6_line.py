@@ -136,14 +136,14 @@ def test_viewers_behind_slow_lines_get_consistent_data_and_delay_nobody(
     collected = town.view("server", "http://127.0.0.1:8052/ws", JSON)
     time.sleep(SECONDS)
 
-    told = read(good)
-    gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(told)]
+    lines = read(good)
+    gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(lines)]
     figures["beside thin lines: a good viewer's longest wait, seconds"] = round(max(gaps), 2)
-    assert max(gaps) < 2 and {each["type"] for each in told[1:]} == {"patch"}
+    assert max(gaps) < 2 and {each["type"] for each in lines[1:]} == {"patch"}
     for name, log in viewers.items():
-        told = read(log)
-        assert told[0]["type"] == "fleet" and "lost" not in {each["type"] for each in told}
-        oldest = max(each["age"] for each in told)
+        lines = read(log)
+        assert lines[0]["type"] == "fleet" and "lost" not in {each["type"] for each in lines}
+        oldest = max(each["age"] for each in lines)
         figures[f"{HOSTS} hosts, {name}: oldest message, seconds"] = round(oldest, 1)
         assert oldest < SECONDS
     states = [each["states"][host] for each in read(collected) if host in each["states"]]

@@ -21,7 +21,7 @@ def minute_of(at: float) -> int:
     return MINUTES - 1 - (UNTIL - 1 - int(at)) // 60
 
 
-def heard(rows: int = 8, until: int = UNTIL) -> dict[str, Any]:
+def first_answer(rows: int = 8, until: int = UNTIL) -> dict[str, Any]:
     """A broker's answer for a host that has just reported for the first time."""
     return {"until": until, "uuid": [], "utilization_percent": [GAPS] * rows}
 
@@ -37,7 +37,9 @@ def test_an_idle_gpu_worked_until_it_fell_idle() -> None:
     fleet = build_fleet(100, 8, NOW)
     past, fell_idle = Past(fleet, NOW), 0
     for host in fleet:
-        for row, minutes in enumerate(rows_of(past, host.name, heard(len(host.gpus["index"])))):
+        for row, minutes in enumerate(
+            rows_of(past, host.name, first_answer(len(host.gpus["index"])))
+        ):
             since = host.gpus["idle_since"][row]
             if since is None or row not in host.recent_phases():
                 continue
@@ -53,7 +55,7 @@ def test_a_working_gpu_has_worked_since_its_job_started() -> None:
     fleet = build_fleet(100, 8, NOW)
     past, started = Past(fleet, NOW), 0
     for host in fleet:
-        rows = rows_of(past, host.name, heard(len(host.gpus["index"])))
+        rows = rows_of(past, host.name, first_answer(len(host.gpus["index"])))
         for row, (newest, *_) in host.recent_phases().items():
             if not newest.level:
                 continue
@@ -66,13 +68,13 @@ def test_a_working_gpu_has_worked_since_its_job_started() -> None:
 @pytest.mark.parametrize("kind", ["lost", "asleep"])
 def test_a_lost_or_sleeping_gpu_has_gaps(kind: str) -> None:
     past = Past(build_fleet(len(SPECIAL_HOSTS), 8, NOW), NOW)
-    rows = rows_of(past, f"node{SPECIAL_HOSTS.index(kind) + 1:02d}", heard())
+    rows = rows_of(past, f"node{SPECIAL_HOSTS.index(kind) + 1:02d}", first_answer())
     assert rows[7] == GAPS and None not in rows[0]
 
 
 def test_received_minutes_and_gaps_after_the_start_are_kept() -> None:
     past = Past(build_fleet(1, 1, NOW), NOW)
-    answer = heard(1, UNTIL + 3 * LATER)
+    answer = first_answer(1, UNTIL + 3 * LATER)
     answer["utilization_percent"] = [[*GAPS[:-3], 1, None, 3]]
     (row,) = rows_of(past, "node01", answer)
     assert row[-3:] == [1, None, 3] and None not in row[:-3]
@@ -80,15 +82,15 @@ def test_received_minutes_and_gaps_after_the_start_are_kept() -> None:
 
 def test_the_past_moves_out_of_view_within_an_hour() -> None:
     past = Past(build_fleet(1, 1, NOW), NOW)
-    (before,) = rows_of(past, "node01", heard(1))
-    (after,) = rows_of(past, "node01", heard(1, UNTIL + 10 * LATER))
+    (before,) = rows_of(past, "node01", first_answer(1))
+    (after,) = rows_of(past, "node01", first_answer(1, UNTIL + 10 * LATER))
     assert after == [*before[10:], *GAPS[:10]]
-    assert rows_of(past, "node01", heard(1, UNTIL + MINUTES * LATER)) == [GAPS]
+    assert rows_of(past, "node01", first_answer(1, UNTIL + MINUTES * LATER)) == [GAPS]
 
 
 def test_there_is_no_past_if_the_clock_went_back() -> None:
     past = Past(build_fleet(1, 1, NOW), NOW)
-    assert rows_of(past, "node01", heard(1, UNTIL - LATER)) == [GAPS]
+    assert rows_of(past, "node01", first_answer(1, UNTIL - LATER)) == [GAPS]
 
 
 def test_a_host_that_never_reported_has_no_past() -> None:

@@ -101,8 +101,8 @@ def test_the_collector_is_alive_once_per_round() -> None:
         if len(rounds) == 3:
             stop.set()
 
-    nobody = f"tcp://127.0.0.1:{free_ports(1)[0]}"
-    run(CollectorSettings("node1", nobody, interval=0.01), stop, alive=alive)
+    no_broker = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    run(CollectorSettings("node1", no_broker, interval=0.01), stop, alive=alive)
     assert len(rounds) == 3
 
 
