@@ -97,8 +97,13 @@ def test_the_wheel_holds_the_package_gpu_monitor_alone(built: Built) -> None:
     names = contents(built.wheel)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gpu_monitor"}
-    assert {"gpu_monitor/frontend/app/index.html", "gpu_monitor/config/sample.yml"} <= set(names)
+    assert "gpu_monitor/frontend/app/index.html" in names
     assert not [name for name in names if "/tests/" in name]
+
+
+def test_the_wheel_holds_config_yml_as_the_sample(built: Built) -> None:
+    sample = contents(built.wheel)["gpu_monitor/config/sample.yml"]
+    assert sample == (ROOT / "config.yml").read_bytes()
 
 
 @pytest.fixture
