@@ -26,12 +26,10 @@ def _check_folder(config: Config, is_broker: bool) -> Iterator[tuple[bool, str]]
         yield False, str(error)
         return
     yield True, f"{folder} holds this machine's key {keys.fingerprint(own.public)}"
-    if keys.is_open(folder):
-        yield False, f"{folder}: other users can read it; run chmod 700 {folder}"
     if is_broker:
         yield from _check_enrolled(config)
-    for path in key_files.waiting(folder):
-        yield False, f"{path} holds the secret key of another machine; move it there"
+    for problem in key_files.folder_problems(folder):
+        yield False, problem
 
 
 def _check_enrolled(config: Config) -> Iterator[tuple[bool, str]]:

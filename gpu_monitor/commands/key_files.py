@@ -111,13 +111,16 @@ def revoke(folder: str, kind: str, name: str) -> None:
     shutil.rmtree(_carry(folder, kind, name), ignore_errors=True)
 
 
-def waiting(folder: str) -> Iterator[str]:
-    """Folders of key pairs that still have to be moved to their machines."""
+def folder_problems(folder: str) -> Iterator[str]:
+    """Risks to secret keys: a folder that others can read, and pairs of other machines."""
+    if keys.is_open(folder):
+        yield f"{folder}: other users can read it; run chmod 700 {folder}"
     for kind in (keys.HOSTS, keys.WEBS):
         place = os.path.join(folder, CARRY, kind)
         for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-            if os.path.exists(os.path.join(place, name, OWN_SECRET)):
-                yield os.path.join(place, name)
+            path = os.path.join(place, name)
+            if os.path.exists(os.path.join(path, OWN_SECRET)):
+                yield f"{path} holds the secret key of another machine; move it there"
 
 
 def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolment:

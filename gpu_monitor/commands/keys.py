@@ -138,7 +138,7 @@ def _change_enrolled(folder: str, asked: argparse.Namespace) -> None:
     kind = keys.WEBS if asked.web else keys.HOSTS
     if asked.action == "revoke":
         key_files.revoke(folder, kind, asked.host)
-        print(f"revoked {asked.host}: out within 5 seconds")
+        print(f"revoked {asked.host}; it is disconnected within 5 seconds")
         return
     act = key_files.add if asked.action == "add" else key_files.rotate
     done = act(folder, kind, asked.host, _public(asked.public))
@@ -182,7 +182,6 @@ def _list(folder: str) -> bool:
     from gpu_monitor.wire.curve import keys
 
     keys.check_folder(folder)
-    waiting = key_files.waiting(folder)
     lines = [("", "NAME", "KEY", "SINCE", "FILE")]
     good = True
     for label, name, file in _known(folder):
@@ -193,13 +192,10 @@ def _list(folder: str) -> bool:
     for line in lines:
         columns = (text.ljust(width) for text, width in zip(line, widths, strict=False))
         print("  ".join((*columns, line[4])))
-    problems = [
-        f"{path} holds the secret key of another machine: move it there" for path in waiting
-    ]
-    if keys.is_open(folder):
-        problems.append(f"{folder}: other users can read it; run chmod 700 {folder}")
-    print("\n".join(problems), end="\n" * bool(problems))
-    return good and not problems
+    for problem in key_files.folder_problems(folder):
+        print(problem)
+        good = False
+    return good
 
 
 def _known(folder: str) -> Iterator[tuple[str, str, str]]:

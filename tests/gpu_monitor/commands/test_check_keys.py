@@ -69,10 +69,10 @@ def test_each_missing_unsafe_or_broken_file_is_a_finding(folders: KeyFolders) ->
     Path(folders.broker, "hosts", "node1.pub").write_text("")
     key_files.add(folders.broker, "hosts", "node2", "")
     assert failures(folders.broker, True, "node2", "node3") == [
-        f"keys: {folders.broker}: other users can read it; run chmod 700 {folders.broker}",
         f"keys: {folders.broker}/hosts/node1.pub: holds no key (one line of 40 Z85 signs); "
         "enrol it anew with gpu-monitor keys",
         "keys: hosts without a key: node3; enrol each with gpu-monitor keys add",
+        f"keys: {folders.broker}: other users can read it; run chmod 700 {folders.broker}",
         f"keys: {folders.broker}/carry/hosts/node2 holds the secret key of another machine; "
         "move it there",
     ]

@@ -231,7 +231,7 @@ def test_list_shows_the_enrolled_machines_and_succeeds(broker: Folder, other: st
 def test_list_names_problems_and_fails(broker: Folder) -> None:
     broker.keys("add", "node1")
     assert (
-        f"{broker.path}/carry/hosts/node1 holds the secret key of another machine: move it there"
+        f"{broker.path}/carry/hosts/node1 holds the secret key of another machine; move it there"
         in broker.keys("list")
     )
     assert not broker.good
