@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,11 +90,24 @@ def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+def unpacked_wheel(to: Path) -> Path:
+    """Unpack the release wheel, with the bundled page, into the folder `to`."""
+    command = (sys.executable, str(ROOT / "tools" / "wheel.py"))
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    (wheel,) = Path(built).glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(to)
+    return to
+
+
 class House:
     """Commands that share one config.yml; `close` stops those that still run.
 
-    `environment` is added to theirs, such as the path of the fake NVML.
+    `environment` is added to theirs, such as the path of the fake NVML. They run the package in the
+    folder `code`: this checkout, or an unpacked wheel.
     """
+
+    code = ROOT
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -120,7 +134,7 @@ class House:
         with (self.folder / f"{title}.log").open("a") as log:
             self.running[title] = subprocess.Popen(
                 [*COMMAND, command, *arguments, "--config", str(self.config(**keys))],
-                cwd=ROOT,
+                cwd=self.code,
                 env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,
