@@ -1,4 +1,4 @@
-"""tools/wheel.py: what goes into the package of the rollout, and what it is called."""
+"""tools/wheel.py: the content and name of the release that the rollout installs."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ from tests.support.house import ROOT
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script, at work on a copy of the sources."""
+    """The script, working on a copy of the sources."""
     monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("wheel", ROOT / "tools" / "wheel.py")
     assert spec is not None and spec.loader is not None
@@ -31,7 +31,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_the_page_and_the_lock_belong_to_it_and_compiled_files_do_not(wheel: ModuleType) -> None:
+def test_it_includes_page_and_lock_file_but_no_compiled_files(wheel: ModuleType) -> None:
     (wheel.ROOT / "wire" / "__pycache__").mkdir()
     (wheel.ROOT / "wire" / "__pycache__" / "codec.pyc").write_bytes(b"")
     names = {str(path.relative_to(wheel.ROOT)) for path in wheel.sources()}
@@ -42,7 +42,7 @@ def test_the_page_and_the_lock_belong_to_it_and_compiled_files_do_not(wheel: Mod
 @pytest.mark.parametrize(
     "changed", ["wire/codec.py", "ansible/requirements.txt", "frontend/package-lock.json"]
 )
-def test_a_release_is_named_after_its_version_and_content(wheel: ModuleType, changed: str) -> None:
+def test_a_release_is_named_for_its_version_and_content(wheel: ModuleType, changed: str) -> None:
     before = wheel.release_name()
     assert before.startswith(f"{__version__}-")
     assert wheel.release_name() == before

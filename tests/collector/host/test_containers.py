@@ -286,8 +286,8 @@ def test_check_tells_whether_names_come(
 ) -> None:
     path, gone = runtime(200, DOCKER), tmp_path / "gone.sock"
     assert lines("") == []
-    assert lines(path) == [f"ok   containers: 2 run now, named by {path}"]
-    said = f"FAIL containers: {gone}: no such file or directory; look at its rights"
+    assert lines(path) == [f"ok   containers: 2 running, with names from {path}"]
+    said = f"FAIL containers: {gone}: no such file or directory; check its permissions"
     assert lines(str(gone)) == [said]
 
 
