@@ -11,7 +11,7 @@ from gpu_monitor.collector import activity_file
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.gpu.driver import Driver
-from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.gpu.watchdog import Watchdog
 from gpu_monitor.collector.host import processes, system
 from gpu_monitor.collector.host.containers import Containers
 from gpu_monitor.collector.host.own_cost import Cost
@@ -47,8 +47,8 @@ def run(
     boot_id = system.boot_id()
     idle = IdleTimes(activity_file.load(settings.state_folder, boot_id))
     keeper = activity_file.Keeper(settings.state_folder, boot_id)
-    watch = Watch(Driver(), PATIENCE * settings.interval, settings.rpc_timeout)
-    sampler = _sampler(settings, boot_id, watch, idle)
+    watchdog = Watchdog(Driver(), PATIENCE * settings.interval, settings.rpc_timeout)
+    sampler = _sampler(settings, boot_id, watchdog, idle)
     outside = settings.endpoint.startswith("tcp:")
     lock = Lock(settings.keys, f"gpu-monitor keys add {settings.name}") if outside else None
     pusher = Pusher(settings.endpoint, context, lock=lock)
@@ -68,7 +68,7 @@ def run(
     finally:
         keeper.write(idle.known(), moment().boottime)
         pusher.close()
-        watch.close()
+        watchdog.close()
 
 
 def next_on_grid(last: float, now: float, interval: float) -> float:
@@ -76,7 +76,9 @@ def next_on_grid(last: float, now: float, interval: float) -> float:
     return last + interval * max(1, int((now - last) / interval) + 1)
 
 
-def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: IdleTimes) -> Sampler:
+def _sampler(
+    settings: CollectorSettings, boot_id: str, watchdog: Watchdog, idle: IdleTimes
+) -> Sampler:
     origin = Origin(settings.name, boot_id, os.urandom(16).hex(), settings.interval)
     facts = processes.Processes(
         settings.commands,
@@ -88,7 +90,7 @@ def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: Idle
     if not processes.sees_host_pids():
         facts, standing = processes.no_facts, (processes.OTHER_NAMESPACE,)
     host = system.System(settings.name)
-    sources = Sources(moment, watch.read, facts, host.read, Cost().read)
+    sources = Sources(moment, watchdog.collect, facts, host.read, Cost().read)
     return Sampler(origin, sources, idle, standing)
 
 

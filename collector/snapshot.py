@@ -8,7 +8,7 @@ from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment, WallOffset
 from gpu_monitor.collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
 from gpu_monitor.collector.findings import held
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Picture
+from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.limits import MAX_GPUS, MAX_PROCESSES, largest
 from gpu_monitor.wire.document import SYSTEM_FIELDS, VERSION, Scalars, Snapshot, Table
@@ -22,7 +22,7 @@ class Sources(NamedTuple):
     """Where a sample comes from; each is asked once per sample, times are as in Moment."""
 
     clock: Callable[[], Moment]
-    gpus: Callable[[Moment], Picture]
+    gpus: Callable[[Moment], DriverReading]
     facts: Callable[[Iterable[int], float], dict[int, ProcessFacts]]
     host: Callable[[float], tuple[Scalars, Table]]
     cost: Callable[[float, float], Scalars]
@@ -93,7 +93,7 @@ class Sampler:
             collector=sources.cost(begun.monotonic, seconds),
         )
 
-    def _gpu_rows(self, picture: Picture, now: float) -> tuple[list[GpuRow], list[str]]:
+    def _gpu_rows(self, picture: DriverReading, now: float) -> tuple[list[GpuRow], list[str]]:
         rows: list[GpuRow] = []
         seen: dict[str, _Seen] = {}
         for gpu in picture.gpus:
@@ -161,6 +161,6 @@ def _key(gpu: Identity) -> str:
     return gpu.uuid or f"{gpu.pci_bus_id}/{gpu.number}"
 
 
-def _versions(picture: Picture) -> Scalars:
+def _versions(picture: DriverReading) -> Scalars:
     known = {"driver_version": picture.driver_version, "cuda_version": picture.cuda_version}
     return {key: value for key, value in known.items() if value is not None}

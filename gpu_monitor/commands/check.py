@@ -10,6 +10,7 @@ from typing import Any
 from gpu_monitor.broker.host_record import LIVE
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.nvml_errors import CLOSED, NvmlError
+from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.host import containers
 from gpu_monitor.collector.host.command_line import clean
 from gpu_monitor.commands import check_keys, probe
@@ -101,9 +102,10 @@ def _check_gpus() -> Finding:
 
 def _ask_nvml() -> Finding:
     try:
-        nvml.open_library()
-        count, (driver, _) = nvml.device_count(), nvml.versions()
-        nvml.close_library()
+        trace = Trace()
+        nvml.open_library(trace)
+        count, (driver, _) = nvml.device_count(trace), nvml.versions(trace)
+        nvml.close_library(trace)
     except NvmlError as error:
         if error.code in CLOSED and not probe.has_nvidia_hardware(PCI_DEVICES):
             return Finding(True, "gpus: none of NVIDIA in this machine; the page shows the rest")

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from gpu_monitor.collector.clock import Moment, WallOffset
 from gpu_monitor.collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
 from gpu_monitor.collector.gpu import plausible
-from gpu_monitor.collector.gpu.processes import Listed, joined
+from gpu_monitor.collector.gpu.pci import POWER_CONTROL_SECONDS, PciPower, nvml_bus_id
+from gpu_monitor.collector.gpu.processes import (
+    SM_SAMPLE_SECONDS,
+    ListedProcess,
+    SmShares,
+    merge_by_pid,
+)
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
-from gpu_monitor.collector.gpu.shares import STANDS_SECONDS, Shares
-from gpu_monitor.collector.gpu.sleep import LOOK_SECONDS, Sleep, bus_id
 from gpu_monitor.collector.host.own_cost import Cost
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.limits import largest, packed
@@ -101,35 +105,35 @@ def test_the_page_takes_for_hot_what_the_gpu_does_against_heat() -> None:
 
 
 def test_the_first_answer_tells_the_past_only() -> None:
-    shares = Shares()
-    shares.take([(7, 1000, 90), (7, 500, 10)], 0.0)
+    shares = SmShares()
+    shares.ingest([(7, 1000, 90), (7, 500, 10)], 0.0)
     first = shares.percent(7)
-    shares.take([], 1.0)
+    shares.ingest([], 1.0)
 
     assert (first, shares.percent(7), shares.since) == (None, 0, 1000)
 
 
 def test_a_sample_stands_for_a_moment_and_the_newest_counts() -> None:
-    shares = Shares()
-    shares.take([], 0.0)
-    shares.take([(7, 2000, 60), (7, 1000, 20), (8, 2000, 101)], 1.0)
+    shares = SmShares()
+    shares.ingest([], 0.0)
+    shares.ingest([(7, 2000, 60), (7, 1000, 20), (8, 2000, 101)], 1.0)
     now = shares.percent(7)
-    shares.take([], 1.0 + STANDS_SECONDS)
+    shares.ingest([], 1.0 + SM_SAMPLE_SECONDS)
     still = shares.percent(7)
-    shares.take([], 1.5 + STANDS_SECONDS)
+    shares.ingest([], 1.5 + SM_SAMPLE_SECONDS)
 
     assert (now, still, shares.percent(7), shares.percent(8)) == (60, 60, 0, 0)
 
 
 def test_entries_of_one_process_are_one_use() -> None:
     entries = [
-        Listed(7, "C", None, None),
-        Listed(7, "G", 20, None),
-        Listed(7, "C", 10, None),
-        Listed(8, "G", None, None),
+        ListedProcess(7, "C", None, None),
+        ListedProcess(7, "G", 20, None),
+        ListedProcess(7, "C", 10, None),
+        ListedProcess(8, "G", None, None),
     ]
 
-    assert joined(entries) == (Use(7, "C+G", 20), Use(8, "G", None))
+    assert merge_by_pid(entries) == (Use(7, "C+G", 20), Use(8, "G", None))
 
 
 def test_a_moment_is_the_same_second_however_the_clocks_wobble() -> None:
@@ -156,11 +160,15 @@ def test_only_a_device_that_may_sleep_is_looked_at(tmp_path: Path) -> None:
     power.mkdir(parents=True)
     (power / "control").write_text("on\n")
     (power / "runtime_status").write_text("suspended\n")
-    sleep = Sleep("00000000:3B:00.0", str(tmp_path))
-    awake = sleep.now(0.0)
+    sleep = PciPower("00000000:3B:00.0", str(tmp_path))
+    awake = sleep.is_asleep(0.0)
     (power / "control").write_text("auto\n")
 
-    assert [awake, sleep.now(1.0), sleep.now(LOOK_SECONDS)] == [False, False, True]
+    assert [awake, sleep.is_asleep(1.0), sleep.is_asleep(POWER_CONTROL_SECONDS)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,13 +183,13 @@ def test_a_place_on_the_bus_has_one_name_of_nvmls_and_one_of_the_kernels(
     (power / "control").write_text("auto\n")
     (power / "runtime_status").write_text("suspending\n")
 
-    assert bus_id(address) == named
-    assert Sleep(named, str(tmp_path)).now(0.0)
+    assert nvml_bus_id(address) == named
+    assert PciPower(named, str(tmp_path)).is_asleep(0.0)
 
 
 def test_a_device_that_is_not_on_the_bus_is_awake(tmp_path: Path) -> None:
-    assert not Sleep("00000000:3B:00.0", str(tmp_path)).now(0.0)
-    assert not Sleep(None, str(tmp_path)).now(0.0)
+    assert not PciPower("00000000:3B:00.0", str(tmp_path)).is_asleep(0.0)
+    assert not PciPower(None, str(tmp_path)).is_asleep(0.0)
 
 
 def test_own_cost_is_in_the_documents_fields() -> None:

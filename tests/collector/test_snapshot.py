@@ -9,8 +9,8 @@ from gpu_monitor.broker.gpu_use import UseLimits, seats, use_of
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.gpu.driver import Driver
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Picture, Use
-from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity, Use
+from gpu_monitor.collector.gpu.watchdog import Watchdog
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.limits import MAX_GPUS, MAX_PROCESSES, packed
 from gpu_monitor.collector.snapshot import Origin, Sampler, Sources
@@ -53,13 +53,13 @@ def cost(now: float, seconds: float) -> Scalars:
 
 
 def sampler(
-    clock: ManualClock, gpus: Callable[[Moment], Picture], idle: IdleTimes | None = None
+    clock: ManualClock, gpus: Callable[[Moment], DriverReading], idle: IdleTimes | None = None
 ) -> Sampler:
     return Sampler(ORIGIN, Sources(clock, gpus, known_facts, host, cost), idle or IdleTimes())
 
 
-def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Moment], Picture]:
-    return lambda now: Picture(gpus=gpus, problems=problems)
+def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Moment], DriverReading]:
+    return lambda now: DriverReading(gpus=gpus, problems=problems)
 
 
 def ok(index: int = 0, **values: object) -> GpuReading:
@@ -71,8 +71,8 @@ def work(percent: int, carried: bool) -> GpuReading:
 
 
 @pytest.fixture
-def watch(fake_nvml: FakeNvml) -> Iterator[Watch]:
-    watch = Watch(Driver(), patience=10.0, timeout=10.0, clock=lambda: 1000.0)
+def watch(fake_nvml: FakeNvml) -> Iterator[Watchdog]:
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0, clock=lambda: 1000.0)
     yield watch
     watch.close()
 
@@ -101,18 +101,18 @@ RECORDED = Scenario(
 )
 
 
-def recorded(fake: FakeNvml, watch: Watch) -> Snapshot:
+def recorded(fake: FakeNvml, watch: Watchdog) -> Snapshot:
     """The second snapshot of the recorded machine, a second after the first."""
     fake.write(RECORDED)
     clock = ManualClock()
-    samples = sampler(clock, watch.read)
+    samples = sampler(clock, watch.collect)
     samples.sample()
     clock.now += 1.0
     return samples.sample()
 
 
 def test_a_recorded_machine_gives_the_same_snapshot_byte_for_byte(
-    fake_nvml: FakeNvml, watch: Watch
+    fake_nvml: FakeNvml, watch: Watchdog
 ) -> None:
     data = packed(recorded(fake_nvml, watch))
 
@@ -120,13 +120,13 @@ def test_a_recorded_machine_gives_the_same_snapshot_byte_for_byte(
     assert data == GOLDEN.read_bytes()
 
 
-def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch: Watch) -> None:
+def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch: Watchdog) -> None:
     snapshot = check_snapshot(unpack(packed(recorded(fake_nvml, watch))))
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
     assert snapshot["gpus"]["health"] == ["degraded", "ok", "failed", "ok", None, None]
-    waits = "a faulty row of its memory waits to be remapped: reset the GPU"
+    waits = "a faulty memory row is waiting to be remapped: reset the GPU"
     assert snapshot["gpus"]["health_reasons"] == [[waits], [], None, [], [], []]
     assert snapshot["problems"][0] == f"GPU 0: {waits}"
     assert snapshot["processes"]["gpu"] == [0, 0, 1, 4]
@@ -149,9 +149,9 @@ def test_a_snapshot_says_who_when_and_how_often() -> None:
 def test_the_time_of_a_sample_is_taken_before_it() -> None:
     clock = ManualClock()
 
-    def slow(now: Moment) -> Picture:
+    def slow(now: Moment) -> DriverReading:
         clock.now += 0.25
-        return Picture()
+        return DriverReading()
 
     snapshot = sampler(clock, slow).sample()
 
@@ -195,7 +195,7 @@ def test_a_utilization_that_is_carried_is_no_second_blip() -> None:
     clock = ManualClock()
     told = iter([(0, False), (3, False), *[(3, True)] * 4, (0, False)])
 
-    samples = sampler(clock, lambda now: Picture((work(*next(told)),)))
+    samples = sampler(clock, lambda now: DriverReading((work(*next(told)),)))
     since = []
     for _ in range(7):
         since += samples.sample()["gpus"]["idle_since"]
@@ -207,7 +207,7 @@ def test_a_utilization_that_is_carried_is_no_second_blip() -> None:
 def test_work_that_is_carried_goes_on() -> None:
     clock = ManualClock()
     told = iter([(0, False), (80, False), (80, True)])
-    samples = sampler(clock, lambda now: Picture((work(*next(told)),)))
+    samples = sampler(clock, lambda now: DriverReading((work(*next(told)),)))
 
     assert [samples.sample()["gpus"]["idle_since"][0] for _ in range(3)] == [
         BOOTED_AT + 1000,
@@ -222,7 +222,9 @@ def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work(
         utilization_percent=100, memory_controller_utilization_percent=0, power_limit_watts=700.0
     )
     watts = iter([*[120.0] * 62, 600.0, *[120.0] * 62])
-    samples = sampler(clock, lambda now: Picture((reading._replace(power_watts=next(watts)),)))
+    samples = sampler(
+        clock, lambda now: DriverReading((reading._replace(power_watts=next(watts)),))
+    )
     told = []
     for _ in range(125):
         told += samples.sample()["gpus"]["stalled_since"]
@@ -234,7 +236,7 @@ def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work(
 
 def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml) -> None:
     clock, limits = ManualClock(), UseLimits(free_memory_mib=500, held_idle_after=1800.0)
-    watch = Watch(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)
     holder = [Process(4242, memory_mib=4096)]
     slices = [
         Mig(processes=holder),
@@ -244,7 +246,7 @@ def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml)
         Mig(),
     ]
     fake_nvml.write(Scenario([Gpu(migs=slices)]))
-    samples, use = sampler(clock, watch.read), {}
+    samples, use = sampler(clock, watch.collect), {}
     for second in range(0, 1900, 5):
         shown = samples.sample()
         seated = seats(shown["gpus"], shown["processes"])
