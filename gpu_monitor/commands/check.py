@@ -117,9 +117,10 @@ def _check_containers(path: str) -> Iterator[Finding]:
     if not path:
         return
     try:
-        found = containers.running(path)
+        found = containers.running_containers(path)
     except (OSError, ValueError) as error:
-        yield Finding(False, f"containers: {path}: {containers.why(error)}; look at its rights")
+        why = containers.failure_words(error)
+        yield Finding(False, f"containers: {path}: {why}; check its permissions")
         return
     yield Finding(True, f"containers: {len(found)} run now, named by {path}")
 

@@ -73,7 +73,7 @@ def knock(endpoint: str, lock: Lock) -> str | None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     try:
         while time.monotonic() < deadline:
-            if pusher.is_taken(50):
+            if pusher.is_connected(50):
                 return ""
             if pusher.why():
                 return pusher.why()

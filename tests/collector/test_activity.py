@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.collector.activity import BLIP_SECONDS, GAP_SECONDS, Idle, IdleTimes
+from gpu_monitor.collector.activity import BLIP_SECONDS, IDLE_GAP_SECONDS, Idle, IdleTimes
 
 
 def observe(
@@ -47,8 +47,8 @@ def test_an_unknown_sample_says_nothing_and_changes_nothing() -> None:
 
 
 def test_after_a_long_gap_nothing_is_known_of_the_time_before() -> None:
-    assert observe([(10, 0), (10 + GAP_SECONDS, 0)])[-1] == 10
-    assert observe([(10, 0), (11 + GAP_SECONDS, 0)])[-1] == 11 + GAP_SECONDS
+    assert observe([(10, 0), (10 + IDLE_GAP_SECONDS, 0)])[-1] == 10
+    assert observe([(10, 0), (11 + IDLE_GAP_SECONDS, 0)])[-1] == 11 + IDLE_GAP_SECONDS
 
 
 def test_keys_are_told_apart_and_forgotten() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.collector.activity import Idle
-from gpu_monitor.collector.activity_file import KEEP_SECONDS, Keeper, load
+from gpu_monitor.collector.activity_file import SAVE_IDLE_SECONDS, ActivityFile, load_idle
 
 KNOWN = {
     "GPU-1": Idle(since=100.5, blip_at=None, seen_at=200.0),
@@ -16,30 +16,30 @@ KNOWN = {
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    Keeper(str(tmp_path), "boot").write(KNOWN, 0.0)
+    ActivityFile(str(tmp_path), "boot").save(KNOWN, 0.0)
 
-    assert load(str(tmp_path), "boot") == KNOWN
+    assert load_idle(str(tmp_path), "boot") == KNOWN
     assert [path.name for path in tmp_path.iterdir()] == ["idle.json"]
 
 
 def test_times_of_another_boot_mean_nothing(tmp_path: Path) -> None:
-    Keeper(str(tmp_path), "boot").write(KNOWN, 0.0)
+    ActivityFile(str(tmp_path), "boot").save(KNOWN, 0.0)
 
-    assert load(str(tmp_path), "another") == {}
+    assert load_idle(str(tmp_path), "another") == {}
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
-    Keeper(None, "boot").write(KNOWN, 0.0)
+    ActivityFile(None, "boot").save(KNOWN, 0.0)
 
-    assert load(None, "boot") == {}
+    assert load_idle(None, "boot") == {}
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_its_turn_comes_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> None:
-    keeper = Keeper(str(tmp_path) if is_kept else None, "boot")
-    keeper.write({}, 0.0)
+    file = ActivityFile(str(tmp_path) if is_kept else None, "boot")
+    file.save({}, 0.0)
 
-    assert [keeper.due(second) for second in (1.0, KEEP_SECONDS - 1, KEEP_SECONDS)] == [
+    assert [file.is_due(second) for second in (1.0, SAVE_IDLE_SECONDS - 1, SAVE_IDLE_SECONDS)] == [
         False,
         False,
         True,
@@ -49,10 +49,10 @@ def test_its_turn_comes_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> N
 def test_a_folder_that_is_not_there_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = Keeper(str(tmp_path / "absent"), "boot")
+    file = ActivityFile(str(tmp_path / "absent"), "boot")
 
     for second in range(3):
-        keeper.write(KNOWN, float(second))
+        file.save(KNOWN, float(second))
 
     assert len(caplog.messages) == 1 and "will not survive" in caplog.messages[0]
 
@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there_is_said_once(
 def test_rubbish_is_nothing_known(tmp_path: Path, rubbish: str) -> None:
     (tmp_path / "idle.json").write_text(rubbish)
 
-    assert load(str(tmp_path), "boot") == {}
+    assert load_idle(str(tmp_path), "boot") == {}
 
 
 @given(content=st.binary(max_size=200))
@@ -87,4 +87,4 @@ def test_no_content_stops_the_start(
     folder = tmp_path_factory.mktemp("state")
     (folder / "idle.json").write_bytes(content)
 
-    assert load(str(folder), "boot") == {}
+    assert load_idle(str(folder), "boot") == {}

@@ -125,7 +125,7 @@ def test_no_driver_is_a_problem_and_its_return_is_seen(
     problem = absent["problems"][0]
     assert [text for text in caplog.messages if problem in text] == [
         problem,
-        f"no longer: {problem}",
+        f"resolved: {problem}",
     ]
 
 

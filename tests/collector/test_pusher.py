@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from gpu_monitor.collector.pusher import REBUILD_SECONDS, SAID_AFTER_SECONDS, Pusher
+from gpu_monitor.collector.pusher import PUSH_REBUILD_SECONDS, UNREACHABLE_SECONDS, Pusher
 from tests.support.house import free_ports
 
 WAIT_MS = 30_000
@@ -43,12 +43,9 @@ def push_until_heard(pusher: Pusher, pull: "zmq.Socket[bytes]", data: bytes) -> 
     return None
 
 
-def test_the_first_message_arrives(
-    pull: "zmq.Socket[bytes]", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gpu_monitor.collector.pusher.FIRST_WAIT_MS", WAIT_MS)
+def test_the_first_message_arrives(pull: "zmq.Socket[bytes]") -> None:
     port = pull.bind_to_random_port("tcp://127.0.0.1")
-    pusher = Pusher(f"tcp://127.0.0.1:{port}")
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", first_wait_ms=WAIT_MS)
 
     assert pusher.push(b"first") is True
     assert receive(pull) == b"first"
@@ -98,14 +95,14 @@ def test_no_broker_and_its_return_are_said_once(
     pusher = Pusher(endpoint, clock=clock)
     for _ in range(10):
         pusher.push(b"")
-        clock.now += SAID_AFTER_SECONDS / 2
+        clock.now += UNREACHABLE_SECONDS / 2
     pull.bind(endpoint)
     for _ in range(3):
         push_until_heard(pusher, pull, b"")
 
     assert caplog.messages == [
-        f"broker at {endpoint} not reachable, trying on",
-        f"broker at {endpoint} reached",
+        f"broker at {endpoint} not reachable: retrying",
+        f"broker at {endpoint} connected",
     ]
     pusher.close()
 
@@ -116,7 +113,7 @@ def test_a_socket_without_connection_is_made_anew(pull: "zmq.Socket[bytes]") -> 
     sockets = [pusher._socket]
     for _ in range(3):
         pusher.push(b"")
-        clock.now += REBUILD_SECONDS
+        clock.now += PUSH_REBUILD_SECONDS
         pusher.push(b"")
         sockets.append(pusher._socket)
     pull.bind(endpoint)

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.collector.clock import Moment, WallOffset
-from gpu_monitor.collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
+from gpu_monitor.collector.columns import (
+    GpuRow,
+    ProcessRow,
+    gpu_columns,
+    largest_processes,
+    packed,
+    process_columns,
+)
 from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.pci import POWER_CONTROL_SECONDS, PciPower, nvml_bus_id
 from gpu_monitor.collector.gpu.processes import (
@@ -21,9 +28,8 @@ from gpu_monitor.collector.gpu.processes import (
     merge_by_pid,
 )
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
-from gpu_monitor.collector.host.own_cost import Cost
+from gpu_monitor.collector.host.own_cost import OwnCost
 from gpu_monitor.collector.host.processes import ProcessFacts
-from gpu_monitor.collector.limits import largest, packed
 from gpu_monitor.wire.codec import unpack_trusted
 from gpu_monitor.wire.document import COLLECTOR_FIELDS, GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
 from gpu_monitor.wire.limits import MAX_WORDS
@@ -193,8 +199,8 @@ def test_a_device_that_is_not_on_the_bus_is_awake(tmp_path: Path) -> None:
 
 
 def test_own_cost_is_in_the_documents_fields() -> None:
-    cost = Cost()
-    first, second = cost.read(0.0, 0.00123), cost.read(1.0, 0.00123)
+    cost = OwnCost()
+    first, second = cost.sample(0.0, 0.00123), cost.sample(1.0, 0.00123)
 
     assert first.keys() == COLLECTOR_FIELDS.keys() - {"cpu_percent"}
     assert second.keys() == COLLECTOR_FIELDS.keys()
@@ -204,8 +210,8 @@ def test_own_cost_is_in_the_documents_fields() -> None:
 def test_the_processes_with_the_most_memory_are_kept_in_their_order() -> None:
     rows = [row(1, 10), row(2, None), row(3, 30), row(4, 20)]
 
-    assert [each.use.pid for each in largest(rows, 2)] == [3, 4]
-    assert largest(rows, 4) == rows
+    assert [each.use.pid for each in largest_processes(rows, 2)] == [3, 4]
+    assert largest_processes(rows, 4) == rows
 
 
 def crowd(count: int, command: str) -> Snapshot:

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.collector.host import users
-from gpu_monitor.collector.host.containers import Containers
-from gpu_monitor.collector.host.pidfds import Endings
+from gpu_monitor.collector.host.containers import ContainerNames
+from gpu_monitor.collector.host.pidfds import PidFds
 from gpu_monitor.collector.host.processes import (
-    REFRESH_SECONDS,
-    Processes,
+    PROCESS_REFRESH_SECONDS,
     ProcessFacts,
+    ProcessTable,
     no_facts,
-    start_ticks,
 )
-from gpu_monitor.collector.host.users import Users
+from gpu_monitor.collector.host.procfs import start_ticks
+from gpu_monitor.collector.host.users import UserNames, user_name
 from gpu_monitor.collector.settings import Commands
 
 DEADLINE = 30.0
@@ -30,12 +29,6 @@ NO_SUCH_PID = 2**22 + 1
 """Above the highest pid of any kernel: what a test's own /proc may hold without meaning anyone."""
 
 Child = Callable[[], "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name service that answers is waited for, however busy the machine."""
-    monkeypatch.setattr(users, "PATIENCE_SECONDS", DEADLINE)
 
 
 @pytest.fixture
@@ -61,10 +54,10 @@ def table(
     commands: Commands = "name",
     proc: str = "/proc",
     settle: float = 0.0,
-    containers: Containers | None = None,
-) -> Processes:
-    users = Users(lambda uid: {1000: "alice"}.get(uid))
-    return Processes(commands, users, proc, settle, containers)
+    containers: ContainerNames | None = None,
+) -> ProcessTable:
+    users = UserNames({1000: "alice"}.get, DEADLINE)
+    return ProcessTable(commands, users, proc, settle, containers)
 
 
 def write_process(
@@ -92,7 +85,9 @@ def write_process(
 
 def test_a_process_has_its_user_command_and_start() -> None:
     started = Path(f"/proc/{os.getpid()}").stat().st_ctime
-    facts = Processes("name", Users()).facts([os.getpid()], 0.0)[os.getpid()]
+    facts = ProcessTable("name", UserNames(user_name, DEADLINE)).facts([os.getpid()], 0.0)[
+        os.getpid()
+    ]
 
     assert facts.uid == os.getuid()
     assert facts.user == pwd.getpwuid(os.getuid()).pw_name
@@ -137,7 +132,8 @@ def test_a_process_that_execs_is_read_again_after_a_while(tmp_path: Path) -> Non
     write_process(tmp_path)
 
     commands = [
-        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].command for now in (1.0, REFRESH_SECONDS)
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].command
+        for now in (1.0, PROCESS_REFRESH_SECONDS)
     ]
 
     assert commands == ["bash", "python train.py"]
@@ -217,7 +213,7 @@ def looked_at(proc: Path, *states: tuple[str, int]) -> list[str | None]:
     said: list[str | None] = []
     for number, (state, switches) in enumerate(states):
         write_process(proc, state=state, switches=switches)
-        now = number * REFRESH_SECONDS
+        now = number * PROCESS_REFRESH_SECONDS
         said.append(processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state)
     return said
 
@@ -242,7 +238,8 @@ def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Pat
     (thread / "status").write_text("voluntary_ctxt_switches:\t1\nvoluntary_ctxt_switches:\t2\n")
 
     said = [
-        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, REFRESH_SECONDS)
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state
+        for now in (0.0, PROCESS_REFRESH_SECONDS)
     ]
 
     assert said == [None, "stuck"]
@@ -304,21 +301,21 @@ def test_the_start_is_found_whatever_the_name(name: str) -> None:
 
 
 def test_a_process_that_ended_is_told(child: Child) -> None:
-    endings, process = Endings(), child()
-    assert endings.follow(process.pid) and endings.follows(process.pid)
-    before = endings.ended()
+    pidfds, process = PidFds(), child()
+    assert pidfds.follow(process.pid) and pidfds.is_followed(process.pid)
+    before = pidfds.ended()
 
     process.kill()
     process.wait()
 
     assert before == set()
-    assert endings.ended() == {process.pid}
-    endings.forget(process.pid)
-    assert endings.ended() == set() and not endings.follows(process.pid)
+    assert pidfds.ended() == {process.pid}
+    pidfds.forget(process.pid)
+    assert pidfds.ended() == set() and not pidfds.is_followed(process.pid)
 
 
 def test_a_process_that_is_not_there_is_not_followed() -> None:
-    assert not Endings().follow(NO_SUCH_PID)
+    assert not PidFds().follow(NO_SUCH_PID)
 
 
 def test_a_pid_that_no_kernel_has_costs_its_row_only() -> None:

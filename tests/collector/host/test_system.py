@@ -27,10 +27,10 @@ MOUNTS = [
 
 
 def test_a_first_reading_lacks_what_needs_two() -> None:
-    host = system.System("node1")
+    host = system.HostSystem("node1")
 
-    first, _ = host.read(0.0)
-    second, _ = host.read(system.SLOW_SECONDS)
+    first, _ = host.sample(0.0)
+    second, _ = host.sample(system.HOST_SCAN_SECONDS)
 
     rates = {"network_receive_kib_per_second", "network_send_kib_per_second"}
     assert second.keys() - first.keys() >= rates
@@ -39,9 +39,9 @@ def test_a_first_reading_lacks_what_needs_two() -> None:
 
 
 def test_a_reading_passes_the_wires_check() -> None:
-    host = system.System("node1")
-    host.read(0.0)
-    scalars, disks = host.read(1.0)
+    host = system.HostSystem("node1")
+    host.sample(0.0)
+    scalars, disks = host.sample(1.0)
 
     try:
         check_snapshot(make_snapshot(system=scalars, disks=disks))
@@ -51,7 +51,7 @@ def test_a_reading_passes_the_wires_check() -> None:
 
 def test_memory_agrees_with_psutil() -> None:
     before = psutil.virtual_memory()
-    scalars, _ = system.System("node1").read(0.0)
+    scalars, _ = system.HostSystem("node1").sample(0.0)
     after = psutil.virtual_memory()
 
     assert scalars["memory_total_mib"] == after.total >> 20
@@ -62,7 +62,7 @@ def test_memory_agrees_with_psutil() -> None:
 
 def test_the_root_disk_agrees_with_psutil() -> None:
     before = psutil.disk_usage("/")
-    _, disks = system.System("node1").read(0.0)
+    _, disks = system.HostSystem("node1").sample(0.0)
     after = psutil.disk_usage("/")
 
     assert disks["mount"][0] == "/"
@@ -72,9 +72,9 @@ def test_the_root_disk_agrees_with_psutil() -> None:
 
 
 def test_the_share_of_the_processors_is_a_percentage() -> None:
-    host = system.System("node1")
-    first, _ = host.read(0.0)
-    while "cpu_percent" not in (later := host.read(1.0)[0]):
+    host = system.HostSystem("node1")
+    first, _ = host.sample(0.0)
+    while "cpu_percent" not in (later := host.sample(1.0)[0]):
         time.sleep(0.01)  # the kernel counts in hundredths of a second
 
     assert "cpu_percent" not in first
