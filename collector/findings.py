@@ -1,4 +1,4 @@
-"""Problems of a snapshot in words: memory that is held for nothing, rows that are missing; pure."""
+"""Problems in words: memory held by processes that no longer run, rows left out; pure."""
 
 from collections.abc import Iterator, Sequence
 

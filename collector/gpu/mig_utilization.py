@@ -1,6 +1,6 @@
 """How busy the MIG slices of one GPU are, by the performance counters of their GPU instances.
 
-What a sample of the divided GPU itself would mean, no source says: it is not measured.
+The divided GPU itself is not measured: no source says what a sample of it would mean.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class MigUtilization:
             piece.set_utilization(self._meters[key].measure(now))
 
     def close(self) -> None:
-        """Free NVML's buffers, before NVML is shut down or when the GPU is opened anew."""
+        """Free NVML's buffers, before NVML is shut down or when the GPU is reopened."""
         while self._meters:
             self._meters.popitem()[1].close()
 

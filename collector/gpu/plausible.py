@@ -63,7 +63,7 @@ def memory_bytes(info: tuple[int, int] | None) -> tuple[int | None, int | None]:
 
 
 def throttle(bits: int | None) -> tuple[str, ...] | None:
-    """What holds the clocks down, in words; empty where nothing does, None where not known."""
+    """What holds the clocks down, in words; () if they run freely, None where not known."""
     if bits is None or bits >= 1 << 32:
         return None
     return tuple(words for bit, words in _THROTTLE.items() if bits & bit)

@@ -74,8 +74,8 @@ class SmShares:
     before; pure.
 
     The driver samples processes that did something: one without a recent sample had a share of 0,
-    which is not the same as unknown. The first answer holds the past, up to minutes of it, and
-    only tells from which time on to ask.
+    which is not the same as unknown. The first answer holds the past, up to minutes of it; only
+    its newest time is used, to ask from there on.
     """
 
     def __init__(self) -> None:

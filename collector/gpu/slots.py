@@ -74,7 +74,7 @@ class Slot:
         if is_current:
             self.identity = device.identity
             self.latest = TimedReading(reading, now)
-        else:  # it was opened anew while this call hung
+        else:  # it was reopened while this call hung
             device.close()
 
     def _opened_if_awake(self, now: float) -> Device | None:
@@ -88,7 +88,7 @@ class Slot:
             if self.power is power:
                 self.mark_unopened(error)
             return None
-        if self.power is not power:  # it was opened anew while this call hung
+        if self.power is not power:  # it was reopened while this call hung
             return None
         self.attach(device)
         return device

@@ -42,8 +42,6 @@ _WORDS = {
     143: "the GPU could not be initialized",
 }
 """From NVIDIA's catalogue of Xid errors; one that is not here is reported by its number alone."""
-
-
 FAILURES = frozenset({79})
 """After these the GPU is of no use until it is reset or repaired."""
 
@@ -119,7 +117,7 @@ class XidEvents:
                     found.record(int(event.eventData), now)
 
     def close(self, is_calm: bool) -> None:
-        """Before NVML is closed or opened anew; `is_calm`: no thread hangs in a call."""
+        """Before NVML is closed or reopened; `is_calm`: no thread hangs in a call."""
         if is_calm and self._set is not None:
             with contextlib.suppress(NvmlError):
                 self._trace.call(pynvml.nvmlEventSetFree, self._set)

@@ -1,4 +1,4 @@
-"""Processes followed by pidfd: one system call tells which of them have ended."""
+"""Processes followed by pidfd: one system call shows which of them have ended."""
 
 import os
 import select

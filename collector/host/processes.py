@@ -63,7 +63,7 @@ class ProcessFacts(NamedTuple):
 
 
 def no_facts(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
-    """Only the pids: in another pid namespace nothing can be said about the processes."""
+    """Only the pids: in another pid namespace they mean other processes."""
     return {pid: ProcessFacts(pid, state="hidden") for pid in pids}
 
 
@@ -127,7 +127,7 @@ class ProcessTable:
         return known.facts
 
     def _user_names(self, facts: ProcessFacts, now: float) -> tuple[str | None, str | None]:
-        """Who is responsible for the process, and as whom it runs where that is somebody else."""
+        """Who is responsible for the process, and the user it runs as where that is another."""
         uid, owner = facts.uid, facts.owner
         if uid is None:
             return None, None

@@ -36,7 +36,7 @@ def start_ticks(stat: bytes) -> int:
 def is_hidden(pid: int) -> bool:
     """Whether a process has this `pid` though /proc does not show it to us (hidepid)."""
     try:
-        os.kill(pid, 0)  # sends nothing
+        os.kill(pid, 0)  # sends no signal
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # another user's

@@ -171,12 +171,12 @@ class SimulatedHost:
                 self.gpus,
                 last,
                 "lost",
-                "fell off the bus (GPU is lost): reset or reboot needed",
+                "fell off the bus (GPU is lost): reset the GPU or reboot",
                 int(now - HOUR),
             )
-            self._problems.append(f"GPU {last} is lost: fell off the bus, reset or reboot needed")
+            self._problems.append(f"GPU {last} is lost: fell off the bus, reset it or reboot")
             at = strftime("%Y-%m-%d %H:%M UTC", gmtime(now - HOUR))
-            self._ail(last, f"Xid 79 (the GPU fell off the bus: reset or reboot needed) at {at}")
+            self._ail(last, f"Xid 79 (the GPU fell off the bus: reset it or reboot) at {at}")
         elif self.kind == "asleep":
             memory = self.gpus["memory_total_mib"][last]
             lose(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR))
@@ -188,7 +188,7 @@ class SimulatedHost:
         elif self.kind == "problems":
             self._ail(0, HEALTH_REASONS[0])
             self._problems.append(
-                "processes of GPU 1 not readable: not supported by this GPU or driver"
+                "processes of GPU 1 cannot be read: not supported by this GPU or driver"
             )
         elif (number + 1) % UNHEALTHY_ONE_OF == 0:
             turn = number // UNHEALTHY_ONE_OF

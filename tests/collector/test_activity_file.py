@@ -1,4 +1,4 @@
-"""Idle times survive a restart of the collector, and nothing else does."""
+"""Idle times survive a restart of the collector, and no invalid file prevents it."""
 
 from pathlib import Path
 
@@ -15,27 +15,27 @@ KNOWN = {
 }
 
 
-def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+def test_saved_idle_times_are_loaded_again(tmp_path: Path) -> None:
     ActivityFile(str(tmp_path), "boot").save(KNOWN, 0.0)
 
     assert load_idle(str(tmp_path), "boot") == KNOWN
     assert [path.name for path in tmp_path.iterdir()] == ["idle.json"]
 
 
-def test_times_of_another_boot_mean_nothing(tmp_path: Path) -> None:
+def test_times_from_another_boot_are_ignored(tmp_path: Path) -> None:
     ActivityFile(str(tmp_path), "boot").save(KNOWN, 0.0)
 
     assert load_idle(str(tmp_path), "another") == {}
 
 
-def test_without_a_folder_nothing_is_kept() -> None:
+def test_nothing_is_saved_without_a_folder() -> None:
     ActivityFile(None, "boot").save(KNOWN, 0.0)
 
     assert load_idle(None, "boot") == {}
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_its_turn_comes_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> None:
+def test_saving_is_due_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> None:
     file = ActivityFile(str(tmp_path) if is_kept else None, "boot")
     file.save({}, 0.0)
 
@@ -46,9 +46,7 @@ def test_its_turn_comes_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> N
     ]
 
 
-def test_a_folder_that_is_not_there_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_folder_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = ActivityFile(str(tmp_path / "absent"), "boot")
 
     for second in range(3):
@@ -58,7 +56,7 @@ def test_a_folder_that_is_not_there_is_said_once(
 
 
 @pytest.mark.parametrize(
-    "rubbish",
+    "content",
     [
         "",
         "[]",
@@ -74,14 +72,14 @@ def test_a_folder_that_is_not_there_is_said_once(
         "[" * 100_000,
     ],
 )
-def test_rubbish_is_nothing_known(tmp_path: Path, rubbish: str) -> None:
-    (tmp_path / "idle.json").write_text(rubbish)
+def test_an_invalid_file_is_ignored(tmp_path: Path, content: str) -> None:
+    (tmp_path / "idle.json").write_text(content)
 
     assert load_idle(str(tmp_path), "boot") == {}
 
 
 @given(content=st.binary(max_size=200))
-def test_no_content_stops_the_start(
+def test_no_content_prevents_the_start(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("state")

@@ -1,4 +1,4 @@
-"""Readings and a clock become a snapshot; a recorded scenario gives the same bytes each time."""
+"""Readings and clocks become a snapshot; a recorded machine gives the same bytes each time."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ DISKS: Table = {"mount": ["/"], "total_mib": [100], "used_mib": [40]}
 
 
 class ManualClock:
-    """Seconds since boot, by hand; the wall clock runs with them."""
+    """Seconds since boot, set by hand; the wall clock follows."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -118,11 +118,13 @@ def test_a_recorded_machine_gives_the_same_snapshot_byte_for_byte(
 ) -> None:
     data = packed(recorded(fake_nvml, watch))
 
-    assert unpack(data) == unpack(GOLDEN.read_bytes())  # tells what differs
+    assert unpack(data) == unpack(GOLDEN.read_bytes())  # shows what differs
     assert data == GOLDEN.read_bytes()
 
 
-def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch: Watchdog) -> None:
+def test_the_recorded_snapshot_passes_the_brokers_check(
+    fake_nvml: FakeNvml, watch: Watchdog
+) -> None:
     snapshot = check_snapshot(unpack(packed(recorded(fake_nvml, watch))))
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
@@ -135,7 +137,7 @@ def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch
     assert snapshot["processes"]["pid"] == [4242, 4244, 4243, 4242]
 
 
-def test_a_snapshot_says_who_when_and_how_often() -> None:
+def test_a_snapshot_identifies_its_sender_time_and_interval() -> None:
     clock = ManualClock()
     samples = builder(clock, showing())
 
@@ -148,7 +150,7 @@ def test_a_snapshot_says_who_when_and_how_often() -> None:
     assert first["system"]["booted_at"] == BOOTED_AT
 
 
-def test_the_time_of_a_sample_is_taken_before_it() -> None:
+def test_a_snapshot_has_the_time_before_its_readings() -> None:
     clock = ManualClock()
 
     def slow(now: Moment) -> DriverReading:
@@ -182,7 +184,7 @@ def test_a_gpu_and_its_process_are_idle_since_their_first_zero() -> None:
     assert snapshot["processes"]["idle_since"] == [BOOTED_AT + 1000]
 
 
-def test_an_idle_time_goes_on_after_a_restart() -> None:
+def test_an_idle_time_continues_after_a_restart() -> None:
     clock, before = ManualClock(), IdleTimes()
     builder(clock, showing(ok(utilization_percent=0)), before).build()
     clock.now += 60
@@ -193,11 +195,11 @@ def test_an_idle_time_goes_on_after_a_restart() -> None:
     assert snapshot["gpus"]["idle_since"] == [BOOTED_AT + 1000]
 
 
-def test_a_utilization_that_is_carried_is_no_second_blip() -> None:
+def test_a_carried_utilization_is_no_second_blip() -> None:
     clock = ManualClock()
-    told = iter([(0, False), (3, False), *[(3, True)] * 4, (0, False)])
+    readings = iter([(0, False), (3, False), *[(3, True)] * 4, (0, False)])
 
-    samples = builder(clock, lambda now: DriverReading((work(*next(told)),)))
+    samples = builder(clock, lambda now: DriverReading((work(*next(readings)),)))
     since = []
     for _ in range(7):
         since += samples.build()["gpus"]["idle_since"]
@@ -206,10 +208,10 @@ def test_a_utilization_that_is_carried_is_no_second_blip() -> None:
     assert since == [BOOTED_AT + 1000] * 7
 
 
-def test_work_that_is_carried_goes_on() -> None:
+def test_carried_work_is_not_idle() -> None:
     clock = ManualClock()
-    told = iter([(0, False), (80, False), (80, True)])
-    samples = builder(clock, lambda now: DriverReading((work(*next(told)),)))
+    readings = iter([(0, False), (80, False), (80, True)])
+    samples = builder(clock, lambda now: DriverReading((work(*next(readings)),)))
 
     assert [samples.build()["gpus"]["idle_since"][0] for _ in range(3)] == [
         BOOTED_AT + 1000,
@@ -218,7 +220,7 @@ def test_work_that_is_carried_goes_on() -> None:
     ]
 
 
-def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work() -> None:
+def test_a_gpu_is_stalled_after_ten_minutes_at_low_power_and_again_ten_after_work() -> None:
     clock = ManualClock()
     reading = ok(
         utilization_percent=100, memory_controller_utilization_percent=0, power_limit_watts=700.0
@@ -227,16 +229,16 @@ def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work(
     samples = builder(
         clock, lambda now: DriverReading((reading._replace(power_watts=next(watts)),))
     )
-    told = []
+    since = []
     for _ in range(125):
-        told += samples.build()["gpus"]["stalled_since"]
+        since += samples.build()["gpus"]["stalled_since"]
         clock.now += 10
 
     first, second = BOOTED_AT + 1000, BOOTED_AT + 1000 + 630
-    assert told == [*[None] * 60, first, first, None, *[None] * 60, second, second]
+    assert since == [*[None] * 60, first, first, None, *[None] * 60, second, second]
 
 
-def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml) -> None:
+def test_a_slice_that_is_held_without_work_is_held_idle(fake_nvml: FakeNvml) -> None:
     clock, limits = ManualClock(), UseLimits(free_memory_mib=500, held_idle_after=1800.0)
     watch = Watchdog(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)
     holder = [Process(4242, memory_mib=4096)]
@@ -254,20 +256,20 @@ def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml)
         seated = seats(shown["gpus"], shown["processes"])
         use[second], _ = use_of(shown["gpus"], seated, shown["sampled_at"], limits)
         clock.now += 5
-    told = samples.build()["gpus"]["utilization_percent"]
+    utilization = samples.build()["gpus"]["utilization_percent"]
     watch.close()
 
     held = [None, "busy", "busy", "busy", "busy", "free"]
     assert use[0] == use[1800] == held
     assert use[1805] == [None, "held_idle", "busy", "busy", "busy", "free"]
-    assert told == [None, 0, 40, None, None, 0]
+    assert utilization == [None, 0, 40, None, None, 0]
 
 
-def test_a_gpu_without_a_utilization_is_not_said_to_be_idle() -> None:
+def test_a_gpu_without_a_utilization_has_no_idle_time() -> None:
     assert builder(ManualClock(), showing(ok())).build()["gpus"]["idle_since"] == [None]
 
 
-def test_a_state_that_is_not_ok_has_a_since_that_stands() -> None:
+def test_state_since_stays_while_a_state_lasts() -> None:
     clock = ManualClock()
     picture = showing(ok())
     samples = builder(clock, lambda now: picture(now))
@@ -282,7 +284,7 @@ def test_a_state_that_is_not_ok_has_a_since_that_stands() -> None:
     assert samples.build()["gpus"]["state_since"] == [None]
 
 
-def test_problems_are_those_that_stand_then_those_of_the_driver() -> None:
+def test_lasting_problems_come_before_those_of_the_driver() -> None:
     sources = Sources(ManualClock(), showing(problems=("stuck",)), known_facts, host, cost)
 
     snapshot = SnapshotBuilder(ORIGIN, sources, IdleTimes(), ("in a container",)).build()
@@ -290,7 +292,7 @@ def test_problems_are_those_that_stand_then_those_of_the_driver() -> None:
     assert snapshot["problems"] == ["in a container", "stuck"]
 
 
-def test_more_rows_than_the_wire_allows_are_cut_and_said() -> None:
+def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
     uses = tuple(Use(pid, "C", pid) for pid in range(1, MAX_PROCESSES + 10))
     gpus = [ok(index, uses=uses if index == 0 else ()) for index in range(MAX_GPUS + 1)]
 
@@ -305,8 +307,8 @@ def test_more_rows_than_the_wire_allows_are_cut_and_said() -> None:
     ]
 
 
-def test_problems_name_nobody_and_nothing_that_runs() -> None:
-    """Viewers who may not see commands are told problems in words."""
+def test_problems_name_no_user_and_no_command() -> None:
+    """Viewers who may not see commands still see the problems."""
     crowd = [Use(4242, "C", None)] * (MAX_PROCESSES + 1)
     gpus = [ok(index, uses=tuple(crowd)) for index in range(MAX_GPUS + 1)]
     snapshot = builder(ManualClock(), showing(*gpus)).build()

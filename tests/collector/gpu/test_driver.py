@@ -162,7 +162,7 @@ def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: 
     assert states(falls) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert states(after) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert after[0].reason is not None and "not found" in after[0].reason
-    assert after[1].identity.number == 0  # the driver counts anew
+    assert after[1].identity.number == 0  # the driver renumbers its GPUs
     assert fake_nvml.calls("nvmlInitWithFlags") == 2  # opened again once, after 30 s
 
 

@@ -167,7 +167,7 @@ def test_impossible_shares_are_null_and_a_trace_of_work_is_not_zero(
 ) -> None:
     divide(opened, reported, 90)
 
-    assert busy_twice(device()) == [known, 90]  # whatever one says, the other is known
+    assert busy_twice(device()) == [known, 90]  # whatever the first reports, the second is known
 
 
 def test_slices_that_share_a_gpu_instance_have_no_utilization(

@@ -7,7 +7,13 @@ import pytest
 
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.gpu.driver import CHANGE_CHECK_SECONDS, Driver
-from gpu_monitor.collector.gpu.pci import PCI_SCAN_SECONDS, PciBus
+from gpu_monitor.collector.gpu.pci import (
+    PCI_SCAN_SECONDS,
+    POWER_CONTROL_SECONDS,
+    PciBus,
+    PciPower,
+    nvml_bus_id,
+)
 from gpu_monitor.collector.gpu.watchdog import Watchdog
 from tests.fake_nvml import FakeNvml, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as NvidiaDriver
@@ -227,3 +233,40 @@ def test_without_a_driver_only_that_is_reported(
 
     assert before == NOT_LISTED
     assert after == ("NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",)
+
+
+def test_only_a_device_that_may_be_suspended_is_asleep(tmp_path: Path) -> None:
+    power = tmp_path / "0000:3b:00.0" / "power"
+    power.mkdir(parents=True)
+    (power / "control").write_text("on\n")
+    (power / "runtime_status").write_text("suspended\n")
+    sleep = PciPower("00000000:3B:00.0", str(tmp_path))
+    awake = sleep.is_asleep(0.0)
+    (power / "control").write_text("auto\n")
+
+    assert [awake, sleep.is_asleep(1.0), sleep.is_asleep(POWER_CONTROL_SECONDS)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [("0000:3b:00.0", "00000000:3B:00.0"), ("10000:e1:00.0", "00010000:E1:00.0")],
+)
+def test_nvml_and_the_kernel_have_names_for_the_same_place_on_the_bus(
+    tmp_path: Path, address: str, named: str
+) -> None:
+    power = tmp_path / address / "power"
+    power.mkdir(parents=True)
+    (power / "control").write_text("auto\n")
+    (power / "runtime_status").write_text("suspending\n")
+
+    assert nvml_bus_id(address) == named
+    assert PciPower(named, str(tmp_path)).is_asleep(0.0)
+
+
+def test_a_device_that_is_not_on_the_bus_counts_as_awake(tmp_path: Path) -> None:
+    assert not PciPower("00000000:3B:00.0", str(tmp_path)).is_asleep(0.0)
+    assert not PciPower(None, str(tmp_path)).is_asleep(0.0)

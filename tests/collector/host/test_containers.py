@@ -1,4 +1,4 @@
-"""Names of containers: asked over a real Unix socket, waited for by nobody."""
+"""Names of containers, asked for over a real Unix socket without waiting for the answer."""
 
 import contextlib
 import http.client
@@ -49,7 +49,7 @@ Answer: TypeAlias = "tuple[int, bytes]"
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Callable[[int, object], str]]:
-    """What answers at a Unix socket as a container runtime does, with what it is told to."""
+    """Starts servers on Unix sockets that answer like a container runtime, as given."""
     servers: list[socketserver.UnixStreamServer] = []
 
     def start(status: int, answer: object) -> str:
@@ -97,14 +97,14 @@ def patient(path: str, ask: Callable[[str], dict[str, str]] = running_containers
         ([{"Id": JUPYTER, "Names": ["/a\u202eb\n<c>"]}], {JUPYTER[:12]: "ab <c>"}),
     ],
 )
-def test_what_a_runtime_answers_are_names(
+def test_a_runtimes_answer_becomes_names(
     runtime: Callable[[int, object], str], answer: object, known: dict[str, str]
 ) -> None:
     assert running_containers(runtime(200, answer)) == known
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "said"),
+    ("status", "answer", "reason"),
     [
         (403, b"", "the answer has status 403 instead of the containers"),
         (200, b"{", "the answer is not a list of containers"),
@@ -114,21 +114,21 @@ def test_what_a_runtime_answers_are_names(
         (200, b"[" * 100_000, "the answer is not a list of containers"),
     ],
 )
-def test_what_is_no_runtime_is_refused_in_words(
-    runtime: Callable[[int, object], str], status: int, answer: object, said: str
+def test_an_answer_of_another_server_is_refused_with_the_reason(
+    runtime: Callable[[int, object], str], status: int, answer: object, reason: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=reason):
         running_containers(runtime(status, answer))
 
 
-def test_an_answer_without_end_is_not_read_to_the_end(
+def test_an_endless_answer_is_not_read_to_the_end(
     runtime: Callable[[int, object], str],
 ) -> None:
     with pytest.raises(ValueError, match="longer than this collector reads"):
         running_containers(runtime(200, DOCKER), max_bytes=10)
 
 
-def test_what_does_not_speak_http_or_does_not_answer_is_refused(
+def test_a_server_that_is_silent_or_does_not_speak_http_is_refused(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "socket")
@@ -166,19 +166,19 @@ json_values = st.recursive(
 
 
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_whatever_is_answered_is_names_or_refused(body: bytes) -> None:
+def test_every_answer_becomes_names_or_is_refused(body: bytes) -> None:
     with contextlib.suppress(ValueError):
         assert all(isinstance(word, str) for pair in parse_names(body).items() for word in pair)
 
 
-def test_without_a_socket_nobody_is_asked() -> None:
+def test_without_a_socket_no_runtime_is_asked() -> None:
     asked: list[str] = []
     containers = ContainerNames("", lambda path: asked.append(path) or {})  # type: ignore[func-returns-value]
     assert containers.name(JUPYTER[:12], 0.0) == JUPYTER[:12]
     assert asked == []
 
 
-def test_a_container_has_its_name_and_a_process_outside_none(
+def test_a_container_has_its_name_and_a_process_outside_has_none(
     runtime: Callable[[int, object], str],
 ) -> None:
     containers = patient(runtime(200, DOCKER))
@@ -187,7 +187,7 @@ def test_a_container_has_its_name_and_a_process_outside_none(
     assert containers.name(None, 0.0) is None
 
 
-def test_an_unknown_container_is_asked_for_sooner_than_a_known_one() -> None:
+def test_an_unknown_container_is_looked_up_sooner_than_a_known_one() -> None:
     asked: list[str] = []
 
     def ask(path: str) -> dict[str, str]:
@@ -208,7 +208,7 @@ def test_an_unknown_container_is_asked_for_sooner_than_a_known_one() -> None:
     assert len(asked) == 3
 
 
-def test_a_silent_runtime_holds_up_nothing_and_the_last_names_stand() -> None:
+def test_a_silent_runtime_delays_nothing_and_the_last_names_stay() -> None:
     answer, asked = threading.Event(), []
 
     def ask(path: str) -> dict[str, str]:
@@ -225,7 +225,7 @@ def test_a_silent_runtime_holds_up_nothing_and_the_last_names_stand() -> None:
     assert found == ["jupyter-alice"] * 3 and len(asked) == 2
 
 
-def test_a_runtime_that_fails_is_said_once_and_so_is_its_return(
+def test_a_failing_runtime_and_its_return_are_logged_once(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -245,7 +245,7 @@ def test_a_runtime_that_fails_is_said_once_and_so_is_its_return(
     ]
 
 
-def test_a_process_is_shown_in_its_container_by_name(
+def test_a_process_has_the_name_of_its_container(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
     write_process(tmp_path, group=f"0::/system.slice/docker-{BATCH}.scope\n")
@@ -253,7 +253,7 @@ def test_a_process_is_shown_in_its_container_by_name(
     assert processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].container == "batch_7"
 
 
-def test_a_container_without_a_name_has_one_when_its_process_is_read_again(
+def test_a_container_has_its_name_once_its_process_is_read_again(
     tmp_path: Path,
 ) -> None:
     answer = threading.Event()
@@ -277,17 +277,17 @@ def lines(socket: str) -> list[str]:
     return [str(finding) for finding in found if "containers:" in str(finding)]
 
 
-def test_check_tells_whether_names_come(
+def test_check_reports_whether_names_are_available(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
     path, gone = runtime(200, DOCKER), tmp_path / "gone.sock"
     assert lines("") == []
     assert lines(path) == [f"ok   containers: 2 run now, named by {path}"]
-    said = f"FAIL containers: {gone}: no such file or directory; check its permissions"
-    assert lines(str(gone)) == [said]
+    failure = f"FAIL containers: {gone}: no such file or directory; check its permissions"
+    assert lines(str(gone)) == [failure]
 
 
-def test_through_nginx_as_the_handbook_has_it_only_the_list_passes(
+def test_the_handbooks_nginx_lets_only_the_list_pass(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
     (block,) = readme_blocks("nginx", "docs/operations.md")

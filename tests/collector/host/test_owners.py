@@ -24,7 +24,7 @@ SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
         (0, "0::/user.slice/user-4711.slice/session-1.scope\n", "uid 4711", "root"),
     ],
 )
-def test_what_runs_as_root_or_as_nobody_in_somebodys_session_is_his(
+def test_a_process_of_root_or_a_nameless_uid_belongs_to_the_session_owner(
     tmp_path: Path,
     uid: int,
     group: str,
@@ -39,7 +39,7 @@ def test_what_runs_as_root_or_as_nobody_in_somebodys_session_is_his(
     assert (facts.uid, facts.user, facts.effective_user) == (uid, user, effective_user)
 
 
-def test_whose_a_process_is_is_not_guessed_while_the_name_service_is_silent(
+def test_the_owner_is_not_guessed_while_the_name_service_is_silent(
     tmp_path: Path,
 ) -> None:
     write_process(tmp_path, uid=1001, group=SESSION)

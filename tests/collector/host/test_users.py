@@ -31,16 +31,16 @@ def counting(names: dict[int, str]) -> tuple[list[int], Callable[[int], str | No
     return asked, look_up
 
 
-def test_a_name_is_the_name_services() -> None:
+def test_a_users_name_is_the_name_services() -> None:
     assert patient().name(os.getuid(), 0.0) == pwd.getpwuid(os.getuid()).pw_name
 
 
-def test_an_unknown_user_has_a_number() -> None:
+def test_an_unknown_user_is_shown_by_uid() -> None:
     assert user_name(987654321) is None
     assert patient().name(987654321, 0.0) == "uid 987654321"
 
 
-def test_a_name_is_asked_for_every_ten_minutes() -> None:
+def test_a_name_is_looked_up_every_ten_minutes() -> None:
     asked, look_up = counting({7: "alice"})
     users = patient(look_up)
 
@@ -50,7 +50,7 @@ def test_a_name_is_asked_for_every_ten_minutes() -> None:
     assert asked == [7, 7]
 
 
-def test_an_unknown_name_is_asked_for_every_minute() -> None:
+def test_an_unknown_user_is_looked_up_every_minute() -> None:
     asked, look_up = counting({})
     users = patient(look_up)
 
@@ -60,7 +60,7 @@ def test_an_unknown_name_is_asked_for_every_minute() -> None:
     assert asked == [7, 7]
 
 
-def test_a_silent_name_service_holds_up_nothing_and_is_asked_once() -> None:
+def test_a_silent_name_service_delays_nothing_and_is_asked_once() -> None:
     answer, asked = threading.Event(), []
 
     def look_up(uid: int) -> str:
@@ -77,7 +77,7 @@ def test_a_silent_name_service_holds_up_nothing_and_is_asked_once() -> None:
     eventually(lambda: users.name(7, 1.0) == "alice", "the name")
 
 
-def test_the_last_name_stands_while_the_service_is_silent() -> None:
+def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
     answer = threading.Event()
     names = iter(["alice"])
 
