@@ -12,7 +12,7 @@ from gpu_monitor.collector.gpu.slots import Slot
 
 log = logging.getLogger(__name__)
 
-STUCK_SECONDS = 1.0
+STUCK_CALL_SECONDS = 1.0
 """A call that takes longer is reported as stuck."""
 
 
@@ -50,7 +50,7 @@ class Worker:
     def stuck(self, now: Moment) -> str | None:
         """Which call it is stuck in and since when; None while it is not."""
         since, slot = self.since, self.slot
-        if self.idle.is_set() or now.monotonic - since < STUCK_SECONDS:
+        if self.idle.is_set() or now.monotonic - since < STUCK_CALL_SECONDS:
             return None
         if self._stuck_at[0] != since:  # formatted once: the clocks' jitter changes the second
             at = time.gmtime(now.wall - (now.monotonic - since))

@@ -24,7 +24,7 @@ class ContainerNames:
 
     The runtime is asked for all running containers, one question at a time. While it does not
     answer the last known names are used, and the digits where there is none. Without a `path` it
-    is never asked. `patience` (seconds) is how long `name` waits for an answer.
+    is never asked. `patience` (seconds) is how long `resolve` waits for an answer.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ContainerNames:
         self._failure = ""
         self._lookup: Future[None] = answered(None)
 
-    def name(self, container: str | None, now: float) -> str | None:
+    def resolve(self, container: str | None, now: float) -> str | None:
         """The container's name, or `container` itself; `now` in monotonic seconds."""
         if container is None or not self._path:
             return container

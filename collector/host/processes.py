@@ -131,10 +131,10 @@ class ProcessTable:
         uid, owner = facts.uid, facts.owner
         if uid is None:
             return None, None
-        own = self._users.name(uid, now)
+        own = self._users.resolve(uid, now)
         if owner in (None, uid) or not (uid == 0 or self._users.is_nameless(uid)):
             return own, None
-        return self._users.name(owner, now), own
+        return self._users.resolve(owner, now), own
 
     def _is_due(self, known: _Known, now: float) -> bool:
         return known.over_at is not None or now - known.read_at >= PROCESS_REFRESH_SECONDS
@@ -186,7 +186,7 @@ class ProcessTable:
             uid=uid,
             owner=owner_uid(group),
             command=self._command(pid, status),
-            container=self._containers.name(container_id(group), now),
+            container=self._containers.resolve(container_id(group), now),
             slurm_job_id=slurm_job_id(group),
             pod_uid=pod_uid(group),
         )

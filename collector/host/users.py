@@ -30,7 +30,7 @@ class UserNames:
     """uid -> name, one lookup at a time; for one thread.
 
     While the name service does not answer, the last known name is used. `patience` (seconds) is
-    how long `name` waits for an answer.
+    how long `resolve` waits for an answer.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class UserNames:
         self._names: dict[int, tuple[str | None, float]] = {}
         self._lookup: Future[None] = answered(None)
 
-    def name(self, uid: int, now: float) -> str:
+    def resolve(self, uid: int, now: float) -> str:
         """The user's name, or `uid 1234` while it is not known; `now` in monotonic seconds."""
         known = self._names.get(uid)
         if (known is None or now >= known[1]) and self._lookup.done():

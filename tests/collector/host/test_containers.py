@@ -174,7 +174,7 @@ def test_every_answer_becomes_names_or_is_refused(body: bytes) -> None:
 def test_without_a_socket_no_runtime_is_asked() -> None:
     asked: list[str] = []
     containers = ContainerNames("", lambda path: asked.append(path) or {})  # type: ignore[func-returns-value]
-    assert containers.name(JUPYTER[:12], 0.0) == JUPYTER[:12]
+    assert containers.resolve(JUPYTER[:12], 0.0) == JUPYTER[:12]
     assert asked == []
 
 
@@ -182,9 +182,9 @@ def test_a_container_has_its_name_and_a_process_outside_has_none(
     runtime: Callable[[int, object], str],
 ) -> None:
     containers = patient(runtime(200, DOCKER))
-    assert containers.name(JUPYTER[:12], 0.0) == "jupyter-alice"
-    assert containers.name("aaaaaaaaaaaa", 0.0) == "aaaaaaaaaaaa"
-    assert containers.name(None, 0.0) is None
+    assert containers.resolve(JUPYTER[:12], 0.0) == "jupyter-alice"
+    assert containers.resolve("aaaaaaaaaaaa", 0.0) == "aaaaaaaaaaaa"
+    assert containers.resolve(None, 0.0) is None
 
 
 def test_an_unknown_container_is_looked_up_sooner_than_a_known_one() -> None:
@@ -201,10 +201,10 @@ def test_an_unknown_container_is_looked_up_sooner_than_a_known_one() -> None:
         UNKNOWN_CONTAINER_SECONDS,
         UNKNOWN_CONTAINER_SECONDS + CONTAINER_NAMES_SECONDS - 1,
     )
-    found = [containers.name(BATCH[:12], now) for now in times]
+    found = [containers.resolve(BATCH[:12], now) for now in times]
     assert found == [BATCH[:12], BATCH[:12], "batch_7", "batch_7"]
     assert len(asked) == 2
-    containers.name(BATCH[:12], UNKNOWN_CONTAINER_SECONDS + CONTAINER_NAMES_SECONDS)
+    containers.resolve(BATCH[:12], UNKNOWN_CONTAINER_SECONDS + CONTAINER_NAMES_SECONDS)
     assert len(asked) == 3
 
 
@@ -218,9 +218,11 @@ def test_a_silent_runtime_delays_nothing_and_the_last_names_stay() -> None:
         return KNOWN
 
     containers = ContainerNames("/socket", ask)
-    containers.name(JUPYTER[:12], 0.0)
-    eventually(lambda: containers.name(JUPYTER[:12], 1.0) == "jupyter-alice", "the name")
-    found = [containers.name(JUPYTER[:12], CONTAINER_NAMES_SECONDS * times) for times in (1, 2, 3)]
+    containers.resolve(JUPYTER[:12], 0.0)
+    eventually(lambda: containers.resolve(JUPYTER[:12], 1.0) == "jupyter-alice", "the name")
+    found = [
+        containers.resolve(JUPYTER[:12], CONTAINER_NAMES_SECONDS * times) for times in (1, 2, 3)
+    ]
     answer.set()
     assert found == ["jupyter-alice"] * 3 and len(asked) == 2
 
@@ -237,7 +239,9 @@ def test_a_failing_runtime_and_its_return_are_logged_once(
         return running_containers(path) if len(asked) < 3 else KNOWN
 
     containers = patient(path, ask)
-    found = [containers.name(JUPYTER[:12], CONTAINER_NAMES_SECONDS * times) for times in range(4)]
+    found = [
+        containers.resolve(JUPYTER[:12], CONTAINER_NAMES_SECONDS * times) for times in range(4)
+    ]
     assert found == [JUPYTER[:12], JUPYTER[:12], "jupyter-alice", "jupyter-alice"]
     assert caplog.messages == [
         f"no container names from {path}: no such file or directory",
@@ -267,7 +271,7 @@ def test_a_container_has_its_name_once_its_process_is_read_again(
     processes = table(proc=str(tmp_path), containers=containers)
     assert processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].container == BATCH[:12]
     answer.set()
-    eventually(lambda: containers.name(BATCH[:12], 0.0) == "batch_7", "the name")
+    eventually(lambda: containers.resolve(BATCH[:12], 0.0) == "batch_7", "the name")
     found = processes.facts([NO_SUCH_PID], PROCESS_REFRESH_SECONDS)[NO_SUCH_PID]
     assert found.container == "batch_7"
 

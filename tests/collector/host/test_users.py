@@ -32,19 +32,19 @@ def counting(names: dict[int, str]) -> tuple[list[int], Callable[[int], str | No
 
 
 def test_a_users_name_is_the_name_services() -> None:
-    assert patient().name(os.getuid(), 0.0) == pwd.getpwuid(os.getuid()).pw_name
+    assert patient().resolve(os.getuid(), 0.0) == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_an_unknown_user_is_shown_by_uid() -> None:
     assert user_name(987654321) is None
-    assert patient().name(987654321, 0.0) == "uid 987654321"
+    assert patient().resolve(987654321, 0.0) == "uid 987654321"
 
 
 def test_a_name_is_looked_up_every_ten_minutes() -> None:
     asked, look_up = counting({7: "alice"})
     users = patient(look_up)
 
-    names = [users.name(7, now) for now in (0.0, 1.0, USER_NAME_SECONDS - 1, USER_NAME_SECONDS)]
+    names = [users.resolve(7, now) for now in (0.0, 1.0, USER_NAME_SECONDS - 1, USER_NAME_SECONDS)]
 
     assert names == ["alice"] * 4
     assert asked == [7, 7]
@@ -55,7 +55,7 @@ def test_an_unknown_user_is_looked_up_every_minute() -> None:
     users = patient(look_up)
 
     for now in (0.0, UNKNOWN_USER_SECONDS - 1, UNKNOWN_USER_SECONDS):
-        users.name(7, now)
+        users.resolve(7, now)
 
     assert asked == [7, 7]
 
@@ -69,12 +69,12 @@ def test_a_silent_name_service_delays_nothing_and_is_asked_once() -> None:
         return "alice"
 
     users = UserNames(look_up)
-    silent = [users.name(uid, 0.0) for uid in (7, 8, 9, 7)]
+    silent = [users.resolve(uid, 0.0) for uid in (7, 8, 9, 7)]
     assert silent == ["uid 7", "uid 8", "uid 9", "uid 7"] and asked == [7]
 
     answer.set()
 
-    eventually(lambda: users.name(7, 1.0) == "alice", "the name")
+    eventually(lambda: users.resolve(7, 1.0) == "alice", "the name")
 
 
 def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
@@ -87,7 +87,7 @@ def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
         return name
 
     users = UserNames(look_up)
-    eventually(lambda: users.name(7, 0.0) == "alice", "the name")
+    eventually(lambda: users.resolve(7, 0.0) == "alice", "the name")
 
-    assert users.name(7, USER_NAME_SECONDS) == "alice"
+    assert users.resolve(7, USER_NAME_SECONDS) == "alice"
     answer.set()
