@@ -75,20 +75,17 @@ def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> 
 
 
 class Page:
-    """index.html and the files it names; `changed` is called when they are other ones.
+    """index.html and the files it names.
 
     Caches between here and the browser may keep files only where they are `public`.
     """
 
-    def __init__(self, assets: Assets, changed: Callable[[], None], *, public: bool) -> None:
+    def __init__(self, assets: Assets, *, public: bool) -> None:
         self._assets = assets
-        self._changed = changed
         self._kept = f"{'public' if public else 'private'}, max-age=31536000, immutable"
 
     async def index(self, request: web.Request) -> web.Response:
         """The page, always asked for anew: it names the current files."""
-        if self._assets.refresh():
-            self._changed()
         asset = self._assets.get("index.html")
         if asset is None:
             raise Wrong(404, "the page is not installed", "the API answers at api/v1/fleet")

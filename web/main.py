@@ -103,7 +103,7 @@ class _Server:
         settings, signin = self._settings, self._signin
         form = Form(signin, peers, self._assets) if settings.sign_in == "token" else None
         gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
-        page = Page(self._assets, self._tell_assets, public=settings.sign_in == "none")
+        page = Page(self._assets, public=settings.sign_in == "none")
         api = Api(self._following, clock, self._recent, gate.ticket_for, self._hub)
         return make_app(page, api, Live(self._hub, peers), gate, settings.base_path)
 
@@ -160,9 +160,6 @@ class _Server:
         if self._settings.warnings:
             about["warnings"] = list(self._settings.warnings)
         return about
-
-    def _tell_assets(self) -> None:
-        self._publish(self._following.tell_web(self._about()))
 
     async def _recent(self, name: str) -> dict[str, Any] | None:
         if self._subscriber is None:

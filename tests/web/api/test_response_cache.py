@@ -19,7 +19,7 @@ async def test_what_many_ask_for_is_made_once_for_each_document_and_role() -> No
     asks = [once.made("kind", role, make) for role in ("names", "names", "counts", "names")]
     answers = await asyncio.gather(*asks)
     assert (sorted(made), len(set(answers))) == (["counts", "names"], 2)
-    following.tell_web({"version": "1"})
+    following.document = {**following.document, "web": {"version": "1"}}
     await once.made("kind", "names", make)
     await once.made("other", "names", make)
     assert made[2:] == ["names", "names"]
