@@ -1,119 +1,149 @@
-"""Critical errors that the driver reports of a GPU as they happen (Xid), in words."""
+"""Critical errors (Xid) that the driver reports of a GPU as they happen, as reasons in words."""
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gpu_monitor.collector.gpu.events import EventSet, address
-from gpu_monitor.collector.gpu.nvml import Handle
-from gpu_monitor.collector.gpu.nvml_errors import NvmlError
+import pynvml
 
-FADE_SECONDS = 86400.0
-"""So long after the last one of its kind a GPU is no longer in need of attention for it."""
-MAX_KINDS = 8
-MAX_EVENTS = 64
-"""Of one look; what waits longer is heard in the next."""
+from gpu_monitor.collector.gpu.nvml_errors import TIMEOUT, NvmlError
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.queries import Trace
+
+XID_FADE_SECONDS = 86400.0
+"""An error needs attention for this long after the last one with the same code."""
+MAX_XID_CODES = 8
+MAX_XID_EVENTS = 64
+"""Events handled in one go; those that wait longer are handled the next time."""
 
 OF_PROGRAMS = frozenset({13, 31, 43, 45, 68, 69, 109})
-"""What a program's own fault causes as a rule: it ends with an error, and the GPU is well."""
+"""Usually the fault of a program, which ends with an error; the GPU is well."""
 
 _WORDS = {
-    32: "commands that arrived corrupted",
-    38: "the GPU's firmware failed",
+    32: "corrupted commands reached the GPU",
+    38: "firmware failure",
     46: "the GPU stopped processing",
-    48: "memory error that ECC could not correct",
+    48: "uncorrectable memory (ECC) error",
     54: "power cable not connected",
-    61: "the GPU's controller gave a warning",
-    62: "the GPU's controller halted: reset the GPU",
-    63: "faulty memory was taken out of use from the next reset on",
+    61: "the GPU's internal controller reported a warning",
+    62: "the GPU's internal controller halted: reset the GPU",
+    63: "faulty memory will be taken out of use at the next reset",
     64: "faulty memory could not be taken out of use: reset the GPU",
-    74: "error of an NVLink",
-    79: "the GPU fell off the bus: reset or reboot needed",
-    92: "many memory errors that ECC could correct",
-    94: "memory error that ended the program that met it, and no other",
-    95: "memory error that may have met any program: reset the GPU",
-    119: "the GPU's own processor (GSP) does not answer: reset the GPU",
-    120: "the GPU's own processor (GSP) failed: reset the GPU",
-    140: "memory error that ECC could not correct: reset the GPU",
-    143: "the GPU could not be started",
+    74: "NVLink error",
+    79: "the GPU fell off the bus: reset it or reboot",
+    92: "many correctable memory (ECC) errors",
+    94: "memory error that ended the program that hit it, and no other",
+    95: "memory error that may have affected any program: reset the GPU",
+    119: "the GPU's system processor (GSP) does not respond: reset the GPU",
+    120: "the GPU's system processor (GSP) failed: reset the GPU",
+    140: "uncorrectable memory (ECC) error: reset the GPU",
+    143: "the GPU could not be initialized",
 }
-"""After NVIDIA's catalogue of Xid errors; one that is not here is told by its number."""
-
-
+"""From NVIDIA's catalogue of Xid errors; one that is not here is reported by its number alone."""
 FAILURES = frozenset({79})
 """After these the GPU is of no use until it is reset or repaired."""
 
 
-class _Kind(NamedTuple):
+class _Code(NamedTuple):
     code: int
     times: int
     last_at: float
     words: str
 
 
-class Xids:
-    """The errors of one GPU since the collector runs; the driver tells none of before.
+class XidLog:
+    """The errors of one GPU since the collector started; the driver reports none from before.
 
-    Heard by one thread and read by another. `clock` is in unix seconds.
+    Written by one thread and read by another. `clock` is in unix seconds, every other time in
+    monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._kinds: tuple[_Kind, ...] = ()
+        self._codes: tuple[_Code, ...] = ()
 
-    def add(self, code: int, now: float) -> None:
-        """One has happened; `now` is monotonic."""
+    def record(self, code: int, now: float) -> None:
+        """Add an error, unless it is one of a program."""
         if code in OF_PROGRAMS:
             return
-        before = next((kind.times for kind in self._kinds if kind.code == code), 0)
+        before = next((each.times for each in self._codes if each.code == code), 0)
         at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
         when = f"{before + 1} times, last at {at}" if before else f"at {at}"
         what = f" ({_WORDS[code]})" if code in _WORDS else ""
-        kind = _Kind(code, before + 1, now, f"Xid {code}{what} {when}")
-        others = (kind for kind in self._kinds if kind.code != code)
-        self._kinds = (kind, *others)[:MAX_KINDS]
+        latest = _Code(code, before + 1, now, f"Xid {code}{what} {when}")
+        others = (each for each in self._codes if each.code != code)
+        self._codes = (latest, *others)[:MAX_XID_CODES]
 
-    def words(self, now: float) -> tuple[str, ...]:
-        """What has happened, the last first; empty when nothing is known."""
-        return tuple(kind.words for kind in self._recent(now))
+    def reasons(self, now: float) -> tuple[str, ...]:
+        """The recent errors in words, one per code, the latest first."""
+        return tuple(each.words for each in self._recent(now))
 
     def has_failed(self, now: float) -> bool:
-        return any(kind.code in FAILURES for kind in self._recent(now))
+        """Whether one of them means that the GPU has failed."""
+        return any(each.code in FAILURES for each in self._recent(now))
 
-    def _recent(self, now: float) -> tuple[_Kind, ...]:
-        return tuple(kind for kind in self._kinds if now - kind.last_at < FADE_SECONDS)
+    def _recent(self, now: float) -> tuple[_Code, ...]:
+        return tuple(each for each in self._codes if now - each.last_at < XID_FADE_SECONDS)
 
 
-class Listener:
-    """Hears of the GPUs that NVML has open; for the thread that opens and closes it."""
+class XidEvents:
+    """Receives the errors of the GPUs that NVML has open; for the thread that opens and closes it.
 
-    def __init__(self) -> None:
-        self._events: EventSet | None = None
-        self._heard: dict[int, Xids] = {}
+    `trace` names the NVML call that is running.
+    """
 
-    def look(self, gpus: Iterable[tuple[Handle, Xids]], now: float) -> None:
-        """Hands on what has happened since the last look; of a new GPU, what happens from now on.
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._set: Any = None
+        self._logs: dict[int, XidLog] = {}
 
-        One whose errors the driver does not tell is not asked for them again.
+    def drain(self, gpus: Iterable[tuple[Handle, XidLog]], now: float) -> None:
+        """Record every error since the last call; for a new GPU, those from now on.
+
+        A GPU for which the driver reports none is not registered again. `now` is monotonic.
         """
-        try:
-            events = self._events = self._events or EventSet()
-            for handle, xids in gpus:
-                if (key := address(handle.pointer)) not in self._heard:
-                    self._heard[key] = xids
-                    events.register(handle.pointer)
-            for _ in range(MAX_EVENTS):
-                event = events.next()
+        with contextlib.suppress(NvmlError):
+            if self._set is None:
+                self._set = self._trace.call(pynvml.nvmlEventSetCreate)
+            for handle, log in gpus:
+                self._register(handle, log)
+            for _ in range(MAX_XID_EVENTS):
+                event = self._next()
                 if event is None:
                     return
-                if (heard := self._heard.get(event.address)) is not None:
-                    heard.add(event.xid, now)
-        except NvmlError:
-            return
+                if (found := self._logs.get(_address(event.device))) is not None:
+                    found.record(int(event.eventData), now)
 
-    def end(self, free: bool) -> None:
-        """Before NVML is closed or opened anew; `free`: no thread hangs in a call."""
-        if free and self._events is not None:
-            self._events.free()
-        self._events = None
-        self._heard = {}
+    def close(self, is_calm: bool) -> None:
+        """Before NVML is closed or reopened; `is_calm`: no thread hangs in a call."""
+        if is_calm and self._set is not None:
+            with contextlib.suppress(NvmlError):
+                self._trace.call(pynvml.nvmlEventSetFree, self._set)
+        self._set = None
+        self._logs = {}
+
+    def _register(self, handle: Handle, log: XidLog) -> None:
+        address = _address(handle.pointer)
+        if address not in self._logs:
+            self._logs[address] = log
+            kind = pynvml.nvmlEventTypeXidCriticalError
+            self._trace.call(pynvml.nvmlDeviceRegisterEvents, handle.pointer, kind, self._set)
+
+    def _next(self) -> Any:
+        """The next event; None, after a millisecond, where there is none.
+
+        NVML does not say what a wait of no time at all would do.
+        """
+        try:
+            return self._trace.call(pynvml.nvmlEventSetWait_v2, self._set, 1)
+        except NvmlError as error:
+            if error.code == TIMEOUT:
+                return None
+            raise
+
+
+def _address(device: Any) -> int:
+    """Identifies a device (nvmlDevice_t) as long as NVML is open."""
+    return ctypes.cast(device, ctypes.c_void_p).value or 0

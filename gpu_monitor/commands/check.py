@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.nvml_errors import CLOSED, NvmlError
+from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.host import containers
 from gpu_monitor.commands import check_broker, check_keys, check_page, probe
 from gpu_monitor.commands.finding import Finding, Surroundings
@@ -88,9 +89,10 @@ def _check_gpus(patience_seconds: float) -> Finding:
 def _query_driver() -> Finding:
     """A missing driver is a failure only on a machine with an NVIDIA GPU."""
     try:
-        nvml.open_library()
-        count, (driver, _) = nvml.device_count(), nvml.versions()
-        nvml.close_library()
+        trace = Trace()
+        nvml.open_library(trace)
+        count, (driver, _) = nvml.device_count(trace), nvml.versions(trace)
+        nvml.close_library(trace)
     except NvmlError as error:
         if error.code in CLOSED and not probe.has_nvidia_hardware(PCI_DEVICES):
             return Finding(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
@@ -102,9 +104,9 @@ def _check_containers(path: str) -> Iterator[Finding]:
     if not path:
         return
     try:
-        found = containers.running(path)
+        found = containers.running_containers(path)
     except (OSError, ValueError) as error:
-        reason = containers.why(error)
+        reason = containers.failure_words(error)
         yield Finding(False, f"containers: {path}: {reason}; check its permissions")
         return
     yield Finding(True, f"containers: {len(found)} running, with names from {path}")

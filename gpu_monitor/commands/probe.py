@@ -56,7 +56,7 @@ def push_refusal(endpoint: str, lock: Lock, patience_seconds: float) -> str | No
     deadline = time.monotonic() + patience_seconds
     try:
         while time.monotonic() < deadline:
-            if pusher.is_taken(50):
+            if pusher.is_connected(50):
                 return ""
             if pusher.why():
                 return pusher.why()

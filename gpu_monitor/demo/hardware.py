@@ -51,10 +51,9 @@ MIG_PROFILES = (("3g.40gb", 40448), ("2g.20gb", 20096), ("1g.10gb", 9856), ("1g.
 """How the A100 of a host with MIG is divided: profile and memory (MiB)."""
 
 HEALTH_REASONS = (
-    "a faulty row of its memory waits to be remapped: reset the GPU",
-    "its memory lost data once since the driver was loaded, it is not known when "
-    "(uncorrected ECC errors)",
-    "a faulty row of its memory could not be remapped: the card needs replacement",
+    "a faulty memory row is waiting to be remapped: reset the GPU",
+    "1 uncorrected ECC error since the driver was loaded (time unknown)",
+    "a faulty memory row could not be remapped: replace the card",
 )
 """What collectors report about unhealthy GPUs, most frequent first; the last means failed."""
 

@@ -113,7 +113,7 @@ class SimulatedHost:
         elif self.kind == "problems":
             self._make_unhealthy(0, HEALTH_REASONS[0])
             self._problems.append(
-                "processes of GPU 1 not readable: not supported by this GPU or driver"
+                "processes of GPU 1 cannot be read: not supported by this GPU or driver"
             )
         elif (number + 1) % UNHEALTHY_PERIOD == 0:
             turn = number // UNHEALTHY_PERIOD
@@ -121,11 +121,11 @@ class SimulatedHost:
 
     def _lose(self, row: int, since: int) -> None:
         drop_out(
-            self.gpus, row, "lost", "fell off the bus (GPU is lost): reset or reboot needed", since
+            self.gpus, row, "lost", "fell off the bus (GPU is lost): reset the GPU or reboot", since
         )
-        self._problems.append(f"GPU {row} is lost: fell off the bus, reset or reboot needed")
+        self._problems.append(f"GPU {row} is lost: fell off the bus, reset it or reboot")
         at = strftime("%Y-%m-%d %H:%M UTC", gmtime(since))
-        reason = f"Xid 79 (the GPU fell off the bus: reset or reboot needed) at {at}"
+        reason = f"Xid 79 (the GPU fell off the bus: reset it or reboot) at {at}"
         self._make_unhealthy(row, reason)
 
     def _make_unhealthy(self, row: int, reason: str) -> None:

@@ -12,11 +12,10 @@ UNITS = [(name, f"gpu-monitor-{part}") for name, parts in SERVICES.items() for p
 LOOKED_INTO = ("/etc", "/opt", "/usr", "/var", "/home", "/root", "/srv")
 WHOSE = """
 import sys
-from gpu_monitor.collector.host import users
-from gpu_monitor.collector.host.processes import Processes
-users.PATIENCE_SECONDS = 30
+from gpu_monitor.collector.host.processes import ProcessTable
+from gpu_monitor.collector.host.users import UserNames
 pids = list(map(int, sys.argv[1:]))
-facts = Processes("off", users.Users()).facts(pids, 0.0)
+facts = ProcessTable("off", UserNames(patience=30)).facts(pids, 0.0)
 for pid in pids:
     print(facts[pid].user, facts[pid].effective_user, facts[pid].uid)
 """

@@ -15,7 +15,7 @@ from tests.support.house import House, eventually
 
 pytestmark = pytest.mark.browser
 
-WAITS = "a faulty row of its memory waits to be remapped: reset the GPU"
+WAITS = "a faulty memory row is waiting to be remapped: reset the GPU"
 SIGN = "\u26a0\ufe0e"
 ILL = Gpu(name="NVIDIA H100", remapped_pending=1)
 BUSY = Gpu(name="NVIDIA H100", utilization_percent=90, processes=[Process("self", 8192)])

@@ -23,6 +23,7 @@ from gpu_monitor.web.api.metric_names import (
     USERS,
     Measure,
 )
+from gpu_monitor.wire.gpu_labels import gpu_labels
 from gpu_monitor.wire.replica import Document
 
 HOST_STATES = ("live", "stale", "missing", "conflict")
@@ -136,22 +137,11 @@ def _gpus(hosts: Members) -> Iterator[Family]:
 def _gpu_labels(host: str, gpus: Members) -> list[str]:
     unknown = [None] * len(gpus.get("index", ()))
     uuids, models = (gpus.get(column, unknown) for column in ("uuid", "name"))
+    names = gpu_labels(gpus.get("index", ()), gpus.get("parent", unknown))
     return [
         labels(host=host, gpu=gpu, uuid=uuid, model=model)
-        for gpu, uuid, model in zip(_gpu_names(gpus), uuids, models, strict=True)
+        for gpu, uuid, model in zip(names, uuids, models, strict=True)
     ]
-
-
-def _gpu_names(gpus: Members) -> Iterator[str]:
-    """As on the page: a GPU's index, and for the slices of GPU 0 "0.0", "0.1" and so on."""
-    index = gpus.get("index", ())
-    slices = [0] * len(index)
-    for own, parent in zip(index, gpus.get("parent", [None] * len(index)), strict=True):
-        if parent is None:
-            yield str(own)
-        else:
-            yield f"{index[parent]}.{slices[parent]}"
-            slices[parent] += 1
 
 
 def _disk_labels(host: str, disks: Members) -> list[str]:

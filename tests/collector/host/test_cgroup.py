@@ -22,7 +22,7 @@ UNDERSCORED = POD.replace("-", "_")
         f"0::/docker/{'a' * 64}/docker/{ID}\n",
     ],
 )
-def test_a_container_is_told_by_its_first_twelve_digits(text: str) -> None:
+def test_a_container_is_identified_by_its_first_twelve_digits(text: str) -> None:
     assert container_id(text) == ID[:12]
 
 
@@ -90,5 +90,5 @@ def test_a_pod_is_known_by_its_uid(text: str, pod: str | None) -> None:
         ("", None),
     ],
 )
-def test_the_owner_is_who_the_group_was_made_for(text: str, owner: int | None) -> None:
+def test_the_owner_is_the_user_whom_the_group_was_created_for(text: str, owner: int | None) -> None:
     assert owner_uid(text) == owner

@@ -153,7 +153,7 @@ def test_a_broker_that_does_not_resolve_fails(house: House) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (Call("nvmlDeviceGetCount_v2", error="NO_PERMISSION"), "no permission to ask"),
+        (Call("nvmlDeviceGetCount_v2", error="NO_PERMISSION"), "no permission to access"),
         (Call("nvmlDeviceGetCount_v2", hang=True), "the NVIDIA driver hangs; see dmesg"),
     ],
 )
