@@ -89,7 +89,7 @@ export const GPU_STATES = [
     key: "ailing", query: ["ailing", "unhealthy"], level: "gpu", words: "unhealthy", glyph: WARNING, hue: "red",
     problem: true, attention: true, legend: "badge", perCard: true,
     badge: { corner: true, shape: "square" },
-    holds: (gpus, row) => ailmentsOf(gpus, row).length > 0, columns: ["ailments", "parent"],
+    holds: isUnhealthy, columns: ["ailments", "parent"],
   },
   {
     key: "hot", query: ["hot"], level: "gpu", words: "hot", glyph: "▲", hue: "red",
@@ -196,6 +196,15 @@ export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, t
   const temperature = heat?.[row];
   const most = slowdown?.[row];
   return temperature != null && most != null && temperature >= most - HOT_MARGIN_CELSIUS;
+}
+
+/**
+ * Asked of every GPU in every tick: unlike ailmentsOf() it makes no array.
+ * @param {Gpus} gpus
+ * @param {number} row
+ */
+function isUnhealthy({ ailments, parent }, row) {
+  return (ailments?.[parent?.[row] ?? row]?.length ?? 0) > 0;
 }
 
 /**
