@@ -36,9 +36,9 @@ def sources() -> Iterator[Path]:
                 yield path
 
 
-def release_name() -> str:
-    """The version, and a few signs of what the files hold."""
-    digest = hashlib.sha256(b"bundled" if page_bundle.is_available() else b"modules")
+def release_name(bundled: bool) -> str:
+    """The version, and a few digits of a hash of all that goes in."""
+    digest = hashlib.sha256(b"bundled" if bundled else b"modules")
     for path in sources():
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
@@ -47,8 +47,8 @@ def release_name() -> str:
     return f"{found[1]}-{digest.hexdigest()[:10]}"
 
 
-def build(to: Path) -> None:
-    """Puts the wheel into the folder `to`, whole or not at all."""
+def build(to: Path, bundled: bool) -> None:
+    """Puts the wheel into the folder `to`, whole or not at all; its page is bundled or as written."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         copy, made = Path(folder) / "copy", Path(folder) / "made"
@@ -56,7 +56,7 @@ def build(to: Path) -> None:
             target = copy / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-        if page_bundle.is_available():
+        if bundled:
             shutil.rmtree(copy / "frontend" / "app")
             page_bundle.write_bundle(copy / "frontend" / "app")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
@@ -74,10 +74,11 @@ def build(to: Path) -> None:
 
 
 def main() -> int:
-    folder = ROOT / "build" / "wheels" / release_name()
+    bundled = page_bundle.is_available()
+    folder = ROOT / "build" / "wheels" / release_name(bundled)
     if not folder.exists():
         try:
-            build(folder)
+            build(folder, bundled)
         except subprocess.CalledProcessError:
             return 1
     print(folder)
