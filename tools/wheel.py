@@ -48,7 +48,7 @@ def release_name(bundled: bool) -> str:
 
 
 def build(to: Path, bundled: bool) -> None:
-    """Puts the wheel into the folder `to`, whole or not at all; its page is bundled or as written."""
+    """Puts the wheel into the folder `to`, whole or not at all; `bundled`: its page is."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         copy, made = Path(folder) / "copy", Path(folder) / "made"
