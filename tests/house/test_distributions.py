@@ -14,7 +14,10 @@ import pytest
 
 from tests.support.house import ROOT
 
-NOT_COPIED = (".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__")
+NOT_COPIED = (
+    *(".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__"),
+    "screenshots",
+)
 LOCAL_FILES = (
     "ansible/hosts",
     "frontend/node_modules/lit/index.js",
