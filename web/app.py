@@ -9,7 +9,7 @@ from gpu_monitor.web.api.routes import Api, respond
 from gpu_monitor.web.auth.access import Gate, Handler
 from gpu_monitor.web.errors import Wrong
 from gpu_monitor.web.page.assets import Asset, Assets
-from gpu_monitor.web.stream.handshake import Live
+from gpu_monitor.web.stream.handshake import Handshake
 
 LOG = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _HINTS = {
 }
 
 
-def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> web.Application:
+def make_app(page: "Page", api: Api, handshake: Handshake, gate: Gate, base_path: str) -> web.Application:
     """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not.
 
     Whatever is asked for, and there or not, passes the gate: all but healthz, the slash that is
@@ -47,7 +47,7 @@ def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> 
     """
     gates: dict[object, Gateway] = {
         page.index: gate.to_page,
-        live.handle: gate.to_socket,
+        handshake.handle: gate.to_socket,
         api.ticket: gate.to_ticket,
         api.healthz: _open,
         add_slash: _open,
@@ -64,7 +64,7 @@ def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> 
         if gate.form is not None:
             gates[gate.form.post] = _open
             app.router.add_post(f"{base}/", gate.form.post)
-        app.router.add_get(f"{base}/ws", live.handle, allow_head=False)
+        app.router.add_get(f"{base}/ws", handshake.handle, allow_head=False)
         app.router.add_get(f"{base}/a/{{hash}}/{{name:.+}}", page.file)
         for path, handler in api.routes().items():
             app.router.add_get(f"{base}/{path}", handler)

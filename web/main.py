@@ -24,8 +24,8 @@ from gpu_monitor.web.auth.sign_in_form import Form
 from gpu_monitor.web.auth.tickets import Tickets
 from gpu_monitor.web.page.assets import Assets
 from gpu_monitor.web.settings import WebSettings
-from gpu_monitor.web.stream.handshake import Live
-from gpu_monitor.web.stream.hub import MAX_VIEWERS, Hub
+from gpu_monitor.web.stream.handshake import Handshake
+from gpu_monitor.web.stream.hub import Hub, ViewerLimits
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.curve.client import Lock
@@ -57,6 +57,7 @@ async def run(
     settings: WebSettings,
     ready: Callable[[str], None] | None = None,
     context: zmq.Context[Any] | None = None,
+    limits: ViewerLimits = ViewerLimits(),  # noqa: B008 - frozen
 ) -> None:
     """Serve until cancelled; `ready` is told the page's URL once it can be opened.
 
@@ -64,10 +65,10 @@ async def run(
     KeysError when the keys cannot be used. The context is needed for an inproc
     endpoint, and is left open.
     """
-    allow_many_connections()
+    allow_many_connections(limits.viewers)
     used = zmq.Context[Any]() if context is None else context
     try:
-        await _Server(settings, used).run(ready)
+        await _Server(settings, used, limits).run(ready)
     finally:
         if context is None:
             used.term()
@@ -76,7 +77,9 @@ async def run(
 class _Server:
     """What belongs together in one run: the document, who may see it, who does."""
 
-    def __init__(self, settings: WebSettings, context: zmq.Context[Any]) -> None:
+    def __init__(
+        self, settings: WebSettings, context: zmq.Context[Any], limits: ViewerLimits
+    ) -> None:
         self._settings = settings
         self._context = context
         outside = settings.updates_endpoint.startswith("tcp:")
@@ -85,7 +88,7 @@ class _Server:
         self._assets = Assets()
         self._following = Following(self._about(), settings.rpc_timeout, clock())
         self._subscriber: Subscriber | None = None
-        self._hub = Hub(self._following.document, clock)
+        self._hub = Hub(self._following.document, clock, limits)
         self._accounts = Accounts(settings.viewers) if settings.viewers else None
         self._account_changes = 0
         peers = Peers(settings.trusted_proxies)
@@ -105,7 +108,7 @@ class _Server:
         gate = Gate(signin, Tickets(clock), form, settings.allowed_origins)
         page = Page(self._assets, self._tell_assets, public=settings.sign_in == "none")
         api = Api(self._following, clock, self._recent, gate.ticket_for, self._hub)
-        return make_app(page, api, Live(self._hub, peers), gate, settings.base_path)
+        return make_app(page, api, Handshake(self._hub, peers), gate, settings.base_path)
 
     async def run(self, ready: Callable[[str], None] | None) -> None:
         await self._runner.setup()
@@ -137,18 +140,18 @@ class _Server:
         for look in itertools.count():
             await asyncio.sleep(LOOK_SECONDS)
             subscriber.look()
-            self._hub.look()
+            self._hub.tick()
             if look % LOOKS_PER_FILE == 0:
-                self._look_at_viewers()
+                await self._look_at_viewers()
 
-    def _look_at_viewers(self) -> None:
+    async def _look_at_viewers(self) -> None:
         accounts = self._accounts
         if accounts is None:
             return
         accounts.refresh()
         if accounts.changes != self._account_changes:
             self._account_changes = accounts.changes
-            self._hub.dismiss(self._signin.holds)
+            await self._hub.dismiss(self._signin.holds)
 
     def _publish(self, patch: Patch | None) -> None:
         if patch is not None:
@@ -170,10 +173,10 @@ class _Server:
         return await self._subscriber.recent(name)
 
 
-def allow_many_connections() -> None:
-    """Raise the soft limit of open files, often 1,024, to what all viewers need."""
+def allow_many_connections(viewers: int) -> None:
+    """Raise the soft limit of open files, often 1,024, to what this many viewers need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(hard, MAX_VIEWERS + 1000) if hard != resource.RLIM_INFINITY else MAX_VIEWERS + 1000
+    wanted = viewers + 1000 if hard == resource.RLIM_INFINITY else min(hard, viewers + 1000)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

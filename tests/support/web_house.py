@@ -12,6 +12,7 @@ import zmq
 
 from gpu_monitor.web.main import run
 from gpu_monitor.web.settings import WebSettings
+from gpu_monitor.web.stream.hub import ViewerLimits
 from gpu_monitor.wire.codec import pack, unpack_trusted
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports
@@ -178,7 +179,9 @@ class House:
 
 
 @asynccontextmanager
-async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[House]:
+async def web_house(
+    headers: dict[str, str] | None = None, limits: ViewerLimits | None = None, **settings: Any
+) -> AsyncIterator[House]:
     """A running web server whose broker has not spoken yet; `headers` are our own client's."""
     broker = Broker()
     ready = asyncio.Event()
@@ -189,7 +192,8 @@ async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> A
         ready.set()
 
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
-    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), told))
+    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or ViewerLimits())
+    server = asyncio.ensure_future(running)
     server.add_done_callback(lambda _: ready.set())
     try:
         await ready.wait()

@@ -17,7 +17,7 @@ from gpu_monitor.web.auth.person import Person
 from gpu_monitor.web.auth.tickets import VALID_SECONDS, Tickets
 from gpu_monitor.web.main import LOOK_SECONDS, LOOKS_PER_FILE
 from gpu_monitor.web.stream.encodings import ENCODINGS
-from gpu_monitor.web.stream.viewer import CLOSING_SECONDS
+from gpu_monitor.web.stream.handshake import CLOSING_SECONDS
 from tests.support.house import ROOT
 from tests.support.web_house import (
     PATIENCE_SECONDS,
