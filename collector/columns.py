@@ -45,6 +45,19 @@ def _throttle(gpu: GpuReading) -> list[str] | None:
     return None if gpu.throttle is None else list(gpu.throttle)
 
 
+def _health(row: GpuRow) -> str | None:
+    """`failed`, `degraded` or `ok`; None for a slice, whose health is its GPU's, and where the GPU
+    cannot be asked."""
+    gpu = row.gpu
+    if row.parent is not None:
+        return None
+    if gpu.failed or gpu.state == "lost":
+        return "failed"
+    if gpu.health_reasons:
+        return "degraded"
+    return "ok" if gpu.state == "ok" else None
+
+
 def _health_reasons(gpu: GpuReading) -> list[str] | None:
     """None where nothing is known to be wrong, but the GPU is not there to be asked."""
     told = list(gpu.health_reasons[:MAX_WORDS])
@@ -68,6 +81,7 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "idle_since": lambda row: row.idle_since,
     "stalled_since": lambda row: row.stalled_since,
     "throttle": lambda row: _throttle(row.gpu),
+    "health": lambda row: _health(row),
     "health_reasons": lambda row: _health_reasons(row.gpu),
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
     "utilization_percent": lambda row: row.gpu.utilization_percent,
@@ -89,7 +103,8 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "effective_user": lambda row: row.facts.effective_user,
     "command": lambda row: row.facts.command,
     "container": lambda row: row.facts.container,
-    "job": lambda row: row.facts.job,
+    "slurm_job_id": lambda row: row.facts.slurm_job_id,
+    "pod_uid": lambda row: row.facts.pod_uid,
     "state": lambda row: row.facts.state,
     "started_at": lambda row: row.started_at,
     "idle_since": lambda row: row.idle_since,

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
+    GPU_HEALTH,
     GPU_STATES,
     PROCESS_TYPES,
     REQUIRED_COLUMNS,
@@ -40,7 +41,11 @@ _ALLOWED = {
     Kind.WORDS: frozenset({list}),
     Kind.ROW: frozenset({int}),
 }
-_ENUMS = {("gpus", "state"): GPU_STATES, ("processes", "type"): PROCESS_TYPES}
+_ENUMS = {
+    ("gpus", "state"): GPU_STATES,
+    ("gpus", "health"): GPU_HEALTH,
+    ("processes", "type"): PROCESS_TYPES,
+}
 _NONE = type(None)
 _INTEGERS = ({int}, {int, _NONE})
 _LIST = {list}
@@ -65,11 +70,23 @@ _REPEATING = {
             "power_limit_watts",
             "stalled_since",
             "throttle",
+            "health",
             "health_reasons",
         )
     ),
     "processes": frozenset(
-        ("gpu", "user", "uid", "effective_user", "command", "container", "job", "state", "type")
+        (
+            "gpu",
+            "user",
+            "uid",
+            "effective_user",
+            "command",
+            "container",
+            "slurm_job_id",
+            "pod_uid",
+            "state",
+            "type",
+        )
     ),
     "disks": frozenset(("mount",)),
 }

@@ -23,6 +23,7 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self.words: tuple[str, ...] = ()
+        self.failed = False
         self._looked_at: float | None = None
         self._errors: int | None = None
         self._rose_at = 0.0
@@ -32,7 +33,9 @@ class Health:
         """Ask again if it is time to; `now` is monotonic."""
         if self._looked_at is None or now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
-            self.words = (*_lasting(questions, handle), *self._losses(questions, handle, now))
+            pending, self.failed = _remapped_rows(questions, handle)
+            lasting = _lasting(questions, handle, pending, self.failed)
+            self.words = (*lasting, *self._losses(questions, handle, now))
 
     def _losses(self, questions: Questions, handle: Handle, now: float) -> Iterator[str]:
         errors = questions.ask("ecc", "nvmlDeviceGetTotalEccErrors", handle.uncorrected_errors)
@@ -53,14 +56,17 @@ class Health:
         return time.strftime("last noticed at %Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
 
 
-def _lasting(questions: Questions, handle: Handle) -> Iterator[str]:
-    ask = questions.ask
+def _remapped_rows(questions: Questions, handle: Handle) -> tuple[bool, bool]:
+    """Whether a row waits to be remapped, and whether one could not be."""
     name = "nvmlDeviceGetRemappedRows"
-    pending, failed = ask("remapped", name, handle.remapped_rows) or (False, False)
+    return questions.ask("remapped", name, handle.remapped_rows) or (False, False)
+
+
+def _lasting(questions: Questions, handle: Handle, pending: bool, failed: bool) -> Iterator[str]:
     if failed:
         yield "a faulty row of its memory could not be remapped: the card needs replacement"
     if pending:
         yield "a faulty row of its memory waits to be remapped: reset the GPU"
     name = "nvmlDeviceGetRetiredPagesPendingStatus"
-    if ask("retired", name, handle.retirement_pending):
+    if questions.ask("retired", name, handle.retirement_pending):
         yield "a faulty page of its memory waits to be retired: reset the GPU"

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from gpu_monitor.collector.host.cgroup import container_id, job_name
+from gpu_monitor.collector.host.cgroup import container_id, pod_uid, slurm_job_id
 from gpu_monitor.collector.host.procfs import read_optional
 
 LOOK_SECONDS = 60.0
@@ -41,7 +41,7 @@ class Bus:
         self._gpu_folder = gpu_folder
         self._device_folder = device_folder
         group = read_optional(own_group).decode("utf-8", "replace")
-        self._is_narrowed = bool(container_id(group) or job_name(group))
+        self._is_narrowed = any(find(group) for find in (container_id, slurm_job_id, pod_uid))
         self._devices: list[str] = []
         self._kinds: dict[str, bytes] = {}
         self._looked_for: set[str | None] = set()

@@ -47,7 +47,8 @@ class GpuReading(NamedTuple):
     `reason` says in words why `state` is not ok. `uses_unread` says why the list of processes
     could not be read; the list is empty then. `carried` means that the utilization is that of an
     earlier reading. `health_reasons` say in words what is known to be wrong with the GPU itself.
-    Memory is in bytes, power in watts, clocks in MHz.
+    `failed`: for one of them the GPU is of no use until it is repaired or reset. Memory is in
+    bytes, power in watts, clocks in MHz.
     """
 
     identity: Identity
@@ -69,6 +70,7 @@ class GpuReading(NamedTuple):
     uses_unread: str | None = None
     slices: tuple["GpuReading", ...] = ()
     health_reasons: tuple[str, ...] = ()
+    failed: bool = False
     carried: bool = False
 
 

@@ -51,6 +51,10 @@ class Slot:
         """What is known to be wrong with the GPU, whether it answers now or not."""
         return (*self.xids.words(now), *self._health.words)
 
+    def has_failed(self, now: float) -> bool:
+        """Whether one of these reasons means that the GPU has failed."""
+        return self._health.failed or self.xids.has_failed(now)
+
     def read(self, now: float) -> None:
         """Read the GPU into `latest`; blocks as long as the driver does."""
         device = self.device or self._open(now)

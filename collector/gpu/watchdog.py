@@ -214,8 +214,10 @@ class Watch:
         )
 
     def _reading_with_health(self, slot: Slot, now: Moment) -> GpuReading:
-        reading, health_reasons = self._reading(slot, now), slot.health_reasons(now.monotonic)
-        return reading._replace(health_reasons=health_reasons) if health_reasons else reading
+        reading, reasons = self._reading(slot, now), slot.health_reasons(now.monotonic)
+        if not reasons:
+            return reading
+        return reading._replace(health_reasons=reasons, failed=slot.has_failed(now.monotonic))
 
     def _reading(self, slot: Slot, now: Moment) -> GpuReading:
         absent, latest = slot.absent, slot.latest

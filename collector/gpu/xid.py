@@ -40,6 +40,10 @@ _WORDS = {
 """After NVIDIA's catalogue of Xid errors; one that is not here is told by its number."""
 
 
+FAILURES = frozenset({79})
+"""After these the GPU is of no use until it is reset or repaired."""
+
+
 class _Kind(NamedTuple):
     code: int
     times: int
@@ -71,8 +75,13 @@ class Xids:
 
     def words(self, now: float) -> tuple[str, ...]:
         """What has happened, the last first; empty when nothing is known."""
-        kinds = self._kinds
-        return tuple(kind.words for kind in kinds if now - kind.last_at < FADE_SECONDS)
+        return tuple(kind.words for kind in self._recent(now))
+
+    def has_failed(self, now: float) -> bool:
+        return any(kind.code in FAILURES for kind in self._recent(now))
+
+    def _recent(self, now: float) -> tuple[_Kind, ...]:
+        return tuple(kind for kind in self._kinds if now - kind.last_at < FADE_SECONDS)
 
 
 class Listener:

@@ -22,13 +22,19 @@ def container_id(text: str) -> str | None:
     return found[-1][:12] if found else None
 
 
-def job_name(text: str) -> str | None:
-    """The Slurm job's id, or `pod <uid>` for a Kubernetes pod; None for neither."""
-    if slurm := _SLURM.search(text):
-        return slurm[1]
-    if pod := _POD.search(text):
-        return f"pod {pod[1].replace('_', '-')}"
-    return None
+def slurm_job_id(text: str) -> str | None:
+    """The id of the Slurm job that the process belongs to; None outside one."""
+    found = _SLURM.search(text)
+    return None if found is None else found[1]
+
+
+def pod_uid(text: str) -> str | None:
+    """The UID of the Kubernetes pod that the process runs in; None outside one.
+
+    The kubelet writes it with dashes or, where systemd manages the groups, with underscores.
+    """
+    found = _POD.search(text)
+    return None if found is None else found[1].replace("_", "-")
 
 
 def owner_uid(text: str) -> int | None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from gpu_monitor.collector.host.cgroup import container_id, job_name, owner_uid
+from gpu_monitor.collector.host.cgroup import container_id, owner_uid, pod_uid, slurm_job_id
 from gpu_monitor.collector.host.command_line import clean, describe
 from gpu_monitor.collector.host.containers import Containers
 from gpu_monitor.collector.host.pidfds import Endings
@@ -52,7 +52,8 @@ class ProcessFacts(NamedTuple):
     user: str | None = None
     command: str | None = None
     container: str | None = None
-    job: str | None = None
+    slurm_job_id: str | None = None
+    pod_uid: str | None = None
     state: ProcessState | None = None
     owner: int | None = None
     effective_user: str | None = None
@@ -185,7 +186,8 @@ class Processes:
             owner=owner_uid(group),
             command=self._command(pid, status),
             container=self._containers.name(container_id(group), now),
-            job=job_name(group),
+            slurm_job_id=slurm_job_id(group),
+            pod_uid=pod_uid(group),
         )
 
     def _command(self, pid: int, status: bytes) -> str | None:

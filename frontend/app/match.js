@@ -21,11 +21,11 @@ import { healthReasonsOf, isHot } from "./rows.js";
 const TEXTS = {
   user: { processes: ["user"] },
   model: { gpus: ["name", "mig_profile"] },
-  job: { processes: ["job"] },
+  job: { processes: ["slurm_job_id", "pod_uid"] },
   container: { processes: ["container"] },
   command: { processes: ["command"] },
   pid: {},
-  "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "job", "container", "command", "state"] },
+  "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "slurm_job_id", "pod_uid", "container", "command", "state"] },
 };
 const EXACT = ["user", "job", "host"];
 

@@ -28,6 +28,7 @@ export interface Gpus {
   sm_clock_mhz?: Column<number>;
   memory_clock_mhz?: Column<number>;
   throttle?: Column<string[]>;
+  health?: Column<"ok" | "degraded" | "failed">;
   health_reasons?: Column<string[]>;
   idle_since?: Column<number>;
   stalled_since?: Column<number>;
@@ -44,7 +45,8 @@ export interface Processes {
   uid?: Column<number>;
   command?: Column<string>;
   container?: Column<string>;
-  job?: Column<string>;
+  slurm_job_id?: Column<string>;
+  pod_uid?: Column<string>;
   effective_user?: Column<string>;
   state?: Column<string>;
   started_at?: Column<number>;
@@ -164,7 +166,8 @@ export interface ProcessRow {
   user: string;
   command: string | null;
   container: string | null;
-  job: string | null;
+  slurmJobId: string | null;
+  podUid: string | null;
   /** As whom it runs, where that is not its user. */
   actsAs: string | null;
   /** What has become of it, as "ended"; null for an ordinary one. */

@@ -81,6 +81,7 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["sm_clock_mhz"] = [210] * count
     gpus["memory_clock_mhz"] = [model.memory_clock] * count
     gpus["throttle"] = [[] for _ in range(count)]
+    gpus["health"] = ["ok"] * count
     gpus["health_reasons"] = [[] for _ in range(count)]
     gpus["idle_since"] = [int(now) - random.randint(60, 40_000) for _ in range(count)]
     return gpus

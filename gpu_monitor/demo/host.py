@@ -195,6 +195,8 @@ class SimulatedHost:
             self._ail(turn % (last + 1), HEALTH_REASONS[turn % len(HEALTH_REASONS)])
 
     def _ail(self, row: int, words: str) -> None:
+        failed = self.gpus["state"][row] == "lost" or words == HEALTH_REASONS[-1]
+        self.gpus["health"][row] = "failed" if failed else "degraded"
         self.gpus["health_reasons"][row] = [words]
         self._problems.append(f"GPU {row}: {words}")
 
@@ -321,7 +323,8 @@ class SimulatedHost:
                     "effective_user": None,
                     "command": job.program,
                     "container": job.container,
-                    "job": job.slurm,
+                    "slurm_job_id": job.slurm,
+                    "pod_uid": None,
                     "state": None,
                     "started_at": job.started_at,
                     "idle_since": job.idle_since,

@@ -125,6 +125,7 @@ def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
+    assert snapshot["gpus"]["health"] == ["degraded", "ok", "failed", "ok", None, None]
     waits = "a faulty row of its memory waits to be remapped: reset the GPU"
     assert snapshot["gpus"]["health_reasons"] == [[waits], [], None, [], [], []]
     assert snapshot["problems"][0] == f"GPU 0: {waits}"

@@ -26,6 +26,7 @@ from gpu_monitor.web.api.metric_names import (
 from gpu_monitor.wire.replica import Document
 
 HOST_STATES = ("live", "stale", "missing", "conflict")
+GPU_HEALTH = ("ok", "degraded", "failed")
 GPU_STATES = ("ok", "lost", "asleep", "error")
 USES = ("busy", "free", "held_idle")
 _ABOUT_SYSTEM = ("hostname", "os", "kernel", "driver_version", "cuda_version")
@@ -124,6 +125,7 @@ def _gpus(hosts: Members) -> Iterator[Family]:
     rows = [(_gpu_labels(name, gpus), gpus) for name, gpus in tables.items()]
     yield _one_of("gpu_state", "The GPU's state.", "state", GPU_STATES, _cells("state", rows))
     yield _one_of("gpu_use", "What is made of the GPU.", "use", USES, _cells("use", rows))
+    yield _one_of("gpu_health", "The GPU's health.", "state", GPU_HEALTH, _cells("health", rows))
     health_reasons = ((own, len(words)) for own, words in _cells("health_reasons", rows))
     yield _gauge(
         "gpu_health_reasons", "What is wrong with the GPU, in words on the page.", health_reasons

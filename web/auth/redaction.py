@@ -24,7 +24,7 @@ HIDDEN_PROBLEM = "a problem, which is told in words to those who may see names"
 """In the place of the words of each problem, and of what a GPU ails from: they are the
 collector's, and may name anybody."""
 
-_WHAT_RUNS = {"command", "container", "job"}
+_WHAT_RUNS = {"command", "container", "slurm_job_id", "pod_uid"}
 _WHO = {"user", "uid", "effective_user", "pid"}
 
 Rule: TypeAlias = Callable[[Any], Any]

@@ -101,8 +101,8 @@ function processCells(gpu, process, now) {
 }
 
 /** @param {ProcessRow} process */
-function job({ job }) {
-  return job === null || job.startsWith("pod ") ? job : `job ${job}`;
+function job({ slurmJobId, podUid }) {
+  return slurmJobId !== null ? `job ${slurmJobId}` : podUid && `pod ${podUid}`;
 }
 
 /**

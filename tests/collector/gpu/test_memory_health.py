@@ -38,6 +38,14 @@ class Patient:
         return self.health.words
 
 
+def test_only_a_row_that_cannot_be_remapped_is_a_failure(opened: FakeNvml) -> None:
+    opened.write(Scenario([Gpu(remapped_pending=1, retired_pending=1, ecc_uncorrected=2)]))
+    patient = Patient()
+    assert len(patient.words()) == 3 and not patient.health.failed
+    opened.write(Scenario([Gpu(remapped_failed=1)]))
+    assert len(patient.words(LOOK_SECONDS)) == 1 and patient.health.failed
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

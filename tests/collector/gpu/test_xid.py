@@ -40,6 +40,14 @@ def test_an_error_of_unknown_meaning_is_told_by_its_number(xids: Xids) -> None:
     assert xids.words(0.0) == ("Xid 999 at 2023-11-15 12:00 UTC",)
 
 
+def test_a_gpu_that_fell_off_the_bus_has_failed_until_that_is_a_day_old(xids: Xids) -> None:
+    xids.add(48, 0.0)
+    assert not xids.has_failed(0.0)
+    xids.add(79, 1.0)
+    assert xids.has_failed(FADE_SECONDS)
+    assert not xids.has_failed(1.0 + FADE_SECONDS)
+
+
 def test_what_happens_again_is_counted_and_comes_first(xids: Xids) -> None:
     for code in (74, 48, 74):
         xids.add(code, 0.0)

@@ -107,7 +107,7 @@ def test_all_facts_of_a_process_are_read(tmp_path: Path) -> None:
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0) == {
         NO_SUCH_PID: ProcessFacts(
-            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, job="12"
+            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, slurm_job_id="12"
         )
     }
 

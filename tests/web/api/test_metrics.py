@@ -104,6 +104,10 @@ def test_a_state_is_one_for_what_holds_and_zero_for_the_others() -> None:
     known = told(fleet(a=gpu(state="error", use=None), b=gpu(use="free")))
     states = {own.rpartition("state=")[2]: n for own, n in known["gpu_state"].items() if A in own}
     assert states == {"ok": 0, "lost": 0, "asleep": 0, "error": 1}
+    known = told(fleet(a=gpu(health="degraded")))
+    healths = {own.rpartition("state=")[2]: n for own, n in known["gpu_health"].items()}
+    assert healths == {"ok": 0, "degraded": 1, "failed": 0}
+    known = told(fleet(a=gpu(state="error", use=None), b=gpu(use="free")))
     uses = {own.rpartition("use=")[2]: value for own, value in known["gpu_use"].items()}
     assert uses == {"busy": 0, "free": 1, "held_idle": 0}
 

@@ -24,11 +24,16 @@ WHO = {
     "effective_user": ["SECRET-other"],
     "pid": [4343434343],
 }
-WHAT = {"command": ["SECRET-command"], "container": ["SECRET-box"], "job": ["SECRET-job"]}
+WHAT = {
+    "command": ["SECRET-command"],
+    "container": ["SECRET-box"],
+    "slurm_job_id": ["SECRET-job"],
+    "pod_uid": ["SECRET-pod"],
+}
 UNKNOWN = {"shiny": ["SECRET-unknown"]}
 SECRETS: dict[Role, tuple[str, ...]] = {
     "counts": ("SECRET", "4242424242", "4343434343"),
-    "names": ("SECRET-command", "SECRET-box", "SECRET-job", "SECRET-unknown"),
+    "names": ("SECRET-command", "SECRET-box", "SECRET-job", "SECRET-pod", "SECRET-unknown"),
     "commands": (),
 }
 PROCESSES = {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7], **WHO, **WHAT, **UNKNOWN}
@@ -146,7 +151,8 @@ tables = st.fixed_dictionaries(
         "health_reasons": st.none()
         | st.lists(st.sampled_from([["SECRET-user"], [], None]), max_size=2),
         "command": secret_cells,
-        "job": secret_cells,
+        "slurm_job_id": secret_cells,
+        "pod_uid": secret_cells,
         "shiny": anything,
     },
 )
