@@ -11,8 +11,7 @@ import aiohttp
 import zmq
 
 from gpu_monitor.web.main import run
-from gpu_monitor.web.settings import WebSettings
-from gpu_monitor.web.stream.hub import ViewerLimits
+from gpu_monitor.web.settings import WebLimits, WebSettings
 from gpu_monitor.wire.codec import pack, unpack_trusted
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports
@@ -180,7 +179,7 @@ class House:
 
 @asynccontextmanager
 async def web_house(
-    headers: dict[str, str] | None = None, limits: ViewerLimits | None = None, **settings: Any
+    headers: dict[str, str] | None = None, limits: WebLimits | None = None, **settings: Any
 ) -> AsyncIterator[House]:
     """A running web server whose broker has not spoken yet; `headers` are our own client's."""
     broker = Broker()
@@ -192,7 +191,7 @@ async def web_house(
         ready.set()
 
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
-    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or ViewerLimits())
+    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or WebLimits())
     server = asyncio.ensure_future(running)
     server.add_done_callback(lambda _: ready.set())
     try:
@@ -242,7 +241,7 @@ class Follower:
         self.document: Any = None
         self.fleets = 0
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         """The next message, taken over."""
         message = decode(await self._socket.receive(timeout=PATIENCE_SECONDS), self._protocol)
         if message["type"] == "fleet":
@@ -256,11 +255,11 @@ class Follower:
 
     async def next_change(self) -> Any:
         """The next patch that is more than a heartbeat."""
-        while (patch := (await self.hear())["patch"]).keys() <= {"now"}:
+        while (patch := (await self.receive())["patch"]).keys() <= {"now"}:
             pass
         return patch
 
     async def until(self, holds: Callable[[Any], bool]) -> None:
         """Listen until the document is as wanted."""
         while self.document is None or not holds(self.document):
-            await self.hear()
+            await self.receive()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gpu_monitor.web.auth.client_address import Peers
+from gpu_monitor.web.auth.client_address import TrustedProxies
 from gpu_monitor.web.auth.person import PERSON
-from gpu_monitor.web.auth.tickets import PREFIX
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.auth.tickets import TICKET_PREFIX
+from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.web.stream.encodings import ENCODINGS, JSON, Encoding
 from gpu_monitor.web.stream.hub import SILENT, Hub, HubFull
 from gpu_monitor.web.stream.viewer import Viewer
@@ -28,9 +28,9 @@ logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 class Handshake:
     """The handler of `ws`."""
 
-    def __init__(self, hub: Hub, peers: Peers) -> None:
+    def __init__(self, hub: Hub, proxies: TrustedProxies) -> None:
         self._hub = hub
-        self._peers = peers
+        self._proxies = proxies
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Stream to request[PERSON] until either side closes the websocket."""
@@ -43,11 +43,11 @@ class Handshake:
         )
         encoding = negotiate(request, websocket)
         names = parse_hosts(request.query.get("hosts"))
-        address, person = self._peers.address(request), request[PERSON]
+        address, person = self._proxies.client_address(request), request[PERSON]
         try:
             self._hub.check_room(address, names, person.role)
         except HubFull as full:
-            raise Wrong(503, str(full), "try again later, or omit hosts=") from None
+            raise RequestRefused(503, str(full), "try again later, or omit hosts=") from None
         await websocket.prepare(request)
         transport = request.transport
         if transport is not None:
@@ -76,18 +76,19 @@ def negotiate(request: web.BaseRequest, websocket: web.WebSocketResponse) -> Enc
     ready = websocket.can_prepare(request)
     if not ready:
         hint = "use a websocket client (version 13); a proxy must pass on Upgrade and Connection"
-        raise Wrong(426, "this address is a websocket", hint, _UPGRADE)
+        raise RequestRefused(426, "this address is a websocket", hint, _UPGRADE)
     if ready.protocol is not None:
         return ENCODINGS[ready.protocol]
     if offered_encodings(request.headers.getall("Sec-WebSocket-Protocol", [])):
-        raise Wrong(400, "no offered subprotocol is known", f"offer one of: {', '.join(ENCODINGS)}")
+        hint = f"offer one of: {', '.join(ENCODINGS)}"
+        raise RequestRefused(400, "no offered subprotocol is known", hint)
     return JSON
 
 
 def offered_encodings(headers: Sequence[str]) -> list[str]:
     """The subprotocols that a client offers, without its ticket."""
     names = [name.strip() for header in headers for name in header.split(",")]
-    return [name for name in names if name and not name.startswith(PREFIX)]
+    return [name for name in names if name and not name.startswith(TICKET_PREFIX)]
 
 
 def parse_hosts(hosts: str | None) -> HostNames | None:

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import WSCloseCode
 
 from gpu_monitor.web.auth.person import Person
-from gpu_monitor.web.auth.redaction import see_patch
-from gpu_monitor.web.settings import Role
+from gpu_monitor.web.auth.redaction import redact_patch
+from gpu_monitor.web.settings import Role, WebLimits
 from gpu_monitor.web.stream.encodings import Encoding
 from gpu_monitor.web.stream.viewer import Viewer
 from gpu_monitor.web.stream.viewer_group import HostNames, ViewerGroup
@@ -19,23 +18,6 @@ PATCH_SECONDS = 1.0
 otherwise consider the connection dead, and so would proxies."""
 SLOW, SILENT = "slow", "silent"
 """Why a viewer was cut: it took no bytes, it answered no ping."""
-
-
-@dataclass(frozen=True)
-class ViewerLimits:
-    """How many viewers there may be, and when one is given up."""
-
-    viewers: int = 5_000
-    viewers_per_address: int = 2_500
-    """Half, so that one address never takes every place. A proxy, behind which all viewers share
-    an address, still carries more of them than any fleet has."""
-    host_choices: int = 64
-    """Distinct values of `hosts=`: each costs an encoding of its own at every tick."""
-    stall_seconds: float = 20.0
-    """A viewer that takes no byte for this long is cut."""
-    ping_seconds: float = 240.0
-    """A ping follows this much silence. The answer may take half as long, because it waits behind
-    unread frames: a fleet of 10,000 GPUs takes 85 s at 64 kbit/s."""
 
 
 class HubFull(Exception):
@@ -49,9 +31,7 @@ class Hub:
     cut, by reason; `refused` counts those for whom there was no room.
     """
 
-    def __init__(
-        self, document: Document, clock: Callable[[], float], limits: ViewerLimits
-    ) -> None:
+    def __init__(self, document: Document, clock: Callable[[], float], limits: WebLimits) -> None:
         self.limits = limits
         self.cut = {SLOW: 0, SILENT: 0}
         self.refused = 0
@@ -107,7 +87,7 @@ class Hub:
         redacted: dict[Role, Patch] = {}
         for group in list(self._groups.values()):
             if group.role not in redacted:
-                redacted[group.role] = see_patch(patch, group.role)
+                redacted[group.role] = redact_patch(patch, group.role)
             group.send_patch(redacted[group.role], now)
 
     def tick(self) -> None:

@@ -27,7 +27,15 @@ class Viewer:
     the viewer is behind, -1 before its first fleet.
     """
 
-    __slots__ = ("_socket", "_transport", "_unsent_bytes", "address", "moved_at", "person", "sequence")
+    __slots__ = (
+        "_socket",
+        "_transport",
+        "_unsent_bytes",
+        "address",
+        "moved_at",
+        "person",
+        "sequence",
+    )
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Any, TypeAlias
 
-from gpu_monitor.web.auth.redaction import see
+from gpu_monitor.web.auth.redaction import redact_document
 from gpu_monitor.web.settings import Role
 from gpu_monitor.web.stream.encodings import Encoding
 from gpu_monitor.web.stream.viewer import Viewer
@@ -44,7 +44,7 @@ class ViewerGroup:
 
     def fleet_frame(self, sequence: int, document: Document) -> bytes:
         """The whole document as of patch `sequence`. Slow for a large fleet: for a thread."""
-        fleet = see(narrow(document, self.names), self.role)
+        fleet = redact_document(narrow(document, self.names), self.role)
         return self.encoding.frame({"type": "fleet", "sequence": sequence, "fleet": fleet})
 
     def send_patch(self, patch: Patch, now: float) -> None:

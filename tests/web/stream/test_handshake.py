@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gpu_monitor.web.settings import WebLimits
 from gpu_monitor.web.stream.encodings import DEFLATE, ENCODINGS, JSON
-from gpu_monitor.web.stream.hub import ViewerLimits
 from gpu_monitor.web.stream.viewer_group import ViewerGroup
 from tests.support.web_house import (
     PATIENCE_SECONDS,
@@ -72,7 +72,7 @@ async def test_a_viewer_receives_the_fleet_and_then_each_patch(protocol: str | N
         async with house.watch(protocol=protocol) as socket:
             assert socket.protocol == protocol
             viewer = Follower(socket, protocol)
-            assert (await viewer.hear())["type"] == "fleet"
+            assert (await viewer.receive())["type"] == "fleet"
             assert viewer.document == (await house.get("api/v1/fleet"))[1]
             house.broker.patch({"now": 1001.0, "hosts": {"a": {"state": "stale"}}})
             change = await viewer.next_change()
@@ -146,7 +146,7 @@ async def test_a_broker_that_falls_silent_is_shown_as_lost_and_patches_go_on() -
             viewer = Follower(socket)
             await viewer.until(lambda document: document["broker"]["state"] == "lost")
             assert viewer.document["broker"]["heard_at"] == 1000.0
-            assert (await viewer.hear())["patch"] == {"now": 1000.0}
+            assert (await viewer.receive())["patch"] == {"now": 1000.0}
             assert viewer.document["hosts"] == {"a": make_host()}
 
 
@@ -155,7 +155,7 @@ async def test_the_parameter_hosts_narrows_hosts_and_nothing_else() -> None:
         await house.show(a=make_host(), b=make_host(), c=make_host())
         async with house.watch("ws?hosts=a,c,nobody") as socket:
             viewer = Follower(socket)
-            await viewer.hear()
+            await viewer.receive()
             assert viewer.document["hosts"].keys() == {"a", "c"}
             assert viewer.document["users"] == {"alice": {"gpus": 1}}
             house.broker.patch({"totals": {"hosts": 2}, "hosts": {"b": {"state": "x"}, "c": None}})
@@ -191,7 +191,7 @@ async def test_a_viewer_that_sends_a_large_message_is_cut_and_others_stay() -> N
             await socket.send_str("x" * 10_000_000)
         await read_to_the_end(socket)
         assert socket.closed
-        await viewer.hear()
+        await viewer.receive()
 
 
 async def test_a_viewer_that_breaks_the_protocol_is_closed_with_1002() -> None:
@@ -212,7 +212,7 @@ async def test_a_flood_of_pings_delays_no_other_viewer(deaf: socket.socket) -> N
         loop = asyncio.get_running_loop()
         flood = asyncio.ensure_future(loop.sock_sendall(deaf, PING * 10_000_000))
         for _ in range(3):
-            await viewer.hear()
+            await viewer.receive()
         assert not flood.done()  # the server reads no more pings than it can answer
         flood.cancel()
 
@@ -251,12 +251,12 @@ async def test_a_server_that_stops_closes_with_1001_and_soon_exits() -> None:
 
 
 async def test_a_viewer_that_does_not_read_is_cut_and_delays_no_other(deaf: socket.socket) -> None:
-    async with web_house(limits=ViewerLimits(stall_seconds=1.0)) as house:
+    async with web_house(limits=WebLimits(stall_seconds=1.0)) as house:
         await house.show()
         await connect_deaf(house, deaf)
         async with house.watch() as socket:
             viewer = Follower(socket)
-            await viewer.hear()
+            await viewer.receive()
             number = 0
             while number < 100 or not is_cut(deaf):  # the kernel decides how much it buffers
                 number += 1
@@ -288,13 +288,13 @@ def small_buffer(address: aiohttp.AddrInfoType) -> socket.socket:
 async def test_a_viewer_that_was_slow_receives_a_fresh_fleet_without_a_gap() -> None:
     connector = aiohttp.TCPConnector(socket_factory=small_buffer)
     async with (
-        web_house(limits=ViewerLimits(stall_seconds=600.0)) as house,
+        web_house(limits=WebLimits(stall_seconds=600.0)) as house,
         aiohttp.ClientSession(connector=connector) as client,
         client.ws_connect(house.root + "ws", max_msg_size=0) as slow,
     ):
         await house.show()
         viewer = Follower(slow)
-        await viewer.hear()
+        await viewer.receive()
         host: dict[str, Any] = {}
         for number in range(25):
             host = {"state": "live", "number": number}
@@ -313,7 +313,7 @@ async def refused_status(house: House, path: str = "ws", **options: Any) -> int:
 
 
 async def test_viewers_beyond_the_limit_are_refused_until_one_leaves() -> None:
-    async with web_house(limits=ViewerLimits(viewers=2)) as house:
+    async with web_house(limits=WebLimits(viewers=2)) as house:
         async with house.watch() as first, house.watch() as second:
             await first.receive(timeout=PATIENCE_SECONDS)
             await second.receive(timeout=PATIENCE_SECONDS)
@@ -330,14 +330,14 @@ async def test_viewers_beyond_the_limit_are_refused_until_one_leaves() -> None:
 
 
 async def test_one_address_cannot_take_every_place() -> None:
-    limits = ViewerLimits(viewers_per_address=1)
+    limits = WebLimits(viewers_per_address=1)
     async with web_house(limits=limits) as house, house.watch() as first:
         await first.receive(timeout=PATIENCE_SECONDS)
         assert await refused_status(house) == 503
 
 
 async def test_viewers_behind_a_trusted_proxy_are_told_apart_by_address() -> None:
-    limits = ViewerLimits(viewers_per_address=1)
+    limits = WebLimits(viewers_per_address=1)
     one, other = ({"X-Forwarded-For": f"198.51.100.{n}"} for n in (1, 2))
     async with (
         web_house(limits=limits) as house,
@@ -350,7 +350,7 @@ async def test_viewers_behind_a_trusted_proxy_are_told_apart_by_address() -> Non
 
 
 async def test_a_viewer_of_all_hosts_is_admitted_when_host_choices_are_used_up() -> None:
-    limits = ViewerLimits(host_choices=1)
+    limits = WebLimits(host_choices=1)
     async with (
         web_house(limits=limits) as house,
         house.watch("ws?hosts=a") as first,
@@ -361,7 +361,7 @@ async def test_a_viewer_of_all_hosts_is_admitted_when_host_choices_are_used_up()
 
 
 async def test_the_number_of_host_choices_is_limited() -> None:
-    limits = ViewerLimits(host_choices=1)
+    limits = WebLimits(host_choices=1)
     async with web_house(limits=limits) as house, house.watch("ws?hosts=a") as first:
         await first.receive(timeout=PATIENCE_SECONDS)
         async with house.watch("ws?hosts=a") as same:
@@ -370,7 +370,7 @@ async def test_the_number_of_host_choices_is_limited() -> None:
 
 
 async def test_a_silent_viewer_is_pinged() -> None:
-    async with web_house(limits=ViewerLimits(ping_seconds=0.1)) as house:
+    async with web_house(limits=WebLimits(ping_seconds=0.1)) as house:
         reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
         writer.write(handshake())
         await asyncio.wait_for(reader.readuntil(b"\x89\x00"), PATIENCE_SECONDS)
@@ -378,7 +378,7 @@ async def test_a_silent_viewer_is_pinged() -> None:
 
 
 async def test_a_viewer_that_answers_no_ping_is_cut_and_counted(deaf: socket.socket) -> None:
-    async with web_house(limits=ViewerLimits(ping_seconds=0.1)) as house:
+    async with web_house(limits=WebLimits(ping_seconds=0.1)) as house:
         await connect_deaf(house, deaf)
         await wait_for(lambda: is_cut(deaf))
         async with house.client.get(house.root + "metrics") as answer:

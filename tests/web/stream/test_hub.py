@@ -8,13 +8,14 @@ import pytest
 from aiohttp import web
 
 from gpu_monitor.web.auth.person import Person
+from gpu_monitor.web.settings import WebLimits
 from gpu_monitor.web.stream.encodings import JSON
-from gpu_monitor.web.stream.hub import PATCH_SECONDS, Hub, HubFull, ViewerLimits
+from gpu_monitor.web.stream.hub import PATCH_SECONDS, Hub, HubFull
 from gpu_monitor.web.stream.viewer import Viewer
 from tests.support.web_house import wait_for
 
 ANYONE = Person("", "commands")
-LIMITS = ViewerLimits(viewers=10, stall_seconds=20.0)
+LIMITS = WebLimits(viewers=10, stall_seconds=20.0)
 
 
 class Pipe(asyncio.Transport):
