@@ -50,10 +50,10 @@ def make_app(
     middlewares = [error_responses, access_control]
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     for base in dict.fromkeys((base_path, "")):
-        app.router.add_get(f"{base}/", page.index)
         if access.form is not None:
             checks[access.form.post] = _unchecked
             app.router.add_post(f"{base}/", access.form.post)
+        app.router.add_get(f"{base}/", page.index)
         app.router.add_get(f"{base}/ws", handshake.handle, allow_head=False)
         app.router.add_get(f"{base}/a/{{hash}}/{{name:.+}}", page.file)
         for path, handler in api.routes().items():
@@ -95,7 +95,7 @@ class Page:
 
 
 async def add_slash(request: web.Request) -> web.Response:
-    """Redirect `/gpus` to `/gpus/`, relatively: right behind every proxy, whatever its prefix."""
+    """Redirect `/gpus` to `/gpus/`. A relative Location is right behind a proxy with any prefix."""
     last = request.rel_url.raw_path.rsplit("/", 1)[1]
     query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
     location = f"./{last}/{query}"

@@ -38,7 +38,7 @@ async def error_responses(request: web.Request, handler: Handler) -> web.StreamR
         return _error(request, 400, "the body cannot be read", hint)
     except ConnectionError:
         raise  # the client is gone
-    except Exception:  # a bug of ours: the client gets a response, the log the traceback
+    except Exception:  # a bug: answer the client, log the traceback
         log.exception("internal error while answering %s", request.path)
         return _error(request, 500, "internal error", "the server's log has details")
 

@@ -1,4 +1,4 @@
-"""The listening socket: bind it, log its errors, allow enough connections."""
+"""The listening socket: bind it, allow enough connections, log no errors of clients."""
 
 import logging
 import resource
@@ -15,13 +15,21 @@ ACCEPT_BACKLOG = 256
 """asyncio accepts this many connections at once; fewer keep the peak of memory low."""
 
 log = logging.getLogger(__name__)
-log.addFilter(lambda record: not _is_clients_fault(record))
 
 
-def _is_clients_fault(record: logging.LogRecord) -> bool:
-    """Anyone can send malformed HTTP or hang up; neither is worth a traceback."""
+def log_no_client_errors() -> None:
+    """Keep aiohttp from logging what any client can cause.
+
+    Malformed HTTP and hanging up are not worth a traceback, nor a websocket's handshake that
+    offers only a ticket a warning.
+    """
+    log.addFilter(_is_not_client_error)
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def _is_not_client_error(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
 
 
 def allow_many_connections(viewers: int) -> None:

@@ -21,7 +21,7 @@ from gpu_monitor.web.auth.sign_in import SignIn
 from gpu_monitor.web.auth.sign_in_form import SignInForm
 from gpu_monitor.web.auth.tickets import Tickets
 from gpu_monitor.web.error_responses import with_expect_check
-from gpu_monitor.web.listening import allow_many_connections, listen
+from gpu_monitor.web.listening import allow_many_connections, listen, log_no_client_errors
 from gpu_monitor.web.listening import log as server_log
 from gpu_monitor.web.page.assets import Assets
 from gpu_monitor.web.settings import WebLimits, WebSettings
@@ -55,6 +55,7 @@ async def run(
     OSError if the port cannot be bound, AccountsError if the viewers' file is unusable, KeysError
     if the keys are. An inproc endpoint needs the broker's `context`, which stays open.
     """
+    log_no_client_errors()
     allow_many_connections(limits.viewers)
     used = zmq.Context[Any]() if context is None else context
     try:

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["counts", "names", "commands"]
 """What a viewer may see: no users; users, but not what they run; everything."""
-SignInMode: TypeAlias = Literal["none", "token", "basic", "proxy"]
+Mode: TypeAlias = Literal["none", "token", "basic", "proxy"]
 """How viewers sign in."""
 
 
@@ -26,7 +26,7 @@ class WebSettings:
     web_port: int = 8042
     base_path: str = ""
     rpc_timeout: float = 2.0
-    sign_in: SignInMode = "none"
+    sign_in: Mode = "none"
     viewers: str = ""
     viewer_role: Role = "commands"
     user_header: str = "X-Remote-User"

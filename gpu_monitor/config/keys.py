@@ -8,7 +8,7 @@ from gpu_monitor.config.values import Written, seconds, whole
 
 if TYPE_CHECKING:
     from gpu_monitor.collector.settings import Commands
-    from gpu_monitor.web.settings import SignInMode, Role
+    from gpu_monitor.web.settings import Mode, Role
 
 HEARTBEAT_SECONDS = 1.0
 """The broker is heard at least this often, so a timeout below it would cry wolf."""
@@ -43,7 +43,7 @@ class Config(NamedTuple):
         "127.0.0.1", values.address, "address", "from where the page can be opened"
     )
     base_path: str = _key("", values.base_path, "path", "where a reverse proxy mounts the page")
-    sign_in: "SignInMode" = _key(
+    sign_in: "Mode" = _key(
         "none",
         values.choice("none", "token", "basic", "proxy"),
         "",

@@ -59,7 +59,7 @@ class AccessControl:
     async def ticket(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The same for a ticket; a refusal does not make the browser prompt for a password.
 
-        The page fetches tickets in the background, also when nobody is watching.
+        The page fetches tickets in the background, even while no one is watching.
         """
         if request.headers.get("Sec-Fetch-Site", "none") not in _OWN_PAGE:
             hint = "fetch it from the page's own origin"

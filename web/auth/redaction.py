@@ -1,6 +1,6 @@
 """What each role may see of the document and of patches on it; pure.
 
-Threat: a viewer reads more than its role allows, in a member that nobody thought of. So a limited
+Threat: a viewer reads more than its role allows, in a member that was overlooked. So a limited
 role sees what is listed here and nothing else: a column that only a newer collector sends stays
 hidden, and so does a value of an unexpected type. Redaction works member by member; a redacted
 patch applied to a redacted document therefore gives the redacted new document. The operator
@@ -86,7 +86,7 @@ def _members(rules: Mapping[str, Rule]) -> Rule:
 
 
 def _each(inner: Rule) -> Rule:
-    """Every member of an object, whatever its name, redacted by one rule."""
+    """Every member of an object, with any name, redacted by one rule."""
 
     def rule(value: Any) -> Any:
         if type(value) is not dict:

@@ -29,8 +29,8 @@ _CSP = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action
 class SignInForm:
     """The page's address in mode `token`; the form is one of `assets`.
 
-    The cookie has no Path, so the browser sends it for everything below the page's address as the
-    browser knows it, whatever a proxy makes of that.
+    The cookie has no Path, so the browser sends it for everything below the page's address as seen
+    by the browser, even if a proxy rewrites paths.
     """
 
     def __init__(self, sign_in: SignIn, proxies: TrustedProxies, assets: Assets) -> None:

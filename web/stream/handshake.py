@@ -1,7 +1,6 @@
 """The websocket's handshake: negotiate an encoding, choose hosts, join the hub."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -20,9 +19,6 @@ MAX_MESSAGE_BYTES = 4096
 CLOSING_SECONDS = 0.5
 """How long a viewer may take to answer a close frame."""
 _UPGRADE = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-
-logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
-"""It warns about every client that offers only a ticket, and anyone can send such offers."""
 
 
 class Handshake:

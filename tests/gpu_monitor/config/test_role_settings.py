@@ -18,7 +18,7 @@ from gpu_monitor.config.role_settings import (
     rpc_address,
     web_settings,
 )
-from gpu_monitor.web.settings import SignInMode
+from gpu_monitor.web.settings import Mode
 from gpu_monitor.wire.limits import is_host_name
 from tests.support.key_folders import KeyFolders
 
@@ -122,7 +122,7 @@ def test_who_opens_what_to_others_warns_of_it() -> None:
     ],
 )
 def test_a_page_that_asks_who_one_is_is_warned_of_what_travels_in_clear(
-    mode: SignInMode, words: str
+    mode: Mode, words: str
 ) -> None:
     (warning,) = page_warnings(Config(web_bind="*", sign_in=mode))
     assert warning.startswith(words)

@@ -1,4 +1,4 @@
-"""Prometheus's own parsers read back whatever a metric contains."""
+"""Prometheus's own parsers read back any text and number that a metric contains."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -134,8 +134,8 @@ def test_the_protocol_page_lists_what_each_role_sees() -> None:
     rows = dict(re.findall(r"^\| `(counts|names)` \| (.*) \|$", page, re.MULTILINE))
     processes = {column: [1] for column in PROCESS_COLUMNS}
     shown = redact_host({"processes": processes}, "counts")["processes"]
-    (told,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
-    assert set(re.findall(r"`(\w+)`", told)) == shown.keys()
+    (listed,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
+    assert set(re.findall(r"`(\w+)`", listed)) == shown.keys()
     assert set(re.findall(r"`(\w+)`", rows["names"])) == WHAT.keys()
 
 

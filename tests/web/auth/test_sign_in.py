@@ -271,8 +271,8 @@ async def test_a_token_in_the_url_opens_only_the_page(mode: str, viewers: Path) 
 async def test_healthz_reveals_nothing(viewers: Path) -> None:
     async with (
         guarded(viewers, "token") as house,
-        aiohttp.ClientSession() as nobody,
-        nobody.get(house.root + "healthz") as answer,
+        aiohttp.ClientSession() as anonymous,
+        anonymous.get(house.root + "healthz") as answer,
     ):
         assert await answer.json() == {"status": "ok"}
 
@@ -380,11 +380,11 @@ async def test_a_right_token_never_has_to_wait(viewers: Path) -> None:
 async def test_a_refusal_gives_a_hint_and_background_requests_open_no_dialog(
     mode: str, challenge: str, viewers: Path
 ) -> None:
-    async with guarded(viewers, mode) as house, aiohttp.ClientSession() as nobody:
-        async with nobody.get(house.root + "api/v1/fleet") as answer:
+    async with guarded(viewers, mode) as house, aiohttp.ClientSession() as anonymous:
+        async with anonymous.get(house.root + "api/v1/fleet") as answer:
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, challenge)
             assert (await answer.json()).keys() == {"error", "hint"}
-        async with nobody.get(house.root + "api/v1/ticket") as answer:
+        async with anonymous.get(house.root + "api/v1/ticket") as answer:
             assert answer.status == 401 and "WWW-Authenticate" not in answer.headers
 
 
@@ -440,8 +440,8 @@ async def test_an_allowed_origin_needs_a_sign_in_but_no_ticket(viewers: Path) ->
         assert await refused(house) == 403
         assert await refused(house, Origin="null") == 403
         assert await refused(house, Origin="https://wiki.example.evil.example") == 403
-        nobody = tuple(headers.items())
-        assert await ask(house, "ws", (*nobody, *handshake(""))) == 401
+        unsigned = tuple(headers.items())
+        assert await ask(house, "ws", (*unsigned, *handshake(""))) == 401
 
 
 @pytest.mark.parametrize("mode", ["token", "basic"])

@@ -46,7 +46,7 @@ def handshake(path: str = "/ws", **more: str) -> bytes:
 
 @pytest.fixture
 def deaf() -> Iterator[socket.socket]:
-    """A viewer's socket that nobody reads, with a small receive buffer."""
+    """A viewer's socket that the test does not read, with a small receive buffer."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setblocking(False)
@@ -279,7 +279,7 @@ async def read_to_the_end(socket: aiohttp.ClientWebSocketResponse) -> None:
 
 
 def small_buffer(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket with a small receive buffer, whatever the machine's default."""
+    """A socket whose receive buffer is small even if the machine's default is large."""
     connection = socket.socket(*address[:3])
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     return connection

@@ -81,7 +81,7 @@ class Scene:
         return viewer, pipe
 
     def publish(self, seconds: float = 0.5) -> None:
-        """A patch, so many seconds after the last."""
+        """Publish a patch, this many seconds after the last."""
         self.now += seconds
         self.hub.publish(self.document, {"now": self.now})
 
