@@ -86,13 +86,17 @@ async def test_the_first_known_subprotocol_is_chosen() -> None:
             assert socket.protocol == DEFLATE.protocol
 
 
-async def test_an_empty_offer_of_subprotocols_means_json() -> None:
+@pytest.mark.parametrize("offer", [" , ", "gpu-monitor.ticket.x"])
+async def test_an_offer_without_a_subprotocol_means_json_and_is_not_logged(
+    offer: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with web_house() as house:
         reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
-        writer.write(handshake(Sec_WebSocket_Protocol=" , "))
+        writer.write(handshake(Sec_WebSocket_Protocol=offer))
         head = await reader.readuntil(b"\r\n\r\n")
         writer.close()
         assert head.startswith(b"HTTP/1.1 101") and b"Protocol:" not in head
+    assert caplog.records == []
 
 
 async def test_an_offer_without_a_known_subprotocol_is_refused_with_a_list() -> None:
