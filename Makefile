@@ -45,8 +45,9 @@ check:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	cd frontend && ../$(BIN)/node node_modules/@biomejs/biome/bin/biome lint --error-on-warnings .
 	$(BIN)/node frontend/node_modules/typescript/bin/tsc -p frontend
-	$(BIN)/node --test frontend/tests/*.test.js
+	$(BIN)/node --test "frontend/tests/**/*.test.js"
 
 bench:
 	@tools/setup test

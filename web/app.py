@@ -65,20 +65,17 @@ def make_app(
 
 
 class Page:
-    """index.html and the files it names; `changed` is called when they have changed.
+    """index.html and the files it names.
 
     Shared caches, such as a proxy's, may keep the files only if they are `public`.
     """
 
-    def __init__(self, assets: Assets, changed: Callable[[], None], *, public: bool) -> None:
+    def __init__(self, assets: Assets, *, public: bool) -> None:
         self._assets = assets
-        self._changed = changed
         self._immutable = f"{'public' if public else 'private'}, max-age=31536000, immutable"
 
     async def index(self, request: web.Request) -> web.Response:
         """The page. Browsers revalidate it on every visit, because it names the current files."""
-        if self._assets.refresh():
-            self._changed()
         asset = self._assets.get("index.html")
         if asset is None:
             hint = "the API is available at api/v1/fleet"

@@ -96,7 +96,7 @@ class _Server:
         settings, sign_in = self._settings, self._sign_in
         form = SignInForm(sign_in, proxies, self._assets) if settings.sign_in == "token" else None
         access = AccessControl(sign_in, Tickets(clock), form, settings.allowed_origins)
-        page = Page(self._assets, self._publish_assets, public=settings.sign_in == "none")
+        page = Page(self._assets, public=settings.sign_in == "none")
         api = Api(self._following, clock, self._recent, access.issue_ticket, self._hub)
         return make_app(page, api, Handshake(self._hub, proxies), access, settings.base_path)
 
@@ -156,9 +156,6 @@ class _Server:
         if self._settings.warnings:
             about["warnings"] = list(self._settings.warnings)
         return about
-
-    def _publish_assets(self) -> None:
-        self._publish(self._following.tell_web(self._about()))
 
     async def _recent(self, name: str) -> dict[str, Any] | None:
         if self._subscriber is None:

@@ -118,10 +118,6 @@ class Following:
         self._lose_sync()
         return self._tell({"broker": {"state": "lost", "heard_at": self.document["now"]}})
 
-    def tell_web(self, web: dict[str, Any]) -> Patch | None:
-        """What the web server says of itself has changed."""
-        return self._tell({"web": web}) if web != self.document["web"] else None
-
     def _tell(self, patch: Patch) -> Patch:
         self.document = merge(self.document, patch)
         return patch

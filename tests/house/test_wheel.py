@@ -1,7 +1,9 @@
 """tools/wheel.py: what goes into the package of the rollout, and what it is called."""
 
 import importlib.util
+import os
 import shutil
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +14,9 @@ from tests.support.house import ROOT
 
 
 @pytest.fixture
-def wheel(tmp_path: Path) -> ModuleType:
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, at work on a copy of the sources."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("wheel", ROOT / "tools" / "wheel.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -22,6 +25,8 @@ def wheel(tmp_path: Path) -> ModuleType:
         target = tmp_path / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    for link in module.links():
+        (tmp_path / link.relative_to(ROOT)).symlink_to(os.readlink(link))
     module.__dict__["ROOT"] = tmp_path
     return module
 
@@ -34,7 +39,9 @@ def test_the_page_and_the_lock_belong_to_it_and_compiled_files_do_not(wheel: Mod
     assert not [name for name in names if "__pycache__" in name]
 
 
-@pytest.mark.parametrize("changed", ["wire/codec.py", "ansible/requirements.txt", "setup.cfg"])
+@pytest.mark.parametrize(
+    "changed", ["wire/codec.py", "ansible/requirements.txt", "frontend/package-lock.json"]
+)
 def test_a_release_is_named_after_its_version_and_content(wheel: ModuleType, changed: str) -> None:
     before = wheel.release_name()
     assert before.startswith(f"{__version__}-")
@@ -42,3 +49,18 @@ def test_a_release_is_named_after_its_version_and_content(wheel: ModuleType, cha
     with (wheel.ROOT / changed).open("a") as file:
         file.write("\n")
     assert wheel.release_name() != before
+
+
+def test_a_wheel_has_the_page_bundled(wheel: ModuleType, tmp_path: Path) -> None:
+    wheel.build(tmp_path / "made")
+    (path,) = (tmp_path / "made").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        names = {
+            name for name in archive.namelist() if name.startswith("gpu_monitor/frontend/app/")
+        }
+        script = archive.read("gpu_monitor/frontend/app/app.js").decode()
+    page = {"index.html", "sign-in.html", "style.css", "theme.js", "app.js", "favicon.svg"}
+    assert {f"gpu_monitor/frontend/app/{name}" for name in page} <= names
+    assert "gpu_monitor/frontend/app/vendor/lit-html.LICENSE.txt" in names
+    assert "gpu_monitor/frontend/app/app.js.map" in names
+    assert "./pages/live.js" not in script and len(script.splitlines()) < 200

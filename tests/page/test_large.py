@@ -13,7 +13,7 @@ from tests.support.house import House, eventually
 pytestmark = pytest.mark.browser
 
 NEAR_ROWS = 40
-"""A screen of 900 px and 300 px more on both sides take 32 rows, in chunks of 8."""
+"""A screen of 900 px and 300 px more on both sides take 32 rows, in stretches of 8."""
 HEAP_MB = 6
 TICKS_SECONDS = 5
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
-from tests.support.house import House, eventually
+from tests.support.house import ROOT, House, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -15,12 +15,13 @@ HOSTS = 12
 STALE_MS = 40_000
 """The simulated host falls silent 20 s after its start; the rest is for a busy machine."""
 
-CELL = """async ([name, slot]) => {
-    const app = document.querySelector("script[type=module]").src;
-    const { layoutOf, cornerOf } = await import(app.replace("main.js", "layout.js"));
+LAYOUT = ROOT / "frontend" / "app" / "map" / "layout.js"
+"""It imports nothing, so that it can be run inside the page, bundled or not."""
+CELL = """([name, slot]) => {
+    LAYOUT
     const canvas = document.querySelector("#map canvas");
     // Rows, and where those are far, the names of hosts.
-    const parts = [...document.querySelectorAll("details.host, .chunk > .spoken")];
+    const parts = [...document.querySelectorAll("details.host, .stretch > .spoken")];
     const names = parts.flatMap((one) => one.dataset.name ?? one.textContent.split("\\n"));
     const map = new URLSearchParams(location.search).get("map") ?? "auto";
     const layout = layoutOf(names.length, 8, canvas.clientWidth, map);
@@ -32,7 +33,7 @@ CELL = """async ([name, slot]) => {
         colours.add(`rgb(${pixels[at]}, ${pixels[at + 1]}, ${pixels[at + 2]})`);
     }
     return { x: x + size / 2, y: y + size / 2, colours: [...colours] };
-}"""
+}""".replace("LAYOUT", LAYOUT.read_text().replace("export ", ""))
 TOKEN = """(name) => {
     const probe = document.body.appendChild(document.createElement("i"));
     probe.style.setProperty("color", `var(--${name})`);

@@ -288,7 +288,7 @@ def test_who_may_see_no_users_sees_dashes_with_their_reason(site: Site, page: Pa
     house = site.viewers[0]
     page.goto(f"{house.url}?token={site.tokens['None counts']}")
     expect_live(page)
-    expect(page.locator("#users")).to_contain_text("Kept back by your role.")
+    expect(page.locator("#users")).to_contain_text("Hidden for your role.")
     row = page.locator("details[data-name='node1'] .gpus tbody tr").first
     expect(row.locator(".user")).to_have_text(DASH)
     expect(row.locator(".command span")).to_have_attribute("title", re.compile("your role"))

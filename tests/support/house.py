@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,11 +99,24 @@ def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+def unpacked_wheel(to: Path) -> Path:
+    """The folder `to` with all that a released wheel holds; the page in it is bundled."""
+    command = (sys.executable, str(ROOT / "tools" / "wheel.py"))
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    (wheel,) = Path(built).glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(to)
+    return to
+
+
 class House:
     """Commands started from one config.yml; `close` stops what still runs.
 
-    `environment` is added to the processes', such as where the fake NVML lies.
+    `environment` is added to the processes', such as where the fake NVML lies. They run the
+    package in the folder `code`: this checkout, or an unpacked wheel.
     """
+
+    code = ROOT
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -129,7 +143,7 @@ class House:
         with (self.folder / f"{title}.log").open("a") as log:
             self.running[title] = subprocess.Popen(
                 [*COMMAND, command, *arguments, "--config", str(self.config(**keys))],
-                cwd=ROOT,
+                cwd=self.code,
                 env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,

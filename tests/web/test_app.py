@@ -37,7 +37,7 @@ async def test_the_page_refers_to_its_files_by_hash() -> None:
         async with house.client.get(house.root) as response:
             page = await response.text()
             assert response.headers["Cache-Control"] == "no-cache"
-        assert f'"a/{fleet["web"]["assets"]}/main.js"' in page
+        assert f'"a/{fleet["web"]["assets"]}/app.js"' in page
         assert "a/dev/" not in page
 
 
@@ -162,7 +162,7 @@ async def test_only_get_and_head_are_allowed(method: str) -> None:
         "/a/x//etc/passwd",
         "/a/x/%2fetc%2fpasswd",
         "/a/x/..\\..\\setup.cfg",
-        "/a/x/main.js%00.html",
+        "/a/x/app.js%00.html",
         "/../setup.cfg",
         "//etc/passwd",
         "/a/x/.",

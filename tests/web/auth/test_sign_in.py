@@ -32,7 +32,7 @@ from tests.web.auth.test_hashing import cheap_hash
 
 TOKEN, GONE, OTHER = "right-token", "removed-token", "other-token"
 DUE, CLOSED = {200, 101, 404, 503}, {401, 403, 429}
-FILES = ["a/dev/main.js", "a/dev/style.css", "a/dev/sign-in.html"]
+FILES = ["a/dev/app.js", "a/dev/style.css", "a/dev/sign-in.html"]
 DATA = ["", *FILES, "readyz", "metrics", "nowhere"]
 API = ["fleet", "hosts/a", "hosts/a/recent", "hosts/none", "recent", "users", "free", "ticket"]
 PATHS = [*DATA, *(f"api/v1/{name}" for name in API)]

@@ -55,7 +55,7 @@ async def test_a_browser_that_has_not_signed_in_sees_only_the_form(
         assert answer.headers["Cache-Control"] == "no-store"
         assert "Set-Cookie" not in answer.headers
         assert re.findall(r"<form[^>]*>", text) == ['<form method="post">']
-        assert "<script" not in text and "main.js" not in text and "style=" not in text
+        assert "<script" not in text and "app.js" not in text and "style=" not in text
 
 
 async def test_the_form_s_policy_allows_only_its_own_style(viewers: Path) -> None:
@@ -245,7 +245,7 @@ names = st.sampled_from(
     ]
 )
 paths = st.sampled_from(
-    ["/", "/gpus/", "/ws", "/readyz", "/api/v1/ticket", "/api/v1/hosts/a", "/a/x/main.js", "/%ff"]
+    ["/", "/gpus/", "/ws", "/readyz", "/api/v1/ticket", "/api/v1/hosts/a", "/a/x/app.js", "/%ff"]
 )
 queries = st.sampled_from(["token", "q", "hosts", "%ff", "to%00ken"]).flatmap(
     lambda name: wire_text.map(lambda value: f"?{name}={urlencode({'': value})[1:]}")
