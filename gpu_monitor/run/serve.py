@@ -64,15 +64,18 @@ class Role:
     listens: tuple[Listen, ...]
 
 
-def run_roles(roles: list[Role], worker: Worker | None = None) -> None:
-    """Starts the roles one after the other, each once the one before is bound, then the worker.
+def run_roles(
+    roles: list[Role], worker: Worker | None = None, others_seconds: float = OTHERS_SECONDS
+) -> None:
+    """Start the roles in order, each once the previous one is bound, then the worker.
 
-    Returns after SIGINT or SIGTERM. Raises CannotBind, RoleEnded, or what a role raised.
+    On a stop, everything but the first role gets `others_seconds` to end. Returns after SIGINT or
+    SIGTERM. Raises CannotBind, RoleEnded, or what a role raised.
     """
-    asyncio.run(_run(roles, worker))
+    asyncio.run(_run(roles, worker, others_seconds))
 
 
-async def _run(roles: list[Role], worker: Worker | None) -> None:
+async def _run(roles: list[Role], worker: Worker | None, others_seconds: float) -> None:
     notify = Notify()
     with _signals() as stopped:
         running: Running = {"signal": asyncio.ensure_future(stopped.wait())}
@@ -88,10 +91,10 @@ async def _run(roles: list[Role], worker: Worker | None) -> None:
         finally:
             notify.stopping()
             stop.set()
-            await _stop(running, last=roles[0].name)
+            await _stop(running, roles[0].name, others_seconds)
 
 
-async def _stop(running: Running, last: str) -> None:
+async def _stop(running: Running, last: str, others_seconds: float) -> None:
     """Ends everything; `last`, which the others are connected to, only after them.
 
     libzmq aborts the process when it ends a context in which a socket that keeps only the
@@ -99,7 +102,7 @@ async def _stop(running: Running, last: str) -> None:
     """
     others = [future for name, future in running.items() if name != last]
     the_last = [running[last]] if last in running else []
-    for futures, patience in ((others, OTHERS_SECONDS), (the_last, LAST_SECONDS)):
+    for futures, patience in ((others, others_seconds), (the_last, LAST_SECONDS)):
         for future in futures:
             if isinstance(future, asyncio.Task):  # the worker has its event instead
                 future.cancel()

@@ -270,6 +270,7 @@ def nobody_s_folder() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root acts for another user")
 def test_what_root_makes_in_the_folder_of_a_user_is_that_user_s(nobody_s_folder: Path) -> None:
     for action in (["init"], ["add", "node1"], ["list"]):
@@ -280,6 +281,7 @@ def test_what_root_makes_in_the_folder_of_a_user_is_that_user_s(nobody_s_folder:
     assert {file.stat().st_uid for file in files} == {65534}
 
 
+@pytest.mark.processes
 def test_without_a_folder_it_says_how_to_name_one() -> None:
     answer = subprocess.run(
         [*COMMAND, "keys", "init"], cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True
@@ -288,6 +290,7 @@ def test_without_a_folder_it_says_how_to_name_one() -> None:
     assert answer.stderr.startswith(b"keys: no folder is named; write keys: /etc/gpu-monitor/keys")
 
 
+@pytest.mark.processes
 def test_list_fails_with_1_and_a_refusal_with_2(broker: Folder) -> None:
     os.chmod(broker.path, 0o755)
     codes = [
