@@ -173,4 +173,4 @@ def test_a_proxy_that_keeps_a_path_unknown_to_us_is_told_what_to_set(site: Site)
         )
     with refused.value as answer:
         assert answer.code == 404
-        assert re.search("keeps its path set base_path", json.load(answer)["hint"])
+        assert re.search("keeps its path, set base_path", json.load(answer)["hint"])

@@ -194,7 +194,7 @@ def test_with_a_token_the_page_is_live_behind_every_proxy(
     expect(page.locator("#link")).to_have_count(0)
     page.get_by_label("Your token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not known here")
+    expect(page.get_by_role("alert")).to_contain_text("Unknown token")
     page.get_by_label("Your token").fill(token_for(site, name))
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#link")).to_contain_text("Live")
