@@ -44,10 +44,11 @@ CADDY = """
 """
 
 
-def readme_blocks(language: str, page: str = "README.md") -> list[str]:
-    """The fenced blocks of a page in that language, so that what it advises is what is tried."""
-    fence = rf"^```{language}\n(.*?)^```$"
-    return re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+def fenced_block(label: str, page: str = "docs/security.md") -> str:
+    """The only fenced block of a page with that label, so that tests run what the page advises."""
+    fence = rf"^```{label}\n(.*?)^```$"
+    (block,) = re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return str(block)
 
 
 def find_program(name: str) -> str:
@@ -72,7 +73,7 @@ def proxy(
     address: str = "127.0.0.1",
     launcher: Sequence[str] = (),
 ) -> Iterator[str]:
-    """The origin of a proxy that serves a block of README.md for the web server on that port.
+    """The origin of a proxy that serves a block of docs/security.md for the web server on that port.
 
     `launcher` stands in front of its command, to start it elsewhere in the network.
     """
