@@ -148,3 +148,9 @@ def test_links_between_pages_lead_to_a_file_and_a_heading(page: str) -> None:
         file = (folder / path).resolve() if path else ROOT / page
         assert file.exists(), f"{page} links to {target}"
         assert not fragment or fragment in anchors(file), f"{page} links to {target}"
+
+
+def test_files_and_folders_that_the_guide_for_contributors_names_exist() -> None:
+    text = (ROOT / "docs" / "contributing.md").read_text()
+    named = re.findall(r"`([\w.]+/[\w./-]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
