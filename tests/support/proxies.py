@@ -73,7 +73,7 @@ def proxy(
     address: str = "127.0.0.1",
     launcher: Sequence[str] = (),
 ) -> Iterator[str]:
-    """The origin of a proxy that serves a block of docs/security.md for a web server on that port.
+    """The origin of a proxy that serves a block of README.md for the web server on that port.
 
     `launcher` stands in front of its command, to start it elsewhere in the network.
     """
