@@ -33,7 +33,7 @@ def test_an_idle_gpu_is_not_throttled() -> None:
 def test_the_page_shows_a_gpu_as_hot_when_heat_throttles_it() -> None:
     words = [plausible.throttle(bit) for bit in (0x20, 0x40, 0x4)]
     script = f"""
-        import {{ isHot }} from "./app/rows.js";
+        import {{ isHot }} from "./app/state/states.js";
         const gpus = {{ throttle: {json.dumps(words)} }};
         console.log(gpus.throttle.map((_, row) => isHot(gpus, row)).join());
     """
