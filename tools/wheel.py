@@ -41,9 +41,9 @@ def links() -> Iterator[Path]:
     return (path for path in sorted((ROOT / "gpu_monitor").iterdir()) if path.is_symlink())
 
 
-def release_name() -> str:
-    """The version, and a few signs of what the files hold."""
-    digest = hashlib.sha256(b"bundled" if page_bundle.is_available() else b"modules")
+def release_name(bundled: bool) -> str:
+    """The version, and a few digits of a hash of all that goes in."""
+    digest = hashlib.sha256(b"bundled" if bundled else b"modules")
     for path in sources():
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
@@ -52,8 +52,8 @@ def release_name() -> str:
     return f"{found[1]}-{digest.hexdigest()[:10]}"
 
 
-def build(to: Path) -> None:
-    """Puts the wheel into the folder `to`, whole or not at all."""
+def build(to: Path, bundled: bool) -> None:
+    """Puts the wheel into the folder `to`, whole or not at all; `bundled`: its page is."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         copy, made = Path(folder) / "copy", Path(folder) / "made"
@@ -63,7 +63,7 @@ def build(to: Path) -> None:
             shutil.copy(path, target)
         for link in links():
             (copy / link.relative_to(ROOT)).symlink_to(os.readlink(link))
-        if page_bundle.is_available():
+        if bundled:
             shutil.rmtree(copy / "frontend" / "app")
             page_bundle.write_bundle(copy / "frontend" / "app")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
@@ -81,10 +81,11 @@ def build(to: Path) -> None:
 
 
 def main() -> int:
-    folder = ROOT / "build" / "wheels" / release_name()
+    bundled = page_bundle.is_available()
+    folder = ROOT / "build" / "wheels" / release_name(bundled)
     if not folder.exists():
         try:
-            build(folder)
+            build(folder, bundled)
         except subprocess.CalledProcessError:
             return 1
     print(folder)

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from gpu_monitor.__main__ import COMMANDS
+from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.config.file import parse_config
 from gpu_monitor.config.keys import KEYS, Config
-from gpu_monitor.config.values import Word, Wrong
+from gpu_monitor.config.scalars import InvalidValue, Scalar
 from tests.support.house import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -58,9 +58,9 @@ def test_config_yml_tells_the_ranges_that_are_checked() -> None:
         if found is None:
             continue
         for text in found.groups():
-            key.check(Word(text, "a number", 1))
-        with pytest.raises(Wrong):
-            key.check(Word(str(int(found[2]) + 1), "a number", 1))
+            key.check(Scalar(text, "a number", 1))
+        with pytest.raises(InvalidValue):
+            key.check(Scalar(str(int(found[2]) + 1), "a number", 1))
 
 
 def test_config_yml_and_readme_name_no_key_that_is_none() -> None:

@@ -113,8 +113,8 @@ def test_each_server_says_on_the_page_what_it_opens_to_others(house: House, page
     page.goto(house.url)
     told = page.locator("#banner .note")
     expect(told).to_have_count(2)
-    expect(told.nth(0)).to_contain_text("everyone who can reach it can read the fleet")
-    expect(told.nth(1)).to_contain_text("the page is readable by everyone")
+    expect(told.nth(0)).to_contain_text("anyone who can reach it can read the state of the fleet")
+    expect(told.nth(1)).to_contain_text("can read the page")
 
 
 def test_the_page_says_that_it_reconnects_and_does_without_a_reload(

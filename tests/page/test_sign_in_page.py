@@ -295,7 +295,8 @@ def test_who_may_see_no_users_sees_dashes_with_their_reason(site: Site, page: Pa
     expect(row.locator(".user")).to_have_attribute("title", re.compile("your role"))
     assert "python" not in page.content()
     page.keyboard.press("?")
-    expect(page.locator("#keys")).to_contain_text("You are shown no users.")
+    words = "Your role: you can see neither users nor commands."
+    expect(page.locator("#keys")).to_contain_text(words)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

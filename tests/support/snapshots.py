@@ -1,10 +1,10 @@
-"""Snapshots for tests: a small host that is right in every column."""
+"""Snapshots for tests: a small host, valid in every column."""
 
 from typing import Any
 
 
 def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dict[str, Any]:
-    """A snapshot of two GPUs and one process as it arrives, unpacked; `members` replace its own."""
+    """An unpacked snapshot of two GPUs and one process; `members` replace its own."""
     snapshot: dict[str, Any] = {
         "version": 1,
         "name": name,
@@ -59,7 +59,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
 
 
 def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
-    """A table of one compute process of alice's on the first GPU; `columns` replace or add."""
+    """A table of one compute process, alice's, on the first GPU; `columns` replace or add."""
     table: dict[str, list[Any]] = {
         "gpu": [0],
         "pid": [4242],

@@ -69,7 +69,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     }
     if (slot === codes.length) continue;
     let code = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
-    if (state === "live") for (const mark of MARKS) if (mark.state.holds(gpus, row)) code |= mark.bit;
+    if (state === "live") code |= marksOf(gpus, row);
     if (state !== "live") code |= OLD;
     else if (states[row] !== "ok") code |= kindOf(states[row]);
     else {
@@ -82,6 +82,19 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     slot += 1;
   }
   if (parts > 0) addSlices(gpus, state, metric, mask, codes);
+}
+
+/**
+ * @param {Gpus} gpus
+ * @param {number} row
+ */
+function marksOf(gpus, row) {
+  let marks = 0;
+  for (let at = 0; at < MARKS.length; at += 1) {
+    const mark = MARKS[at];
+    if (mark?.state.holds(gpus, row)) marks |= mark.bit;
+  }
+  return marks;
 }
 
 /** The kind of a GPU that is not ok. @param {string | null | undefined} state */

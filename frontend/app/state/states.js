@@ -89,7 +89,7 @@ export const GPU_STATES = [
     key: "unhealthy", query: ["unhealthy", "ailing"], level: "gpu", words: "unhealthy", glyph: WARNING, hue: "red",
     problem: true, attention: true, legend: "badge", perCard: true,
     badge: { corner: true, shape: "square" },
-    holds: (gpus, row) => healthReasonsOf(gpus, row).length > 0, columns: ["health_reasons", "parent"],
+    holds: isUnhealthy, columns: ["health_reasons", "parent"],
   },
   {
     key: "hot", query: ["hot"], level: "gpu", words: "hot", glyph: "▲", hue: "red",
@@ -197,6 +197,15 @@ export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, t
   const temperature = heat?.[row];
   const most = slowdown?.[row];
   return temperature != null && most != null && temperature >= most - HOT_MARGIN_CELSIUS;
+}
+
+/**
+ * Asked of every GPU in every tick: unlike healthReasonsOf() it makes no array.
+ * @param {Gpus} gpus
+ * @param {number} row
+ */
+function isUnhealthy({ health_reasons, parent }, row) {
+  return (health_reasons?.[parent?.[row] ?? row]?.length ?? 0) > 0;
 }
 
 /**

@@ -13,9 +13,16 @@ const MANY = 1000;
 const COUNTED = GPU_STATES.filter(({ attention }) => attention);
 const [OFTEN, SELDOM] = [COUNTED.filter(({ often }) => often), COUNTED.filter(({ often }) => !often)];
 /** The columns that countGpus() reads, and those of countHeat(), which change more often. */
-export const COUNTED_COLUMNS = ["index", "parent", "name", "use", "health_reasons", ...SELDOM.flatMap(({ columns }) => columns)];
-export const HEAT_COLUMNS = ["temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns)];
+export const COUNTED_COLUMNS = unique("index", "parent", "name", "use", "health_reasons", ...SELDOM.flatMap(({ columns }) => columns));
+export const HEAT_COLUMNS = unique("temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns));
+/** @type {Record<string, number>} */
+const NONE = Object.fromEntries([...COUNTED, ...HOST_STATES].map(({ key }) => [key, 0]));
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
+
+/** @param {string[]} columns */
+function unique(...columns) {
+  return [...new Set(columns)];
+}
 
 /**
  * What a closed row and the tiles need of a host. Whether a GPU is free, busy or held idle (`use`) is
@@ -152,7 +159,7 @@ export function overview(summaries) {
     hottestHost: "",
     wholeHosts: 0,
     bestFit: "",
-    counts: {},
+    counts: { ...NONE },
     withProblems: 0,
     hottest: null,
     hottestRow: 0,
@@ -164,8 +171,9 @@ export function overview(summaries) {
     fleet.gpus += host.gpus;
     if (host.gpus > fleet.mostGpus) fleet.mostGpus = host.gpus;
     if (host.cards > fleet.mostCards) fleet.mostCards = host.cards;
-    for (const { key, holds } of HOST_STATES) if (holds(host, host.state)) add(fleet, key, 1);
-    if (host.hasProblem && host.state === "live" || hostHasProblem(host, host.state)) fleet.withProblems += 1;
+    // Only such a host can be in one of HOST_STATES; to try each on all hosts would take a millisecond.
+    if (host.state !== "live" || host.problems.length > 0) countHost(fleet, host);
+    else if (host.hasProblem) fleet.withProblems += 1;
     if (host.state !== "live") continue;
     if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
     // In the finder's order of offers of one GPU.
@@ -174,7 +182,7 @@ export function overview(summaries) {
       fewest = left;
       fleet.bestFit = host.name;
     }
-    for (const { key } of COUNTED) add(fleet, key, host.counts[key] ?? 0);
+    for (const { key } of COUNTED) if (host.counts[key]) add(fleet, key, host.counts[key]);
     if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
       fleet.hottest = host.hottest;
       fleet.hottestHost = host.name;
@@ -182,6 +190,15 @@ export function overview(summaries) {
     }
   }
   return fleet;
+}
+
+/**
+ * @param {Overview} fleet
+ * @param {HostSummary} host
+ */
+function countHost(fleet, host) {
+  for (const { key, holds } of HOST_STATES) if (holds(host, host.state)) add(fleet, key, 1);
+  if (hostHasProblem(host, host.state) || (host.hasProblem && host.state === "live")) fleet.withProblems += 1;
 }
 
 /**

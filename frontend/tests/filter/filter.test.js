@@ -36,7 +36,7 @@ test("nothing is on offer, and nothing dimmed, when nothing is known of now", ()
   assert.deepEqual(filter.mask("node1"), []);
 });
 
-test("an offer that somebody is about to take stays while it stands", () => {
+test("an offer in use stays while its GPUs are free", () => {
   const view = readView("?need=1&q=");
   const filter = choiceOf(view);
   filter.store.apply({ type: "patch", sequence: 2, patch: { hosts: { node0: host({ gpus: gpus({ use: "free" }) }) } } });

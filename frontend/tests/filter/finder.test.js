@@ -20,7 +20,7 @@ const need = (more) => ({ gpus: 1, gib: 0, model: "", anywhere: false, ...more }
 const free = (count, busy = 0) =>
   host({ gpus: gpus(...Array(count).fill({ use: "free" }), ...Array(busy).fill({ use: "busy" })) });
 
-test("anywhere takes the rest of used hosts before it breaks into a whole one", () => {
+test("anywhere prefers hosts in use to completely free ones", () => {
   const hosts = { a: free(8), b: free(1, 7), c: free(2, 6) };
   const found = find(hosts, need({ gpus: 4, anywhere: true }));
 
@@ -31,7 +31,7 @@ test("anywhere is nowhere when there are not enough", () => {
   assert.deepEqual(find({ a: free(2), b: free(1) }, need({ gpus: 4, anywhere: true })), []);
 });
 
-test("anywhere takes of a host its whole GPUs, or a single slice", () => {
+test("anywhere offers the whole GPUs of a host, or a single slice", () => {
   const slices = [{ use: null, uuid: "GPU-0" }, { use: "free", uuid: "MIG-1", parent: 0 }, { use: "free", uuid: "MIG-2", parent: 0 }];
   const hosts = {
     a: host({ gpus: gpus(...slices) }),
@@ -44,7 +44,7 @@ test("anywhere takes of a host its whole GPUs, or a single slice", () => {
   assert.deepEqual(find(hosts, need({ gpus: 3, anywhere: true })), []);
 });
 
-test("anywhere takes a GPU that ails only when there are too few others", () => {
+test("anywhere offers an unhealthy GPU only when there are too few others", () => {
   const ill = { use: "free", health_reasons: ["a row waits"] };
   const hosts = { a: host({ gpus: gpus(ill, { use: "free" }, {}) }), b: host({ gpus: gpus(ill, { use: "free" }, { use: "free" }) }) };
   const taken = (gpus) => find(hosts, need({ gpus, anywhere: true })).map((offer) => [offer.host, offer.devices, offer.gpus[0].unhealthy]);
@@ -68,7 +68,7 @@ test("a need reads as a sentence", () => {
   assert.equal(needWords(need({ gpus: 2, anywhere: true })), "2 GPUs");
 });
 
-test("an offer stands as long as its GPUs are the same and free", () => {
+test("an offer is valid while its GPUs are the same and free", () => {
   const hosts = { a: host({ gpus: gpus({ use: "free", uuid: "GPU-1" }, { use: "busy", uuid: "GPU-2" }) }) };
   const [offer] = find(hosts, need({}));
   const changed = (...rows) => ({ a: host({ gpus: gpus(...rows) }) });

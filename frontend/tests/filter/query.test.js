@@ -122,7 +122,7 @@ test("problems are a dead host, a broken GPU or a problem in words", () => {
   assert.deepEqual(found(host({ gpus: gpus({ state: "asleep" }, {}) }), "state:asleep"), [true, false]);
 });
 
-test("an unhealthy GPU is found by that, with its slices, and has a problem", () => {
+test("an unhealthy GPU and its slices are found by state:unhealthy and state:problems", () => {
   const table = gpus({ health_reasons: ["a row waits"], use: "free" }, { health_reasons: [] }, { parent: 0, health_reasons: [], use: "busy" }, { state: "lost", health_reasons: ["Xid 79"] });
 
   assert.deepEqual(found(host({ gpus: table }), "state:unhealthy"), [true, false, true, true]);
@@ -145,7 +145,7 @@ test("a host without GPUs is found by what it has", () => {
   assert.equal(found(host(), "util<5"), null);
 });
 
-test("what a word has found stands until a column that it reads is another one", () => {
+test("the matches of a word are kept until a column that it reads changes", () => {
   const query = parse("train");
   const busy = { ...BUSY, processes: { ...BUSY.processes } };
   assert.deepEqual(match(query, subject(busy)), [true, false, false]);
@@ -206,7 +206,7 @@ test("one condition is replaced, the other words stay as they were written", () 
   assert.equal(valueFor("-state:idle state=free", "state"), "");
 });
 
-test("a name with blanks is asked for in quotes, whatever else is in it", () => {
+test("a name with blanks is quoted, whatever else it contains", () => {
   for (const name of ["al ice", "-x", "a:b", "<img>", "uid 1000", "DOM\\bob", "__proto__"]) {
     const query = parse(withValue("", "user", name));
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { VisibleGpus } from "../../app/filter/visible.js";
 
-/** A filter that shows the hosts it is told, the first GPU of each. */
+/** A filter that shows the first GPU of the given hosts. */
 function filterOf(...shown) {
   return {
     shown: new Set(shown),
@@ -17,7 +17,7 @@ function filterOf(...shown) {
   };
 }
 
-test("without a filter all of every host is shown, and nothing is asked", () => {
+test("without a filter every GPU is shown and no mask is computed", () => {
   const filter = { ...filterOf(), active: false };
   const masks = new VisibleGpus(filter);
   masks.update(["a", "b"], ["a"]);
@@ -27,7 +27,7 @@ test("without a filter all of every host is shown, and nothing is asked", () => 
   assert.equal(filter.asked, 0);
 });
 
-test("a new filter is asked of all hosts, and counts what it shows", () => {
+test("a new filter computes every mask and counts the shown hosts", () => {
   const masks = new VisibleGpus(filterOf("b"));
 
   assert.deepEqual(masks.update(["a", "b"], []), ["a", "b"]);
@@ -36,7 +36,7 @@ test("a new filter is asked of all hosts, and counts what it shows", () => {
   assert.deepEqual(masks.of("b"), [true, false]);
 });
 
-test("the same filter is asked of hosts that changed only, and tells which come and go", () => {
+test("an unchanged filter recomputes changed hosts only, and returns those that appear or disappear", () => {
   const filter = filterOf("a");
   const masks = new VisibleGpus(filter);
   const names = ["a", "b", "c"];

@@ -21,7 +21,7 @@ function notifier(answer, permission = "default") {
   };
 }
 
-test("a need that is met is told once by notification", async () => {
+test("a need that is met is announced once by a notification", async () => {
   const browser = notifier("granted");
   const watch = new Watch(browser, () => {});
   await watch.start(NEED);
@@ -48,7 +48,7 @@ test("without permission the page tells, until it is dismissed", async () => {
   }
 });
 
-test("a browser whose notifications throw is a browser without", async () => {
+test("a browser whose notifications throw counts as one without", async () => {
   class Broken {
     static permission = "granted";
     constructor() {
@@ -62,7 +62,7 @@ test("a browser whose notifications throw is a browser without", async () => {
   assert.match(watch.news, /node1/);
 });
 
-test("nobody is told who did not ask, or asked no longer", async () => {
+test("there is no announcement before start() or after stop()", async () => {
   const watch = new Watch(undefined, () => {});
   watch.check(hosts("free", "free"));
   await watch.start(NEED);

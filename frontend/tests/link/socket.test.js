@@ -79,11 +79,11 @@ test("the address is relative to the page, its scheme follows the page's", () =>
   assert.equal(socketUrl("https://lab.example/gpus/?q=ws"), "wss://lab.example/gpus/ws");
 });
 
-test("deflate is asked for where the browser has it, JSON always", () => {
+test("deflate is offered where the browser has it, JSON always", () => {
   assert.deepEqual(protocols(), ["gpu-monitor.v1.deflate", "gpu-monitor.v1.json"]);
 });
 
-test("waits double up to 30 s, with up to half taken off", () => {
+test("waits double up to 30 s, less a random part of up to half", () => {
   assert.deepEqual([0, 1, 2, 5, 40].map((attempt) => backoffSeconds(attempt, 0)), [1, 2, 4, 30, 30]);
   assert.equal(backoffSeconds(1, 1), 1);
 });
@@ -104,7 +104,7 @@ test("the link is live with its first message", async () => {
   assert.equal(link.state.state, "live");
 });
 
-test("text frames are taken as they are", async () => {
+test("text frames are read without inflating", async () => {
   const { link, deliver } = start();
 
   await deliver(FLEET, JSON.stringify(FLEET));
@@ -173,16 +173,16 @@ test("a page that was held up is live again by what came meanwhile", async () =>
   assert.equal(environment.sockets.length, 1);
 });
 
-const told = (sequence, now) => ({ ...PATCH, sequence, patch: { now } });
+const patchAt = (sequence, now) => ({ ...PATCH, sequence, patch: { now } });
 
-test("what waited while the page slept is taken in and does not make it live", async () => {
+test("a message queued during a suspension is applied but does not make the page live", async () => {
   const { environment, link, old, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
 
   environment.now += 4;
-  await deliver(told(2, 501));
+  await deliver(patchAt(2, 501));
   assert.deepEqual(link.state, { state: "reconnecting", retryAt: null });
-  await deliver(told(3, 503));
+  await deliver(patchAt(3, 503));
 
   assert.equal(link.state.state, "live");
   assert.equal(link.heardAt, 4);
@@ -194,7 +194,7 @@ test("messages that stay old are no life sign: a fresh connection brings fresh o
   const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
   environment.pass(1);
-  await deliver(told(2, 498)); // The broker's clock was set back.
+  await deliver(patchAt(2, 498)); // The broker's clock was set back.
 
   environment.pass(1.1);
   assert.equal(environment.sockets[0].closed, true);
@@ -204,13 +204,13 @@ test("messages that stay old are no life sign: a fresh connection brings fresh o
   assert.equal(link.state.state, "live");
 });
 
-test("a broker's time that stands still is not held against the web server", async () => {
+test("a lost broker's time that does not advance keeps the link live", async () => {
   const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
 
   for (let sequence = 2; sequence < 9; sequence += 1) {
     environment.pass(1);
-    await deliver(told(sequence, 500));
+    await deliver(patchAt(sequence, 500));
   }
 
   assert.equal(link.state.state, "live");
@@ -222,7 +222,7 @@ test("clocks that drift apart are no age", async () => {
 
   for (let sequence = 2; sequence < 6000; sequence += 1) {
     environment.now += 1;
-    await deliver(told(sequence, environment.now * 0.9996), JSON.stringify(told(sequence, environment.now * 0.9996)));
+    await deliver(patchAt(sequence, environment.now * 0.9996), JSON.stringify(patchAt(sequence, environment.now * 0.9996)));
   }
 
   assert.equal(link.state.state, "live");
@@ -283,7 +283,7 @@ test("rubbish is answered by a fresh connection", async (context) => {
   assert.equal(warn.mock.callCount(), 1);
 });
 
-test("a connection that was left is heard no more", async () => {
+test("messages of an abandoned connection are ignored", async () => {
   const { environment, taken, deliver } = start();
   const [old] = environment.sockets;
   const { onmessage } = old;

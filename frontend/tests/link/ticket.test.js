@@ -45,7 +45,7 @@ test("the ticket travels behind the subprotocols", async (context) => {
   assert.deepEqual(heard, ["x"]);
 });
 
-test("whoever is not signed in is told so by a code of its own", async (context) => {
+test("a viewer who is not signed in is refused with its own close code", async (context) => {
   const opened = withSockets(context);
   for (const status of [0, 401, 403]) {
     const { codes } = start(() => ({ status, json: async () => ({}) }));
@@ -78,7 +78,7 @@ test("a link that was left meanwhile opens nothing", async (context) => {
   assert.equal(opened.length, 0);
 });
 
-test("closing closes the websocket, whose end is told", async (context) => {
+test("closing closes the websocket and reports its end", async (context) => {
   const opened = withSockets(context);
   const { socket, codes } = start(ticket);
   await settled();

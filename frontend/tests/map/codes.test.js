@@ -23,7 +23,7 @@ test("every state has a kind of its own", () => {
   assert.deepEqual(kinds(table), ["free", "idle", "step5", "unmeasured", "lost", "asleep", "error"]);
 });
 
-test("a busy GPU stands on the ramp of the metric that is looked at", () => {
+test("a busy GPU has the step of the chosen metric", () => {
   const table = gpus({
     use: "busy", utilization_percent: 0, memory_used_mib: 50, memory_total_mib: 100,
     temperature_celsius: 84, power_watts: 10, power_limit_watts: 100,
@@ -32,7 +32,7 @@ test("a busy GPU stands on the ramp of the metric that is looked at", () => {
   assert.deepEqual(["util", "mem", "temp", "power"].map((metric) => kinds(table, { metric })[0]), ["step0", "step3", "step5", "step1"]);
 });
 
-test("what is not live is old, whatever it was; who was never heard has dots", () => {
+test("a host that is not live is old, and a missing one is drawn as missing", () => {
   assert.deepEqual(kinds(gpus({ use: "free" }, { state: "lost" }), { state: "stale" }), ["old", "old"]);
   assert.deepEqual(kinds(undefined, { state: "missing" }), ["missing", "missing"]);
   assert.deepEqual(kinds(undefined), ["", ""]);
@@ -44,7 +44,7 @@ test("a hot GPU is marked", () => {
   assert.deepEqual(kinds(table), ["step1 hot"]);
 });
 
-test("a GPU that ails is marked and shows its use, its host too; what is old is not", () => {
+test("an unhealthy GPU is marked beside its use, and so is its host, but not when old", () => {
   const ill = ["a row waits"];
   const table = gpus({ use: "free", health_reasons: ill }, { state: "lost", health_reasons: ill }, { use: "free", health_reasons: [] }, { state: "asleep" });
 
@@ -70,7 +70,7 @@ test("a GPU in slices is one cell and shows their use", () => {
   assert.deepEqual(kinds(sliced("free"), { slots: 2, mask: [false, false, true] }), ["free", "free dim"]);
 });
 
-test("a GPU in slices is as busy as the busiest of them, where they tell it", () => {
+test("a GPU in slices is as busy as the busiest slice that reports it", () => {
   const sliced = (...slices) => gpus({}, ...slices.map((slice) => ({ use: "busy", parent: 0, ...slice })));
   const [working, still, silent] = [{ utilization_percent: 95 }, { utilization_percent: 0 }, {}];
 

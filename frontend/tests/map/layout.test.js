@@ -6,7 +6,7 @@ import { cornerOf, layoutOf, placeAt } from "../../app/map/layout.js";
 const DESK = 1060;
 const PHONE = 340;
 
-test("a small fleet needs no map, unless one is asked for", () => {
+test("a small fleet has no map unless the viewer chooses one", () => {
   assert.equal(layoutOf(8, 8, DESK, "auto"), null);
   assert.equal(layoutOf(8, 8, DESK, "strips")?.mode, "strips");
   assert.equal(layoutOf(0, 0, DESK, "strips"), null);
@@ -47,7 +47,7 @@ test("the place of every cell is found again, also between cells", () => {
   }
 });
 
-test("beside the hosts there is nobody", () => {
+test("a point beside the hosts hits none", () => {
   const layout = layoutOf(10, 8, DESK, "strips");
 
   assert.equal(placeAt(layout, -1, 3), null);

@@ -29,7 +29,7 @@ test("without a page in the address, and for an unknown one, the live page opens
   }
 });
 
-test("the page before is taken off when the next one is there, not earlier", async () => {
+test("the open page stays until the next one is loaded", async () => {
   const log = [];
   const { router, arrive } = routerOf(log);
   await router.open("");
@@ -41,7 +41,7 @@ test("the page before is taken off when the next one is there, not earlier", asy
   assert.deepEqual(log, ["unmount live", "mount other", "open"]);
 });
 
-test("a page that comes after another was asked for is not opened", async () => {
+test("a page that loads too late is not opened", async () => {
   const log = [];
   const { router, arrive } = routerOf(log);
   await router.open("");
@@ -53,7 +53,7 @@ test("a page that comes after another was asked for is not opened", async () => 
   assert.deepEqual(log, ["mount live", "open", "read live"]);
 });
 
-test("a page that cannot be loaded leaves the one before", async () => {
+test("a page that cannot be loaded leaves the open one", async () => {
   const log = [];
   const { router, arrive } = routerOf(log);
   await router.open("");

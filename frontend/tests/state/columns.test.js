@@ -5,7 +5,7 @@ import { gpuRows, tableProblem } from "../../app/state/columns.js";
 import { isHot } from "../../app/state/states.js";
 import { gpus, host, processes } from "../fleets.js";
 
-test("every process stands with its GPU", () => {
+test("every process is listed with its GPU", () => {
   const rows = gpuRows(host({
     gpus: gpus({}, {}),
     processes: processes({ gpu: 1, pid: 5, user: "alice", state: "ended" }, { gpu: 0, pid: 6, uid: 1003 }, { gpu: 1, pid: 7 }),
@@ -25,14 +25,14 @@ test("a column that is missing reads as not known, zero as zero", () => {
   assert.equal(row.use, null);
 });
 
-test("a table whose columns differ in length is named and not drawn", () => {
+test("a table whose columns differ in length is reported and not drawn", () => {
   const odd = host({ gpus: { index: [0, 1], state: ["ok", "ok"], uuid: ["GPU-1"] } });
 
   assert.equal(tableProblem(odd, "gpus"), "gpus are not shown: uuid has 1 rows, index 2");
   assert.deepEqual(gpuRows(odd), []);
 });
 
-test("unsound processes do not take the GPUs with them", () => {
+test("a malformed table of processes leaves the GPUs alone", () => {
   const odd = host({ gpus: gpus({}), processes: { gpu: [0, 0], pid: [1] } });
 
   assert.match(tableProblem(odd, "processes"), /pid has 1 rows, gpu 2/);
@@ -53,7 +53,7 @@ test("MIG slices are named after the GPU they are part of", () => {
   assert.equal(rows[2].profile, "3g.40gb");
 });
 
-test("a slice ails from what its GPU does; nothing is known where there is no column", () => {
+test("a slice shares the health reasons of its GPU; without the column there are none", () => {
   const rows = gpuRows(host({ gpus: gpus({ health_reasons: ["a row waits"] }, { parent: 0, health_reasons: [] }, {}) }));
 
   assert.deepEqual(rows.map((gpu) => gpu.health_reasons), [["a row waits"], ["a row waits"], []]);

@@ -69,7 +69,7 @@ function row(gpu, ...running) {
   return gpuRows(host({ gpus: gpus(gpu), processes: processes(...running) }))[0];
 }
 
-test("memory that no process holds is told of", () => {
+test("memory that no process holds is reported", () => {
   assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 2000 }, { gpu_memory_mib: 3000 })), 4000);
   assert.equal(unaccountedMib(row({ memory_used_mib: 9000 })), 9000);
   assert.equal(unaccountedMib(row({ memory_used_mib: 2100 }, { gpu_memory_mib: 2000 })), null);

@@ -24,7 +24,7 @@ test("a new minute moves the hour on, and it stays an hour", () => {
   assert.equal(hour.until, UNTIL + 60);
 });
 
-test("minutes nobody looked at are gaps, and the server is to be asked", () => {
+test("missed minutes are gaps that the server can fill", () => {
   const hour = hourOf(1);
 
   assert.equal(hour.record(7, UNTIL + 130), false);
@@ -66,7 +66,7 @@ function server(...answers) {
 }
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-test("a host's hours are asked for once, and kept up by what is seen", async () => {
+test("a host's hours are fetched once, then continued by current values", async () => {
   const { ask, asked } = server({ until: UNTIL, minute_seconds: 60, uuid: ["u", null], utilization_percent: [[1, 2], [3, 4]] });
   let news = 0;
   const recent = new Recent(ask, () => 0, () => (news += 1));
@@ -89,7 +89,7 @@ test("the fleet's hours are named for its totals", async () => {
   assert.deepEqual([...recent.hours("recent", [], UNTIL).keys()], ["power_watts", "utilization_percent"]);
 });
 
-test("where there is no answer there are no bars, and it is asked again later", async () => {
+test("without an answer there are no bars until a later attempt", async () => {
   let clock = 0;
   const { ask, asked } = server();
   const recent = new Recent(ask, () => clock, () => assert.fail("no news"));
@@ -102,7 +102,7 @@ test("where there is no answer there are no bars, and it is asked again later", 
   assert.equal(asked.length, 2);
 });
 
-test("what was missed, and what is told to, is asked for again", async () => {
+test("gaps and renewals are fetched again", async () => {
   const answer = { until: UNTIL, uuid: ["u"], utilization_percent: [[1]] };
   const { ask, asked } = server(answer, answer, answer);
   const recent = new Recent(ask, () => 0, () => {});

@@ -40,7 +40,7 @@ test("a hostile name is patched and deleted like any other", () => {
   assert.deepEqual(Object.keys(document.users), []);
 });
 
-test("a name that nobody sent is not there", () => {
+test("a name that was never sent does not exist", () => {
   const document = merge(undefined, { users: {}, hosts: {} });
 
   for (const name of ["constructor", "toString", "__proto__", "hasOwnProperty"]) {

@@ -120,7 +120,7 @@ test("no host is live while the broker is silent", () => {
   assert.equal(store.stateOf("b"), "missing");
 });
 
-test("before any broker was heard there is a fleet without hosts", () => {
+test("before the first contact with a broker the fleet has no hosts", () => {
   const store = new Store();
   const empty = { version: 1, stale_after_seconds: 2, broker: { state: "lost" }, totals: {}, users: {}, hosts: {} };
 

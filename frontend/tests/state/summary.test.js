@@ -70,7 +70,7 @@ test("the best fit for one GPU is the live host with the fewest free", () => {
   assert.equal(overview([summarize("full", free(0))]).bestFit, "");
 });
 
-test("unhealthy cards are counted, and their hosts are taken last", () => {
+test("unhealthy cards are counted, and their hosts are offered last", () => {
   const ill = { use: "free", health_reasons: ["a row waits"] };
   const hosts = {
     a: host({ gpus: gpus(ill) }),

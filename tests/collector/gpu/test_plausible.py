@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gpu_monitor.collector.gpu import plausible
 from tests.support.house import ROOT
 
@@ -30,6 +32,7 @@ def test_an_idle_gpu_is_not_throttled() -> None:
     assert plausible.throttle(None) is None
 
 
+@pytest.mark.processes
 def test_the_page_shows_a_gpu_as_hot_when_heat_throttles_it() -> None:
     words = [plausible.throttle(bit) for bit in (0x20, 0x40, 0x4)]
     script = f"""

@@ -286,11 +286,12 @@ def test_check_reports_whether_names_are_available(
 ) -> None:
     path, gone = runtime(200, DOCKER), tmp_path / "gone.sock"
     assert lines("") == []
-    assert lines(path) == [f"ok   containers: 2 run now, named by {path}"]
+    assert lines(path) == [f"ok   containers: 2 running, with names from {path}"]
     failure = f"FAIL containers: {gone}: no such file or directory; check its permissions"
     assert lines(str(gone)) == [failure]
 
 
+@pytest.mark.processes
 def test_the_handbooks_nginx_lets_only_the_list_pass(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ Child = Callable[[], "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child(processes: None) -> Iterator[Child]:
     """Starts processes that sleep, and ends them."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -265,6 +265,7 @@ def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Pat
     assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
 
 
+@pytest.mark.processes
 def test_short_lived_processes_raise_nothing() -> None:
     processes = table()
     code = "import os\nfor _ in range(300):\n    if not os.fork(): os._exit(0)\n    os.wait()"

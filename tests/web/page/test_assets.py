@@ -1,4 +1,4 @@
-"""The page's files are read once, named by their hash, and preloaded as far as imports tell."""
+"""The page's files: read once, named by their hash, and preloaded where they are imported."""
 
 import gzip
 import re
