@@ -31,7 +31,7 @@ class Device:
     every 5 s, staggered between GPUs; the health of the memory every minute.
 
     `failure` is the error that ended the last reading, None if it succeeded. `health` outlives
-    this opening: it is handed on to the next one's Device. `trace` names the call that is running.
+    this opening: it is handed on to the next one's Device.
     """
 
     def __init__(self, index: int, handle: Handle, pci_folder: str = PCI_FOLDER) -> None:
@@ -55,10 +55,14 @@ class Device:
             uuid=self._queries.query(handle.uuid),
             pci_bus_id=self._queries.query(handle.pci_bus_id),
         )
-        self.trace = handle.trace = Trace()  # so far it was the trace of the thread that opens
         self._mig_utilization = MigUtilization(handle)
         self._pci_power = PciPower(self.identity.pci_bus_id, pci_folder)
         self._last_good = GpuReading(self.identity)
+
+    @property
+    def trace(self) -> Trace:
+        """Names the NVML call that is running."""
+        return self.handle.trace
 
     @classmethod
     def at(cls, pci_bus_id: str, trace: Trace, pci_folder: str) -> "Device":

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Callable
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.device import Device
@@ -221,22 +222,25 @@ class Driver:
         ]
 
     def _opened_by_index(self, index: int) -> Found:
-        self.trace.subject = f"GPU {index}"
-        try:
-            return Device(index, Handle.by_index(index, self.trace), self._pci_folder)
-        except NvmlError as error:
-            return index, error
-        finally:
-            self.trace.subject = ""
+        opened = self._opened(
+            f"GPU {index}",
+            lambda: Device(index, Handle.by_index(index, self.trace), self._pci_folder),
+        )
+        return opened if isinstance(opened, Device) else (index, opened)
 
     def _opened_by_bus_id(self, place: str) -> Device | NvmlError:
-        self.trace.subject = f"GPU {place}"
+        return self._opened(f"GPU {place}", lambda: Device.at(place, self.trace, self._pci_folder))
+
+    def _opened(self, subject: str, open_device: Callable[[], Device]) -> Device | NvmlError:
+        self.trace.subject = subject
         try:
-            return Device.at(place, self.trace, self._pci_folder)
+            device = open_device()
         except NvmlError as error:
             return error
         finally:
             self.trace.subject = ""
+        device.handle.trace = Trace()  # another thread than this one may read it
+        return device
 
 
 def _error_codes(found: list[Found]) -> list[int]:

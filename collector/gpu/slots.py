@@ -91,6 +91,7 @@ class Slot:
         if self.power is not power:  # it was reopened while this call hung
             return None
         self.attach(device)
+        self._trace = Trace()  # the other one is the device's now
         return device
 
     def attach(self, device: Device) -> None:

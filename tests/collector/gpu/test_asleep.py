@@ -167,12 +167,21 @@ def test_opening_a_gpu_is_retried_after_it_failed_on_waking_up(host: Host) -> No
     assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 
-def test_a_gpu_that_hangs_on_waking_up_affects_no_other(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("call", "function"),
+    [
+        (Call(BY_PLACE, hang=True), "nvmlDeviceGetHandleByPciBusId"),
+        (Call("nvmlDeviceGetTemperature", hang=True, gpu=0), "nvmlDeviceGetTemperature"),
+    ],
+)
+def test_a_gpu_that_hangs_on_waking_up_affects_no_other(
+    host: Host, call: Call, function: str
+) -> None:
     host.put(PLACES[0], "suspended")
     watch = Watchdog(host.driver, patience=20.0, timeout=20.0, slow=0.2)
     watch.collect(moment())
     host.put(PLACES[0], "active")
-    host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(BY_PLACE, hang=True)]))
+    host.nvml.write(Scenario([FIRST, SECOND], calls=[call]))
     try:
         hung = read_until(watch, lambda gpu: "stuck" in (gpu.reason or ""))
         host.nvml.write(Scenario([FIRST, SECOND]))
@@ -181,7 +190,7 @@ def test_a_gpu_that_hangs_on_waking_up_affects_no_other(host: Host) -> None:
         watch.close()
 
     assert states(hung) == [(0, None, "error"), (1, "GPU-1", "ok")]
-    assert "stuck in nvmlDeviceGetHandleByPciBusId of GPU 0 since" in str(hung[0].reason)
+    assert f"stuck in {function} of GPU 0 since" in str(hung[0].reason)
     assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 

@@ -180,13 +180,25 @@ def test_a_driver_that_hangs_takes_at_most_one_thread_per_gpu_and_one(
     assert all(gpu.reason and "stuck in nvmlDeviceGet" in gpu.reason for gpu in reading.gpus)
 
 
-def test_an_opening_that_hangs_is_named(fake_nvml: FakeNvml, watch: Watchdog) -> None:
-    fake_nvml.write(Scenario(GPUS, calls=[Call("nvmlInit*", hang=True)]))
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (Call("nvmlInit*", hang=True), "nvmlInit"),
+        (
+            Call("nvmlDeviceGetHandleByIndex_v2", hang=True, gpu=2),
+            "nvmlDeviceGetHandleByIndex of GPU 2",
+        ),
+    ],
+)
+def test_an_opening_that_hangs_is_named(
+    fake_nvml: FakeNvml, watch: Watchdog, call: Call, words: str
+) -> None:
+    fake_nvml.write(Scenario(GPUS, calls=[call]))
 
     reading = collect_until(watch, lambda reading: bool(reading.problems))
 
     assert reading.gpus == ()
-    assert "NVML stuck in nvmlInit since" in reading.problems[0]
+    assert f"NVML stuck in {words} since" in reading.problems[0]
     assert workers() == 1
 
 
