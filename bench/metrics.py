@@ -74,12 +74,14 @@ def make_document(hosts: int, gpus: int) -> dict[str, Any]:
         counted = count(snapshot["gpus"], snapshot["processes"], use, seated)
         totals.replace(host.name, None, counted)
         names |= seated.users.keys()
-        parts = ("problems", "system", "processes", "disks", "collector")
-        kept = {part: snapshot[part] for part in parts}
         shown[host.name] = {
             "state": "live",
             "clock_offset_seconds": 0.01,
-            **kept,
+            "problems": snapshot["problems"],
+            "system": snapshot["system"],
+            "processes": snapshot["processes"],
+            "disks": snapshot["disks"],
+            "collector": snapshot["collector"],
             "gpus": {**snapshot["gpus"], "use": use},
         }
     return {

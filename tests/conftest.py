@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ import pynvml
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
+from tests.fake_nvml import BuildError, FakeNvml, Gpu, Process, Scenario, library_folder
 from tests.support.house import House, unpacked_wheel
 
-pytest_plugins = ["tests.support.browser"]
+pytest_plugins = ["tests.support.browser", "tests.support.process_guard"]
 
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
@@ -30,6 +31,12 @@ def bundled(request: pytest.FixtureRequest) -> None:
     """With --bundled every house serves the page of a wheel."""
     if request.config.getoption("--bundled"):
         House.code = request.getfixturevalue("wheel")
+
+
+def pytest_configure() -> None:
+    """Build the fake NVML before xdist starts its workers, which would each build their own."""
+    with contextlib.suppress(BuildError):  # the tests that need it fail with its words
+        library_folder()
 
 
 @pytest.fixture
@@ -68,7 +75,11 @@ def page_form() -> str:
 
 @pytest.fixture
 def house(
-    tmp_path: Path, fake_nvml: FakeNvml, page_form: str, request: pytest.FixtureRequest
+    tmp_path: Path,
+    fake_nvml: FakeNvml,
+    processes: None,
+    page_form: str,
+    request: pytest.FixtureRequest,
 ) -> Iterator[House]:
     """The commands as processes that find the fake NVML: a GPU at 87 % and a free one."""
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()]))

@@ -174,6 +174,7 @@ LOADED = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("imported", "unwanted"),
     [
@@ -195,6 +196,7 @@ def test_a_collector_alone_imports_nothing_it_has_no_use_for(
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.processes
 def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
     with zmq.Context() as context, context.socket(zmq.PULL) as pull:
         port = pull.bind_to_random_port("tcp://127.0.0.1")

@@ -83,6 +83,7 @@ def test_an_idle_gpu_is_not_held_down() -> None:
     assert plausible.throttle(None) is None
 
 
+@pytest.mark.processes
 def test_the_page_takes_for_hot_what_the_gpu_does_against_heat() -> None:
     words = [plausible.throttle(bit) for bit in (0x20, 0x40, 0x4)]
     script = f"""

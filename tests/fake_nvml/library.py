@@ -14,7 +14,10 @@ from .scenario import Scenario
 SONAME = "libnvidia-ml.so.1"
 SOURCE = Path(__file__).parent
 BUILDS = SOURCE.parent.parent / "build" / "fake_nvml"
-FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"]
+FLAGS = [
+    *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"),
+    *shlex.split(os.environ.get("FAKE_NVML_CFLAGS", "")),
+]
 LINKER_FLAGS = [f"-Wl,-soname,{SONAME}"]
 
 
@@ -22,13 +25,16 @@ class BuildError(Exception):
     """The library cannot be built; the text says what is missing."""
 
 
-def library_folder() -> Path:
-    """The folder with the built library, for LD_LIBRARY_PATH; BuildError without a C compiler."""
+def library_folder(builds: Path = BUILDS) -> Path:
+    """The folder with the built library, for LD_LIBRARY_PATH; BuildError without a C compiler.
+
+    Each version of the source has a folder of its own in `builds`, and is built once.
+    """
     sources = sorted(SOURCE.glob("*.[ch]"))
     digest = hashlib.sha256(" ".join(FLAGS + LINKER_FLAGS).encode())
     for source in sources:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    folder = BUILDS / digest.hexdigest()[:16]
+    folder = builds / digest.hexdigest()[:16]
     if not (folder / SONAME).exists():
         _build([source for source in sources if source.suffix == ".c"], folder)
     return folder

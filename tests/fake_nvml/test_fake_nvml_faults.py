@@ -24,6 +24,7 @@ def test_every_call_can_end_in_every_error(fake_nvml: FakeNvml, one_gpu: Any, na
     assert ended == ERRORS
 
 
+@pytest.mark.processes
 def test_every_call_about_a_gpu_is_in_this_test() -> None:
     symbols = subprocess.run(
         ["nm", "-D", "--defined-only", str(library_folder() / library.SONAME)],

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pynvml
+import pytest
 
 from tests.fake_nvml import FakeNvml, Gpu, Mig, Scenario, error
 from tests.support.nvml_calls import failure
@@ -108,6 +109,7 @@ def test_samples_are_counted_until_they_are_freed(fake_nvml: FakeNvml, one_gpu: 
     assert fake_nvml.samples() == 2
 
 
+@pytest.mark.processes
 def test_a_sample_that_was_freed_ends_the_process_that_uses_it(fake_nvml: FakeNvml) -> None:
     divided(fake_nvml, Mig())
     code = (

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_nvml import BuildError, Gpu, Scenario, library, library_folder, variables
+from tests.fake_nvml import BuildError, Gpu, Scenario, library_folder, variables
 
 HOME = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+def probe(tmp_path: Path, processes: None) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
     """Starts Python code in a process that finds the fake through the environment."""
     started: list[subprocess.Popen[str]] = []
 
@@ -86,6 +86,7 @@ def test_a_typo_in_a_scenario_ends_the_process_and_names_the_line(
     assert words.startswith(f"fake NVML: {tmp_path / 'gpus.scenario'} {complaint}")
 
 
+@pytest.mark.processes
 def test_without_a_scenario_the_process_ends_with_a_word(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import ctypes; ctypes.CDLL('libnvidia-ml.so.1').nvmlInit_v2()"],
@@ -101,12 +102,12 @@ def test_without_a_scenario_the_process_ends_with_a_word(tmp_path: Path) -> None
 def test_a_machine_without_a_compiler_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "BUILDS", tmp_path)
     monkeypatch.setenv("CC", "no-such-cc")
     with pytest.raises(BuildError, match="no C compiler: 'no-such-cc' is not in PATH"):
-        library_folder()
+        library_folder(tmp_path)
 
 
+@pytest.mark.processes
 def test_the_command_prints_what_a_shell_needs() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True)
@@ -117,6 +118,7 @@ def test_the_command_prints_what_a_shell_needs() -> None:
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == "8\n"
 
 
+@pytest.mark.processes
 def test_the_command_refuses_a_scenario_that_is_not_there() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml", "no-such.scenario"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)

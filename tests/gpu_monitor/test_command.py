@@ -16,6 +16,8 @@ from tests.support.house import COMMAND, PATIENCE_SECONDS, ROOT, House, eventual
 
 STARTED = re.compile("listens on|not reachable")
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.house import ROOT
 
+pytestmark = pytest.mark.processes
+
 NOT_COPIED = (".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__")
 LOCAL_FILES = (
     "ansible/hosts",

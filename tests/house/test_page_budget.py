@@ -16,7 +16,7 @@ DYNAMIC_IMPORT = re.compile(r"""\bimport\(\s*["'`]\./([^"'`]+)["'`]""")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def bundle(tmp_path_factory: pytest.TempPathFactory, processes: None) -> dict[str, bytes]:
     """The bundled page: contents by name."""
     folder = tmp_path_factory.mktemp("bundle")
     subprocess.run((sys.executable, ROOT / "tools" / "page_bundle.py", folder), check=True)

@@ -19,7 +19,7 @@ PROGRAM = "/opt/gpu-monitor/current/bin/gpu-monitor"
 
 
 @pytest.fixture
-def systemd_analyze() -> str:
+def systemd_analyze(processes: None) -> str:
     found = shutil.which("systemd-analyze")
     if found is None:
         pytest.skip("systemd-analyze is not installed here (Debian: apt-get install systemd)")

@@ -51,6 +51,7 @@ def test_a_release_is_named_for_its_version_and_content(wheel: ModuleType, chang
     assert wheel.release_name() != before
 
 
+@pytest.mark.processes
 def test_a_wheel_has_the_page_bundled(wheel: ModuleType, tmp_path: Path) -> None:
     wheel.build(tmp_path / "made")
     (path,) = (tmp_path / "made").glob("*.whl")

@@ -15,6 +15,8 @@ _figures: dict[str, object] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker("processes")
     reason = missing()
     if reason:
         print(f"\nlab: NOT RUN: {reason}")

@@ -210,8 +210,7 @@ class Fleet:
 
 
 KEYS_BY_DEFAULT = (
-    "gpu_monitor_keys: true"
-    in (ROOT / "ansible/roles/gpu_monitor_common/defaults/main.yml").read_text()
+    "gpu_monitor_keys: true" in (ROOT / "ansible/roles/gpu_monitor/defaults/main.yml").read_text()
 )
 
 

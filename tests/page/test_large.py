@@ -16,6 +16,8 @@ NEAR_ROWS = 40
 """A screen of 900 px and 300 px more on both sides take 32 rows, in stretches of 8."""
 HEAP_MB = 6
 TICKS_SECONDS = 5
+LARGE_FLEET_SECONDS = 120.0
+"""For 1,250 hosts to be simulated twice, on a machine that is busy with other tests too."""
 
 
 @pytest.fixture(scope="module", params=[100, 1250])
@@ -26,7 +28,7 @@ def fleet(
     hosts: int = request.param
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
         house.start("demo", "--hosts", str(hosts), "--gpus", "8", rpc_timeout=60)
-        house.host(f"node{hosts}")  # the last one to be heard
+        house.host(f"node{hosts}", patience=LARGE_FLEET_SECONDS)  # the last one to be heard
         yield house, hosts
 
 

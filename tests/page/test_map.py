@@ -1,6 +1,8 @@
 """The fleet map and the bars of the last hour, on the page of a simulated fleet."""
 
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -43,12 +45,19 @@ TOKEN = """(name) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A simulated fleet that is large enough for a map; the tests only read it."""
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(HOSTS))
+        house.host("node12")
+        yield house
+
+
 @pytest.fixture
-def fleet(house: House, page: Page) -> Page:
-    """The page of a simulated fleet that is large enough for a map."""
-    house.start("demo", "--hosts", str(HOSTS))
-    house.host("node12")
-    page.goto(house.url)
+def fleet(demo: House, page: Page) -> Page:
+    """The fleet's page, with its map drawn."""
+    page.goto(demo.url)
     expect(page.locator("#map canvas")).to_be_visible()
     return page
 

@@ -57,15 +57,17 @@ def free_ports(count: int) -> list[int]:
     raise AssertionError(f"no {count} free ports")
 
 
-def eventually(probe: Callable[[], Found | None], what: str) -> Found:
-    """The result of `probe` once it is neither None nor False; fails after 30 s."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(
+    probe: Callable[[], Found | None], what: str, patience: float = PATIENCE_SECONDS
+) -> Found:
+    """The result of `probe` once it is neither None nor False; fails after `patience` seconds."""
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         found = probe()
         if found is not None and found is not False:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s for {what}")
+    raise AssertionError(f"waited {patience:.0f} s for {what}")
 
 
 def let_file_clock_tick() -> None:
@@ -165,15 +167,17 @@ class House:
         text = self.text(path)
         return json.loads(text) if text is not None else None
 
-    def host(self, name: str, state: str = "live") -> dict[str, Any]:
-        """The host, once the API shows it in `state`."""
+    def host(
+        self, name: str, state: str = "live", patience: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
+        """The host, once the API shows it in `state`; fails after `patience` seconds."""
 
         def find() -> dict[str, Any] | None:
             host: dict[str, Any] | None = self.get(f"api/v1/hosts/{name}")
             return host if host is not None and host["state"] == state else None
 
         try:
-            return eventually(find, f"{name} to be {state}")
+            return eventually(find, f"{name} to be {state}", patience)
         except AssertionError as error:
             logs = "\n".join(f"{path.name}:\n{path.read_text()}" for path in self.logs())
             raise AssertionError(

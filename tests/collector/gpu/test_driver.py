@@ -222,6 +222,7 @@ def test_a_gpu_whose_handle_does_not_open_is_an_error_and_the_others_go_on(
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
 
 
+@pytest.mark.processes
 def test_a_library_that_an_upgrade_replaced_is_loaded_anew(
     fake_nvml: FakeNvml, tmp_path: Path
 ) -> None:

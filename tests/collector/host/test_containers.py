@@ -291,6 +291,7 @@ def test_check_tells_whether_names_come(
     assert lines(str(gone)) == [said]
 
 
+@pytest.mark.processes
 def test_through_nginx_as_the_handbook_has_it_only_the_list_passes(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:

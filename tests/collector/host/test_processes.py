@@ -39,7 +39,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child(processes: None) -> Iterator[Child]:
     """Starts processes that sleep, and ends them."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -266,6 +266,7 @@ def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Pat
     assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
 
 
+@pytest.mark.processes
 def test_processes_that_come_and_go_fast_raise_nothing() -> None:
     processes = table()
     code = "import os\nfor _ in range(300):\n    if not os.fork(): os._exit(0)\n    os.wait()"

@@ -25,7 +25,7 @@ HOLDS_2 = Scenario(gpus=[Gpu(), Gpu()])
 
 
 @pytest.fixture
-def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+def house(tmp_path: Path, fake_nvml: FakeNvml, processes: None) -> Iterator[House]:
     fake_nvml.write(HOLDS_2)
     house = House(tmp_path, fake_nvml.environment())
     yield house

@@ -30,16 +30,19 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.processes
 def test_print_writes_the_config_yml_that_is_shipped(tmp_path: Path) -> None:
     assert run("--print", cwd=tmp_path).stdout == SHIPPED
 
 
+@pytest.mark.processes
 def test_print_works_beside_a_broken_config_yml(tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text("colour: red\n")
     answer = run("--print", cwd=tmp_path)
     assert (answer.returncode, answer.stdout) == (0, SHIPPED)
 
 
+@pytest.mark.processes
 def test_alone_it_prints_the_file_and_every_setting_in_effect(tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text("web_port: 9000\nhosts: [node1, node2]\n")
     answer = run(cwd=tmp_path)

@@ -270,6 +270,7 @@ def foreign_folder() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root acts for another user")
 def test_files_created_by_root_belong_to_the_owner_of_the_folder(foreign_folder: Path) -> None:
     for action in (["init"], ["add", "node1"], ["list"]):
@@ -280,6 +281,7 @@ def test_files_created_by_root_belong_to_the_owner_of_the_folder(foreign_folder:
     assert {file.stat().st_uid for file in files} == {65534}
 
 
+@pytest.mark.processes
 def test_without_a_folder_the_refusal_says_how_to_set_one() -> None:
     answer = subprocess.run(
         [*COMMAND, "keys", "init"], cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True
@@ -288,6 +290,7 @@ def test_without_a_folder_the_refusal_says_how_to_set_one() -> None:
     assert answer.stderr.startswith(b"keys: no folder is set; write keys: /etc/gpu-monitor/keys")
 
 
+@pytest.mark.processes
 def test_list_fails_with_1_and_a_refusal_with_2(broker: Folder) -> None:
     os.chmod(broker.path, 0o755)
     codes = [

@@ -44,6 +44,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path, "token")
 
 
+@pytest.mark.processes
 def test_a_token_is_printed_alone_and_only_its_hash_is_kept(desk: Desk) -> None:
     done = desk.run("add", "alice", "--role", "names")
     token = done.stdout.strip()
@@ -54,6 +55,7 @@ def test_a_token_is_printed_alone_and_only_its_hash_is_kept(desk: Desk) -> None:
     assert sorted(os.listdir(desk.folder)) == ["config.yml", "viewers"]
 
 
+@pytest.mark.processes
 def test_the_default_role_comes_from_config_yml(desk: Desk) -> None:
     with desk.config.open("a") as config:
         config.write("viewer_role: counts\n")
@@ -61,6 +63,7 @@ def test_the_default_role_comes_from_config_yml(desk: Desk) -> None:
     assert desk.lines()[0].startswith("alice counts ")
 
 
+@pytest.mark.processes
 def test_a_password_is_read_from_standard_input_and_never_shown(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "basic")
     done = desk.run("add", "alice", stdin="a long password\n")
@@ -69,6 +72,7 @@ def test_a_password_is_read_from_standard_input_and_never_shown(tmp_path: Path) 
     assert done.stdout == "" and "password" not in done.stderr
 
 
+@pytest.mark.processes
 def test_a_terminal_is_asked_twice_for_a_password_without_echo(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "basic")
     terminal, its = pty.openpty()
@@ -90,12 +94,14 @@ def test_a_terminal_is_asked_twice_for_a_password_without_echo(tmp_path: Path) -
     assert is_password("a long password", person.secret)
 
 
+@pytest.mark.processes
 def test_with_a_proxy_a_viewer_has_no_secret(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "proxy")
     assert desk.run("add", "alice@example.org").stdout == ""
     assert desk.lines() == ["alice@example.org commands -"]
 
 
+@pytest.mark.processes
 def test_viewers_are_listed_without_their_hashes(desk: Desk) -> None:
     desk.viewers.touch(0o600)
     desk.viewers.write_text(f"# the lab\nalice names {hash_token('a')}\nbo commands -\nrubbish\n")
@@ -104,6 +110,7 @@ def test_viewers_are_listed_without_their_hashes(desk: Desk) -> None:
     assert "line 4: 1 words stand here" in done.stderr
 
 
+@pytest.mark.processes
 def test_removing_a_viewer_keeps_the_rest_of_the_file(desk: Desk) -> None:
     desk.viewers.touch(0o640)
     desk.viewers.chmod(0o640)
@@ -135,6 +142,7 @@ def test_an_impossible_action_is_refused_with_a_reason(
     assert desk.lines() == [f"alice names {hash_token('a')}"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("password", ["", "short\n"])
 def test_a_password_that_is_too_short_is_refused(tmp_path: Path, password: str) -> None:
     desk = Desk(tmp_path, "basic")
@@ -166,6 +174,7 @@ def test_a_file_that_others_can_read_is_refused(
         assert f"chmod o=,g-w {desk.viewers}" in capfd.readouterr().err
 
 
+@pytest.mark.processes
 def test_viewers_added_concurrently_are_all_kept(desk: Desk) -> None:
     command = [*COMMAND, "viewers", "add"]
     running = [

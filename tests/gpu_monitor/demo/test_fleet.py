@@ -12,7 +12,7 @@ from tests.support.house import House, eventually
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path, processes: None) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.close()

@@ -107,7 +107,7 @@ def test_the_collector_is_alive_once_per_round() -> None:
 
 
 @pytest.fixture
-def silent_house(tmp_path: Path) -> Iterator[House]:
+def silent_house(tmp_path: Path, processes: None) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.close()

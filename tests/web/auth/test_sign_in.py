@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -38,18 +38,6 @@ PATHS = [*DATA, *(f"api/v1/{name}" for name in API)]
 BASES = ["", "gpus/"]
 OPEN = ["healthz", "gpus/healthz", "gpus"]
 PROTOCOLS = ["", *ENCODINGS]
-cells: dict[str, int] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def figure(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tells how many cells of the matrix were tried."""
-    yield
-    words = ", ".join(f"{mode} {count}" for mode, count in cells.items())
-    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
-    if capture is not None and cells:
-        with capture.global_and_fixture_disabled():
-            print(f"\nsign-in matrix: {sum(cells.values())} cells ({words})")
 
 
 def basic(name: str, password: str) -> str:
@@ -244,7 +232,6 @@ async def test_an_answer_is_given_where_it_is_due_and_nowhere_else(
 ) -> None:
     async with guarded(viewers, mode) as house:
         await is_gone(house, viewers, mode)
-        tried = 0
         for title, (due, headers) in TRIES[mode].items():
             requests = all_requests(headers)
             answers = await asyncio.gather(*(ask(house, *request) for request in requests))
@@ -258,8 +245,6 @@ async def test_an_answer_is_given_where_it_is_due_and_nowhere_else(
             assert due == (200 in answers) == (101 in answers), title
             opened = [await ask(house, path, headers) for path in OPEN]
             assert opened == [200, 200, 302]
-            tried += len(requests) + len(opened)
-        cells[mode] = tried
 
 
 @pytest.mark.parametrize("mode", ["token", "basic"])
