@@ -14,10 +14,9 @@ import pytest
 
 from tests.support.house import ROOT
 
-NOT_COPIED = (
-    *(".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__"),
-    "screenshots",
-)
+pytestmark = pytest.mark.processes
+
+NOT_COPIED = (".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__")
 LOCAL_FILES = (
     "ansible/hosts",
     "frontend/node_modules/lit/index.js",
@@ -46,7 +45,7 @@ def build(kind: str, project: Path, to: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, processes: None) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("distributions")
     checkout = folder / "checkout"
     shutil.copytree(ROOT, checkout, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
@@ -110,7 +109,7 @@ def test_the_wheel_holds_config_yml_as_the_sample(built: Built) -> None:
 
 
 @pytest.fixture
-def python(tmp_path: Path, processes: None) -> Path:
+def python(tmp_path: Path) -> Path:
     """A fresh environment that finds pip and what GPU Monitor needs, but not GPU Monitor itself."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     (site_packages(tmp_path) / "needs.pth").write_text(sysconfig.get_path("purelib") + "\n")
