@@ -16,7 +16,10 @@ from tests.support.house import ROOT
 
 pytestmark = pytest.mark.processes
 
-NOT_COPIED = (".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__")
+NOT_COPIED = (
+    *(".*", "*.egg-info", "PKG-INFO", "build", "dist", "node_modules", "__pycache__"),
+    "screenshots",
+)
 LOCAL_FILES = (
     "ansible/hosts",
     "frontend/node_modules/lit/index.js",
