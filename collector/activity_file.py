@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 SAVE_IDLE_SECONDS = 30.0
 _FILE = "idle.json"
-_MAX_FILE_BYTES = 4 << 20
+_MAX_ACTIVITY_BYTES = 4 << 20
 _INVALID = (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError)
 
 
@@ -22,7 +22,7 @@ def load_idle(folder: str | None, boot_id: str) -> dict[str, Idle]:
     path = os.path.join(folder, _FILE)
     try:
         with open(path, "rb") as file:
-            content = json.loads(file.read(_MAX_FILE_BYTES))
+            content = json.loads(file.read(_MAX_ACTIVITY_BYTES))
         if content["boot_id"] != boot_id:  # the times are counted from a boot
             return {}
         return {str(key): _idle(*values) for key, values in content["idle"].items()}

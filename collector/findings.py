@@ -11,7 +11,7 @@ FOREIGN_PIDS = (
     " the host's; run it on the host, or with the host's pids (--pid=host)"
 )
 
-_WORDS: dict[ProcessState, tuple[str, str, str]] = {
+_PROCESS_WORDS: dict[ProcessState, tuple[str, str, str]] = {
     "ended": (
         "1 process that has ended",
         "processes that have ended",
@@ -44,7 +44,7 @@ def processes_cut(total: int) -> str:
 def held_memory(gpus: Sequence[GpuRow], processes: Sequence[ProcessRow]) -> Iterator[str]:
     """A line for each state in which processes hold GPU memory though they no longer run."""
     labels = gpu_labels([row.gpu.identity.number for row in gpus], [row.parent for row in gpus])
-    for state, (one, several, remedy) in _WORDS.items():
+    for state, (one, several, remedy) in _PROCESS_WORDS.items():
         rows = [row for row in processes if row.facts.state == state]
         if not rows:
             continue

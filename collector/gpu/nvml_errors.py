@@ -23,7 +23,7 @@ CLOSED = frozenset({UNINITIALIZED, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, LIB_RM_
 FATAL = LOST | CLOSED | {RESET_REQUIRED}
 """Answers about the whole GPU, whichever function was called."""
 
-_WORDS = {
+_ERROR_WORDS = {
     UNINITIALIZED: "the driver was reloaded; connecting to it again",
     2: "the driver rejected an argument",
     NOT_SUPPORTED: "not supported by this GPU or driver",
@@ -64,4 +64,4 @@ class NvmlError(Exception):
 
 def words(code: int) -> str:
     """What an error code means, and what to do about it where something can be done."""
-    return _WORDS.get(code, f"the driver reports error {code}")
+    return _ERROR_WORDS.get(code, f"the driver reports error {code}")

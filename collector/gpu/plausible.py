@@ -1,6 +1,6 @@
 """Which of the driver's values can be true: one that cannot, like 2^64-1 percent, is None; pure."""
 
-_MAX_MEMORY_BYTES = 1 << 50
+_MAX_GPU_MEMORY_BYTES = 1 << 50
 _TRACE_PERCENT = 0.1
 """5 ms of the 5 s between two measurements: as much work as half a percent of one second."""
 _THROTTLE = {
@@ -58,8 +58,8 @@ def memory_bytes(info: tuple[int, int] | None) -> tuple[int | None, int | None]:
     """Total and used bytes: a total of 0 is not known, nor is a use beyond the total."""
     if info is None:
         return None, None
-    total = within(info[0], _MAX_MEMORY_BYTES) or None
-    return total, within(info[1], _MAX_MEMORY_BYTES if total is None else total)
+    total = within(info[0], _MAX_GPU_MEMORY_BYTES) or None
+    return total, within(info[1], _MAX_GPU_MEMORY_BYTES if total is None else total)
 
 
 def throttle(bits: int | None) -> tuple[str, ...] | None:

@@ -21,7 +21,7 @@ MAX_XID_EVENTS = 64
 OF_PROGRAMS = frozenset({13, 31, 43, 45, 68, 69, 109})
 """Usually the fault of a program, which ends with an error; the GPU is well."""
 
-_WORDS = {
+_XID_WORDS = {
     32: "corrupted commands reached the GPU",
     38: "firmware failure",
     46: "the GPU stopped processing",
@@ -71,7 +71,7 @@ class XidLog:
         before = next((each.times for each in self._codes if each.code == code), 0)
         at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
         when = f"{before + 1} times, last at {at}" if before else f"at {at}"
-        what = f" ({_WORDS[code]})" if code in _WORDS else ""
+        what = f" ({_XID_WORDS[code]})" if code in _XID_WORDS else ""
         latest = _Code(code, before + 1, now, f"Xid {code}{what} {when}")
         others = (each for each in self._codes if each.code != code)
         self._codes = (latest, *others)[:MAX_XID_CODES]

@@ -44,20 +44,20 @@ def _measures(part: str, fields: dict[str, str]) -> tuple[Measure, ...]:
     return tuple(made)
 
 
-BROKER = _measures("broker", {"started_at": "When the broker started."})
-LOAD = _measures(
+BROKER_METRICS = _measures("broker", {"started_at": "When the broker started."})
+LOAD_METRICS = _measures(
     "broker",
     {
         "waiting_messages": "Longest queue of messages in the last ten seconds.",
         "tick_late_seconds": "Largest delay of an update in the last ten seconds.",
     },
 )
-LOAD_COUNTS = {
+LOAD_COUNTERS = {
     "messages": "Messages received by the broker since it started.",
     "overtaken_messages": "Messages skipped because a newer one of the same host was waiting.",
 }
 """Members of the broker's load that are counters."""
-TOTALS = _measures(
+TOTAL_METRICS = _measures(
     "fleet",
     {
         "hosts": "Hosts in any state.",
@@ -77,7 +77,7 @@ TOTALS = _measures(
         "processes": "Processes on GPUs.",
     },
 )
-USERS = _measures(
+USER_METRICS = _measures(
     "user",
     {
         "gpus": "GPUs on which the user has processes.",
@@ -88,8 +88,8 @@ USERS = _measures(
         "oldest_started_at": "When the user's oldest process on a GPU started.",
     },
 )
-HOSTS = _measures("host", {"clock_offset_seconds": "The host's clock minus the broker's."})
-SYSTEM = _measures(
+HOST_METRICS = _measures("host", {"clock_offset_seconds": "The host's clock minus the broker's."})
+SYSTEM_METRICS = _measures(
     "host",
     {
         "booted_at": "When the host booted.",
@@ -104,11 +104,11 @@ SYSTEM = _measures(
         "network_send_kib_per_second": "Rate of bytes sent to the network.",
     },
 )
-DISKS = _measures(
+DISK_METRICS = _measures(
     "host_disk",
     {"total_mib": "Size of the file system.", "used_mib": "Space used in the file system."},
 )
-COLLECTOR = _measures(
+COLLECTOR_METRICS = _measures(
     "collector",
     {
         "cpu_percent": "CPU time used by the collector, as a share of one processor.",
@@ -116,7 +116,7 @@ COLLECTOR = _measures(
         "sample_seconds": "Duration of one sample.",
     },
 )
-GPUS = _measures(
+GPU_METRICS = _measures(
     "gpu",
     {
         "memory_total_mib": "Total memory of the GPU.",

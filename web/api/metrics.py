@@ -21,15 +21,15 @@ from gpu_monitor.web.api.families import (
 )
 from gpu_monitor.web.api.gpu_metrics import gpu_metrics
 from gpu_monitor.web.api.metric_names import (
-    BROKER,
-    COLLECTOR,
-    DISKS,
-    HOSTS,
-    LOAD,
-    LOAD_COUNTS,
-    SYSTEM,
-    TOTALS,
-    USERS,
+    BROKER_METRICS,
+    COLLECTOR_METRICS,
+    DISK_METRICS,
+    HOST_METRICS,
+    LOAD_COUNTERS,
+    LOAD_METRICS,
+    SYSTEM_METRICS,
+    TOTAL_METRICS,
+    USER_METRICS,
 )
 from gpu_monitor.wire.replica import Document
 
@@ -44,7 +44,7 @@ def fleet_metrics(document: Document) -> Iterator[Family]:
     yield from _servers(document, is_live)
     yield from _host_states(hosts, is_live)
     if is_live:
-        yield from from_members(TOTALS, [("", document["totals"])])
+        yield from from_members(TOTAL_METRICS, [("", document["totals"])])
         yield from _users(document["users"])
         live = {name: host for name, host in hosts.items() if host["state"] == "live"}
         yield from _hosts(live)
@@ -70,7 +70,7 @@ def _servers(document: Document, is_live: bool) -> Iterator[Family]:
     help = "Warnings about this web server; the page shows them."
     yield gauge("web_warnings", help, [("", warnings)])
     yield gauge("broker_up", "Whether the broker is connected.", [("", int(is_live))])
-    yield from from_members(BROKER, [("", broker)])
+    yield from from_members(BROKER_METRICS, [("", broker)])
     yield from _broker_counts(broker)
     if is_live:
         warnings = len(broker.get("warnings", ()))
@@ -85,8 +85,8 @@ def _broker_counts(broker: Members) -> Iterator[Family]:
     help = "Messages refused by the broker since it started."
     yield counter("broker_refused_messages_total", help, refused)
     load: Members = broker.get("load", {})
-    yield from from_members(LOAD, [("", load)])
-    for field, help in LOAD_COUNTS.items():
+    yield from from_members(LOAD_METRICS, [("", load)])
+    for field, help in LOAD_COUNTERS.items():
         if field in load:
             yield counter(f"broker_{field}_total", help, [("", load[field])])
 
@@ -104,7 +104,7 @@ def _host_states(hosts: Members, is_live: bool) -> Iterator[Family]:
 
 def _users(users: Members) -> Iterator[Family]:
     labelled = [(labels(user=name), user) for name, user in users.items()]
-    yield from from_members(USERS, labelled)
+    yield from from_members(USER_METRICS, labelled)
     hosts = [(own, len(user["hosts"])) for own, user in labelled if "hosts" in user]
     yield gauge("user_hosts", "Hosts on which the user has processes.", hosts)
 
@@ -114,13 +114,15 @@ def _hosts(hosts: Members) -> Iterator[Family]:
     systems = [(name, host.get("system", {})) for name, host in hosts.items()]
     yield info("host_info", "Names and versions of the host's system.", map(_host_info, systems))
     yield from _collector_versions(hosts)
-    yield from from_members(HOSTS, labelled)
-    for measures, part in ((SYSTEM, "system"), (COLLECTOR, "collector")):
+    yield from from_members(HOST_METRICS, labelled)
+    for measures, part in ((SYSTEM_METRICS, "system"), (COLLECTOR_METRICS, "collector")):
         yield from from_members(measures, [(own, host.get(part, {})) for own, host in labelled])
     problems = [(own, len(host.get("problems", ()))) for own, host in labelled]
     yield gauge("host_problems", "Number of problems on the host; the page lists them.", problems)
     disks = [(name, host.get("disks", {})) for name, host in hosts.items()]
-    yield from from_columns(DISKS, [(_disk_labels(name, table), table) for name, table in disks])
+    yield from from_columns(
+        DISK_METRICS, [(_disk_labels(name, table), table) for name, table in disks]
+    )
 
 
 def _host_info(named: tuple[str, Members]) -> str:

@@ -19,7 +19,7 @@ from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.wire.slow_lookup import slow_lookup
 
 OWN_NAME_RETRY_SECONDS = 10.0
-_HOST = re.compile(r"(\[[^\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
+_HOST_HEADER = re.compile(r"(\[[^\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
 _DEFAULT_PORT = 80
 
 
@@ -97,7 +97,7 @@ def full_name() -> str:
 
 def split(host: str) -> tuple[str, int | None]:
     """Name and port of a Host header; the port is None if no browser would send such a header."""
-    match = _HOST.fullmatch(host.strip())
+    match = _HOST_HEADER.fullmatch(host.strip())
     if match is None:
         return host, None
     return _normalized(match[1]), int(match[2] or _DEFAULT_PORT)

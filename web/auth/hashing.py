@@ -16,7 +16,7 @@ _SALT_BYTES, _KEY_BYTES = 16, 32
 _COST, _BLOCK, _PARALLEL = 1 << 14, 8, 5
 """scrypt's N, r and p: 16 MiB and 0.2 s for each attempt. Every hash states its own, so that these
 can change later."""
-_MAX_MEMORY_BYTES = 256 << 20
+_MAX_HASHING_BYTES = 256 << 20
 
 
 def new_token() -> str:
@@ -63,7 +63,7 @@ def _is_usable(parts: list[str]) -> bool:
     """Whether scrypt accepts these parameters, and within a bearable amount of memory."""
     cost, block, parallel = map(int, parts[:3])
     is_valid = 1 < cost <= 1 << 20 and cost & (cost - 1) == 0 and 0 < block <= 32
-    is_affordable = 0 < parallel <= 16 and 128 * cost * block < _MAX_MEMORY_BYTES
+    is_affordable = 0 < parallel <= 16 and 128 * cost * block < _MAX_HASHING_BYTES
     lengths = len(_bytes(parts[3])), len(_bytes(parts[4]))
     return is_valid and is_affordable and lengths == (_SALT_BYTES, _KEY_BYTES)
 
@@ -75,7 +75,7 @@ def _derive(password: str, salt: bytes, cost: int, block: int, parallel: int) ->
         n=cost,
         r=block,
         p=parallel,
-        maxmem=2 * _MAX_MEMORY_BYTES,
+        maxmem=2 * _MAX_HASHING_BYTES,
         dklen=_KEY_BYTES,
     )
 

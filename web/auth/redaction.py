@@ -33,7 +33,7 @@ Rule: TypeAlias = Callable[[Any], Any]
 
 def redact_document(document: Document, role: Role) -> Document:
     """The document as `role` sees it; its member `web.role` names the role."""
-    visible = document if role == "commands" else merge({}, _FLEET[role](document))
+    visible = document if role == "commands" else merge({}, _FLEET_RULES[role](document))
     if role == "counts":
         visible["users"] = {}
     return {**visible, "web": {**visible.get("web", {}), "role": role}}
@@ -41,19 +41,21 @@ def redact_document(document: Document, role: Role) -> Document:
 
 def redact_patch(patch: Patch, role: Role) -> Patch:
     """The patch as `role` sees it."""
-    visible: Patch = patch if role == "commands" else _FLEET[role](patch)
+    visible: Patch = patch if role == "commands" else _FLEET_RULES[role](patch)
     return visible
 
 
 def redact_host(host: dict[str, Any], role: Role) -> dict[str, Any]:
     """One host of the document as `role` sees it."""
-    visible: dict[str, Any] = host if role == "commands" else merge({}, _HOST[role](host))
+    visible: dict[str, Any] = host if role == "commands" else merge({}, _HOST_RULES[role](host))
     return visible
 
 
 def redact_recent(recent: dict[str, Any], role: Role) -> dict[str, Any]:
     """The last hour, which names no users, as `role` sees it."""
-    return recent if role == "commands" else {k: v for k, v in recent.items() if k in _RECENT}
+    return (
+        recent if role == "commands" else {k: v for k, v in recent.items() if k in _RECENT_MEMBERS}
+    )
 
 
 def _whole(value: Any) -> Any:
@@ -143,7 +145,7 @@ def _fleet(host: Rule, **own: Rule) -> Rule:
 
 
 _GPUS = frozenset(GPU_COLUMNS) | {"use"}
-_RECENT = {
+_RECENT_MEMBERS = {
     "until",
     "minute_seconds",
     "uuid",
@@ -151,7 +153,7 @@ _RECENT = {
     "memory_used_mib",
     "power_watts",
 }
-_HOST: dict[Role, Rule] = {
+_HOST_RULES: dict[Role, Rule] = {
     "counts": _host(
         gpus=_of_gpus(_GPUS - {"reason"}),
         processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS - _USER_COLUMNS),
@@ -164,7 +166,7 @@ _HOST: dict[Role, Rule] = {
         problems=_whole,
     ),
 }
-_FLEET: dict[Role, Rule] = {
-    "counts": _fleet(_HOST["counts"]),
-    "names": _fleet(_HOST["names"], users=_whole),
+_FLEET_RULES: dict[Role, Rule] = {
+    "counts": _fleet(_HOST_RULES["counts"]),
+    "names": _fleet(_HOST_RULES["names"], users=_whole),
 }

@@ -14,7 +14,7 @@ from gpu_monitor.web.stream.hub import SILENT, Hub, HubFull
 from gpu_monitor.web.stream.viewer import Viewer
 from gpu_monitor.web.stream.viewer_group import HostNames
 
-MAX_MESSAGE_BYTES = 4096
+MAX_VIEWER_MESSAGE_BYTES = 4096
 """Viewers have nothing to say; aiohttp closes the websocket of one that sends more (1009)."""
 CLOSING_SECONDS = 0.5
 """How long a viewer may take to answer a close frame."""
@@ -34,7 +34,7 @@ class Handshake:
             protocols=ENCODINGS,
             heartbeat=self._hub.limits.ping_seconds,
             timeout=CLOSING_SECONDS,
-            max_msg_size=MAX_MESSAGE_BYTES,
+            max_msg_size=MAX_VIEWER_MESSAGE_BYTES,
             compress=False,
         )
         encoding = negotiate(request, websocket)

@@ -11,14 +11,14 @@ from gpu_monitor.broker.load_stats import Load
 from gpu_monitor.broker.totals import Totals, count
 from gpu_monitor.web.api.exposition import OPENMETRICS, TEXT, render
 from gpu_monitor.web.api.metric_names import (
-    COLLECTOR,
-    DISKS,
-    GPUS,
-    LOAD,
-    LOAD_COUNTS,
-    SYSTEM,
-    TOTALS,
-    USERS,
+    COLLECTOR_METRICS,
+    DISK_METRICS,
+    GPU_METRICS,
+    LOAD_COUNTERS,
+    LOAD_METRICS,
+    SYSTEM_METRICS,
+    TOTAL_METRICS,
+    USER_METRICS,
 )
 from gpu_monitor.web.api.metrics import fleet_metrics, viewer_metrics
 from gpu_monitor.wire.document import (
@@ -212,10 +212,10 @@ def test_a_row_sent_twice_is_exposed_once() -> None:
 
 def test_every_number_on_the_wire_is_a_metric_or_a_known_exception() -> None:
     for measures, fields in (
-        (SYSTEM, SYSTEM_FIELDS),
-        (COLLECTOR, COLLECTOR_FIELDS),
-        (DISKS, DISK_COLUMNS),
-        (GPUS, GPU_COLUMNS),
+        (SYSTEM_METRICS, SYSTEM_FIELDS),
+        (COLLECTOR_METRICS, COLLECTOR_FIELDS),
+        (DISK_METRICS, DISK_COLUMNS),
+        (GPU_METRICS, GPU_COLUMNS),
     ):
         numbers = {field for field, kind in fields.items() if kind in NUMBERS}
         assert {measure.field for measure in measures} == numbers - NO_METRIC
@@ -231,12 +231,12 @@ def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:
     totals.replace("a", None, counted)
     user = totals.user("alice")
     assert user is not None
-    assert {measure.field for measure in USERS} == user.keys() - {"hosts"}
-    assert {measure.field for measure in TOTALS} == totals.document({"live": 1}).keys()
+    assert {measure.field for measure in USER_METRICS} == user.keys() - {"hosts"}
+    assert {measure.field for measure in TOTAL_METRICS} == totals.document({"live": 1}).keys()
 
 
 def test_every_number_of_the_load_is_a_metric() -> None:
-    fields = {measure.field for measure in LOAD} | LOAD_COUNTS.keys()
+    fields = {measure.field for measure in LOAD_METRICS} | LOAD_COUNTERS.keys()
     assert fields == (Load().tell(0.0) or {}).keys()
 
 
@@ -253,8 +253,8 @@ def everything() -> dict[str, Any]:
     tables["gpus"] |= {"parent": [None], "use": ["free"], "health_reasons": [["words"]]}
     parts = {"system": known(SYSTEM_FIELDS), "collector": known(COLLECTOR_FIELDS)}
     document = fleet(a={"state": "live", "clock_offset_seconds": 0, **tables, **parts})
-    document["totals"] = {measure.field: 1 for measure in TOTALS}
-    document["users"] = {"alice": {measure.field: 1 for measure in USERS} | {"hosts": ["a"]}}
+    document["totals"] = {measure.field: 1 for measure in TOTAL_METRICS}
+    document["users"] = {"alice": {measure.field: 1 for measure in USER_METRICS} | {"hosts": ["a"]}}
     document["broker"] |= {"refused": {"old": 1}, "load": Load().tell(0.0)}
     return document
 
