@@ -154,3 +154,15 @@ def test_files_and_folders_that_the_guide_for_contributors_names_exist() -> None
     text = (ROOT / "docs" / "contributing.md").read_text()
     named = re.findall(r"`([\w.]+/[\w./-]*)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_glossary_gives_each_term_one_meaning() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    rows = re.findall(r"^\| (\*\*.+?) \| (.+) \|$", text, re.MULTILINE)
+    terms = [term for cell, _ in rows for term in re.findall(r"\*\*(.+?)\*\*", cell)]
+    assert len(terms) == len(set(terms)) >= 25
+    files = [*ROOT.glob("*/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    everything = "\n".join(
+        path.read_text() for path in files if path.name != "glossary.md" and path.is_file()
+    )
+    assert [term for term in terms if term not in everything] == []
