@@ -10,10 +10,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.lab.bed import CONTROL, call
 from tests.lab.fleet import BASE_PATH, Fleet
 from tests.support.browser import FLAGS, PATIENCE_MS, chromium
-from tests.support.proxies import proxy, readme_blocks
+from tests.support.proxies import fenced_block, proxy
 
-NGINX_STRIPS = readme_blocks("nginx")[-1]
-CADDY_STRIPS, CADDY_KEEPS = readme_blocks("caddyfile")[-2:]
+NGINX_STRIPS = fenced_block("nginx sub-path")
+CADDY_STRIPS = fenced_block("caddyfile strip")
+CADDY_KEEPS = fenced_block("caddyfile keep")
 HANDSHAKE = """
 import http.client, sys, urllib.parse
 url, origin = sys.argv[1:]

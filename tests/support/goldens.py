@@ -35,9 +35,9 @@ from gpu_monitor.config.role_settings import (
 )
 from gpu_monitor.demo.fleet import MISSING_HOST
 from gpu_monitor.demo.host import SimulatedHost
-from gpu_monitor.web.api.exposition import begin, write
-from gpu_monitor.web.api.metrics import metrics, viewers
-from gpu_monitor.web.auth.redaction import see
+from gpu_monitor.web.api.exposition import render, render_families
+from gpu_monitor.web.api.metrics import fleet_metrics, viewer_metrics
+from gpu_monitor.web.auth.redaction import redact_document
 from gpu_monitor.web.settings import Role
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.codec import pack
@@ -137,8 +137,10 @@ def exposition(role: Role, *, openmetrics: bool = False, lost: bool = False) -> 
     document = {**document, "web": {"version": __version__, "assets": "assets"}}
     if lost:
         document["broker"] = {**document["broker"], "state": "lost"}
-    own = begin(viewers(3, {"slow": 1, "silent": 2}, 4), openmetrics=openmetrics)
-    return (own + write(metrics(see(document, role)), openmetrics=openmetrics)).decode()
+    own = render_families(viewer_metrics(3, {"slow": 1, "silent": 2}, 4), openmetrics=openmetrics)
+    return (
+        own + render(fleet_metrics(redact_document(document, role)), openmetrics=openmetrics)
+    ).decode()
 
 
 def help_text() -> str:

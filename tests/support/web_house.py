@@ -11,7 +11,7 @@ import aiohttp
 import zmq
 
 from gpu_monitor.web.main import run
-from gpu_monitor.web.settings import WebSettings
+from gpu_monitor.web.settings import WebLimits, WebSettings
 from gpu_monitor.wire.codec import pack, unpack_trusted
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports
@@ -178,7 +178,9 @@ class House:
 
 
 @asynccontextmanager
-async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[House]:
+async def web_house(
+    headers: dict[str, str] | None = None, limits: WebLimits | None = None, **settings: Any
+) -> AsyncIterator[House]:
     """A running web server whose broker has sent nothing yet; `headers` are sent by its client."""
     broker = Broker()
     ready = asyncio.Event()
@@ -189,7 +191,8 @@ async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> A
         ready.set()
 
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
-    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), told))
+    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or WebLimits())
+    server = asyncio.ensure_future(running)
     server.add_done_callback(lambda _: ready.set())
     try:
         await ready.wait()
@@ -238,7 +241,7 @@ class Follower:
         self.document: Any = None
         self.fleets = 0
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         """Receive and apply the next message."""
         message = decode(await self._socket.receive(timeout=PATIENCE_SECONDS), self._protocol)
         if message["type"] == "fleet":
@@ -252,11 +255,11 @@ class Follower:
 
     async def next_change(self) -> Any:
         """Receive the next patch that is not a heartbeat."""
-        while (patch := (await self.hear())["patch"]).keys() <= {"now"}:
+        while (patch := (await self.receive())["patch"]).keys() <= {"now"}:
             pass
         return patch
 
     async def until(self, holds: Callable[[Any], bool]) -> None:
         """Receive until the document is as wanted."""
         while self.document is None or not holds(self.document):
-            await self.hear()
+            await self.receive()

@@ -51,6 +51,11 @@ def watching(fake_nvml: FakeNvml, watch: Watchdog) -> Iterator[Watchdog]:
     join_workers()  # or one that returns late opens NVML within the next test
 
 
+def is_complete(reading: DriverReading) -> bool:
+    """Whether it has every GPU's utilization, and nothing to complain about."""
+    return uses(reading) == [10, 11, 12, 13] and reading.problems == ()
+
+
 def collect_until(watch: Watchdog, fulfilled: Callable[[DriverReading], bool]) -> DriverReading:
     """Collect as the loop does until the reading satisfies `fulfilled`."""
     give_up_at = time.monotonic() + DEADLINE
@@ -205,14 +210,11 @@ def test_a_slow_gpu_has_a_worker_of_its_own_until_it_is_quick(
     fake_nvml.write(Scenario(GPUS, calls=[slow]))
     collect_until(watch, lambda _: workers() == 2)
 
-    with_slow = watch.collect(moment())
+    collect_until(watch, lambda reading: is_complete(reading) and workers() == 2)
     fake_nvml.write(Scenario(GPUS))
     for _ in range(QUICK_READINGS):
         watch.collect(moment())
-    collect_until(watch, lambda _: workers() == 1)
-
-    assert uses(with_slow) == [10, 11, 12, 13]
-    assert with_slow.problems == ()
+    collect_until(watch, lambda reading: is_complete(reading) and workers() == 1)
 
 
 @pytest.mark.parametrize("patient", [100.0], indirect=True)  # more than this test may take

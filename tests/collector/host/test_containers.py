@@ -30,7 +30,7 @@ from gpu_monitor.commands.check import findings
 from gpu_monitor.config.keys import Config
 from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
 from tests.support.house import PATIENCE_SECONDS, eventually
-from tests.support.proxies import find_program, readme_blocks
+from tests.support.proxies import fenced_block, find_program
 
 JUPYTER, BATCH = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 DOCKER = [
@@ -295,7 +295,7 @@ def test_check_reports_whether_names_are_available(
 def test_the_handbooks_nginx_lets_only_the_list_pass(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
-    (block,) = readme_blocks("nginx", "docs/operations.md")
+    block = fenced_block("nginx", "docs/operations.md")
     narrow = str(tmp_path / "names.sock")
     block = block.replace("/run/docker.sock", runtime(200, DOCKER))
     block = block.replace("/run/container-names.sock", narrow)

@@ -79,7 +79,7 @@ VIEWERS = f"alice names {hash_token('a')}\nbob counts -\n"
         ({"sign_in": "proxy", "viewers": "v"}, 0o600, True, "ok   sign_in: proxy, 2 can sign in"),
         ({"sign_in": "token", "viewers": "v"}, 0o600, False, "FAIL viewers: no token for bob; rem"),
         ({"sign_in": "basic", "viewers": "v"}, 0o600, False, "0 can sign in; run gpu-monitor"),
-        ({"sign_in": "token", "viewers": "v"}, 0o644, False, "others may read or change it; chmod"),
+        ({"sign_in": "token", "viewers": "v"}, 0o644, False, "other users can read or change it;"),
         ({"sign_in": "token", "viewers": "none"}, 0o600, False, "FAIL viewers: "),
         (
             {"sign_in": "token", "viewers": "none", "broker": "192.0.2.1"},

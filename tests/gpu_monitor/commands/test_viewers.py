@@ -107,7 +107,7 @@ def test_viewers_are_listed_without_their_hashes(desk: Desk) -> None:
     desk.viewers.write_text(f"# the lab\nalice names {hash_token('a')}\nbo commands -\nrubbish\n")
     done = desk.run("list")
     assert done.stdout == "alice  names     token\nbo     commands  none\n"
-    assert "line 4: 1 words stand here" in done.stderr
+    assert "line 4: expected 3 fields (name, role, hash), found 1" in done.stderr
 
 
 @pytest.mark.processes
