@@ -13,7 +13,7 @@ from typing import Any
 
 import zmq
 
-from gpu_monitor.broker.main import boottime
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
 
@@ -93,13 +93,8 @@ class Message:
     def after(self, *names: bytes) -> int:
         place = 0
         for name in names:
-            place = (
-                self.data.index(
-                    bytes((0xA0 + len(name),)) + name if len(name) < 32 else name, place
-                )
-                + 1
-                + len(name)
-            )
+            key = pack(name.decode())
+            place = self.data.index(key, place) + len(key)
         return place
 
     def at(self, second: int, chance: random.Random) -> bytearray:
