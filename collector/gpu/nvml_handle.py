@@ -14,6 +14,8 @@ from gpu_monitor.collector.gpu.queries import Trace
 
 NOT_AVAILABLE = 2**64 - 1
 """A size that the driver does not know (NVML_VALUE_NOT_AVAILABLE)."""
+_RECOVERY_ACTION_FIELD = 230
+"""NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, by its number: older nvidia-ml-py does not name it."""
 _NO_INSTANCE = 0xFFFFFFFF
 """The GPU instance of a process on a GPU that is not divided."""
 
@@ -129,10 +131,22 @@ class Handle:
         kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
         return int(self._call(pynvml.nvmlDeviceGetTotalEccErrors, *kind))
 
+    def recovery_action(self) -> int:
+        """What the driver recommends to repair the GPU (nvmlDeviceGpuRecoveryAction_t), 0 for
+        nothing; driver 570 and newer."""
+        return int(self._field(_RECOVERY_ACTION_FIELD).uiVal)
+
     def mig_enabled(self) -> bool:
         """Whether the GPU is in MIG mode now, which pending changes do not alter."""
         current, _ = self._call(pynvml.nvmlDeviceGetMigMode)
         return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+    def _field(self, field: int) -> Any:
+        """One of nvmlDeviceGetFieldValues, as the union of the types that it may have."""
+        (answer,) = self._call(pynvml.nvmlDeviceGetFieldValues, [field])
+        if answer.nvmlReturn:
+            raise NvmlError(int(answer.nvmlReturn), pynvml.nvmlDeviceGetFieldValues.__name__)
+        return answer.value
 
     def slices(self) -> "list[tuple[int, Handle]]":
         """The GPU's MIG slices with their NVML index; indices may have gaps."""

@@ -6,10 +6,17 @@ from typing import NamedTuple, TypeAlias
 
 from gpu_monitor.collector.gpu.device import Device
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
-from gpu_monitor.collector.gpu.nvml_errors import GPU_NOT_FOUND, LOST, NvmlError, words
+from gpu_monitor.collector.gpu.nvml_errors import (
+    FATAL,
+    GPU_NOT_FOUND,
+    LOST,
+    NvmlError,
+    words,
+)
 from gpu_monitor.collector.gpu.pci import PciPower, asleep_reading
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, State
+from gpu_monitor.collector.gpu.recent_users import RecentUsers
 from gpu_monitor.collector.gpu.xid import XidLog
 
 Found: TypeAlias = "Device | tuple[int, NvmlError | PciPower]"
@@ -39,11 +46,13 @@ class Slot:
         self.power: PciPower | None = None
         self.latest: TimedReading | None = None
         self.unopened = False
-        self.xids = XidLog()
+        self._users = RecentUsers()
+        self.xids = XidLog(users=self._users.uids)
         self._health = MemoryHealth()
         self._trace = Trace()
         self._lock = threading.Lock()
         self._being_read: Device | None = None
+        self._was_down = False
 
     @property
     def trace(self) -> Trace:
@@ -65,6 +74,7 @@ class Slot:
             if device is None or device is not self.device:
                 return
             self._being_read = device
+        needed_recovery = self._health.needs_recovery
         try:
             reading = device.read(now)
         finally:
@@ -74,8 +84,19 @@ class Slot:
         if is_current:
             self.identity = device.identity
             self.latest = TimedReading(reading, now)
+            self._users.update(_pids(reading), now)
+            self._notice_reset(device, reading.state == "ok", needed_recovery)
         else:  # it was reopened while this call hung
             device.close()
+
+    def _notice_reset(self, device: Device, is_ok: bool, needed_recovery: bool) -> None:
+        """A GPU that answers again after it was down was reset, reloaded or repaired."""
+        if device.failure is not None and device.failure.code in FATAL:
+            self._was_down = True
+        recovered = needed_recovery and not self._health.needs_recovery
+        if is_ok and (self._was_down or recovered):
+            self._was_down = False
+            self.xids.mark_reset()
 
     def _opened_if_awake(self, now: float) -> Device | None:
         power = self.power
@@ -108,6 +129,7 @@ class Slot:
         self.power = None
         self.unopened = False
         self.absent = GpuReading(self.identity, state, reason)
+        self._was_down = self._was_down or state == "lost"
 
     def mark_unopened(self, error: NvmlError) -> None:
         """The GPU could not be opened."""
@@ -135,6 +157,11 @@ class Slot:
             is_free = old is not self._being_read
         if old is not None and is_free:
             old.close()
+
+
+def _pids(reading: GpuReading) -> set[int]:
+    """The processes on a GPU and its slices."""
+    return {use.pid for each in (reading, *reading.slices) for use in each.uses}
 
 
 def arrange(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:

@@ -36,6 +36,7 @@ OF_A_GPU = [
     "nvmlDeviceGetRemappedRows",
     "nvmlDeviceGetRetiredPagesPendingStatus",
     "nvmlDeviceGetTotalEccErrors",
+    "nvmlDeviceGetFieldValues",
     "nvmlDeviceGetMigMode",
     "nvmlDeviceGetMaxMigDeviceCount",
     "nvmlDeviceGetMigDeviceHandleByIndex",
