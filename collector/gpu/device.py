@@ -122,7 +122,7 @@ class Device:
             memory_clock_mhz=plausible.mhz(self._memory_clock),
             throttle=plausible.throttle(throttle),
             uses=uses,
-            uses_unread=self._lists.failure(),
+            uses_unread=self._lists.failure(is_divided=self._slices is not None),
             slices=slices,
         )
 

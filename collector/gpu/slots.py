@@ -10,8 +10,10 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     FATAL,
     GPU_NOT_FOUND,
     LOST,
+    UNKNOWN,
     NvmlError,
     words,
+    words_unopened,
 )
 from gpu_monitor.collector.gpu.pci import PciPower, asleep_reading
 from gpu_monitor.collector.gpu.queries import Trace
@@ -133,8 +135,16 @@ class Slot:
 
     def mark_unopened(self, error: NvmlError) -> None:
         """The GPU could not be opened."""
-        self.mark_absent("lost" if error.code in LOST else "error", str(error))
+        is_lost = error.code in LOST or error.code == UNKNOWN
+        reason = words_unopened(error.code)
+        self.mark_absent("lost" if is_lost else "error", reason)
         self.unopened = True
+
+    def set_place(self, pci_bus_id: str) -> None:
+        """The place of a GPU that could not be opened is known from elsewhere."""
+        self.identity = self.identity._replace(pci_bus_id=pci_bus_id)
+        if self.absent is not None:
+            self.absent = self.absent._replace(identity=self.identity)
 
     def mark_asleep(self, number: int, power: PciPower) -> None:
         """The GPU is asleep, and is not opened."""
@@ -164,8 +174,13 @@ def _pids(reading: GpuReading) -> set[int]:
     return {use.pid for each in (reading, *reading.slices) for use in each.uses}
 
 
-def arrange(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:
-    """All slots from `before` and those of all GPUs found now, in the order of the bus."""
+def arrange(
+    found: list[Found], before: Iterable[Slot], places: Iterable[str] = ()
+) -> tuple[Slot, ...]:
+    """All slots from `before` and those of all GPUs found now, in the order of the bus.
+
+    `places` are the bus ids of the kernel module's GPUs.
+    """
     slots = {slot.key: slot for slot in before}
     missing = dict(slots)
     for each in found:
@@ -176,7 +191,18 @@ def arrange(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:
             del slots[slot.key]
         else:
             slot.mark_absent("lost", words(GPU_NOT_FOUND))
+    _place_unopened(slots.values(), places)
     return tuple(_in_order(slots.values()))
+
+
+def _place_unopened(slots: Iterable[Slot], places: Iterable[str]) -> None:
+    """GPUs that could not be opened are where no other GPU is, if that is as many places."""
+    unplaced = [slot for slot in slots if slot.unopened and slot.identity.pci_bus_id is None]
+    taken = {slot.identity.pci_bus_id for slot in slots}
+    left = [place for place in places if place not in taken]
+    if len(left) == len(unplaced):
+        for slot, place in zip(unplaced, left, strict=True):
+            slot.set_place(place)
 
 
 def _updated_slot(found: Found, slots: dict[str, Slot], missing: dict[str, Slot]) -> Slot:

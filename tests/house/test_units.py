@@ -104,9 +104,18 @@ def test_a_service_has_no_capability_and_allows_netlink_for_zeromq(name: str) ->
 def test_the_collector_may_access_the_driver_and_the_owners_of_processes() -> None:
     unit = Unit(UNITS["gpu-monitor-collector"])
     assert unit.values("DevicePolicy") == ["closed"]
-    assert {"char-195 rw", "/dev/dxg rw"} <= set(unit.values("DeviceAllow"))
+    allowed = set(unit.values("DeviceAllow"))
+    assert {"char-195 rw", "char-nvidia-caps r", "/dev/dxg rw"} <= allowed
     for key in ("PrivateDevices", "ProtectProc", "ProcSubset", "PrivateUsers"):
         assert unit.values(key) == []
+
+
+def test_the_collectors_device_files_are_made_before_it_starts_where_that_is_possible() -> None:
+    commands = Unit(UNITS["gpu-monitor-collector"]).values("ExecStartPre")
+    assert commands == [
+        "+-/usr/bin/nvidia-modprobe -c 0 -u",
+        "+-/usr/bin/nvidia-modprobe -f /proc/driver/nvidia/capabilities/mig/monitor",
+    ]
 
 
 def test_the_collector_opens_no_port_and_preserves_its_runtime_directory() -> None:

@@ -243,6 +243,19 @@ def test_process_lists_that_cannot_be_read_say_why(opened: FakeNvml) -> None:
     assert reading.uses_unread is not None and "permission" in reading.uses_unread
 
 
+def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_slices(
+    opened: FakeNvml,
+) -> None:
+    calls = [
+        Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
+        for kind in ("Compute", "MPSCompute", "Graphics")
+    ]
+    reading = read(replace(BUSY, migs=[Mig(profile="1g.10gb")]), opened, *calls)
+    (piece,) = reading.slices
+    for unread in (reading.uses_unread, piece.uses_unread):
+        assert unread is not None and "/dev/nvidia-caps" in unread
+
+
 def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
     crowd = [Process(pid) for pid in range(1000, 1300)]
 
