@@ -26,8 +26,8 @@ class MemoryHealth:
 
     A reason clears once NVML stops reporting its cause, which takes a reset or a reload of the
     driver; a row that could not be remapped stays forever. Of uncorrected errors NVML only has a
-    count since the driver was loaded: they are reported for a day after that count rose or was
-    first read.
+    count since the driver was loaded, in memory and in the caches of the chip: they are reported
+    for a day after that count rose or was first read.
 
     `reasons` is what is wrong, with the remedy; empty when nothing is known to be. `failed` is
     whether the GPU is useless: its memory is beyond repair, or the driver recommends a recovery,

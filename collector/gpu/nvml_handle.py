@@ -9,7 +9,7 @@ from typing import Any
 import pynvml
 
 from gpu_monitor.collector.gpu.nvml_arrays import ArrayReader, c_function
-from gpu_monitor.collector.gpu.nvml_errors import FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import FATAL, FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
 from gpu_monitor.collector.gpu.queries import Trace
 
 NOT_AVAILABLE = 2**64 - 1
@@ -80,9 +80,26 @@ class Handle:
         return int(self._call(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU))
 
     def slowdown_temperature(self) -> int:
-        """Degrees Celsius at which the hardware slows the GPU down."""
+        """Degrees Celsius at which the hardware slows the GPU down; not on some GPUs since Ada."""
         threshold = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
         return int(self._call(pynvml.nvmlDeviceGetTemperatureThreshold, threshold))
+
+    def slowdown_margin(self) -> int:
+        """How many degrees Celsius the GPU is below that temperature; driver 570 and newer.
+
+        The driver counts down to the highest operating temperature (T.Limit), and slows the GPU
+        down some degrees beyond it, at a T.Limit of -2, for example.
+        """
+        wrapper = getattr(pynvml, "nvmlDeviceGetMarginTemperature", None)
+        if wrapper is None:
+            raise NvmlError(FUNCTION_NOT_FOUND, "nvmlDeviceGetMarginTemperature")
+        margin = int(self._call(wrapper))
+        try:
+            return margin - int(self._field(pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT).siVal)
+        except NvmlError as error:
+            if error.code in FATAL:
+                raise
+            return margin
 
     def power(self) -> int:
         """Milliwatts drawn."""
@@ -127,7 +144,7 @@ class Handle:
         return bool(pending == pynvml.NVML_FEATURE_ENABLED)
 
     def uncorrected_errors(self) -> int:
-        """Uncorrected ECC errors since the driver was loaded."""
+        """Uncorrected ECC errors since the driver was loaded, in memory and in caches."""
         kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
         return int(self._call(pynvml.nvmlDeviceGetTotalEccErrors, *kind))
 

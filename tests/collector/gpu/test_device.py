@@ -14,7 +14,7 @@ from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
 from tests.fake_nvml import FakeNvml
-from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, error
+from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, Value, error
 
 BUSY = Gpu(
     name="NVIDIA A100",
@@ -333,3 +333,21 @@ def test_a_process_that_starts_grows_or_ends_is_seen_at_once(opened: FakeNvml) -
         seen.append([use.memory_bytes for use in gpu.read(float(second)).uses])
 
     assert seen == [[], [100 << 20], [100 << 20], [200 << 20], []]
+
+
+@pytest.mark.parametrize(
+    ("margin", "fields", "slowdown"),
+    [
+        (47, {194: -2}, 40 + 47 + 2),
+        (47, {}, 40 + 47),
+        (-3, {194: -2}, 40 - 3 + 2),
+        (N_A, {194: -2}, None),
+        (-1000, {}, None),
+    ],
+)
+def test_the_slowdown_temperature_is_found_by_the_margin_where_it_is_not_reported(
+    opened: FakeNvml, margin: Value, fields: dict[int, Value], slowdown: int | None
+) -> None:
+    gpu = Gpu(slowdown_celsius=N_A, temperature_celsius=40, margin_celsius=margin, fields=fields)
+    reading = read(gpu, opened)
+    assert (reading.state, reading.identity.slowdown_celsius) == ("ok", slowdown)

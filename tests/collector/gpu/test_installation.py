@@ -28,8 +28,8 @@ def host(tmp_path: Path) -> Path:
 
 
 def describe(host: Path, code: int, open_file: Callable[[str, int], int] = os.open) -> str:
-    folders = (str(host / folder) for folder in ("pci", "module", "dev"))
-    return DriverInstallation(*folders, open_file).describe(NvmlError(code, "nvmlInit"))
+    pci, module, dev = (str(host / folder) for folder in ("pci", "module", "dev"))
+    return DriverInstallation(pci, module, dev, open_file).describe(NvmlError(code, "nvmlInit"))
 
 
 def refusing(number: int) -> Callable[[str, int], int]:

@@ -19,6 +19,7 @@ OF_A_GPU = [
     "nvmlDeviceGetName",
     "nvmlDeviceGetPciInfo_v3",
     "nvmlDeviceGetTemperatureThreshold",
+    "nvmlDeviceGetMarginTemperature",
     "nvmlDeviceGetMemoryInfo_v2",
     "nvmlDeviceGetMemoryInfo",
     "nvmlDeviceGetUtilizationRates",
