@@ -105,7 +105,7 @@ def test_the_collector_may_access_the_driver_and_the_owners_of_processes() -> No
     unit = Unit(UNITS["gpu-monitor-collector"])
     assert unit.values("DevicePolicy") == ["closed"]
     allowed = set(unit.values("DeviceAllow"))
-    assert {"char-195 rw", "char-nvidia-caps r", "/dev/dxg rw"} <= allowed
+    assert {"char-195 rwm", "char-nvidia-caps rm", "/dev/dxg rw"} <= allowed
     for key in ("PrivateDevices", "ProtectProc", "ProcSubset", "PrivateUsers"):
         assert unit.values(key) == []
 
@@ -116,6 +116,10 @@ def test_the_collectors_device_files_are_made_before_it_starts_where_that_is_pos
         "+-/usr/bin/nvidia-modprobe -c 0 -u",
         "+-/usr/bin/nvidia-modprobe -f /proc/driver/nvidia/capabilities/mig/monitor",
     ]
+    # "+" does not lift the limits of the control group: making a file takes "m".
+    allowed = Unit(UNITS["gpu-monitor-collector"]).values("DeviceAllow")
+    majors = {"char-195", "char-nvidia-uvm", "char-nvidia-caps"}
+    assert majors == {each.split()[0] for each in allowed if each.endswith("m")}
 
 
 def test_the_collector_opens_no_port_and_preserves_its_runtime_directory() -> None:
