@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Iterable
 from concurrent.futures import wait
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -135,17 +134,4 @@ def accepts(addresses: Iterable[str], port: int, patience_seconds: float) -> boo
         except OSError:
             continue
         return True
-    return False
-
-
-def has_nvidia_hardware(devices: Path) -> bool:
-    """Whether `devices` (/sys/bus/pci/devices) lists a display controller by NVIDIA."""
-    for device in devices.glob("*"):
-        try:
-            vendor = (device / "vendor").read_text().strip()
-            kind = (device / "class").read_text().strip()
-        except OSError:
-            continue
-        if vendor == "0x10de" and kind.startswith("0x03"):
-            return True
     return False
