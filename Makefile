@@ -1,16 +1,25 @@
 # Everything runs in .venv, which tools/setup makes and keeps up to date.
 # ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/wire -q"
-.PHONY: help run demo test lab lab-vm check bench bench-page soak gpu-check clean
+.PHONY: help run demo test quick lab lab-vm check bench bench-page soak gpu-check clean
 .DEFAULT_GOAL := help
 
 ARGS =
 BIN = .venv/bin
+# Most tests wait more than they compute. WORKERS=0 runs them in one process, as a debugger needs.
+WORKERS = $(shell n=$$((2 * $$(nproc))); echo $$((n < 12 ? n : 12)))
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Shells that keep Python from writing bytecode would have each worker compile the tests again.
+export PYTHONDONTWRITEBYTECODE =
+
+CC ?= cc
+SANITIZED = -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
 help:
 	@echo "make run        this machine's live page (set-up included)"
 	@echo "make demo       the page with a simulated fleet"
 	@echo "make test       the tests, with everything they need"
-	@echo "make check      format, lint and types of the code; the page's own tests"
+	@echo "make quick      the tests that need neither a browser nor processes"
+	@echo "make check      format, lint, types; the page's tests, the fake NVML under sanitizers"
 	@echo "make lab        rolls out to booted machines and breaks them (root, Debian)"
 	@echo "make lab-vm     proves the services' limits in an emulated machine (root, Debian)"
 	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
@@ -29,7 +38,11 @@ demo:
 
 test:
 	@tools/setup test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+quick:
+	@tools/setup test
+	@$(PYTEST) -m "not browser and not processes" $(ARGS)
 
 lab:
 	@tools/setup lab
@@ -45,8 +58,13 @@ check:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	cd frontend && ../$(BIN)/node node_modules/@biomejs/biome/bin/biome lint --error-on-warnings .
 	$(BIN)/node frontend/node_modules/typescript/bin/tsc -p frontend
-	$(BIN)/node --test frontend/tests/*.test.js
+	$(BIN)/node --test "frontend/tests/**/*.test.js"
+	$(BIN)/shellcheck tools/setup tools/lock .ci/run
+	cd ansible && PATH="$$PWD/../$(BIN):$$PATH" ansible-lint -q
+	FAKE_NVML_CFLAGS="$(SANITIZED)" ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+		$(BIN)/python -m pytest -s -q tests/fake_nvml
 
 bench:
 	@tools/setup test

@@ -5,8 +5,8 @@
 The collector runs in a process of its own as the command runs it and pushes to this one. CPU is
 user and system time of all its threads, from the start of the interpreter to the first push, and
 per sample after that. The floor is measured in another process at the same pace: 13 raw NVML
-calls for each GPU through ctypes, and one read of /proc/PID/stat for each process. Prints
-figures, asserts nothing. Memory is shown beside that of a Python that has imported nothing.
+calls per GPU through ctypes, and one read of /proc/PID/stat per process. It prints figures and
+checks none. Memory is shown beside that of a Python without any imports.
 """
 
 import ctypes
@@ -75,8 +75,8 @@ def measure(samples: int, interval: float) -> None:
 
 
 def with_bytecode(folder: str) -> dict[str, str]:
-    """Variables of a Python that finds all modules compiled, as where pip has installed them:
-    one that compiles them at each start keeps over 1 MB of what it needed for that."""
+    """Environment of a Python that finds all modules compiled, as pip installs them: compiling
+    them at each start would keep over 1 MB."""
     import subprocess
 
     variables = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(folder, "bytecode"))
@@ -151,7 +151,7 @@ def run_collector(environment: dict[str, str], samples: int, interval: float) ->
 
 def collector(endpoint: str, interval: float) -> None:
     """The measured process; each line on stdin is answered with CPU seconds, calls, memory."""
-    import gpu_monitor.__main__  # noqa: F401 - what the command has loaded counts too
+    import gpu_monitor.__main__  # noqa: F401 - the command's own imports count too
     from gpu_monitor.collector.main import run
     from gpu_monitor.config.file import parse_config
     from gpu_monitor.config.role_settings import collector_settings
@@ -175,7 +175,7 @@ def collector(endpoint: str, interval: float) -> None:
 
 
 def floor(pids: list[str], interval: float, samples: int) -> None:
-    """Milliseconds of CPU for the calls and reads alone, at the same pace."""
+    """Print the milliseconds of CPU that the calls and reads alone take, at the same pace."""
     library = ctypes.CDLL("libnvidia-ml.so.1")
     library.nvmlInit_v2()
     handles = [ctypes.c_void_p() for _ in range(GPUS)]

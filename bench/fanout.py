@@ -2,11 +2,11 @@
 
     python bench/fanout.py [--viewers 2000] [--frames 40]
 
-Three processes: this one plays the broker over real sockets, one is the web server, one holds
-the viewers (raw sockets that count frames). Then the same bytes are written to as many sockets
-by nothing but `transport.write`, in a process of its own: the floor. CPU is user and system
-time of the server's process; on loopback the kernel charges a send with its delivery, so both
-sides of the ratio carry the same kernel work. Prints figures, asserts nothing.
+Three processes: this one plays the broker over real sockets, one is the web server, one holds the
+viewers (raw sockets that count frames). Then a process that only calls `transport.write` sends the
+same bytes to as many sockets: the floor. CPU is the user and system time of the server's process;
+on loopback the kernel charges a send with its delivery, so both sides of the ratio include the same
+kernel work. Prints figures, asserts nothing.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def compare(viewers: int, frames: int) -> None:
-    """Both runs, then the table."""
+    """Run both, then print the table."""
     server = measure_server(viewers, frames)
     bare = measure_floor(viewers, frames)
     print(f"{viewers} viewers, {frames} frames each, one frame every {PAUSE_SECONDS} s")
@@ -72,7 +72,7 @@ def compare(viewers: int, frames: int) -> None:
 
 
 def measure_server(viewers: int, frames: int) -> dict[Any, float]:
-    """CPU microseconds per viewer and frame by size, and KiB of resident memory per viewer."""
+    """CPU microseconds per viewer and frame by size; `kib` of resident memory per viewer."""
     context = zmq.Context()
     broker = context.socket(zmq.XPUB)
     broker.setsockopt(zmq.XPUB_VERBOSE, 1)
@@ -102,7 +102,7 @@ def measure_server(viewers: int, frames: int) -> dict[Any, float]:
 
 
 def measure_floor(viewers: int, frames: int) -> dict[Any, float]:
-    """The same for a process that does nothing but write."""
+    """The same for a process that only writes."""
     child = start("floor", "", frames)
     address = read_line(child)
 
@@ -155,7 +155,7 @@ async def serve(endpoint: str) -> None:
     def ready(url: str) -> None:
         print(url.removeprefix("http://").rstrip("/"), flush=True)
 
-    # This broker is silent between its frames: that is not to be taken for a loss.
+    # This broker is silent between frames; the server must not consider it lost.
     await run(WebSettings(updates_endpoint=endpoint, web_port=0, rpc_timeout=600.0), ready)
 
 
@@ -180,7 +180,7 @@ async def floor(frames: int) -> None:
 
 
 def view(address: str, count: int) -> None:
-    """`count` sockets; says "ready" when each has its first frame, then counts the others."""
+    """Open `count` sockets, print "ready" once each has its first frame, then count the others."""
     host, port = address.rsplit(":", 1)
     waiting = count
     selector = selectors.DefaultSelector()
@@ -202,14 +202,14 @@ def view(address: str, count: int) -> None:
                 if not key.data.read():
                     selector.unregister(key.fileobj)
             elif sys.stdin.readline():
-                # The very first one and one of each size to warm up do not count.
+                # Neither the first frame nor one of each size to warm up counts.
                 print(min(v.frames for v in viewers) - 1 - len(SIZES), flush=True)
             else:
                 return
 
 
 class RawViewer:
-    """Shakes hands, then reads the headers of frames and skips their payload."""
+    """Reads the headers of frames after the handshake and skips their payload."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -225,7 +225,7 @@ class RawViewer:
         if not data:
             return False
         if self._shaking:
-            # The floor's server does not answer: there the first byte is a frame's.
+            # The floor sends no handshake: its first byte belongs to a frame.
             if data.startswith(b"HTTP"):
                 data = data.partition(b"\r\n\r\n")[2]
             self._shaking = False

@@ -85,7 +85,7 @@ def cost(options: argparse.Namespace, odd: OddMessage | None) -> float:
             published.advance(second + tick / 2, time.time(), ingest.refusals.counts)
             spent += counted * (time.process_time() - began)
     assert published.document["totals"]["hosts_live"] == options.hosts, ingest.refusals.counts
-    return 1e6 * spent / options.seconds / options.hosts
+    return float(1e6 * spent / options.seconds / options.hosts)
 
 
 BOOTTIME_KEY = pack("sampled_boottime")

@@ -62,10 +62,10 @@ def compare(options: argparse.Namespace) -> None:
     print(f"{options.rate} messages/s of {size} bytes over {options.hosts} connections")
     print(f"{'CPU us a message':>18} {'plain':>8} {'keys':>8} {'more':>8}")
     for column, name in enumerate(("broker", "all collectors")):
-        plain, keyed = (min(run[column] for run in found[which]) for which in (False, True))
-        print(f"{name:>18} {plain:8.1f} {keyed:8.1f} {keyed - plain:8.1f}")
-    plain, keyed = (min(patch(locked) for _ in range(3)) for locked in (False, True))
-    print(f"{'a 100 kB patch':>18} {plain:8.1f} {keyed:8.1f} {keyed - plain:8.1f}  (both ends)")
+        plain, locked = (min(run[column] for run in found[which]) for which in (False, True))
+        print(f"{name:>18} {plain:8.1f} {locked:8.1f} {locked - plain:8.1f}")
+    plain, locked = (min(patch(keyed) for _ in range(3)) for keyed in (False, True))
+    print(f"{'a 100 kB patch':>18} {plain:8.1f} {locked:8.1f} {locked - plain:8.1f}  (both ends)")
     print(f"a connection with keys, both ends: {1000 * handshake():.2f} ms of CPU")
 
 

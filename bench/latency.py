@@ -88,7 +88,7 @@ def share(values: list[float], part: float) -> float:
 
 def measure_floor(options: argparse.Namespace) -> list[float]:
     """Ages, sorted, of the snapshots at a socket that does nothing with them."""
-    pull = zmq.Context.instance().socket(zmq.PULL)
+    pull: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
     port = pull.bind_to_random_port("tcp://127.0.0.1")
     sender = start(options, "send", f"tcp://127.0.0.1:{port}")
     ages, end = [], boottime() + 4
@@ -205,7 +205,7 @@ class Viewer:
 
 def send(endpoint: str, hosts: int) -> None:
     """Every host once a second, spread over it; each GPU's fast values change."""
-    push = zmq.Context.instance().socket(zmq.PUSH)
+    push: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
     push.setsockopt(zmq.LINGER, 0)
     push.connect(endpoint)
     chance = random.Random(7)

@@ -1,10 +1,10 @@
-"""What it costs the web server to tell a fleet to Prometheus, against writing the same lines.
+"""What it costs the web server to expose a fleet to Prometheus, against writing the same lines.
 
     python bench/metrics.py [--hosts 1250] [--gpus 8] [--rounds 15]
 
-One process: a simulated fleet as the broker would publish it, made into metrics and compressed.
-The floor puts the same lines together from names and values that are there already. CPU is that
-of this process, the best of the rounds, which take turns. Prints figures, asserts nothing.
+One process renders a simulated fleet as metrics and compresses them. The floor joins the same lines
+from names and values that exist already. CPU is that of this process, the best of the rounds, which
+alternate. Prints figures, asserts nothing.
 """
 
 import argparse
@@ -18,11 +18,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gpu_monitor.broker.gpu_use import UseLimits, seats, use_of  # noqa: E402
-from gpu_monitor.broker.totals import Totals, count  # noqa: E402 - the repository need not be installed
+from gpu_monitor.broker.gpu_use import UseLimits, use_of  # noqa: E402 - the repository need not be installed
+from gpu_monitor.broker.host_count import count  # noqa: E402
+from gpu_monitor.broker.seats import seats  # noqa: E402
+from gpu_monitor.broker.totals import Totals  # noqa: E402
 from gpu_monitor.demo.host import SimulatedHost  # noqa: E402
-from gpu_monitor.web.api.exposition import write  # noqa: E402
-from gpu_monitor.web.api.metrics import metrics  # noqa: E402
+from gpu_monitor.web.api.exposition import render  # noqa: E402
+from gpu_monitor.web.api.metrics import fleet_metrics  # noqa: E402
 from gpu_monitor.web.stream.encodings import encode_document  # noqa: E402
 
 LIMITS = UseLimits(free_memory_mib=500, held_idle_after=1800.0)
@@ -36,10 +38,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     document = make_document(options.hosts, options.gpus)
-    text = write(metrics(document), openmetrics=False)
+    text = render(fleet_metrics(document), openmetrics=False)
     lines = [tuple(line.rsplit(" ", 1)) for line in text.decode().splitlines()]
     works: dict[str, Callable[[], bytes]] = {
-        "metrics": lambda: write(metrics(document), openmetrics=False),
+        "metrics": lambda: render(fleet_metrics(document), openmetrics=False),
         "floor": lambda: "\n".join([f"{name} {value}" for name, value in lines]).encode(),
         "gzip": lambda: zlib.compress(text),
         "json": lambda: encode_document(document),
@@ -68,18 +70,20 @@ def make_document(hosts: int, gpus: int) -> dict[str, Any]:
     for number in range(hosts):
         host = SimulatedHost(number, gpus, NOW)
         host.step(NOW)
-        snapshot = host.snapshot(NOW, NOW, 1.0)
+        snapshot: Any = host.snapshot(NOW, NOW, 1.0)
         seated = seats(snapshot["gpus"], snapshot["processes"])
         use, _ = use_of(snapshot["gpus"], seated, NOW, LIMITS)
         counted = count(snapshot["gpus"], snapshot["processes"], use, seated)
         totals.replace(host.name, None, counted)
         names |= seated.users.keys()
-        parts = ("problems", "system", "processes", "disks", "collector")
-        kept = {part: snapshot[part] for part in parts}
         shown[host.name] = {
             "state": "live",
             "clock_offset_seconds": 0.01,
-            **kept,
+            "problems": snapshot["problems"],
+            "system": snapshot["system"],
+            "processes": snapshot["processes"],
+            "disks": snapshot["disks"],
+            "collector": snapshot["collector"],
             "gpus": {**snapshot["gpus"], "use": use},
         }
     return {

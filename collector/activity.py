@@ -1,16 +1,28 @@
-"""Since when a GPU or a process does no work; pure, with the time handed in."""
+"""Since when a GPU or process is idle, and since when a GPU is stalled; pure.
+
+Every time is handed in, in seconds of CLOCK_BOOTTIME.
+"""
 
 from typing import NamedTuple
 
+from gpu_monitor.collector.gpu.readings import GpuReading
+
 BLIP_PERCENT = 5
-"""One sample below this, alone within a minute, is no work: a monitor's own look, a heartbeat."""
+"""One sample below this, the only one within a minute, is not work but a monitor or a heartbeat."""
 BLIP_SECONDS = 60.0
-GAP_SECONDS = 300.0
-"""Not observed for longer than this (collector stopped, driver gone): nothing is known of it."""
+IDLE_GAP_SECONDS = 300.0
+"""After a longer gap without samples (collector stopped, driver gone) an idle time is forgotten."""
+STALLED_UTILIZATION_PERCENT = 95
+STALLED_POWER_SHARE = 0.4
+"""Of the limit. Hangs were reported at 40 and 47 W of 250 (horovod#3611) and 70 W (nccl#968)."""
+STALLED_MEMORY_PERCENT = 2
+"""Share of time in which memory is read or written; small models may draw little power too."""
+STALLED_SECONDS = 600.0
+"""Anything shorter is a phase of a job, such as its start."""
 
 
 class Idle(NamedTuple):
-    """What is known of one key; times in seconds of CLOCK_BOOTTIME, `since` None while working."""
+    """What is known about one key; `since` is None while it works."""
 
     since: float | None
     blip_at: float | None
@@ -19,7 +31,7 @@ class Idle(NamedTuple):
 
 def observe(known: Idle | None, percent: int, now: float) -> Idle:
     """What is known after a sample of `percent` utilization at `now`."""
-    if known is None or not 0 <= now - known.seen_at <= GAP_SECONDS:
+    if known is None or not 0 <= now - known.seen_at <= IDLE_GAP_SECONDS:
         return Idle(now if percent == 0 else None, None, now)
     if percent == 0:
         return Idle(now if known.since is None else known.since, known.blip_at, now)
@@ -36,9 +48,9 @@ class IdleTimes:
         self._known = dict(known or {})
 
     def observe(self, key: str, percent: int | None, now: float) -> float | None:
-        """Since when `key` is idle (CLOCK_BOOTTIME); None while it works or when not known.
+        """Since when `key` is idle; None while it works, and where that is not known.
 
-        A sample that says nothing (None) neither begins nor ends an idle time.
+        A sample without a value (None) neither begins nor ends an idle time.
         """
         if percent is None:
             return None
@@ -51,11 +63,37 @@ class IdleTimes:
         return None if known is None else known.since
 
     def forget(self, now: float) -> None:
-        """Forget what was not observed for too long to be of use."""
+        """Forget every key that has had no sample for too long."""
         self._known = {
-            key: idle for key, idle in self._known.items() if now - idle.seen_at <= GAP_SECONDS
+            key: idle for key, idle in self._known.items() if now - idle.seen_at <= IDLE_GAP_SECONDS
         }
 
     def known(self) -> dict[str, Idle]:
-        """A copy of all that is known, to be kept over a restart."""
+        """A copy of everything known, to be kept over a restart."""
         return dict(self._known)
+
+
+def low_power_since(before: float | None, gpu: GpuReading, now: float) -> float | None:
+    """Since when `gpu` is busy at low power; `before` is the answer for the previous sample.
+
+    None where it is not, or where one of the values is not known. Utilization is the share of time
+    in which a kernel ran, whatever it did (nvmlDeviceGetUtilizationRates). A kernel that waits for
+    another GPU, as in a collective that one process never joins, spins: 100 %, at a fraction of
+    the power of real work and with the memory at rest.
+    """
+    if gpu.carried:
+        return before
+    busy, memory = gpu.utilization_percent, gpu.memory_controller_utilization_percent
+    power, limit = gpu.power_watts, gpu.power_limit_watts
+    if busy is None or memory is None or power is None or limit is None:
+        return None
+    if busy < STALLED_UTILIZATION_PERCENT or memory > STALLED_MEMORY_PERCENT:
+        return None
+    if power >= STALLED_POWER_SHARE * limit:
+        return None
+    return now if before is None else before
+
+
+def stalled_since(since: float | None, now: float) -> float | None:
+    """`since`, from `low_power_since`, once that has lasted ten minutes."""
+    return None if since is None or now - since < STALLED_SECONDS else since

@@ -9,56 +9,57 @@ from gpu_monitor.collector.activity import Idle
 
 log = logging.getLogger(__name__)
 
-KEEP_SECONDS = 30.0
+SAVE_IDLE_SECONDS = 30.0
 _FILE = "idle.json"
-_MAX_BYTES = 4 << 20
-_RUBBISH = (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError)
+_MAX_ACTIVITY_BYTES = 4 << 20
+_INVALID = (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError)
 
 
-def load(folder: str | None, boot_id: str) -> dict[str, Idle]:
-    """What was kept in `folder` in this boot; nothing where that cannot be read, or is rubbish."""
+def load_idle(folder: str | None, boot_id: str) -> dict[str, Idle]:
+    """The idle times saved in `folder` during this boot; empty where there are none to be read."""
     if folder is None:
         return {}
     path = os.path.join(folder, _FILE)
     try:
         with open(path, "rb") as file:
-            content = json.loads(file.read(_MAX_BYTES))
+            content = json.loads(file.read(_MAX_ACTIVITY_BYTES))
         if content["boot_id"] != boot_id:  # the times are counted from a boot
             return {}
         return {str(key): _idle(*values) for key, values in content["idle"].items()}
     except FileNotFoundError:
         return {}
-    except (OSError, *_RUBBISH) as error:
-        log.warning("idle times in %s not readable, starting anew: %r", path, error)
+    except (OSError, *_INVALID) as error:
+        log.warning("idle times in %s cannot be read, starting without: %r", path, error)
         return {}
 
 
 def _idle(since: float | None, blip_at: float | None, seen_at: float) -> Idle:
     for value in (since, blip_at, seen_at):
         if value is not None and not math.isfinite(value):
-            raise ValueError(f"{value} is no time")
+            raise ValueError(f"{value} is not a time")
     return Idle(since, blip_at, float(seen_at))
 
 
-class Keeper:
-    """Writes idle times at most every 30 s, whole or not at all; says once when it cannot.
+class ActivityFile:
+    """Saves idle times every 30 s, whole or not at all; logs once when it cannot.
 
-    Without a folder it writes nothing, in as regular turns: what is too old is forgotten in them.
+    Without a folder nothing is written, but `is_due` keeps the same pace: the collector forgets
+    old idle times whenever it saves them.
     """
 
     def __init__(self, folder: str | None, boot_id: str) -> None:
         self._folder = folder
         self._boot_id = boot_id
-        self._kept_at: float | None = None
-        self._failed = False
+        self._saved_at: float | None = None
+        self._has_failed = False
 
-    def due(self, now: float) -> bool:
-        """Whether it is time to write again; `now` in seconds of any clock that runs on."""
-        return self._kept_at is None or now - self._kept_at >= KEEP_SECONDS
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to save again; `now` in seconds of any clock that does not jump."""
+        return self._saved_at is None or now - self._saved_at >= SAVE_IDLE_SECONDS
 
-    def write(self, idle: dict[str, Idle], now: float) -> None:
-        """Replace the file; a disk that is full or read-only costs the memory, nothing else."""
-        self._kept_at = now
+    def save(self, idle: dict[str, Idle], now: float) -> None:
+        """Replace the file; a full or read-only disk costs the idle times at the next restart."""
+        self._saved_at = now
         if self._folder is None:
             return
         kept = {key: (value.since, value.blip_at, value.seen_at) for key, value in idle.items()}
@@ -68,8 +69,8 @@ class Keeper:
             with open(path + ".new", "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(path + ".new", path)
-            self._failed = False
+            self._has_failed = False
         except OSError as error:
-            if not self._failed:
+            if not self._has_failed:
                 log.warning("idle times will not survive a restart: %s", error)
-            self._failed = True
+            self._has_failed = True

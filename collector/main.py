@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gpu_monitor.collector import activity_file
 from gpu_monitor.collector.activity import IdleTimes
+from gpu_monitor.collector.activity_file import ActivityFile, load_idle
 from gpu_monitor.collector.clock import moment
+from gpu_monitor.collector.columns import packed
+from gpu_monitor.collector.findings import FOREIGN_PIDS
 from gpu_monitor.collector.gpu.driver import Driver
-from gpu_monitor.collector.gpu.watchdog import Watch
-from gpu_monitor.collector.host import processes, system
-from gpu_monitor.collector.host.containers import Containers
-from gpu_monitor.collector.host.own_cost import Cost
-from gpu_monitor.collector.host.users import Users
-from gpu_monitor.collector.limits import packed
+from gpu_monitor.collector.gpu.watchdog import Watchdog
+from gpu_monitor.collector.host.containers import ContainerNames
+from gpu_monitor.collector.host.own_cost import OwnCost
+from gpu_monitor.collector.host.processes import ProcessTable, no_facts, sees_host_pids
+from gpu_monitor.collector.host.system import HostSystem, boot_id
+from gpu_monitor.collector.host.users import UserNames
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.collector.settings import CollectorSettings
-from gpu_monitor.collector.snapshot import Origin, Sampler, Sources
+from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
 from gpu_monitor.wire.curve.client import Lock
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.25
+DRIVER_PATIENCE = 0.25
 """Share of the interval that a sample waits for the driver."""
 
 
@@ -39,65 +41,66 @@ def run(
 ) -> None:
     """Push a snapshot every interval until `stop` is set; returns within a second of that.
 
-    No driver, a hung driver and no broker are states of the snapshot or of the log, none ends
-    the loop. `context` is shared where collector and broker live in one process (inproc).
-    `alive` is called once per round, after the push.
-    gpu_monitor.wire.curve.keys.KeysError when the keys cannot be used.
+    A missing driver, one that hangs and a missing broker are shown or logged; none of them ends the
+    loop. `context` is shared where collector and broker run in one process (inproc). `alive` is
+    called once per round, after the push. gpu_monitor.wire.curve.keys.KeysError when the keys
+    cannot be used.
     """
-    boot_id = system.boot_id()
-    idle = IdleTimes(activity_file.load(settings.state_folder, boot_id))
-    keeper = activity_file.Keeper(settings.state_folder, boot_id)
-    watch = Watch(Driver(), PATIENCE * settings.interval, settings.rpc_timeout)
-    sampler = _sampler(settings, boot_id, watch, idle)
+    boot = boot_id()
+    idle = IdleTimes(load_idle(settings.state_folder, boot))
+    activity_file = ActivityFile(settings.state_folder, boot)
+    watchdog = Watchdog(Driver(), DRIVER_PATIENCE * settings.interval, settings.rpc_timeout)
+    builder = _snapshot_builder(settings, boot, watchdog, idle)
     outside = settings.endpoint.startswith("tcp:")
     lock = Lock(settings.keys, f"gpu-monitor keys add {settings.name}") if outside else None
     pusher = Pusher(settings.endpoint, context, lock=lock)
-    said: Sequence[str] = ()
+    problems: Sequence[str] = ()
     next_at = time.monotonic()
     try:
         while not stop.is_set():
-            snapshot = sampler.sample()
+            snapshot = builder.build()
             pusher.push(packed(snapshot))
             alive()
-            said = _say_changes(said, snapshot["problems"])
-            if keeper.due(now := snapshot["sampled_boottime"]):
+            problems = _log_changes(problems, snapshot["problems"])
+            if activity_file.is_due(now := snapshot["sampled_boottime"]):
                 idle.forget(now)
-                keeper.write(idle.known(), now)
+                activity_file.save(idle.known(), now)
             next_at = next_on_grid(next_at, time.monotonic(), settings.interval)
             stop.wait(next_at - time.monotonic())
     finally:
-        keeper.write(idle.known(), moment().boottime)
+        activity_file.save(idle.known(), moment().boottime)
         pusher.close()
-        watch.close()
+        watchdog.close()
 
 
 def next_on_grid(last: float, now: float, interval: float) -> float:
-    """The next moment of the grid `last` is on: samples that were missed are not made up for."""
+    """The next moment of the grid that `last` is on; missed samples are skipped."""
     return last + interval * max(1, int((now - last) / interval) + 1)
 
 
-def _sampler(settings: CollectorSettings, boot_id: str, watch: Watch, idle: IdleTimes) -> Sampler:
-    origin = Origin(settings.name, boot_id, os.urandom(16).hex(), settings.interval)
-    facts = processes.Processes(
-        settings.commands,
-        Users(),
-        settle=settings.rpc_timeout,
-        containers=Containers(settings.container_socket),
-    ).facts
-    standing: tuple[str, ...] = ()
-    if not processes.sees_host_pids():
-        facts, standing = processes.no_facts, (processes.OTHER_NAMESPACE,)
-    host = system.System(settings.name)
-    sources = Sources(moment, watch.read, facts, host.read, Cost().read)
-    return Sampler(origin, sources, idle, standing)
+def _snapshot_builder(
+    settings: CollectorSettings, boot: str, watchdog: Watchdog, idle: IdleTimes
+) -> SnapshotBuilder:
+    origin = Origin(settings.name, boot, os.urandom(16).hex(), settings.interval)
+    containers = ContainerNames(settings.container_socket)
+    table = ProcessTable(
+        settings.commands, UserNames(), settle=settings.rpc_timeout, containers=containers
+    )
+    facts = table.facts
+    lasting: tuple[str, ...] = ()
+    if not sees_host_pids():
+        facts, lasting = no_facts, (FOREIGN_PIDS,)
+    host, cost = HostSystem(settings.name), OwnCost()
+    sources = Sources(moment, watchdog.collect, facts, host.sample, cost.sample)
+    return SnapshotBuilder(origin, sources, idle, lasting)
 
 
-def _say_changes(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """Log the problems that came and those that went; returns `now`."""
+def _log_changes(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
+    """Log new problems and resolved ones; returns `now`."""
     for problem in now:
         if problem not in before:
             log.warning("%s", problem)
     for problem in before:
         if problem not in now:
-            log.info("no longer: %s", problem)
+            log.info("resolved: %s", problem)
     return now

@@ -1,4 +1,4 @@
-"""PUSH to the broker: only the newest snapshot is ever queued."""
+"""Snapshots pushed to the broker; only the newest one is ever queued."""
 
 import logging
 import time
@@ -10,19 +10,20 @@ from gpu_monitor.wire.curve.client import Lock
 
 log = logging.getLogger(__name__)
 
-REBUILD_SECONDS = 5.0
-"""A socket that was not connected for this long is made anew.
+PUSH_REBUILD_SECONDS = 5.0
+"""A socket that has been unconnected for this long is replaced by a new one.
 
-libzmq never retries on a socket whose key the broker once refused, and it resolves a name's
-first address only; a new socket heals both.
+libzmq never retries on a socket whose key the broker once refused, and it only ever uses the first
+address of a name; a new socket solves both.
 """
-FIRST_WAIT_MS = 200
-SAID_AFTER_SECONDS = 1.0
+FIRST_PUSH_WAIT_MS = 200
+UNREACHABLE_SECONDS = 1.0
+"""A broker that has been unreachable for this long is logged."""
 
 _LATEST_ONLY = {zmq.CONFLATE: 1}
 _ALWAYS = {
-    zmq.IMMEDIATE: 1,  # nothing queued while unconnected: a broker that returns hears no past
-    zmq.TCP_MAXRT: 3000,  # a cut link is given up: the kernel would deliver messages 27 s old
+    zmq.IMMEDIATE: 1,  # nothing is queued while unconnected: a broker that returns gets no past
+    zmq.TCP_MAXRT: 3000,  # give up a cut link: the kernel would deliver messages 27 s old
     zmq.RECONNECT_IVL: 100,
     zmq.RECONNECT_IVL_MAX: 2000,
     zmq.LINGER: 0,
@@ -32,9 +33,10 @@ _ALWAYS = {
 class Pusher:
     """One connection to the broker's intake at `endpoint` (`tcp://host:port` or `inproc://name`).
 
-    With `latest_only` a new message replaces one that is still waiting; without, many hosts may
-    share the connection. A `lock` has the keys. Without a `context` the pusher makes and ends its
-    own. Used by one thread.
+    With `latest_only` a new message replaces one that is still waiting; without it, many hosts may
+    share the connection. `lock` holds the keys, if the connection is to use them. Without a
+    `context` the pusher makes and ends its own. The first push waits up to `first_wait_ms` for the
+    connection. For one thread.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Pusher:
         latest_only: bool = True,
         clock: Callable[[], float] = time.monotonic,
         lock: Lock | None = None,
+        first_wait_ms: int = FIRST_PUSH_WAIT_MS,
     ) -> None:
         self._endpoint = endpoint
         self._context = context if context is not None else zmq.Context()
@@ -51,65 +54,64 @@ class Pusher:
         self._options = _ALWAYS | (_LATEST_ONLY if latest_only else {})
         self._clock = clock
         self._lock = lock
+        self._first_wait_ms: int | None = first_wait_ms
         self._ipv6 = "[" in endpoint
         self._reached: bool | None = None
-        self._said: set[str] = set()
-        self._pushed_before = False
+        self._logged: set[str] = set()
         self._socket = self._connect()
         self._unconnected_since: float | None = None
         self._built_at = clock()
 
     def push(self, data: bytes) -> bool:
-        """Hand `data` to the connection; False when there is none, and `data` is dropped."""
+        """Queue `data`; False where there is no connection, and `data` is dropped."""
         if self._lock is not None and self._lock.is_changed():
             log.info("the keys have changed")
             self._rebuild(self._clock())
-        if not self._pushed_before:  # give a first connection its moment: no idle first interval
-            self._pushed_before = True
-            self._socket.poll(FIRST_WAIT_MS, zmq.POLLOUT)
+        if self._first_wait_ms is not None:  # time to connect, so that the first one arrives too
+            self._socket.poll(self._first_wait_ms, zmq.POLLOUT)
+            self._first_wait_ms = None
         try:
             self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:
-            self._not_connected(self._clock())
+            self._handle_unconnected(self._clock())
             return False
         self._unconnected_since = None
         if self._reached is not True:
             self._reached = True
-            self._said.clear()
-            log.info("broker at %s reached", self._endpoint)
+            self._logged.clear()
+            log.info("broker at %s connected", self._endpoint)
         return True
 
-    def is_taken(self, wait_ms: int) -> bool:
-        """Whether the broker takes messages, as soon as it does."""
+    def is_connected(self, wait_ms: int) -> bool:
+        """Whether the broker accepts messages within `wait_ms`."""
         return bool(self._socket.poll(wait_ms, zmq.POLLOUT))
 
     def close(self) -> None:
-        """Close at once; what is not sent yet is dropped."""
+        """Close at once; a message that is not sent yet is dropped."""
         self._close_socket()
         if self._owns_context:
             self._context.term()
 
-    def _not_connected(self, now: float) -> None:
+    def _handle_unconnected(self, now: float) -> None:
         if self._unconnected_since is None:
             self._unconnected_since = self._built_at = now
-        if now - self._unconnected_since >= SAID_AFTER_SECONDS:
+        if now - self._unconnected_since >= UNREACHABLE_SECONDS:
             self._reached = False
-            self._say(self.why())
-        if now - self._built_at >= (self._lock.patience if self._lock else REBUILD_SECONDS):
-            if not self.why():  # a name may have either address; this one is not the broker's
+            self._warn_once(self.why())
+        if now - self._built_at >= (self._lock.patience if self._lock else PUSH_REBUILD_SECONDS):
+            if not self.why():  # the name may have an address of the other family too
                 self._ipv6 = "[" in self._endpoint or not self._ipv6
             self._rebuild(now)
 
     def why(self) -> str:
-        """Why the broker does not take the connection, in words; empty where nobody knows."""
+        """Why the broker rejects the connection, in words; empty where that is not known."""
         return self._lock.why() if self._lock is not None else ""
 
-    def _say(self, why: str) -> None:
-        """Each reason once, until the broker has been reached."""
-        if why not in self._said:
-            self._said.add(why)
-            words = why or "trying on"
-            log.warning("broker at %s not reachable, %s", self._endpoint, words)
+    def _warn_once(self, why: str) -> None:
+        """Each reason is logged once, until the broker has been reached."""
+        if why not in self._logged:
+            self._logged.add(why)
+            log.warning("broker at %s not reachable: %s", self._endpoint, why or "retrying")
 
     def _close_socket(self) -> None:
         if self._lock is not None:

@@ -1,4 +1,4 @@
-"""What a collector needs to know; read from config.yml at the door."""
+"""A collector's settings, read from config.yml by the command."""
 
 from typing import Literal, NamedTuple
 
@@ -6,11 +6,11 @@ Commands = Literal["name", "scrubbed", "full", "off"]
 
 
 class CollectorSettings(NamedTuple):
-    """`name` is what the host calls itself; the broker decides what it is shown as.
+    """`name` is what the host calls itself; the broker decides under which name it is shown.
 
     `interval` and `rpc_timeout` are seconds. `state_folder` is where idle times are kept over a
-    restart (systemd's RuntimeDirectory), None to keep them in memory only. `keys` is the folder of
-    CURVE keys, empty for none; `container_socket` that of Docker or Podman, empty for none.
+    restart (systemd's RuntimeDirectory); None keeps them in memory only. `keys` is the folder of
+    CURVE keys and `container_socket` the socket of Docker or Podman; empty for none.
     """
 
     name: str

@@ -1,35 +1,41 @@
-"""Readings and the clock become a snapshot in columns."""
+"""Snapshots built from readings and clocks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from gpu_monitor.collector import low_power
-from gpu_monitor.collector.activity import IdleTimes
+from gpu_monitor.collector.activity import IdleTimes, low_power_since, stalled_since
 from gpu_monitor.collector.clock import Moment, WallOffset
-from gpu_monitor.collector.columns import GpuRow, ProcessRow, gpu_columns, process_columns
-from gpu_monitor.collector.findings import held
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Picture
+from gpu_monitor.collector.columns import (
+    MAX_GPUS,
+    MAX_PROCESSES,
+    GpuRow,
+    ProcessRow,
+    gpu_columns,
+    largest_processes,
+    process_columns,
+)
+from gpu_monitor.collector.findings import gpus_cut, held_memory, processes_cut
+from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity
 from gpu_monitor.collector.host.processes import ProcessFacts
-from gpu_monitor.collector.limits import MAX_GPUS, MAX_PROCESSES, largest
 from gpu_monitor.wire.document import SYSTEM_FIELDS, VERSION, Scalars, Snapshot, Table
 from gpu_monitor.wire.limits import MAX_WORDS
 
 TICKS_PER_SECOND = 100
-"""The kernel counts start times in hundredths of a second on all its platforms (USER_HZ)."""
+"""The kernel counts start times in hundredths of a second on every platform (USER_HZ)."""
 
 
 class Sources(NamedTuple):
-    """Where a sample comes from; each is asked once per sample, times are as in Moment."""
+    """Where a snapshot's values come from; each is called once per snapshot, times as in Moment."""
 
     clock: Callable[[], Moment]
-    gpus: Callable[[Moment], Picture]
+    gpus: Callable[[Moment], DriverReading]
     facts: Callable[[Iterable[int], float], dict[int, ProcessFacts]]
     host: Callable[[float], tuple[Scalars, Table]]
     cost: Callable[[float, float], Scalars]
 
 
 class Origin(NamedTuple):
-    """Who sends: the host's name, its boot, this run of the collector, its pace in seconds."""
+    """The sender: the host's name, its boot, this run of the collector, its interval in seconds."""
 
     name: str
     boot_id: str
@@ -38,42 +44,43 @@ class Origin(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A GPU at the last sample: its state, since when, and since when it is busy at low power."""
+    """A GPU in the last snapshot: its state, since when, and since when it is busy at low power."""
 
     state: str
     since: float
     low_power: float | None
 
 
-class Sampler:
-    """Takes snapshots one after the other; `idle` outlives it where it is kept in a file.
+class SnapshotBuilder:
+    """Builds one snapshot after the other; `idle` outlives it where it is kept in a file.
 
-    `standing` are problems that hold as long as the collector runs.
+    `lasting` are problems that last for as long as the collector runs.
     """
 
     def __init__(
-        self, origin: Origin, sources: Sources, idle: IdleTimes, standing: tuple[str, ...] = ()
+        self, origin: Origin, sources: Sources, idle: IdleTimes, lasting: tuple[str, ...] = ()
     ) -> None:
         self._origin = origin
         self._sources = sources
         self._idle = idle
-        self._standing = standing
+        self._lasting = lasting
         self._offset = WallOffset()
         self._seen: dict[str, _Seen] = {}
         self._sequence = 0
 
-    def sample(self) -> Snapshot:
-        """One snapshot of now."""
+    def build(self) -> Snapshot:
+        """A snapshot of now."""
         sources = self._sources
         begun = sources.clock()
         self._offset.follow(begun)
-        picture = sources.gpus(begun)
+        driver = sources.gpus(begun)
         system, disks = sources.host(begun.monotonic)
-        system |= _versions(picture) | {"booted_at": self._offset.unix(0.0)}
+        system |= _versions(driver) | {"booted_at": self._offset.unix(0.0)}
         system = {key: system[key] for key in SYSTEM_FIELDS if key in system}
-        gpus, problems = self._gpu_rows(picture, begun.boottime)
-        processes, crowd = self._process_rows(gpus, begun)
-        problems = [*self._standing, *picture.problems, *problems, *crowd, *held(gpus, processes)]
+        gpus, problems = self._gpu_rows(driver, begun.boottime)
+        processes, cut = self._process_rows(gpus, begun)
+        held = held_memory(gpus, processes)
+        problems = [*self._lasting, *driver.problems, *problems, *cut, *held]
         self._sequence += 1
         seconds = sources.clock().monotonic - begun.monotonic
         return Snapshot(
@@ -93,17 +100,17 @@ class Sampler:
             collector=sources.cost(begun.monotonic, seconds),
         )
 
-    def _gpu_rows(self, picture: Picture, now: float) -> tuple[list[GpuRow], list[str]]:
+    def _gpu_rows(self, driver: DriverReading, now: float) -> tuple[list[GpuRow], list[str]]:
         rows: list[GpuRow] = []
         seen: dict[str, _Seen] = {}
-        for gpu in picture.gpus:
+        for gpu in driver.gpus:
             parent = len(rows)
             for reading, above in ((gpu, None), *((piece, parent) for piece in gpu.slices)):
                 rows.append(self._gpu_row(reading, above, seen, now))
         self._seen = seen
         if len(rows) <= MAX_GPUS:
             return rows, []
-        return rows[:MAX_GPUS], [f"{MAX_GPUS} of {len(rows)} GPUs and slices shown"]
+        return rows[:MAX_GPUS], [gpus_cut(len(rows))]
 
     def _gpu_row(
         self,
@@ -115,7 +122,7 @@ class Sampler:
         key = _key(gpu.identity)
         before = self._seen.get(key)
         since = before.since if before is not None and before.state == gpu.state else now
-        low = low_power.follow(before and before.low_power, gpu, now)
+        low = low_power_since(before and before.low_power, gpu, now)
         seen[key] = _Seen(gpu.state, since, low)
         percent = gpu.utilization_percent
         idle = self._idle.since(key) if gpu.carried else self._idle.observe(key, percent, now)
@@ -124,7 +131,7 @@ class Sampler:
             parent=parent,
             idle_since=self._offset.unix(idle),
             state_since=None if gpu.state == "ok" else self._offset.unix(since),
-            stalled_since=self._offset.unix(low_power.lasting(low, now)),
+            stalled_since=self._offset.unix(stalled_since(low, now)),
         )
 
     def _process_rows(
@@ -135,8 +142,7 @@ class Sampler:
         rows = list(self._rows_of(gpus, facts, begun.boottime))
         if len(rows) <= MAX_PROCESSES:
             return rows, []
-        said = f"{MAX_PROCESSES} of {len(rows)} processes shown: those with the most GPU memory"
-        return largest(rows), [said]
+        return largest_processes(rows), [processes_cut(len(rows))]
 
     def _rows_of(
         self, gpus: list[GpuRow], facts: dict[int, ProcessFacts], now: float
@@ -161,6 +167,6 @@ def _key(gpu: Identity) -> str:
     return gpu.uuid or f"{gpu.pci_bus_id}/{gpu.number}"
 
 
-def _versions(picture: Picture) -> Scalars:
-    known = {"driver_version": picture.driver_version, "cuda_version": picture.cuda_version}
+def _versions(driver: DriverReading) -> Scalars:
+    known = {"driver_version": driver.driver_version, "cuda_version": driver.cuda_version}
     return {key: value for key, value in known.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The door: the `gpu-monitor` command."""
+"""GPU Monitor: who is using which GPU, live. This package holds the `gpu-monitor` command."""
 
 from gpu_monitor.wire import __version__
 

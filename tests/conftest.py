@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,34 @@ import pynvml
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
-from tests.support.house import House
+from tests.fake_nvml import BuildError, FakeNvml, Gpu, Process, Scenario, library_folder
+from tests.support.house import House, unpacked_wheel
 
-pytest_plugins = ["tests.support.browser"]
+pytest_plugins = ["tests.support.browser", "tests.support.process_guard"]
 
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
 settings.load_profile("house")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bundled", action="store_true", help="serve the page to all tests as a wheel has it"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bundled(request: pytest.FixtureRequest) -> None:
+    """With --bundled every house serves the page of a wheel."""
+    if request.config.getoption("--bundled"):
+        House.code = request.getfixturevalue("wheel")
+
+
+def pytest_configure() -> None:
+    """Build the fake NVML before xdist starts its workers, which would each build their own."""
+    with contextlib.suppress(BuildError):  # the tests that need it fail with its words
+        library_folder()
 
 
 @pytest.fixture
@@ -40,10 +60,31 @@ WORKING_GPU = Gpu(
 )
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A released wheel, unpacked."""
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
+
+
 @pytest.fixture
-def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+def page_form() -> str:
+    """How the page is served: its `modules` as written, or the `bundle` of a wheel. A module of
+    tests that overrides this with parameters runs on both."""
+    return "modules"
+
+
+@pytest.fixture
+def house(
+    tmp_path: Path,
+    fake_nvml: FakeNvml,
+    processes: None,
+    page_form: str,
+    request: pytest.FixtureRequest,
+) -> Iterator[House]:
     """The commands as processes that find the fake NVML: a GPU at 87 % and a free one."""
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()]))
     house = House(tmp_path, fake_nvml.environment())
+    if page_form == "bundle":
+        house.code = request.getfixturevalue("wheel")
     yield house
     house.close()

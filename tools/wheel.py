@@ -3,6 +3,9 @@
 Beside it lies requirements.txt for pip: the wheel and all it needs, each with its hash. The folder
 is named after version and content, so that an unchanged checkout is not built again. It is built
 from a copy: setuptools would put what an earlier build left in build/lib into it.
+
+The page goes in bundled where Node.js and frontend/node_modules are at hand (tools/setup test),
+else as the modules that it is written in: the same page, slower to load over a slow line.
 """
 
 import hashlib
@@ -15,9 +18,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import page_bundle
+
 ROOT = Path(__file__).parent.parent
 LOCK = "ansible/requirements.txt"
-FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", LOCK)
+BUNDLER = ("tools/page_bundle.py", "frontend/package-lock.json")
+FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", LOCK, *BUNDLER)
 PACKAGES = ("gpu_monitor", "collector", "broker", "web", "wire", "frontend/app")
 
 
@@ -35,9 +41,9 @@ def links() -> Iterator[Path]:
     return (path for path in sorted((ROOT / "gpu_monitor").iterdir()) if path.is_symlink())
 
 
-def release_name() -> str:
-    """The version, and a few signs of what the files hold."""
-    digest = hashlib.sha256()
+def release_name(bundled: bool) -> str:
+    """The version, and a few digits of a hash of all that goes in."""
+    digest = hashlib.sha256(b"bundled" if bundled else b"modules")
     for path in sources():
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
@@ -46,8 +52,8 @@ def release_name() -> str:
     return f"{found[1]}-{digest.hexdigest()[:10]}"
 
 
-def build(to: Path) -> None:
-    """Puts the wheel into the folder `to`, whole or not at all."""
+def build(to: Path, bundled: bool) -> None:
+    """Puts the wheel into the folder `to`, whole or not at all; `bundled`: its page is."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         copy, made = Path(folder) / "copy", Path(folder) / "made"
@@ -57,6 +63,9 @@ def build(to: Path) -> None:
             shutil.copy(path, target)
         for link in links():
             (copy / link.relative_to(ROOT)).symlink_to(os.readlink(link))
+        if bundled:
+            shutil.rmtree(copy / "frontend" / "app")
+            page_bundle.write_bundle(copy / "frontend" / "app")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--wheel-dir", str(made), str(copy)]
         subprocess.run(command, check=True, stdout=sys.stderr)
@@ -72,10 +81,11 @@ def build(to: Path) -> None:
 
 
 def main() -> int:
-    folder = ROOT / "build" / "wheels" / release_name()
+    bundled = page_bundle.is_available()
+    folder = ROOT / "build" / "wheels" / release_name(bundled)
     if not folder.exists():
         try:
-            build(folder)
+            build(folder, bundled)
         except subprocess.CalledProcessError:
             return 1
     print(folder)

@@ -1,1 +1,1 @@
-"""Listens to the broker; serves the page, the websocket and the HTTP API."""
+"""The web server: follows the broker; serves the page, the websocket and the HTTP API."""

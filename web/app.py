@@ -1,17 +1,15 @@
-"""The aiohttp application: page, files, websocket and API, under `/` and under base_path."""
+"""The aiohttp application: page, files, websocket and API, below `/` and below base_path."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gpu_monitor.web.api.routes import Api, respond
-from gpu_monitor.web.auth.access import Gate, Handler
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.api.routes import Api
+from gpu_monitor.web.auth.access import AccessControl, Handler
+from gpu_monitor.web.error_responses import MAX_BODY_BYTES, error_responses
+from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.web.page.assets import Asset, Assets
-from gpu_monitor.web.stream.handshake import Live
-
-LOG = logging.getLogger(__name__)
+from gpu_monitor.web.stream.handshake import Handshake
 
 HEADERS = {
     "Server": "gpu-monitor",
@@ -22,49 +20,41 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""On every response. No Cross-Origin-Opener-Policy: over plain http browsers ignore it with an
-error in their console, and the page opens no windows."""
+"""On every response. Without Cross-Origin-Opener-Policy: over plain HTTP, browsers ignore it and
+log an error in their console, and the page opens no windows."""
 
-Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Gateway = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
-
-MAX_BODY_BYTES = 1024
-_HINTS = {
-    413: f"a form of at most {MAX_BODY_BYTES} bytes is taken here",
-    404: (
-        "there are ., ws, healthz, readyz, metrics and api/v1/ with fleet, hosts/NAME, users, free;"
-        " behind a proxy that keeps its path set base_path"
-    ),
-    405: "only GET and HEAD are answered here",
-}
+Check = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
-def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> web.Application:
-    """Everything is served at `/` also when `base_path` is set: a proxy may keep it or not.
+def make_app(
+    page: "Page", api: Api, handshake: Handshake, access: AccessControl, base_path: str
+) -> web.Application:
+    """Everything is served below `/` as well as `base_path`: proxies may keep the path or not.
 
-    Whatever is asked for, and there or not, passes the gate: all but healthz, the slash that is
-    added to base_path, and the form that signs in.
+    Every request passes access control, even for paths that do not exist. The exceptions are
+    healthz, the redirect that adds the slash to base_path, and the sign-in form.
     """
-    gates: dict[object, Gateway] = {
-        page.index: gate.to_page,
-        live.handle: gate.to_socket,
-        api.ticket: gate.to_ticket,
-        api.healthz: _open,
-        add_slash: _open,
+    checks: dict[object, Check] = {
+        page.index: access.page,
+        handshake.handle: access.websocket,
+        api.ticket: access.ticket,
+        api.healthz: _unchecked,
+        add_slash: _unchecked,
     }
 
     @web.middleware
-    async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-        asked = request.match_info.handler
-        return await gates.get(asked, gate.to_data)(request, handler)
+    async def access_control(request: web.Request, handler: Handler) -> web.StreamResponse:
+        requested = request.match_info.handler
+        return await checks.get(requested, access.data)(request, handler)
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_in_words, let_in])
+    middlewares = [error_responses, access_control]
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     for base in dict.fromkeys((base_path, "")):
+        if access.form is not None:
+            checks[access.form.post] = _unchecked
+            app.router.add_post(f"{base}/", access.form.post)
         app.router.add_get(f"{base}/", page.index)
-        if gate.form is not None:
-            gates[gate.form.post] = _open
-            app.router.add_post(f"{base}/", gate.form.post)
-        app.router.add_get(f"{base}/ws", live.handle, allow_head=False)
+        app.router.add_get(f"{base}/ws", handshake.handle, allow_head=False)
         app.router.add_get(f"{base}/a/{{hash}}/{{name:.+}}", page.file)
         for path, handler in api.routes().items():
             app.router.add_get(f"{base}/{path}", handler)
@@ -75,96 +65,42 @@ def make_app(page: "Page", api: Api, live: Live, gate: Gate, base_path: str) -> 
 
 
 class Page:
-    """index.html and the files it names; `changed` is called when they are other ones.
+    """index.html and the files it names.
 
-    Caches between here and the browser may keep files only where they are `public`.
+    Shared caches, such as a proxy's, may keep the files only if they are `public`.
     """
 
-    def __init__(self, assets: Assets, changed: Callable[[], None], *, public: bool) -> None:
+    def __init__(self, assets: Assets, *, public: bool) -> None:
         self._assets = assets
-        self._changed = changed
-        self._kept = f"{'public' if public else 'private'}, max-age=31536000, immutable"
+        self._immutable = f"{'public' if public else 'private'}, max-age=31536000, immutable"
 
     async def index(self, request: web.Request) -> web.Response:
-        """The page, always asked for anew: it names the current files."""
-        if self._assets.refresh():
-            self._changed()
+        """The page. Browsers revalidate it on every visit, because it names the current files."""
         asset = self._assets.get("index.html")
         if asset is None:
-            raise Wrong(404, "the page is not installed", "the API answers at api/v1/fleet")
+            hint = "the API is available at api/v1/fleet"
+            raise RequestRefused(404, "the page is not installed", hint)
         return _respond(request, asset, "no-cache")
 
     async def file(self, request: web.Request) -> web.Response:
-        """The current file, also for an old hash: a page opened before an upgrade still works."""
+        """The current file, even for an old hash: pages opened before an upgrade keep working."""
         asset = self._assets.get(request.match_info["name"])
         if asset is None:
             raise web.HTTPNotFound
         current = request.match_info["hash"] == self._assets.hash
-        return _respond(request, asset, self._kept if current else "no-cache")
-
-
-def answering_expect(handler: Answering) -> Answering:
-    """`handler` behind an answer of our own to an `Expect` that is not 100-continue (RFC 9110,
-    section 10.1.1). aiohttp's repeats what was sent, and fails where that is no UTF-8; it comes
-    before any route or middleware, so this has to stand before all of the application."""
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-            told = {"error": "Expectation Failed", "hint": "send no Expect, or 100-continue"}
-            return web.json_response(told, status=417, headers=HEADERS)
-        return await handler(request)
-
-    return handle
-
-
-async def _open(request: web.Request, handler: Handler) -> web.StreamResponse:
-    return await handler(request)
+        return _respond(request, asset, self._immutable if current else "no-cache")
 
 
 async def add_slash(request: web.Request) -> web.Response:
-    """`/gpus` -> `/gpus/`, relatively: right behind every proxy, whatever its name or prefix."""
+    """Redirect `/gpus` to `/gpus/`. A relative Location is right behind a proxy with any prefix."""
     last = request.rel_url.raw_path.rsplit("/", 1)[1]
     query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
     location = f"./{last}/{query}"
     return web.Response(status=302, headers={"Location": location, "Cache-Control": "no-cache"})
 
 
-@web.middleware
-async def errors_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is told in words: what, and what to do about it."""
-    try:
-        return await handler(request)
-    except Wrong as wrong:
-        return _refuse(request, wrong.status, wrong.error, wrong.hint, wrong.headers)
-    except web.HTTPException as error:
-        hint = _HINTS.get(error.status, "see the path and the headers of the request")
-        text = error.reason
-        if error.status == 400 and error.text:
-            text = " ".join(error.text.split())
-        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return _refuse(request, error.status, text, hint, allow)
-    except web.RequestPayloadError:
-        hint = "send it as its headers say, best without Content-Encoding"
-        return _refuse(request, 400, "the body cannot be read", hint)
-    except ConnectionError:
-        raise  # the client has gone: nobody to tell
-    except Exception:  # a bug of ours: the client is told, the log says where
-        LOG.exception("%s could not be answered", request.path)
-        return _refuse(request, 500, "this server failed", "its log says more")
-
-
-def _refuse(
-    request: web.Request,
-    status: int,
-    error: str,
-    hint: str,
-    headers: Mapping[str, str] | None = None,
-) -> web.Response:
-    """In JSON; in two lines to who has opened the address in a browser."""
-    if "text/html" not in request.headers.get("Accept", ""):
-        return respond(request, {"error": error, "hint": hint}, status, headers)
-    own = {**(headers or {}), "Cache-Control": "no-store"}
-    return web.Response(text=f"{error}\n{hint}\n", status=status, headers=own)
+async def _unchecked(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)
 
 
 def _respond(request: web.Request, asset: Asset, cache_control: str) -> web.Response:

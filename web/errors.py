@@ -1,10 +1,10 @@
-"""A request that cannot be answered, in words."""
+"""A request that is refused, with the reason and the remedy."""
 
 from collections.abc import Mapping
 
 
-class Wrong(Exception):
-    """What is wrong, what to do about it, and the HTTP status that says so."""
+class RequestRefused(Exception):
+    """Answered with this HTTP status: what is wrong, and what to do about it."""
 
     def __init__(
         self, status: int, error: str, hint: str, headers: Mapping[str, str] | None = None

@@ -39,6 +39,7 @@ GPU_COLUMNS = {
     "idle_since": Kind.NUMBER,
     "stalled_since": Kind.NUMBER,
     "throttle": Kind.WORDS,
+    "health": Kind.TEXT,
     "health_reasons": Kind.WORDS,
     "memory_used_mib": Kind.COUNT,
     "utilization_percent": Kind.COUNT,
@@ -59,7 +60,8 @@ PROCESS_COLUMNS = {
     "effective_user": Kind.TEXT,
     "command": Kind.TEXT,
     "container": Kind.TEXT,
-    "job": Kind.TEXT,
+    "slurm_job_id": Kind.TEXT,
+    "pod_uid": Kind.TEXT,
     "state": Kind.TEXT,
     "started_at": Kind.NUMBER,
     "idle_since": Kind.NUMBER,
@@ -105,6 +107,7 @@ REQUIRED_COLUMNS = {
 """Columns that every table with rows has, with a value in every row."""
 
 GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})
+GPU_HEALTH = frozenset({"ok", "degraded", "failed"})
 PROCESS_TYPES = frozenset({"C", "G", "C+G"})
 
 IDENTITY_COLUMNS = {

@@ -119,10 +119,6 @@ class Replica:
         self._lose_sync()
         return self._apply({"broker": {"state": "lost", "heard_at": self.document["now"]}})
 
-    def set_web(self, web: dict[str, Any]) -> Patch | None:
-        """Replaces what the web server publishes about itself."""
-        return self._apply({"web": web}) if web != self.document["web"] else None
-
     def _apply(self, patch: Patch) -> Patch:
         self.document = merge(self.document, patch)
         return patch

@@ -154,6 +154,7 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "sm_clock_mhz": 1980,
         "memory_clock_mhz": 2619,
         "throttle": [],
+        "health": "ok",
         "health_reasons": [],
     }
     table = {key: [values.get(key)] * gpus for key in GPU_COLUMNS}
@@ -163,7 +164,8 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
     own = {
         "uid": 1000,
         "command": "python train.py",
-        "job": str(number),
+        "slurm_job_id": str(number),
+        "pod_uid": None,
         "type": "C",
         "started_at": 1_700_000_000.5,
         "gpu_memory_mib": 1000,

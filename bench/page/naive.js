@@ -1,21 +1,21 @@
 // What the page is compared with: the same page, all of it written anew from a whole document.
-// Takes the place of main.js, over the page's own views; nothing on it answers a click.
+// Takes the place of app.js, over the page's own views; nothing on it answers a click.
 
 import { html, nothing, render } from "./vendor/lit-html.js";
 import { count, many, timeOfDay } from "./format.js";
-import { Recent, pathOf } from "./history.js";
-import { Store } from "./store.js";
-import { sentence } from "./summary.js";
-import { readView } from "./url.js";
-import { choices } from "./views/bar.js";
-import { question } from "./views/finder.js";
-import { closedRow, openRow } from "./views/host.js";
-import { pill } from "./views/link.js";
-import { FleetMap } from "./views/map.js";
-import { summaryTiles } from "./views/summary.js";
-import { UsersPanel } from "./views/users.js";
+import { Recent, pathOf } from "./state/last-hour.js";
+import { Store } from "./state/store.js";
+import { sentence } from "./state/summary.js";
+import { readView } from "./pages/live-url.js";
+import { filterBar } from "./views/filter-bar.js";
+import { question } from "./views/finder-panel.js";
+import { closedRow, openRow } from "./views/host-view.js";
+import { pill } from "./views/link-status.js";
+import { FleetMap } from "./map/fleet-map.js";
+import { summaryTiles } from "./views/summary-tiles.js";
+import { UsersPanel } from "./views/users-panel.js";
 
-/** As hosts.js has them. */
+/** As host-list.js has them. */
 const FEW_HOSTS = 8;
 const CELLS = 8;
 
@@ -32,7 +32,7 @@ let planned = false;
 const socket = new WebSocket(new URL("ws", document.baseURI.replace("http", "ws")));
 socket.onmessage = ({ data }) => {
   sequence += 1;
-  store.take({ type: "fleet", sequence, fleet: JSON.parse(data) });
+  store.apply({ type: "fleet", sequence, fleet: JSON.parse(data) });
   plan();
 };
 
@@ -62,12 +62,12 @@ function draw(fleet) {
     bestFit: overview.bestFit,
     hours: recent.hours("recent", Object.entries(fleet.totals), fleet.now),
   }), at("summary"));
-  render(choices(view, fleet.totals, overview), at("bar"));
+  render(filterBar(view, fleet.totals, overview, {}), at("bar"));
   render(question(view.need), at("finder"));
   map.update(new Set(), true);
   const columns = Math.min(CELLS, overview.mostGpus);
   at("hosts").style.setProperty("--columns", String(columns));
-  render(html`<div class="chunk">${names.map((name) => host(name, columns))}</div>`, at("hosts"));
+  render(html`<div class="stretch">${names.map((name) => host(name, columns))}</div>`, at("hosts"));
   panel.paint(fleet.users, undefined, view, fleet.now, clock());
   const { broker } = fleet;
   render(html`<span>broker ${broker.version} since ${timeOfDay(broker.started_at)}</span>`, at("about"));

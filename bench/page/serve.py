@@ -32,7 +32,7 @@ def naive_assets() -> Assets:
     """The page's files, with the naive page in the place of its script, and text of lit-html."""
     with tempfile.TemporaryDirectory() as folder:
         files = Path(shutil.copytree(FOLDER, Path(folder) / "app"))
-        shutil.copy(HERE / "naive.js", files / "main.js")
+        shutil.copy(HERE / "naive.js", files / "app.js")
         shutil.copy(HERE / "markup.js", files / "vendor" / "lit-html.js")
         return Assets(files)
 

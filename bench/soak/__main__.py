@@ -48,7 +48,7 @@ SERVICES = ("collector", "broker", "web")
 READ_SECONDS = 10.0
 CHANGE_SECONDS = 2.0
 PROCESSES = 8
-QUICK = {"interval": 0.1, "tick": 0.02, "commands": "full"}
+QUICK: dict[str, Any] = {"interval": 0.1, "tick": 0.02, "commands": "full"}
 HANGING = ("nvmlDeviceGetTemperature", "nvmlDeviceGetPowerUsage", "nvmlDeviceGetName")
 INIT_ERRORS = ("LIB_RM_VERSION_MISMATCH", "DRIVER_NOT_LOADED")
 

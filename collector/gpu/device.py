@@ -1,10 +1,9 @@
 """One GPU: what it is, read once; what it does, read each time, some of it less often."""
 
 from gpu_monitor.collector.gpu import plausible
-from gpu_monitor.collector.gpu.memory_health import Health
-from gpu_monitor.collector.gpu.mig import Slice
-from gpu_monitor.collector.gpu.mig_utilization import Gpm
-from gpu_monitor.collector.gpu.nvml import Handle
+from gpu_monitor.collector.gpu.memory_health import MemoryHealth
+from gpu_monitor.collector.gpu.mig import MigSlice
+from gpu_monitor.collector.gpu.mig_utilization import MigUtilization
 from gpu_monitor.collector.gpu.nvml_errors import (
     LOST,
     NOT_FOUND,
@@ -12,198 +11,214 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     UNSUPPORTED,
     NvmlError,
 )
-from gpu_monitor.collector.gpu.processes import Listed, Lists, joined, shared, unread
-from gpu_monitor.collector.gpu.queries import Questions, Trace
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.pci import PCI_FOLDER, PciPower, asleep_reading
+from gpu_monitor.collector.gpu.processes import ListedProcess, ProcessLists, SmShares, merge_by_pid
+from gpu_monitor.collector.gpu.queries import Queries, Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MemoryKind, State, Use
-from gpu_monitor.collector.gpu.shares import Shares
-from gpu_monitor.collector.gpu.sleep import PCI_FOLDER, Sleep, asleep
 from gpu_monitor.collector.host.system import memory
 
-SLOW_SECONDS = 5.0
-_SLOW = ("fan", "power_limit", "sm_clock", "memory_clock")
+SLOW_READING_SECONDS = 5.0
+_TOO_OLD = UNSUPPORTED - {NOT_SUPPORTED}
+"""Answers of a driver that does not know a function."""
 
 
 class Device:
-    """A GPU as this opening of NVML knows it; read by one thread at a time.
+    """A GPU as this opening of NVML knows it; for one thread at a time.
 
-    `identity` holds what does not change. Readings come in tiers: use, memory, temperature, power
-    and processes each time; fan, clocks, power limit, MIG and how busy its slices are every 5 s,
-    not all GPUs in the same sample; the health of its memory every minute. `failure` is the last
-    answer that was about the whole GPU. `health` remembers: it is handed on to the Device of the
-    next opening.
+    `identity` holds what does not change. Readings come in tiers: utilization, memory, temperature,
+    power and processes each time; fan, clocks, power limit, MIG mode and the utilization of slices
+    every 5 s, staggered between GPUs; the health of the memory every minute.
+
+    `failure` is the error that ended the last reading, None if it succeeded. `health` outlives
+    this opening: it is handed on to the next one's Device.
     """
 
-    def __init__(
-        self, index: int, handle: Handle, trace: Trace, pci_folder: str = PCI_FOLDER
-    ) -> None:
-        self.trace = trace
+    def __init__(self, index: int, handle: Handle, pci_folder: str = PCI_FOLDER) -> None:
         self.failure: NvmlError | None = None
-        self.health = Health()
+        self.health = MemoryHealth()
         self.handle = handle
-        self._questions = Questions(handle, trace)
-        self._shares = Shares()
-        self._lists = Lists(self._questions)
-        self._entries: list[Listed] | None = None
-        self._by_instance: dict[int | None, list[Listed]] = {}
+        self._queries = Queries()
+        self._shares = SmShares()
+        self._lists = ProcessLists(handle, self._queries)
+        self._entries: list[ListedProcess] | None = None
+        self._by_instance: dict[int | None, list[ListedProcess]] = {}
         self._uses: tuple[Use, ...] = ()
-        self._slices: list[Slice] | None = None
-        self._gpm = Gpm(handle, trace)
-        self._slow: dict[str, int | None] = {}
+        self._slices: list[MigSlice] | None = None
         self._slow_at: float | None = None
-        ask = self._questions.ask
+        self._fan: int | None = None
+        self._power_limit: int | None = None
+        self._sm_clock: int | None = None
+        self._memory_clock: int | None = None
         self.identity = Identity(
             number=index,
-            uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
-            pci_bus_id=ask("pci_bus_id", "nvmlDeviceGetPciInfo_v3", handle.pci_bus_id),
+            uuid=self._queries.query(handle.uuid),
+            pci_bus_id=self._queries.query(handle.pci_bus_id),
         )
-        self._sleep = Sleep(self.identity.pci_bus_id, pci_folder)
-        self._known = GpuReading(self.identity)
+        self._mig_utilization = MigUtilization(handle)
+        self._pci_power = PciPower(self.identity.pci_bus_id, pci_folder)
+        self._last_good = GpuReading(self.identity)
+
+    @property
+    def trace(self) -> Trace:
+        """Names the NVML call that is running."""
+        return self.handle.trace
 
     @classmethod
     def at(cls, pci_bus_id: str, trace: Trace, pci_folder: str) -> "Device":
-        """The GPU in this place, opened; NvmlError when it cannot be."""
-        trace.calling = "nvmlDeviceGetHandleByPciBusId_v2"
-        handle = Handle.by_bus_id(pci_bus_id)
-        return cls(handle.index(), handle, trace, pci_folder)
+        """The GPU at this place on the bus, opened; NvmlError when it cannot be."""
+        handle = Handle.by_bus_id(pci_bus_id, trace)
+        return cls(handle.index(), handle, pci_folder)
 
     def read(self, now: float) -> GpuReading:
-        """A reading, whatever NVML answers; blocks as long as the driver does.
+        """A reading, whatever NVML answers; blocks for as long as the driver does.
 
         `now` in monotonic seconds.
         """
-        if self._sleep.now(now):
-            return asleep(self.identity, self._known)
+        if self._pci_power.is_asleep(now):
+            return asleep_reading(self.identity, self._last_good)
         try:
             reading = self._read(now)
             self.failure = None
             if reading.state == "ok":
-                self._known = reading
+                self._last_good = reading
             return reading
         except NvmlError as error:
             self.failure = error.with_traceback(None)
             state: State = "lost" if error.code in LOST else "error"
             return GpuReading(self.identity, state, str(error))
 
+    def close(self) -> None:
+        """Free NVML's buffers; no thread may be reading this GPU."""
+        self._mig_utilization.close()
+
     def _read(self, now: float) -> GpuReading:
+        query, handle = self._queries.query, self.handle
         if self._slow_at is None:
-            self._learn()
-        if self._slow_at is None or now - self._slow_at >= SLOW_SECONDS:
+            self._read_once()
+        if self._slow_at is None or now - self._slow_at >= SLOW_READING_SECONDS:
             self._read_slow(now)
-        number = self._questions.number
         kind, total, used = self._memory()
-        use, memory_use = number("utilization") or (None, None)
-        temperature = number("temperature")
-        power = number("power")
-        if total is use is temperature is power is None and (reason := self._no_answer()):
+        utilization, memory_utilization = query(handle.utilization) or (None, None)
+        temperature = query(handle.temperature)
+        power = query(handle.power)
+        if total is utilization is temperature is power is None and (reason := self._no_answer()):
             return GpuReading(self.identity, "error", reason)
-        throttle = number("throttle")
+        throttle = query(handle.throttle_reasons)
         uses, slices = self._uses_and_slices(now)
-        self.health.look(self._questions, self.handle, now)
+        self.health.poll(self._queries, handle, now)
         return GpuReading(
             self.identity,
             memory_kind=kind,
             memory_total_bytes=total,
             memory_used_bytes=used,
-            utilization_percent=plausible.percent(use),
-            memory_controller_utilization_percent=plausible.percent(memory_use),
+            utilization_percent=plausible.percent(utilization),
+            memory_controller_utilization_percent=plausible.percent(memory_utilization),
             temperature_celsius=plausible.celsius(temperature),
             power_watts=plausible.watts(power),
-            power_limit_watts=plausible.watts(self._slow["power_limit"]),
-            fan_percent=plausible.percent(self._slow["fan"], highest=200),
-            sm_clock_mhz=plausible.mhz(self._slow["sm_clock"]),
-            memory_clock_mhz=plausible.mhz(self._slow["memory_clock"]),
+            power_limit_watts=plausible.watts(self._power_limit),
+            fan_percent=plausible.percent(self._fan, highest=200),
+            sm_clock_mhz=plausible.mhz(self._sm_clock),
+            memory_clock_mhz=plausible.mhz(self._memory_clock),
             throttle=plausible.throttle(throttle),
             uses=uses,
-            uses_unread=unread(self._questions),
+            uses_unread=self._lists.failure(is_divided=self._slices is not None),
             slices=slices,
         )
 
-    def _learn(self) -> None:
-        ask, handle = self._questions.ask, self.handle
-        slowdown = ask("slowdown", "nvmlDeviceGetTemperatureThreshold", handle.slowdown_celsius)
+    def _read_once(self) -> None:
         self.identity = self.identity._replace(
-            name=ask("name", "nvmlDeviceGetName", handle.name),
-            slowdown_celsius=plausible.celsius(slowdown),
+            name=self._queries.query(self.handle.name),
+            slowdown_celsius=self._slowdown_celsius(),
         )
+
+    def _slowdown_celsius(self) -> int | None:
+        """From the margin that is left where the driver does not report the temperature."""
+        query, handle = self._queries.query, self.handle
+        slowdown = plausible.celsius(query(handle.slowdown_temperature))
+        if slowdown is not None:
+            return slowdown
+        temperature = plausible.celsius(query(handle.temperature))
+        margin = query(handle.slowdown_margin)
+        if temperature is None or margin is None:
+            return None
+        return plausible.celsius(temperature + margin)
 
     def _read_slow(self, now: float) -> None:
         stagger = self.identity.number % 5 if self._slow_at is None else 0
-        divided = self._questions.ask("mig", "nvmlDeviceGetMigMode", self.handle.mig_enabled)
+        handle = self.handle
+        divided = self._queries.query(handle.mig_enabled)
         if bool(divided) != (self._slices is not None):
-            self._questions = Questions(self.handle, self.trace)  # it answers other questions now
-            self._lists = Lists(self._questions)
-        self._slices = self._find_slices() if divided else None
-        self._gpm.measure(self._slices or (), now)
+            self._queries = Queries()  # in the other mode it supports other queries
+            self._lists = ProcessLists(handle, self._queries)
+        query = self._queries.query
+        found = query(handle.slices) if divided else None
+        self._slices = [MigSlice(*each) for each in found or ()] if divided else None
+        self._mig_utilization.measure(self._slices or (), now)
         self._entries = None
-        self._slow = {key: self._questions.number(key) for key in _SLOW}
+        self._fan = query(handle.fan)
+        self._power_limit = query(handle.power_limit)
+        self._sm_clock = query(handle.sm_clock)
+        self._memory_clock = query(handle.memory_clock)
         self._slow_at = now - stagger
 
-    def _find_slices(self) -> list[Slice]:
-        name = "nvmlDeviceGetMigDeviceHandleByIndex"
-        found = self._questions.ask("slices", name, self.handle.slices) or ()
-        return [Slice(index, handle, self.trace) for index, handle in found]
-
     def _memory(self) -> tuple[MemoryKind | None, int | None, int | None]:
-        """Used memory is without the driver's reserve, where the driver is new enough to say.
+        """Its kind, total and used bytes; used without the driver's reserve where it is known.
 
-        A GPU that shares the host's memory has none to tell of (NOT_SUPPORTED): the host's then.
+        A GPU that shares the host's memory does not support the query: the host's is returned.
         """
-        total, used = plausible.memory_bytes(self._questions.number("memory") or self._old_memory())
+        query, handle = self._queries.query, self.handle
+        answer = query(handle.memory)
+        code = 0 if answer else self._failure_code("memory")
+        if code in _TOO_OLD:
+            answer = query(handle.memory_with_reserve)
+        total, used = plausible.memory_bytes(answer)
         if total is not None or used is not None:
             return "device", total, used
-        failure = self._questions.failures.get("memory")
-        if failure is None or failure.code != NOT_SUPPORTED:
+        if code != NOT_SUPPORTED:
             return None, None, None
         host = memory()
         total, used = host.get("memory_total_mib"), host.get("memory_used_mib")
         return "unified", total and total << 20, used and used << 20
 
-    def _old_memory(self) -> tuple[int, int] | None:
-        failure = self._questions.failures.get("memory")
-        if failure is None or failure.code not in UNSUPPORTED - {NOT_SUPPORTED}:
-            return None
-        answer: tuple[int, int] | None = self._questions.number("memory_v1")
-        return answer
+    def _failure_code(self, name: str) -> int:
+        """The error code of a query's last failure; 0 for none."""
+        failure = self._queries.failures.get(name)
+        return 0 if failure is None else failure.code
 
     def _no_answer(self) -> str | None:
-        """Why not even one reading came, if the driver could have given one."""
-        for key in ("memory", "utilization", "temperature", "power"):
-            failure = self._questions.failures.get(key)
-            if failure is not None and failure.code not in UNSUPPORTED:
-                return f"no reading: {failure}"
+        """Why not even one reading came, where the GPU supports one of them."""
+        for name in ("memory", "utilization", "temperature", "power"):
+            if self._failure_code(name) not in UNSUPPORTED | {0}:
+                return f"no reading: {self._queries.failures[name]}"
         return None
 
     def _uses_and_slices(self, now: float) -> tuple[tuple[Use, ...], tuple[GpuReading, ...]]:
         """The processes of the whole GPU, and its slices with theirs."""
-        entries = self._lists.read()
+        entries = self._lists.query()
         if entries is not self._entries:
             self._entries = entries
-            self._sort_out(entries)
-        shares = self._read_shares(now)
-        uses = self._uses if shares is None else shared(self._uses, shares)
+            self._assign_to_slices(entries)
+        samples = self._queries.query(self._utilization_samples)
+        uses = self._uses
+        if samples is not None:
+            self._shares.ingest(samples, now)
+            uses = self._shares.add_to(uses)
         slices = self._slices or ()
         return uses, tuple(piece.read(self._by_instance[piece.instance]) for piece in slices)
 
-    def _sort_out(self, entries: list[Listed]) -> None:
+    def _assign_to_slices(self, entries: list[ListedProcess]) -> None:
         """Which processes are the whole GPU's, and which are on which slice."""
         self._by_instance = {piece.instance: [] for piece in self._slices or ()}
-        own: list[Listed] = []
+        own: list[ListedProcess] = []
         for entry in entries:
             self._by_instance.get(entry.instance, own).append(entry)
-        self._uses = joined(own)
+        self._uses = merge_by_pid(own)
 
-    def _read_shares(self, now: float) -> Shares | None:
-        """Each process's share of the GPU; None where the driver does not tell."""
-        samples = self._questions.ask("shares", "nvmlDeviceGetProcessUtilization", self._samples)
-        if samples is None:
-            return None
-        self._shares.take(samples, now)
-        return self._shares
-
-    def _samples(self) -> list[tuple[int, int, int]]:
+    def _utilization_samples(self) -> list[tuple[int, int, int]]:
         try:
             return self.handle.process_utilization(self._shares.since)
         except NvmlError as error:
-            if error.code == NOT_FOUND:  # nobody did anything since the last answer
+            if error.code == NOT_FOUND:  # no process has done anything since the last answer
                 return []
             raise

@@ -2,9 +2,11 @@
 
 import itertools
 import os
+from collections.abc import Callable
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.device import Device
+from gpu_monitor.collector.gpu.installation import DriverInstallation
 from gpu_monitor.collector.gpu.nvml_errors import (
     CLOSED,
     LIB_RM_VERSION_MISMATCH,
@@ -12,28 +14,29 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     NOT_FOUND,
     NvmlError,
 )
-from gpu_monitor.collector.gpu.pci import Bus
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.pci import PCI_FOLDER, PciBus, PciPower, nvml_bus_id
 from gpu_monitor.collector.gpu.queries import Trace
-from gpu_monitor.collector.gpu.sleep import PCI_FOLDER, Sleep, bus_id
-from gpu_monitor.collector.gpu.slots import Found, Slot, placed
-from gpu_monitor.collector.gpu.xid import Listener
+from gpu_monitor.collector.gpu.slots import Found, Slot, arrange
+from gpu_monitor.collector.gpu.xid import XidEvents
 
-FIRST_RETRY_SECONDS = 1.0
-LAST_RETRY_SECONDS = 8.0
-"""A driver that is back is seen within ten seconds."""
-QUIET_SECONDS = 30.0
-"""After so long without trouble the next retry is quick again."""
-COUNT_SECONDS = 5.0
-LOST_RETRY_SECONDS = (30.0, 300.0)
-"""A lost GPU that was reset is seen by a new opening only; opening costs, so rarely."""
+FIRST_REOPEN_SECONDS = 1.0
+LAST_REOPEN_SECONDS = 8.0
+"""So that a driver that is back is found within ten seconds."""
+CALM_SECONDS = 30.0
+"""After this long without a reopening the next one waits for as little as the first."""
+CHANGE_CHECK_SECONDS = 5.0
+LOST_REOPEN_SECONDS = (30.0, 300.0)
+"""A lost GPU that was reset is found by opening NVML again only, which is expensive: the first
+wait and the longest."""
 GPU_FOLDER = "/proc/driver/nvidia/gpus"
 
 
 class Driver:
-    """NVML opened, closed and opened again; all methods but `due` may block as the driver does.
+    """NVML, opened, closed and opened again; each method but `is_due` may block as the driver does.
 
-    `slots` are the GPUs in the order of the bus, `problem` says why there is no driver, `bus`
-    which GPUs it does not list.
+    `slots` are the GPUs in the order of the bus. `problem` says why there is no driver. `bus` has
+    the GPUs that the driver does not list. `trace` names the NVML call that is running.
     """
 
     def __init__(
@@ -47,52 +50,99 @@ class Driver:
         self.problem: str | None = None
         self.driver_version: str | None = None
         self.cuda_version: str | None = None
-        self.bus = Bus(pci_folder, gpu_folder, device_folder)
+        self.bus = PciBus(pci_folder, gpu_folder, device_folder)
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
-        self._listener = Listener()
+        self._installation = DriverInstallation(
+            pci_folder, os.path.dirname(gpu_folder), device_folder
+        )
+        self._events = XidEvents(self.trace)
         self._is_open = False
         self._mismatch = False
         self._changed = False
         self._count = 0
-        self._count_at = 0.0
+        self._check_at = 0.0
         self._present: list[str] = []
-        self._retry_at = 0.0
-        self._retry_seconds = FIRST_RETRY_SECONDS
-        self._tried_at: float | None = None
+        self._reopen_at = 0.0
+        self._reopen_seconds = FIRST_REOPEN_SECONDS
+        self._opened_at: float | None = None
         self._lost_at: float | None = None
-        self._lost_retry_seconds = LOST_RETRY_SECONDS[0]
+        self._lost_reopen_seconds = LOST_REOPEN_SECONDS[0]
 
-    def due(self, now: float) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether it is time to `open`; `now` in monotonic seconds."""
-        if self._tried_at is None:
+        if self._opened_at is None:
             return True
-        if now < self._retry_at:
+        if now < self._reopen_at:
             return False
-        return not self._is_open or self._changed or self._is_closed() or self._lost_due(now)
+        return not self._is_open or self._changed or self._has_closed() or self._lost_due(now)
 
     def close(self) -> None:
-        """Close NVML; with no thread in a call only."""
+        """Close NVML; only while no thread is in a call."""
         if self._is_open:
             self._is_open = False
-            self._listener.end(free=True)
-            nvml.close_library()
+            self._events.close(is_calm=True)
+            self._close_library()
 
-    def count(self, now: float) -> None:
-        """Every 5 s, look whether GPUs came or went, what happened to them, and which the driver
-        does not list."""
-        if self._is_open and now >= self._count_at:
-            self._count_at = now + COUNT_SECONDS
-            self._changed = self._look_for_change()
+    def check_for_changes(self, now: float) -> None:
+        """Every 5 s: have GPUs come or gone, what errors did they have, which are not listed."""
+        if self._is_open and now >= self._check_at:
+            self._check_at = now + CHANGE_CHECK_SECONDS
+            self._changed = self._has_changed()
             if not self._changed:
-                self._listen(now)
-                self.trace.calling = "/proc/driver/nvidia"
-                self.bus.look([slot.identity.pci_bus_id for slot in self.slots], now)
+                self._drain_events(now)
+                self.trace.function = self._gpu_folder
+                self.bus.scan([slot.identity.pci_bus_id for slot in self.slots], now)
 
-    def _listen(self, now: float) -> None:
-        """Of a GPU that sleeps nothing is heard before it was read: that might wake it."""
-        self.trace.calling = "nvmlEventSetWait_v2"
-        self._listener.look(
+    def open(self, now: float, is_calm: bool) -> None:
+        """Open NVML, closing it first if it was open, and find its GPUs.
+
+        No other thread may begin a call meanwhile. `is_calm` means that none is in one either:
+        only then is NVML closed, because a call that returns into a closed library may crash the
+        process. A GPU that is asleep is not opened, and NVML is not while all of them are asleep.
+        """
+        self._plan_reopening(now)
+        self._events.close(is_calm)
+        if self._is_open and is_calm:
+            self._close_library()
+        if self._mismatch and is_calm:
+            nvml.unload_library()
+        self._changed = False
+        self._present = self._gpus_of_the_kernel()
+        self._check_at = now + CHANGE_CHECK_SECONDS
+        asleep = self._asleep(now)
+        if asleep and len(asleep) == len(self._present):
+            self._mark_all_asleep(asleep)
+        elif self._open_library():
+            found = self._find_gpus(asleep)
+            self._changed = not CLOSED.isdisjoint(_error_codes(found))
+            self.slots = arrange(found, self.slots, map(nvml_bus_id, self._present))
+
+    def _open_library(self) -> bool:
+        """Whether NVML is open; else every GPU shows why it is not."""
+        try:
+            nvml.open_library(self.trace)
+            self.driver_version, self.cuda_version = nvml.versions(self.trace)
+            self._count = nvml.device_count(self.trace)
+        except NvmlError as error:
+            self._is_open = False
+            self._mismatch = error.code == LIB_RM_VERSION_MISMATCH
+            self.problem = self._installation.describe(error)
+            for slot in self.slots:
+                slot.mark_absent("error", self.problem)
+            return False
+        self._is_open, self._mismatch, self.problem = True, False, None
+        return True
+
+    def _close_library(self) -> None:
+        for slot in self.slots:
+            slot.close()
+        nvml.close_library(self.trace)
+
+    def _drain_events(self, now: float) -> None:
+        """A GPU is registered after its first reading: before, it may be asleep, and registering
+        may wake it."""
+        self._events.drain(
             (
                 (slot.device.handle, slot.xids)
                 for slot in self.slots
@@ -103,7 +153,7 @@ class Driver:
             now,
         )
 
-    def _is_closed(self) -> bool:
+    def _has_closed(self) -> bool:
         failures = (slot.device.failure for slot in self.slots if slot.device is not None)
         return any(failure is not None and failure.code in CLOSED for failure in failures)
 
@@ -112,17 +162,16 @@ class Driver:
         failures = [device.failure for device in devices if device is not None]
         lost = any(failure is not None and failure.code in LOST for failure in failures)
         if not (lost or any(slot.unopened for slot in self.slots)):
-            self._lost_at, self._lost_retry_seconds = None, LOST_RETRY_SECONDS[0]
+            self._lost_at, self._lost_reopen_seconds = None, LOST_REOPEN_SECONDS[0]
             return False
         if self._lost_at is None:
             self._lost_at = now
-        return now - self._lost_at >= self._lost_retry_seconds
+        return now - self._lost_at >= self._lost_reopen_seconds
 
-    def _look_for_change(self) -> bool:
-        """NVML counts when it is opened and not again; the kernel module's folder tells sooner."""
+    def _has_changed(self) -> bool:
+        """NVML counts GPUs only when it is opened: the kernel module's folder shows more."""
         try:
-            self.trace.calling = "nvmlDeviceGetCount_v2"
-            count = nvml.device_count()
+            count = nvml.device_count(self.trace)
         except NvmlError as error:
             return error.code in CLOSED
         return count != self._count or self._gpus_of_the_kernel() != self._present
@@ -133,79 +182,41 @@ class Driver:
         except OSError:
             return []
 
-    def open(self, now: float, calm: bool) -> None:
-        """Open NVML, closing it before if it was open, and find its GPUs.
-
-        No other thread may begin a call meanwhile. `calm` means that none is in one either: only
-        then NVML is closed, for a call that returns into a closed library may crash the process.
-        A GPU that sleeps is not opened, and while all of them sleep NVML is not either.
-        """
-        self._plan_retry(now)
-        self.trace.calling = "nvmlEventSetFree"
-        self._listener.end(free=calm)
-        if self._is_open and calm:
-            nvml.close_library()
-        if self._mismatch and calm:
-            nvml.unload_library()
-        self._changed = False
-        self._present = self._gpus_of_the_kernel()
-        self._count_at = now + COUNT_SECONDS
-        sleepers = self._sleepers(now)
-        if sleepers and len(sleepers) == len(self._present):
-            self._rest(sleepers)
-            return
-        try:
-            self.trace.calling = "nvmlInit"
-            nvml.open_library()
-            self.driver_version, self.cuda_version = nvml.versions()
-            self._count = nvml.device_count()
-        except NvmlError as error:
-            self._is_open = False
-            self._mismatch = error.code == LIB_RM_VERSION_MISMATCH
-            self.problem = str(error)
-            for slot in self.slots:
-                slot.lose("error", str(error))
-            return
-        self._is_open, self._mismatch, self.problem = True, False, None
-        found = self._find(sleepers)
-        self._changed = not CLOSED.isdisjoint(_errors(found))
-        self.slots = placed(found, self.slots)
-
-    def _plan_retry(self, now: float) -> None:
-        if self._tried_at is not None and now - self._tried_at > QUIET_SECONDS:
-            self._retry_seconds = FIRST_RETRY_SECONDS
-        self._tried_at = now
-        self._retry_at = now + self._retry_seconds
-        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+    def _plan_reopening(self, now: float) -> None:
+        if self._opened_at is not None and now - self._opened_at > CALM_SECONDS:
+            self._reopen_seconds = FIRST_REOPEN_SECONDS
+        self._opened_at = now
+        self._reopen_at = now + self._reopen_seconds
+        self._reopen_seconds = min(2 * self._reopen_seconds, LAST_REOPEN_SECONDS)
         if self._lost_at is not None:
             self._lost_at = now
-            self._lost_retry_seconds = min(2 * self._lost_retry_seconds, LOST_RETRY_SECONDS[1])
+            self._lost_reopen_seconds = min(2 * self._lost_reopen_seconds, LOST_REOPEN_SECONDS[1])
 
-    def _sleepers(self, now: float) -> dict[str, Sleep]:
-        """The kernel module's GPUs that sleep, by bus id."""
-        places = map(bus_id, self._present)
-        looks = {place: Sleep(place, self._pci_folder) for place in places}
-        return {place: sleep for place, sleep in looks.items() if sleep.now(now)}
+    def _asleep(self, now: float) -> dict[str, PciPower]:
+        """The kernel module's GPUs that are asleep, by bus id."""
+        places = map(nvml_bus_id, self._present)
+        powers = {place: PciPower(place, self._pci_folder) for place in places}
+        return {place: power for place, power in powers.items() if power.is_asleep(now)}
 
-    def _rest(self, sleepers: dict[str, Sleep]) -> None:
-        """All GPUs sleep; `open` looks again every second, for until then NVML opens none."""
+    def _mark_all_asleep(self, asleep: dict[str, PciPower]) -> None:
+        """NVML stays closed; `open` checks again every second."""
         self._is_open = False
         self.problem = self._lost_at = None
-        self._retry_seconds = FIRST_RETRY_SECONDS
-        self.slots = placed([*enumerate(sleepers.values())], self.slots)
+        self._reopen_seconds = FIRST_REOPEN_SECONDS
+        self.slots = arrange([*enumerate(asleep.values())], self.slots)
         for slot in self.slots:
-            slot.sleep = None
+            slot.power = None
 
-    def _find(self, sleepers: dict[str, Sleep]) -> list[Found]:
-        """All GPUs: by index, but beside sleepers by bus id, as only an open GPU tells its index.
+    def _find_gpus(self, asleep: dict[str, PciPower]) -> list[Found]:
+        """All GPUs: by index, but by bus id where some are asleep, whose index is not known.
 
-        What is not opened takes the indices that are left, in the order of the bus. All are
-        opened where NVML counts more than the kernel module lists.
+        A GPU that is not opened is given one of the remaining indices, in the order of the bus.
+        Where NVML counts more GPUs than the kernel module lists, all are opened.
         """
-        if not sleepers or self._count > len(self._present):
-            return [self._device(index) for index in range(self._count)]
-        places = map(bus_id, self._present)
-        seen = [sleepers.get(place) or self._device_at(place) for place in places]
+        if not asleep or self._count > len(self._present):
+            return [self._opened_by_index(index) for index in range(self._count)]
+        places = map(nvml_bus_id, self._present)
+        seen = [asleep.get(place) or self._opened_by_bus_id(place) for place in places]
         taken = {each.identity.number for each in seen if isinstance(each, Device)}
         left = (index for index in itertools.count() if index not in taken)
         return [
@@ -214,24 +225,29 @@ class Driver:
             if not (isinstance(each, NvmlError) and each.code == NOT_FOUND)
         ]
 
-    def _device(self, index: int) -> Found:
-        trace = Trace()
-        try:
-            self.trace.calling = f"nvmlDeviceGetHandleByIndex_v2 of GPU {index}"
-            handle = nvml.Handle.by_index(index)
-            return Device(index, handle, trace, self._pci_folder)
-        except NvmlError as error:
-            return index, error
+    def _opened_by_index(self, index: int) -> Found:
+        opened = self._opened(
+            f"GPU {index}",
+            lambda: Device(index, Handle.by_index(index, self.trace), self._pci_folder),
+        )
+        return opened if isinstance(opened, Device) else (index, opened)
 
-    def _device_at(self, place: str) -> Device | NvmlError:
+    def _opened_by_bus_id(self, place: str) -> Device | NvmlError:
+        return self._opened(f"GPU {place}", lambda: Device.at(place, self.trace, self._pci_folder))
+
+    def _opened(self, subject: str, open_device: Callable[[], Device]) -> Device | NvmlError:
+        self.trace.subject = subject
         try:
-            self.trace.calling = f"nvmlDeviceGetHandleByPciBusId_v2 of {place}"
-            return Device.at(place, Trace(), self._pci_folder)
+            device = open_device()
         except NvmlError as error:
             return error
+        finally:
+            self.trace.subject = ""
+        device.handle.trace = Trace()  # another thread than this one may read it
+        return device
 
 
-def _errors(found: list[Found]) -> list[int]:
-    """The codes of what could not be opened."""
+def _error_codes(found: list[Found]) -> list[int]:
+    """The error codes of the GPUs that could not be opened."""
     reasons = (each[1] for each in found if not isinstance(each, Device))
     return [reason.code for reason in reasons if isinstance(reason, NvmlError)]

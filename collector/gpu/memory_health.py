@@ -1,66 +1,90 @@
-"""What a GPU says of its own memory's health, asked once a minute, in words."""
+"""The health of a GPU by its own account, queried once a minute, as reasons in words."""
 
 import time
 from collections.abc import Callable, Iterator
 
-from gpu_monitor.collector.gpu.nvml import Handle
-from gpu_monitor.collector.gpu.queries import Questions
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.queries import Queries
 
-LOOK_SECONDS = 60.0
-FADE_SECONDS = 86400.0
-"""So long after its memory last lost data a GPU is no longer in need of attention for that."""
+MEMORY_HEALTH_SECONDS = 60.0
+ECC_FADE_SECONDS = 86400.0
+"""An uncorrected error needs attention for this long after the count last rose."""
+_RECOVERY_WORDS = {
+    1: "reset the GPU",
+    2: "reboot the host",
+    3: "end all programs that access other GPUs directly (peer to peer)",
+    4: "end all programs that access other GPUs directly (peer to peer), then reset the GPU",
+    5: "recover the IMEX domain",
+    6: "reset the GPU's bus",
+    7: "reboot the system",
+}
+"""NVML's recovery actions (nvmlDeviceGpuRecoveryAction_t); 0 is none."""
 
 
-class Health:
-    """Follows one GPU; what it does not answer, as a card without ECC, is not asked again.
+class MemoryHealth:
+    """Follows one GPU's memory, over every reopening of the driver, and what the driver recommends.
 
-    A word goes when NVML takes its cause back, which a reset or a new load of the driver does but
-    for a failed remapping. Of lost data NVML only has a count since the driver was loaded: that is
-    told for a day after the count rose, or was found. `words` is what is wrong, with what helps;
-    empty when nothing is known to be. `clock` is in unix seconds.
+    A reason clears once NVML stops reporting its cause, which takes a reset or a reload of the
+    driver; a row that could not be remapped stays forever. Of uncorrected errors NVML only has a
+    count since the driver was loaded, in memory and in the caches of the chip: they are reported
+    for a day after that count rose or was first read.
+
+    `reasons` is what is wrong, with the remedy; empty when nothing is known to be. `failed` is
+    whether the GPU is useless: its memory is beyond repair, or the driver recommends a recovery,
+    which is `needs_recovery`. `clock` is in unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self.words: tuple[str, ...] = ()
-        self._looked_at: float | None = None
+        self.reasons: tuple[str, ...] = ()
+        self.failed = False
+        self.needs_recovery = False
+        self._polled_at: float | None = None
         self._errors: int | None = None
         self._rose_at = 0.0
         self._rose = ""
 
-    def look(self, questions: Questions, handle: Handle, now: float) -> None:
-        """Ask again if it is time to; `now` is monotonic."""
-        if self._looked_at is None or now - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = now
-            self.words = (*_lasting(questions, handle), *self._losses(questions, handle, now))
+    def poll(self, queries: Queries, handle: Handle, now: float) -> None:
+        """Query NVML if a minute has passed; `now` is in monotonic seconds."""
+        if self._polled_at is None or now - self._polled_at >= MEMORY_HEALTH_SECONDS:
+            self._polled_at = now
+            pending, failed = queries.query(handle.remapped_rows) or (False, False)
+            retiring = bool(queries.query(handle.retirement_pending))
+            errors = self._uncorrected_errors(queries.query(handle.uncorrected_errors), now)
+            action = queries.query(handle.recovery_action) or 0
+            self.needs_recovery = action > 0
+            self.failed = failed or self.needs_recovery
+            self.reasons = (
+                *_recovery_reasons(action),
+                *_lasting_reasons(pending, failed, retiring),
+                *errors,
+            )
 
-    def _losses(self, questions: Questions, handle: Handle, now: float) -> Iterator[str]:
-        errors = questions.ask("ecc", "nvmlDeviceGetTotalEccErrors", handle.uncorrected_errors)
+    def _uncorrected_errors(self, errors: int | None, now: float) -> Iterator[str]:
         if errors is None:
             return
         if errors != self._errors:
-            self._rose = "it is not known when" if self._errors is None else self._noticed()
+            self._rose = "time unknown" if self._errors is None else self._seen_now()
             self._rose_at = now
             self._errors = errors
-        if errors and now - self._rose_at < FADE_SECONDS:
-            times = "once" if errors == 1 else f"{errors} times"
-            yield (
-                f"its memory lost data {times} since the driver was loaded, {self._rose} "
-                "(uncorrected ECC errors)"
-            )
+        if errors and now - self._rose_at < ECC_FADE_SECONDS:
+            count = "1 uncorrected ECC error" if errors == 1 else f"{errors} uncorrected ECC errors"
+            yield f"{count} since the driver was loaded ({self._rose})"
 
-    def _noticed(self) -> str:
-        return time.strftime("last noticed at %Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
+    def _seen_now(self) -> str:
+        return time.strftime("last seen at %Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
 
 
-def _lasting(questions: Questions, handle: Handle) -> Iterator[str]:
-    ask = questions.ask
-    name = "nvmlDeviceGetRemappedRows"
-    pending, failed = ask("remapped", name, handle.remapped_rows) or (False, False)
+def _recovery_reasons(action: int) -> Iterator[str]:
+    if action:
+        remedy = _RECOVERY_WORDS.get(action, f"take recovery action {action}")
+        yield f"the driver recommends a recovery: {remedy}"
+
+
+def _lasting_reasons(pending: bool, failed: bool, retiring: bool) -> Iterator[str]:
     if failed:
-        yield "a faulty row of its memory could not be remapped: the card needs replacement"
+        yield "a faulty memory row could not be remapped: replace the card"
     if pending:
-        yield "a faulty row of its memory waits to be remapped: reset the GPU"
-    name = "nvmlDeviceGetRetiredPagesPendingStatus"
-    if ask("retired", name, handle.retirement_pending):
-        yield "a faulty page of its memory waits to be retired: reset the GPU"
+        yield "a faulty memory row is waiting to be remapped: reset the GPU"
+    if retiring:
+        yield "a faulty memory page is waiting to be retired: reset the GPU"

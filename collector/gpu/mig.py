@@ -1,50 +1,51 @@
-"""MIG slices: rows of their own under the GPU they are cut from."""
+"""MIG slices: each has a row of its own under the GPU that it is cut from."""
 
 import re
 from collections.abc import Iterable
 
-from gpu_monitor.collector.gpu.nvml import Handle
+from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.plausible import memory_bytes
-from gpu_monitor.collector.gpu.processes import Listed, Lists, joined, unread
-from gpu_monitor.collector.gpu.queries import Questions, Trace
+from gpu_monitor.collector.gpu.processes import ListedProcess, ProcessLists, merge_by_pid
+from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity
 
 _PROFILE = re.compile(r"MIG (\S+)")
 
 
-class Slice:
-    """One MIG device; what it is was read once, memory and processes are read each time.
+class MigSlice:
+    """One MIG slice: its identity is read once, its memory and processes each time.
 
-    How busy it is, is measured elsewhere (mig_utilization) and now and then: `measured` takes it.
+    Its utilization is measured elsewhere (mig_utilization), less often, and set from there.
+    `instance` is the GPU instance it belongs to, None where that could not be read.
     """
 
-    def __init__(self, index: int, handle: Handle, trace: Trace) -> None:
-        self._questions = Questions(handle, trace)
-        self._lists = Lists(self._questions)
-        ask = self._questions.ask
-        name: str | None = ask("name", "nvmlDeviceGetName", handle.name)
-        size = ask("size", "nvmlDeviceGetAttributes_v2", handle.instance_size)
+    def __init__(self, index: int, handle: Handle) -> None:
+        self._handle = handle
+        self._queries = Queries()
+        self._lists = ProcessLists(handle, self._queries)
+        query = self._queries.query
+        name = query(handle.name)
         self.identity = Identity(
             number=index,
-            uuid=ask("uuid", "nvmlDeviceGetUUID", handle.uuid),
+            uuid=query(handle.uuid),
             name=name,
-            mig_profile=_profile(name, size),
+            mig_profile=_profile(name, query(handle.slice_size)),
         )
-        self.instance: int | None = ask("instance", "nvmlDeviceGetGpuInstanceId", handle.instance)
+        self.instance = query(handle.gpu_instance)
         self._utilization: int | None = None
         self._carried = False
 
-    def measured(self, percent: int | None) -> None:
-        """So busy it is from now on; None is not known."""
+    def set_utilization(self, percent: int | None) -> None:
+        """Percent of the time in which a kernel ran, shown until the next call; None: unknown."""
         self._utilization, self._carried = percent, False
 
-    def read(self, by_parent: Iterable[Listed]) -> GpuReading:
-        """A reading; `by_parent` is what the whole GPU's lists say of this slice's instance.
+    def read(self, by_gpu: Iterable[ListedProcess]) -> GpuReading:
+        """A reading; `by_gpu` are the processes on this slice by the whole GPU's lists.
 
-        The whole GPU tells of its slices' processes to the privileged only, a slice to all.
+        The whole GPU shows the processes of its slices to privileged users only, a slice to all.
         """
-        entries = self._lists.read()
-        total, used = memory_bytes(self._questions.number("memory"))
+        entries = self._lists.query()
+        total, used = memory_bytes(self._queries.query(self._handle.memory))
         carried, self._carried = self._carried, self._utilization is not None
         return GpuReading(
             self.identity,
@@ -52,14 +53,14 @@ class Slice:
             memory_total_bytes=total,
             memory_used_bytes=used,
             utilization_percent=self._utilization,
-            uses=joined([*by_parent, *entries]),
-            uses_unread=unread(self._questions),
+            uses=merge_by_pid([*by_gpu, *entries]),
+            uses_unread=self._lists.failure(is_divided=True),
             carried=carried,
         )
 
 
 def _profile(name: str | None, size: tuple[int, int, int] | None) -> str | None:
-    """Like `1g.10gb`: from the name, which newer drivers end in it, else from the slice's size."""
+    """Like `1g.10gb`: the end of the name on newer drivers, else made from the slice's size."""
     if name is not None and (found := _PROFILE.search(name)):
         return found[1]
     if size is None:

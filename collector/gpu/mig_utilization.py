@@ -1,92 +1,59 @@
-"""How busy MIG slices are, from NVML's performance counters of GPU instances (GPM).
+"""How busy the MIG slices of one GPU are, by the performance counters of their GPU instances.
 
-NVML's reference has them for Hopper and newer: one sample holds the counters of a GPU instance,
-two give the metrics of the time between. DCGM (DcgmGpmManager.cpp) reads slices by the handle of
-the GPU they are cut from and the instance's id, calls what it gets a sum over the compute
-instances, and takes NaN for no value. Its maintainers hold samples less than 100 ms apart for
-invalid (DCGM#310). Of a divided GPU itself no source tells what its own sample would mean.
+The divided GPU itself is not measured: no source says what a sample of it would mean.
 """
 
 from collections.abc import Sequence
 
-from gpu_monitor.collector.gpu import plausible
-from gpu_monitor.collector.gpu.gpm_samples import Sample, free_dropped, graphics_percent
-from gpu_monitor.collector.gpu.mig import Slice
-from gpu_monitor.collector.gpu.nvml import Handle
-from gpu_monitor.collector.gpu.queries import Questions, Trace
-
-LONGEST_SECONDS = 900.0
-"""More than any `interval`: a mean over a longer time, as after a hang, tells nothing of now."""
+from gpu_monitor.collector.gpu.gpm_samples import InstanceMeter
+from gpu_monitor.collector.gpu.mig import MigSlice
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.queries import Queries
 
 
-class Gpm:
-    """Measures the slices of one GPU again and again; used by one thread at a time.
+class MigUtilization:
+    """Measures the slices of one GPU again and again; for one thread at a time.
 
-    A slice is known by its UUID and its GPU instance, for the ids of instances are used anew.
+    A slice is identified by its UUID and its GPU instance, because ids of instances are reused.
     """
 
-    def __init__(self, handle: Handle, trace: Trace) -> None:
-        self._handle = handle
-        self._trace = trace
-        self._questions = Questions(handle, trace)
-        self._supported: bool | None = None
-        self._meters: dict[tuple[str | None, int], Meter] = {}
+    def __init__(self, gpu: Handle) -> None:
+        self._gpu = gpu
+        self._queries = Queries()
+        self._has_gpm: bool | None = None
+        self._meters: dict[tuple[str | None, int], InstanceMeter] = {}
 
-    def measure(self, slices: Sequence[Slice], now: float) -> None:
-        """Tells each slice how busy it was since the call before; `now` in monotonic seconds.
+    def measure(self, slices: Sequence[MigSlice], now: float) -> None:
+        """Set each slice's utilization since the previous call; `now` is in monotonic seconds.
 
-        Slices that share a GPU instance are told nothing, for its counters are those of them all.
+        Slices that share a GPU instance keep none: its counters are those of all of them.
         """
         alone = _alone(slices)
         if not alone or not self._is_supported():
             alone = {}
         for key in self._meters.keys() - alone.keys():
-            del self._meters[key]
-        self._questions.ask("free", "nvmlGpmSampleFree", free_dropped)
+            self._meters.pop(key).close()
         for key, piece in alone.items():
             if key not in self._meters:
-                self._meters[key] = Meter(self._handle, key[1], self._trace)
-            piece.measured(self._meters[key].read(now))
+                self._meters[key] = InstanceMeter(self._gpu, key[1])
+            piece.set_utilization(self._meters[key].measure(now))
+
+    def close(self) -> None:
+        """Free NVML's buffers, before NVML is shut down or when the GPU is reopened."""
+        while self._meters:
+            self._meters.popitem()[1].close()
 
     def _is_supported(self) -> bool:
-        if self._supported is None:
-            name = "nvmlGpmQueryDeviceSupport"
-            self._supported = self._questions.ask("gpm", name, self._handle.has_counters)
-        return bool(self._supported)
+        """Asked until the GPU has answered."""
+        if self._has_gpm is None:
+            self._has_gpm = self._queries.query(self._gpu.has_gpm)
+        return bool(self._has_gpm)
 
 
-class Meter:
-    """Measures one GPU instance with two samples: the older one is filled anew each time."""
+def _alone(slices: Sequence[MigSlice]) -> dict[tuple[str | None, int], MigSlice]:
+    """The slices with a GPU instance of their own, by UUID and instance.
 
-    def __init__(self, handle: Handle, instance: int, trace: Trace) -> None:
-        self._handle = handle
-        self._instance = instance
-        self._questions = Questions(handle, trace)
-        self._latest: Sample | None = None
-        self._spare: Sample | None = None
-        self._latest_at = 0.0
-
-    def read(self, now: float) -> int | None:
-        """Percent of the time since the last sample in which a kernel ran; None the first time."""
-        ask = self._questions.ask
-        self._spare = self._spare or ask("room", "nvmlGpmSampleAlloc", Sample)
-        if self._spare is None:
-            return None
-        name = "nvmlGpmMigSampleGet"
-        sample = ask("sample", name, self._handle.sample, self._instance, self._spare)
-        if sample is None:
-            return None
-        before, before_at = self._latest, self._latest_at
-        self._latest, self._latest_at, self._spare = sample, now, before
-        if before is None or now - before_at > LONGEST_SECONDS:
-            return None
-        return plausible.busy(ask("metric", "nvmlGpmMetricsGet", graphics_percent, before, sample))
-
-
-def _alone(slices: Sequence[Slice]) -> dict[tuple[str | None, int], Slice]:
-    """The slices that have a GPU instance for themselves, by UUID and instance.
-
-    None while the instance of one is not known, for that may be any.
+    None of them while one slice's instance is not known, because it may be any.
     """
     instances = [piece.instance for piece in slices]
     if None in instances:

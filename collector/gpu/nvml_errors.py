@@ -1,4 +1,4 @@
-"""What NVML's error codes mean to a reading, in plain words; the numbers are nvml.h's; pure."""
+"""NVML's error codes, by nvml.h, and what they mean to a user; pure."""
 
 UNINITIALIZED = 1
 NOT_SUPPORTED = 3
@@ -16,41 +16,46 @@ GPU_NOT_FOUND = 28
 UNKNOWN = 999
 
 UNSUPPORTED = frozenset({NOT_SUPPORTED, FUNCTION_NOT_FOUND, 22, 24, 25, 26})
-"""Answers that will not change until NVML is opened again: the call is not made any more."""
+"""Answers that stay the same until NVML is opened again: such a call is not made a second time."""
 LOST = frozenset({GPU_IS_LOST, GPU_NOT_FOUND})
 CLOSED = frozenset({UNINITIALIZED, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, LIB_RM_VERSION_MISMATCH})
-"""The library has no driver to talk to any more: it has to be opened again."""
+"""The library has no driver to talk to: it has to be opened again."""
 FATAL = LOST | CLOSED | {RESET_REQUIRED}
-"""Answers about the whole GPU, whatever was asked."""
+"""Answers about the whole GPU, whichever function was called."""
 
-_WORDS = {
-    UNINITIALIZED: "the driver was reloaded, opening it again",
-    2: "invalid argument",
+_ERROR_WORDS = {
+    UNINITIALIZED: "the driver was reloaded; connecting to it again",
+    2: "the driver rejected an argument",
     NOT_SUPPORTED: "not supported by this GPU or driver",
-    NO_PERMISSION: "no permission to ask the NVIDIA driver: check the rights on /dev/nvidia*",
+    NO_PERMISSION: "no permission to access the NVIDIA driver: check the permissions of"
+    " /dev/nvidia*",
     NOT_FOUND: "not found",
-    INSUFFICIENT_SIZE: "the list grew while it was read",
+    INSUFFICIENT_SIZE: "the list kept growing while it was read",
     8: "the GPU's power cables are not attached properly",
     DRIVER_NOT_LOADED: "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",
-    TIMEOUT: "the driver gave up waiting for the GPU",
-    11: "the GPU's interrupts do not arrive",
+    TIMEOUT: "the driver timed out waiting for the GPU",
+    11: "the driver receives no interrupts from the GPU",
     LIBRARY_NOT_FOUND: "no NVIDIA driver here: libnvidia-ml.so.1 not found",
-    FUNCTION_NOT_FOUND: "this driver is too old to be asked that",
-    14: "the GPU's inforom is corrupted",
-    GPU_IS_LOST: "fell off the bus (GPU is lost): reset or reboot needed",
-    RESET_REQUIRED: "needs a reset before it can be used (nvidia-smi --gpu-reset) or a reboot",
-    17: "the operating system refused the driver's request",
-    LIB_RM_VERSION_MISMATCH: "driver was upgraded: reboot needed (its library does not match "
-    "the loaded kernel module)",
+    FUNCTION_NOT_FOUND: "this driver is too old to report it",
+    14: "the GPU's infoROM is corrupted",
+    GPU_IS_LOST: "fell off the bus (GPU is lost): reset the GPU or reboot",
+    RESET_REQUIRED: "unusable until it is reset (nvidia-smi --gpu-reset) or the host is rebooted",
+    17: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
+    LIB_RM_VERSION_MISMATCH: "driver was upgraded: reboot needed (its library does not match"
+    " the loaded kernel module)",
     19: "in use by another program",
     20: "the host is out of memory",
-    GPU_NOT_FOUND: "no longer there (GPU not found): fell off the bus or was taken out",
-    UNKNOWN: "the driver says: unknown error",
+    23: "the driver has no resources left for this: end other programs that monitor the GPU",
+    27: "the GPU is not ready: with confidential computing it has to be set ready (nvidia-smi"
+    " conf-compute -srs 1); with NVLink the fabric has to be up (nvidia-fabricmanager)",
+    GPU_NOT_FOUND: "no longer present (GPU not found): it fell off the bus or was removed",
+    29: "the GPU is in a state in which the driver cannot do this: is it being reset?",
+    UNKNOWN: "the driver reports an unknown error",
 }
 
 
 class NvmlError(Exception):
-    """NVML answered `function` with the error `code`; `str` gives the meaning in words."""
+    """The NVML function `function` failed with error `code`; `str` is what that means."""
 
     def __init__(self, code: int, function: str) -> None:
         super().__init__(code, function)
@@ -62,5 +67,15 @@ class NvmlError(Exception):
 
 
 def words(code: int) -> str:
-    """What an error code means, with what to do where something can be done."""
-    return _WORDS.get(code, f"the driver says: error {code}")
+    """What an error code means, and what to do about it where something can be done."""
+    return _ERROR_WORDS.get(code, f"the driver reports error {code}")
+
+
+def words_unopened(code: int) -> str:
+    """The same for a GPU that could not be opened."""
+    if code == UNKNOWN:
+        return (
+            "could not be opened (unknown error): often it fell off the bus; search the kernel log"
+            " for NVRM and Xid"
+        )
+    return words(code)

@@ -1,32 +1,55 @@
-"""GPUs that are on the PCI bus and not in the driver's list."""
+"""GPUs on the PCI bus, by sysfs: those that the driver does not list, and those that are asleep.
+
+Any query to NVML about a GPU wakes it. By nvml.h, nvmlInit initializes no GPU, and a handle only
+its own one (with SLI its partners too). Some have seen nvmlInit wake one all the same
+(OpenGamingCollective/asusctl#293). Once awake, a GPU may be kept so by an open handle
+(D-Brox/cosmic-ext-applet-system-monitor#38) and by repeated queries
+(PolpOnline/gpu-usage-waybar#111); NVML closes all handles at once or none.
+"""
 
 import os
 import re
 from collections.abc import Iterable, Iterator
 
-from gpu_monitor.collector.host.cgroup import container_id, job_name
-from gpu_monitor.collector.host.procfs import read_optional
+from gpu_monitor.collector.gpu.readings import GpuReading, Identity
+from gpu_monitor.collector.host.cgroup import container_id, pod_uid, slurm_job_id
+from gpu_monitor.collector.host.procfs import read_file, read_optional
 
-LOOK_SECONDS = 60.0
+PCI_FOLDER = "/sys/bus/pci/devices"
+PCI_SCAN_SECONDS = 60.0
+POWER_CONTROL_SECONDS = 5.0
 _NVIDIA = b"0x10de"
 _GPU_CLASSES = (b"0x0300", b"0x0302")
 _MINOR = re.compile(rb"^Device Minor:\s*(\d+)", re.MULTILINE)
 _EXCLUDED = re.compile(rb"^GPU (?:Excluded|Blacklisted):\s*Yes", re.MULTILINE)
-_LOOK = "look for NVRM and Xid in the kernel log"
+_ADVICE = "search the kernel log for NVRM and Xid"
+_ASLEEP = (b"suspended", b"suspending")
 
 
-class Bus:
-    """Compares the kernel's devices with NVML's; `problems` is what is wrong, in words.
+def nvml_bus_id(address: str) -> str:
+    """NVML's name for a place on the bus by sysfs's, which is like `0000:3b:00.0`."""
+    return address.upper().zfill(16)
 
-    Told is a GPU that the driver has taken and that may be used here (the administrator has not
-    excluded it, and its device file is there), and one that no driver has taken though there are
-    listed ones of the same kind. No fault is one that another driver has, as vfio-pci for a
-    virtual machine; a virtual function; an old card for the screen, which this driver does not
-    support; one whose device file a container was not given. In a batch job, or a container that
-    its control group tells, NVML may be shown fewer: nothing is said.
 
-    `pci_folder` is sysfs's, `gpu_folder` the kernel module's, `own_group` our control group's
-    file.
+def sysfs_address(bus_id: str) -> str:
+    """sysfs's name for a place by NVML's: lower case, with four digits of domain or more."""
+    domain, _, rest = bus_id.lower().partition(":")
+    return f"{domain.lstrip('0').rjust(4, '0')}:{rest}"
+
+
+class PciBus:
+    """Compares the GPUs on the bus with those that NVML lists; `problems` are in words.
+
+    A GPU is missing when the NVIDIA driver is bound to it and it may be used here (it is not
+    excluded by the administrator, and its device file is there); or when no driver is bound to it
+    though NVML lists others of the same model. These are not missing: a GPU bound to another
+    driver, such as vfio-pci for a virtual machine; a virtual function; an old display card, which
+    this driver does not support; one whose device file was not given to this container. In a
+    batch job, or a container that the control group shows, NVML may see fewer GPUs on purpose:
+    nothing is reported there.
+
+    `pci_folder` is sysfs's, `gpu_folder` the kernel module's, `own_group` the file of our control
+    group.
     """
 
     def __init__(
@@ -41,28 +64,29 @@ class Bus:
         self._gpu_folder = gpu_folder
         self._device_folder = device_folder
         group = read_optional(own_group).decode("utf-8", "replace")
-        self._is_narrowed = bool(container_id(group) or job_name(group))
+        self._is_narrowed = any(find(group) for find in (container_id, slurm_job_id, pod_uid))
         self._devices: list[str] = []
-        self._kinds: dict[str, bytes] = {}
-        self._looked_for: set[str | None] = set()
-        self._looked_at: float | None = None
+        self._models: dict[str, bytes] = {}
+        self._scanned_for: set[str | None] = set()
+        self._scanned_at: float | None = None
 
-    def look(self, listed: Iterable[str | None], now: float) -> None:
-        """Look again if a minute has passed or the list is another one; `now` is monotonic.
+    def scan(self, listed: Iterable[str | None], now: float) -> None:
+        """Update `problems` if a minute has passed or NVML's list has changed; `now` is monotonic.
 
-        `listed` are NVML's bus ids; with None among them, one that is not known, nothing is said.
+        `listed` are NVML's bus ids. With None among them, a GPU whose place is not known, nothing
+        is reported.
         """
         listed = set(listed)
-        due = self._looked_at is None or now - self._looked_at >= LOOK_SECONDS
-        if self._is_narrowed or not (due or listed != self._looked_for):
+        due = self._scanned_at is None or now - self._scanned_at >= PCI_SCAN_SECONDS
+        if self._is_narrowed or not (due or listed != self._scanned_for):
             return
-        self._looked_for, self._looked_at = listed, now
-        self._find()
-        known = {_address(bus_id) for bus_id in listed if bus_id is not None}
+        self._scanned_for, self._scanned_at = listed, now
+        self._find_gpus()
+        known = {sysfs_address(bus_id) for bus_id in listed if bus_id is not None}
         self.problems = () if None in listed else tuple(self._missing(known))
 
-    def _find(self) -> None:
-        """What a device is does not change: it is read when devices come or go."""
+    def _find_gpus(self) -> None:
+        """A device's model does not change: it is read when devices come or go."""
         try:
             devices = sorted(os.listdir(self._pci_folder))
         except OSError:  # no PCI here
@@ -70,7 +94,7 @@ class Bus:
         if devices != self._devices:
             self._devices = devices
             gpus = filter(self._is_gpu, devices)
-            self._kinds = {each: self._value(each, "device") for each in gpus}
+            self._models = {each: self._value(each, "device") for each in gpus}
 
     def _is_gpu(self, device: str) -> bool:
         if self._value(device, "vendor") != _NVIDIA:
@@ -82,17 +106,19 @@ class Bus:
         return read_optional(f"{self._pci_folder}/{device}/{name}").strip()
 
     def _missing(self, listed: set[str]) -> Iterator[str]:
-        supported = {kind for device, kind in self._kinds.items() if device in listed}
-        for device, kind in self._kinds.items():
+        supported = {model for device, model in self._models.items() if device in listed}
+        for device, model in self._models.items():
             if device in listed:
                 continue
             driver = self._driver(device)
+            place = f"GPU {device.upper()} is on the PCI bus"
             if driver == "nvidia" and self._is_for_us(device):
-                yield f"GPU {device.upper()} is on the bus, the driver does not list it: {_LOOK}"
-            elif driver is None and kind in supported:
-                yield f"GPU {device.upper()} is on the bus, no driver has taken it: {_LOOK}"
+                yield f"{place}, but the driver does not list it: {_ADVICE}"
+            elif driver is None and model in supported:
+                yield f"{place}, but no driver is bound to it: {_ADVICE}"
 
     def _driver(self, device: str) -> str | None:
+        """The name of the driver bound to a device; None for none, empty where it is unreadable."""
         try:
             return os.path.basename(os.readlink(f"{self._pci_folder}/{device}/driver"))
         except FileNotFoundError:
@@ -101,14 +127,50 @@ class Bus:
             return ""
 
     def _is_for_us(self, device: str) -> bool:
-        told = read_optional(f"{self._gpu_folder}/{device}/information")
-        minor = _MINOR.search(told)
-        if minor is None or _EXCLUDED.search(told):
+        information = read_optional(f"{self._gpu_folder}/{device}/information")
+        minor = _MINOR.search(information)
+        if minor is None or _EXCLUDED.search(information):
             return False
         return os.path.exists(f"{self._device_folder}/nvidia{int(minor[1])}")
 
 
-def _address(bus_id: str) -> str:
-    """NVML's bus id as sysfs writes it: in small letters, with four digits of domain or more."""
-    domain, _, rest = bus_id.lower().partition(":")
-    return f"{domain.lstrip('0').rjust(4, '0')}:{rest}"
+class PciPower:
+    """Whether the kernel has suspended one PCI device, found out without waking it.
+
+    `pci_bus_id` is NVML's; None where it is not known, and the device counts as awake.
+    """
+
+    def __init__(self, pci_bus_id: str | None, folder: str = PCI_FOLDER) -> None:
+        self.pci_bus_id = pci_bus_id
+        self.folder = folder
+        self._power = f"{folder}/{sysfs_address(pci_bus_id or '')}/power"
+        self._may_sleep = False
+        self._checked_at: float | None = None
+
+    def is_asleep(self, now: float) -> bool:
+        """Whether it is asleep; `now` in monotonic seconds.
+
+        Only a device whose `power/control` is `auto` is ever suspended (sysfs-devices-power). That
+        is checked every 5 s, so that the others cost next to nothing.
+        """
+        if self._checked_at is None or now - self._checked_at >= POWER_CONTROL_SECONDS:
+            self._checked_at = now
+            self._may_sleep = self._word("control") == b"auto"
+        return self._may_sleep and self._word("runtime_status") in _ASLEEP
+
+    def _word(self, name: str) -> bytes | None:
+        try:
+            return read_file(f"{self._power}/{name}", 32).strip()
+        except OSError:
+            return None
+
+
+def asleep_reading(gpu: Identity, known: GpuReading) -> GpuReading:
+    """The row of a GPU that is asleep: only what sleep cannot change is taken from `known`."""
+    return GpuReading(
+        gpu,
+        "asleep",
+        "asleep to save power",
+        memory_kind=known.memory_kind,
+        memory_total_bytes=known.memory_total_bytes,
+    )

@@ -1,8 +1,8 @@
-"""Readings outside what can be are not known: a driver's 2^64-1 percent becomes None; pure."""
+"""Which of the driver's values can be true: one that cannot, like 2^64-1 percent, is None; pure."""
 
-_MAX_MEMORY_BYTES = 1 << 50
+_MAX_GPU_MEMORY_BYTES = 1 << 50
 _TRACE_PERCENT = 0.1
-"""Of five seconds, 5 ms: as little as half a percent of the second that a whole GPU tells of."""
+"""5 ms of the 5 s between two measurements: as much work as half a percent of one second."""
 _THROTTLE = {
     0x2: "application clocks",
     0x4: "power limit",
@@ -15,23 +15,27 @@ _THROTTLE = {
     0x200: "board limit",
     0x400: "reliability",
 }
-"""NVML's bits for what holds the clocks down; 0x1, the GPU is idle, holds down nothing."""
+"""NVML's bits for what limits the clocks; 0x1, the GPU is idle, is none of them.
+
+Only 0x8, 0x20, 0x40 and 0x80 are a fault: the page shows the words with "slowdown" or "power brake"
+as such. Under full load most data center GPUs are at their power limit.
+"""
 
 
 def within(value: int | None, highest: int) -> int | None:
-    """`value` when it is from 0 to `highest`, else None."""
+    """`value` if it is between 0 and `highest`, else None."""
     return value if value is not None and 0 <= value <= highest else None
 
 
 def percent(value: int | None, highest: int = 100) -> int | None:
-    """A share in percent; fans may go beyond 100."""
+    """A share in percent; a fan's may exceed 100."""
     return within(value, highest)
 
 
 def busy(value: float | None) -> int | None:
-    """A measured share of time in whole percent; NaN is no number.
+    """A measured share of time in whole percent; NaN is None.
 
-    A trace of work is 1 %, for 0 means that nothing ran.
+    A trace of work is rounded up to 1 %, because 0 means that nothing ran.
     """
     if value is None or not 0 <= value <= 100.5:
         return None
@@ -39,31 +43,31 @@ def busy(value: float | None) -> int | None:
 
 
 def celsius(value: int | None) -> int | None:
-    """A temperature of a chip."""
+    """A chip's temperature, 200 at most."""
     return within(value, 200)
 
 
 def watts(milliwatts: int | None) -> float | None:
-    """Power in watts from NVML's milliwatts; nothing here draws more than 20 kW."""
+    """Watts from NVML's milliwatts; no GPU draws more than 20 kW."""
     value = within(milliwatts, 20_000_000)
     return None if value is None else value / 1000
 
 
 def mhz(value: int | None) -> int | None:
-    """A clock's frequency."""
+    """A clock's frequency, 100 GHz at most."""
     return within(value, 100_000)
 
 
 def memory_bytes(info: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """Total and used bytes; a total of 0 is no memory, and used cannot exceed it."""
+    """Total and used bytes: a total of 0 is not known, nor is a use beyond the total."""
     if info is None:
         return None, None
-    total = within(info[0], _MAX_MEMORY_BYTES) or None
-    return total, within(info[1], _MAX_MEMORY_BYTES if total is None else total)
+    total = within(info[0], _MAX_GPU_MEMORY_BYTES) or None
+    return total, within(info[1], _MAX_GPU_MEMORY_BYTES if total is None else total)
 
 
 def throttle(bits: int | None) -> tuple[str, ...] | None:
-    """What holds the clocks down, in words; empty when nothing does, None when not known."""
+    """What limits the clocks, in words; () if they run freely, None where not known."""
     if bits is None or bits >= 1 << 32:
         return None
     return tuple(words for bit, words in _THROTTLE.items() if bits & bit)

@@ -1,22 +1,24 @@
-"""Which processes are on a device: NVML's lists of them, joined by pid."""
+"""Which processes are on a device, by NVML's lists of them, and their shares of its time."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from gpu_monitor.collector.gpu.queries import Questions
+from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import Use, UseType
-from gpu_monitor.collector.gpu.shares import Shares
 
-_KINDS: tuple[tuple[str, str, UseType], ...] = (
-    ("Compute", "nvmlDeviceGetComputeRunningProcesses", "C"),
-    ("MPSCompute", "nvmlDeviceGetMPSComputeRunningProcesses", "C"),
-    ("Graphics", "nvmlDeviceGetGraphicsRunningProcesses", "G"),
+NO_SLICE_PERMISSION = (
+    "no permission to read MIG slices: check the permissions of /dev/nvidia-caps/*, and"
+    " DeviceAllow=char-nvidia-caps of the service"
 )
+SM_SAMPLE_SECONDS = 2.0
+"""How long a sample of a process's share counts: the driver takes one a second at most."""
 
 
-class Listed(NamedTuple):
-    """An entry of one list; `instance` is the GPU instance, None on a device not divided."""
+class ListedProcess(NamedTuple):
+    """An entry of one list; `instance` is the GPU instance, None on a GPU that is not divided."""
 
     pid: int
     type: UseType
@@ -24,40 +26,48 @@ class Listed(NamedTuple):
     instance: int | None
 
 
-class Lists:
-    """One device's lists of processes."""
+class ProcessLists:
+    """One device's three lists of processes: compute, clients of MPS, graphics."""
 
-    def __init__(self, questions: Questions) -> None:
-        self._questions = questions
+    def __init__(self, handle: Handle, queries: Queries) -> None:
+        self._queries = queries
+        self._lists: tuple[tuple[Any, UseType], ...] = (
+            (handle.compute_processes, "C"),
+            (handle.mps_processes, "C"),
+            (handle.graphics_processes, "G"),
+        )
         self._answers: list[Any] = []
-        self._entries: list[Listed] = []
+        self._entries: list[ListedProcess] = []
 
-    def read(self) -> list[Listed]:
-        """All that the lists hold; a client of MPS (many share one context) computes.
+    def query(self) -> list[ListedProcess]:
+        """The entries of all lists.
 
-        The very same list as before while no process came, went or took memory.
+        The identical list as long as no process came, went or changed its memory, so that `is`
+        tells a change.
         """
-        questions, processes = self._questions, self._questions.handle.processes
-        answers = [questions.ask(kind, name, processes, kind) for kind, name, _ in _KINDS]
+        answers = [self._queries.query(call) for call, _ in self._lists]
         if not self._answers or not all(map(operator.is_, answers, self._answers)):
             self._answers = answers
             self._entries = [
-                Listed(pid, type_, size, instance)
-                for (_, _, type_), answer in zip(_KINDS, answers, strict=True)
+                ListedProcess(pid, type_, size, instance)
+                for (_, type_), answer in zip(self._lists, answers, strict=True)
                 for pid, size, instance in answer or ()
             ]
         return self._entries
 
+    def failure(self, is_divided: bool) -> str | None:
+        """Why none of the lists could be read, in words; None when one was.
 
-def unread(questions: Questions) -> str | None:
-    """Why no list of processes could be read; None when one was."""
-    failures = [questions.failures.get(kind) for kind, _, _ in _KINDS]
-    if None in failures:
-        return None
-    return str(failures[0])
+        `is_divided`: this is a MIG slice, or a GPU that has some.
+        """
+        failures = [self._queries.failures.get(call.__name__) for call, _ in self._lists]
+        first = failures[0]
+        if first is None or None in failures:
+            return None
+        return NO_SLICE_PERMISSION if is_divided and first.code == NO_PERMISSION else str(first)
 
 
-def joined(entries: Iterable[Listed]) -> tuple[Use, ...]:
+def merge_by_pid(entries: Iterable[ListedProcess]) -> tuple[Use, ...]:
     """One use per pid: a process with compute and graphics is `C+G`, with the larger memory."""
     uses: dict[int, Use] = {}
     for entry in entries:
@@ -70,6 +80,41 @@ def joined(entries: Iterable[Listed]) -> tuple[Use, ...]:
     return tuple(uses.values())
 
 
-def shared(uses: tuple[Use, ...], shares: Shares) -> tuple[Use, ...]:
-    """The same uses with each process's share of the GPU."""
-    return tuple(Use(use.pid, use.type, use.memory_bytes, shares.percent(use.pid)) for use in uses)
+class SmShares:
+    """Each process's share of a GPU's time, from answers that hold only the samples since the one
+    before; pure.
+
+    The driver samples processes that did something: one without a recent sample had a share of 0,
+    which is not the same as unknown. The first answer holds the past, up to minutes of it; only
+    its newest time is used, to ask from there on.
+    """
+
+    def __init__(self) -> None:
+        self.since = 0
+        """The time of the newest sample, in the driver's microseconds: where to ask from next."""
+        self._answers = 0
+        self._newest: dict[int, tuple[int, float]] = {}
+
+    def ingest(self, samples: Collection[tuple[int, int, int]], now: float) -> None:
+        """One answer: samples of (pid, the driver's time, percent); `now` in monotonic seconds."""
+        self._answers += 1
+        newest = {
+            pid: share for pid, share in self._newest.items() if now - share[1] <= SM_SAMPLE_SECONDS
+        }
+        for pid, at, percent in sorted(samples, key=lambda sample: sample[1]):
+            self.since = max(self.since, at)
+            if self._answers > 1 and 0 <= percent <= 100:
+                newest[pid] = (percent, now)
+        self._newest = newest
+
+    def percent(self, pid: int) -> int | None:
+        """The process's share; None while only the past is known."""
+        if self._answers < 2:
+            return None
+        return self._newest.get(pid, (0, 0.0))[0]
+
+    def add_to(self, uses: tuple[Use, ...]) -> tuple[Use, ...]:
+        """The same uses with each process's share."""
+        return tuple(
+            Use(use.pid, use.type, use.memory_bytes, self.percent(use.pid)) for use in uses
+        )

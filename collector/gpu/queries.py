@@ -1,60 +1,72 @@
-"""The questions one device is asked again and again; what it cannot answer is not asked twice."""
+"""NVML calls: each is named while it runs, and what a GPU cannot answer is not asked again."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from gpu_monitor.collector.gpu.nvml import Handle
-from gpu_monitor.collector.gpu.nvml_errors import FATAL, UNSUPPORTED, NvmlError
+import pynvml
+
+from gpu_monitor.collector.gpu.nvml_errors import FATAL, UNKNOWN, UNSUPPORTED, NvmlError
+
+Answer = TypeVar("Answer")
 
 
 class Trace:
-    """The NVML function that was called last, for whoever wonders what hangs."""
+    """Calls functions of nvidia-ml-py, in one thread at a time.
 
-    def __init__(self) -> None:
-        self.calling = "nothing yet"
-
-
-class Questions:
-    """Asks one device; None for whatever could not be answered.
-
-    Only an answer about the whole device (lost, driver gone) is raised, as NvmlError.
-    `failures` holds the error of each question that got no answer the last time.
+    `function` is the C name of the latest one and `subject` what it is about, where the caller
+    says so: a call that hangs can be reported by name from another thread.
     """
 
-    def __init__(self, handle: Handle, trace: Trace) -> None:
-        self.handle = handle
+    def __init__(self) -> None:
+        self.function = "nothing yet"
+        self.subject = ""
+
+    def call(self, wrapper: Any, *arguments: Any) -> Any:
+        """What a function of nvidia-ml-py returns; NvmlError when it fails.
+
+        The NvmlError has no context: storing one must not keep alive all that was being read.
+        """
+        self.function = wrapper.__name__
+        try:
+            return wrapper(*arguments)
+        except pynvml.NVMLError as error:
+            code = int(getattr(error, "value", UNKNOWN))
+        except UnicodeDecodeError:  # the package decodes texts, the driver may write any bytes
+            code = UNKNOWN
+        raise NvmlError(code, wrapper.__name__)
+
+    def __str__(self) -> str:
+        return f"{self.function} of {self.subject}" if self.subject else self.function
+
+
+class Queries:
+    """Queries one device again and again; the answer is None where there is none.
+
+    An error about the whole device (lost, driver gone) is raised, as NvmlError. Any other is kept
+    in `failures` under the name of the query until it succeeds; a query that the device does not
+    support is not made again.
+    """
+
+    def __init__(self) -> None:
         self.failures: dict[str, NvmlError] = {}
-        self._trace = trace
-        self._numbers: dict[str, tuple[str, Callable[[], Any]]] = {}
 
-    def number(self, key: str) -> Any:
-        """One of gpu_monitor.collector.gpu.numbers.NUMBERS."""
-        bound = self._numbers.get(key)
-        if bound is None:
-            bound = self.ask(key, f"the function for {key}", self.handle.number, key)
-            if bound is None:
-                return None
-            self._numbers[key] = bound
-        function, call = bound
-        return self.ask(key, function, call)
-
-    def ask(self, key: str, function: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        """The answer of `call`, which is NVML's `function`; `key` names the question."""
-        if self.failures and self._is_unsupported(key):
+    def query(self, call: Callable[..., Answer], *arguments: Any) -> Answer | None:
+        """The answer of `call`, whose name is the query's."""
+        if self.failures and self._is_unsupported(call.__name__):
             return None
-        self._trace.calling = function
         try:
             return call(*arguments)
         except NvmlError as error:
             if error.code in FATAL:
                 raise
-            self.failures[key] = error.with_traceback(None)  # which would keep what was read, too
+            # a traceback would keep alive all that was being read
+            self.failures[call.__name__] = error.with_traceback(None)
             return None
 
-    def _is_unsupported(self, key: str) -> bool:
-        failure = self.failures.get(key)
+    def _is_unsupported(self, name: str) -> bool:
+        failure = self.failures.get(name)
         if failure is None:
             return False
         if failure.code not in UNSUPPORTED:
-            del self.failures[key]  # it may answer this time
+            del self.failures[name]  # the device may answer this time
         return failure.code in UNSUPPORTED

@@ -1,8 +1,8 @@
-"""What one sample reads from the driver: a row per GPU, MIG slice and use of a GPU.
+"""What one sample reads from the driver: a row per GPU, MIG slice and process on a GPU.
 
-They are tuples: a frozen dataclass of twenty fields takes three times as long to make, each
-second for each GPU, and a millisecond to define at each start. The module `dataclasses` alone
-keeps 1.2 MB, so nothing that a collector loads is made of them.
+They are tuples: a frozen dataclass of twenty fields takes three times as long to make, for each
+GPU every second, and a millisecond to define at each start. The module `dataclasses` alone keeps
+1.2 MB, so nothing that a collector loads is a dataclass.
 """
 
 from typing import Literal, NamedTuple
@@ -13,11 +13,11 @@ UseType = Literal["C", "G", "C+G"]
 
 
 class Use(NamedTuple):
-    """One process on one GPU as the driver lists it.
+    """One process on one GPU, as the driver lists it.
 
-    `pid` is the host's, also for a process in a container. `memory_bytes` is None where the
-    driver does not say. `sm_utilization_percent` is the process's share of the GPU's time over
-    the last moments; None where the driver does not report it.
+    `pid` is the host's, also for a process in a container. `memory_bytes` is None where the driver
+    does not report it. `sm_utilization_percent` is the process's share of the GPU's time over the
+    last two seconds at most; None where the driver does not report it.
     """
 
     pid: int
@@ -27,9 +27,9 @@ class Use(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What a GPU or MIG slice is; None is not known.
+    """What a GPU or MIG slice is; None where it is not known.
 
-    `number` is NVML's index, a slice's counts within its GPU. `pci_bus_id` is like
+    `number` is NVML's index, a slice's index within its GPU. `pci_bus_id` is like
     `00000000:3B:00.0`.
     """
 
@@ -44,10 +44,11 @@ class Identity(NamedTuple):
 class GpuReading(NamedTuple):
     """One GPU or MIG slice at one moment; None is not known, 0 is zero.
 
-    `reason` says in words why `state` is not ok. `uses_unread` says why the list of processes
-    could not be read; the list is empty then. `carried` means that the utilization is that of an
-    earlier reading. `health_reasons` say in words what is known to be wrong with the GPU itself.
-    Memory is in bytes, power in watts, clocks in MHz.
+    `reason` says why `state` is not ok. `uses_unread` says why the processes could not be listed;
+    `uses` is empty then. `carried` means that the utilization is that of an earlier reading.
+    `health_reasons` say what is known to be wrong with the GPU itself; `failed` means that one of
+    them makes it useless until it is repaired or reset. Memory is in bytes, power in watts, clocks
+    in MHz.
     """
 
     identity: Identity
@@ -69,11 +70,12 @@ class GpuReading(NamedTuple):
     uses_unread: str | None = None
     slices: tuple["GpuReading", ...] = ()
     health_reasons: tuple[str, ...] = ()
+    failed: bool = False
     carried: bool = False
 
 
-class Picture(NamedTuple):
-    """Every GPU of the host as far as it could be read, and what is wrong in plain words."""
+class DriverReading(NamedTuple):
+    """Every GPU of the host as far as it could be read, and in words what could not be."""
 
     gpus: tuple[GpuReading, ...] = ()
     problems: tuple[str, ...] = ()

@@ -1,110 +1,168 @@
-"""Critical errors that the driver reports of a GPU as they happen (Xid), in words."""
+"""Critical errors (Xid) that the driver reports of a GPU as they happen, as reasons in words."""
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gpu_monitor.collector.gpu.events import EventSet, address
-from gpu_monitor.collector.gpu.nvml import Handle
-from gpu_monitor.collector.gpu.nvml_errors import NvmlError
+import pynvml
 
-FADE_SECONDS = 86400.0
-"""So long after the last one of its kind a GPU is no longer in need of attention for it."""
-MAX_KINDS = 8
-MAX_EVENTS = 64
-"""Of one look; what waits longer is heard in the next."""
+from gpu_monitor.collector.gpu.nvml_errors import TIMEOUT, NvmlError
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.queries import Trace
+from gpu_monitor.collector.gpu.xid_catalog import (
+    APPLICATION_XIDS,
+    CROSS_USER_XIDS,
+    FAILED_XIDS,
+    describe,
+)
 
-OF_PROGRAMS = frozenset({13, 31, 43, 45, 68, 69, 109})
-"""What a program's own fault causes as a rule: it ends with an error, and the GPU is well."""
-
-_WORDS = {
-    32: "commands that arrived corrupted",
-    38: "the GPU's firmware failed",
-    46: "the GPU stopped processing",
-    48: "memory error that ECC could not correct",
-    54: "power cable not connected",
-    61: "the GPU's controller gave a warning",
-    62: "the GPU's controller halted: reset the GPU",
-    63: "faulty memory was taken out of use from the next reset on",
-    64: "faulty memory could not be taken out of use: reset the GPU",
-    74: "error of an NVLink",
-    79: "the GPU fell off the bus: reset or reboot needed",
-    92: "many memory errors that ECC could correct",
-    94: "memory error that ended the program that met it, and no other",
-    95: "memory error that may have met any program: reset the GPU",
-    119: "the GPU's own processor (GSP) does not answer: reset the GPU",
-    120: "the GPU's own processor (GSP) failed: reset the GPU",
-    140: "memory error that ECC could not correct: reset the GPU",
-    143: "the GPU could not be started",
-}
-"""After NVIDIA's catalogue of Xid errors; one that is not here is told by its number."""
+XID_FADE_SECONDS = 86400.0
+"""An error that leaves the GPU usable needs attention for this long after the last one with its
+code."""
+MAX_XID_CODES = 8
+MAX_XID_EVENTS = 64
+"""Events handled in one go; those that wait longer are handled the next time."""
 
 
-class _Kind(NamedTuple):
+class _Code(NamedTuple):
     code: int
     times: int
     last_at: float
     words: str
 
 
-class Xids:
-    """The errors of one GPU since the collector runs; the driver tells none of before.
+class XidLog:
+    """The errors of one GPU since the collector started; the driver reports none from before.
 
-    Heard by one thread and read by another. `clock` is in unix seconds.
+    Those that leave the GPU useless are kept until `mark_reset`, the others for a day. Written by
+    one thread and read by another. `clock` is in unix seconds, every other time in monotonic
+    seconds. `users` are the ids of those whose processes were on the GPU just before.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        users: Callable[[float], frozenset[int]] = lambda now: frozenset(),
+    ) -> None:
         self._clock = clock
-        self._kinds: tuple[_Kind, ...] = ()
+        self._users = users
+        self._codes: tuple[_Code, ...] = ()
+        self._hit_users: dict[int, float] = {}
 
-    def add(self, code: int, now: float) -> None:
-        """One has happened; `now` is monotonic."""
-        if code in OF_PROGRAMS:
+    def record(self, code: int, now: float) -> None:
+        """Add an error, unless it is the fault of a program."""
+        if code in CROSS_USER_XIDS:
+            self._record_user(now)
+        if code in APPLICATION_XIDS:
             return
-        before = next((kind.times for kind in self._kinds if kind.code == code), 0)
+        before = next((each.times for each in self._codes if each.code == code), 0)
         at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
         when = f"{before + 1} times, last at {at}" if before else f"at {at}"
-        what = f" ({_WORDS[code]})" if code in _WORDS else ""
-        kind = _Kind(code, before + 1, now, f"Xid {code}{what} {when}")
-        others = (kind for kind in self._kinds if kind.code != code)
-        self._kinds = (kind, *others)[:MAX_KINDS]
+        latest = _Code(code, before + 1, now, f"{describe(code)} {when}")
+        codes = (latest, *(each for each in self._codes if each.code != code))
+        if len(codes) > MAX_XID_CODES:
+            codes = _without_oldest(codes)
+        self._codes = codes
 
-    def words(self, now: float) -> tuple[str, ...]:
-        """What has happened, the last first; empty when nothing is known."""
-        kinds = self._kinds
-        return tuple(kind.words for kind in kinds if now - kind.last_at < FADE_SECONDS)
+    def mark_reset(self) -> None:
+        """Forget the errors that a reset, a reload of the driver or a repair ends."""
+        self._codes = tuple(each for each in self._codes if each.code not in FAILED_XIDS)
+
+    def reasons(self, now: float) -> tuple[str, ...]:
+        """The errors in words, one per code, the latest first."""
+        words = [each.words for each in self._current(now)]
+        users = sum(now - at < XID_FADE_SECONDS for at in self._hit_users.values())
+        if users > 1:
+            words.append(
+                f"Xid 13 or 31 ended programs of {users} users within a day:"
+                " test the GPU (dcgmi diag -r 3)"
+            )
+        return tuple(words)
+
+    def has_failed(self, now: float) -> bool:
+        """Whether one of them means that the GPU has failed."""
+        return any(each.code in FAILED_XIDS for each in self._current(now))
+
+    def _record_user(self, now: float) -> None:
+        """With several users on the GPU it is not known whose program it was."""
+        users = self._users(now)
+        if len(users) == 1:
+            recent = {uid: at for uid, at in self._hit_users.items() if now - at < XID_FADE_SECONDS}
+            self._hit_users = recent | dict.fromkeys(users, now)
+
+    def _current(self, now: float) -> tuple[_Code, ...]:
+        return tuple(
+            each
+            for each in self._codes
+            if each.code in FAILED_XIDS or now - each.last_at < XID_FADE_SECONDS
+        )
 
 
-class Listener:
-    """Hears of the GPUs that NVML has open; for the thread that opens and closes it."""
+def _without_oldest(codes: tuple[_Code, ...]) -> tuple[_Code, ...]:
+    """The codes, latest first, less the oldest; one that leaves the GPU usable goes first."""
+    usable = [each for each in codes if each.code not in FAILED_XIDS]
+    oldest = usable[-1] if usable else codes[-1]
+    return tuple(each for each in codes if each is not oldest)
 
-    def __init__(self) -> None:
-        self._events: EventSet | None = None
-        self._heard: dict[int, Xids] = {}
 
-    def look(self, gpus: Iterable[tuple[Handle, Xids]], now: float) -> None:
-        """Hands on what has happened since the last look; of a new GPU, what happens from now on.
+class XidEvents:
+    """Receives the errors of the GPUs that NVML has open; for the thread that opens and closes it.
 
-        One whose errors the driver does not tell is not asked for them again.
+    `trace` names the NVML call that is running.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._set: Any = None
+        self._logs: dict[int, XidLog] = {}
+
+    def drain(self, gpus: Iterable[tuple[Handle, XidLog]], now: float) -> None:
+        """Record every error since the last call; for a new GPU, those from now on.
+
+        A GPU for which the driver reports none is not registered again. `now` is monotonic.
         """
-        try:
-            events = self._events = self._events or EventSet()
-            for handle, xids in gpus:
-                if (key := address(handle.pointer)) not in self._heard:
-                    self._heard[key] = xids
-                    events.register(handle.pointer)
-            for _ in range(MAX_EVENTS):
-                event = events.next()
+        with contextlib.suppress(NvmlError):
+            if self._set is None:
+                self._set = self._trace.call(pynvml.nvmlEventSetCreate)
+            for handle, log in gpus:
+                self._register(handle, log)
+            for _ in range(MAX_XID_EVENTS):
+                event = self._next()
                 if event is None:
                     return
-                if (heard := self._heard.get(event.address)) is not None:
-                    heard.add(event.xid, now)
-        except NvmlError:
-            return
+                if (found := self._logs.get(_address(event.device))) is not None:
+                    found.record(int(event.eventData), now)
 
-    def end(self, free: bool) -> None:
-        """Before NVML is closed or opened anew; `free`: no thread hangs in a call."""
-        if free and self._events is not None:
-            self._events.free()
-        self._events = None
-        self._heard = {}
+    def close(self, is_calm: bool) -> None:
+        """Before NVML is closed or reopened; `is_calm`: no thread hangs in a call."""
+        if is_calm and self._set is not None:
+            with contextlib.suppress(NvmlError):
+                self._trace.call(pynvml.nvmlEventSetFree, self._set)
+        self._set = None
+        self._logs = {}
+
+    def _register(self, handle: Handle, log: XidLog) -> None:
+        address = _address(handle.pointer)
+        if address not in self._logs:
+            self._logs[address] = log
+            kind = pynvml.nvmlEventTypeXidCriticalError
+            self._trace.call(pynvml.nvmlDeviceRegisterEvents, handle.pointer, kind, self._set)
+
+    def _next(self) -> Any:
+        """The next event; None, after a millisecond, where there is none.
+
+        NVML does not say what a wait of no time at all would do.
+        """
+        try:
+            return self._trace.call(pynvml.nvmlEventSetWait_v2, self._set, 1)
+        except NvmlError as error:
+            if error.code == TIMEOUT:
+                return None
+            raise
+
+
+def _address(device: Any) -> int:
+    """Identifies a device (nvmlDevice_t) as long as NVML is open."""
+    return ctypes.cast(device, ctypes.c_void_p).value or 0

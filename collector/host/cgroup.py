@@ -1,4 +1,4 @@
-"""A process's control group tells its container, its batch job and whose session it is in; pure."""
+"""A process's container, batch job and session owner, by its control group; pure."""
 
 import re
 
@@ -9,7 +9,7 @@ _OWNER = re.compile(
     r"^\d+:[^:\n]*:/(?:user\.slice/user-(\d{1,10})\.slice|slurm[^/\n]*/uid_(\d{1,10})/job_\d+)(?=[/\n]|$)",
     re.MULTILINE,
 )
-"""From the root on: further down a user may name groups as he likes."""
+"""From the root on: further down users may name groups as they like."""
 
 
 def container_id(text: str) -> str | None:
@@ -22,20 +22,26 @@ def container_id(text: str) -> str | None:
     return found[-1][:12] if found else None
 
 
-def job_name(text: str) -> str | None:
-    """The Slurm job's id, or `pod <uid>` for a Kubernetes pod; None for neither."""
-    if slurm := _SLURM.search(text):
-        return slurm[1]
-    if pod := _POD.search(text):
-        return f"pod {pod[1].replace('_', '-')}"
-    return None
+def slurm_job_id(text: str) -> str | None:
+    """The id of the Slurm job that the process belongs to; None outside one."""
+    found = _SLURM.search(text)
+    return None if found is None else found[1]
+
+
+def pod_uid(text: str) -> str | None:
+    """The UID of the Kubernetes pod that the process runs in; None outside one.
+
+    The kubelet writes it with dashes or, where systemd manages the groups, with underscores.
+    """
+    found = _POD.search(text)
+    return None if found is None else found[1].replace("_", "-")
 
 
 def owner_uid(text: str) -> int | None:
-    """Whose session, rootless container or Slurm job the process is in; None where none is told.
+    """The uid whose session, rootless container or Slurm job the process is in; None outside one.
 
-    systemd keeps all that comes of a login below `user-UID.slice` (systemd-logind.service(8)), also
-    what runs as root by sudo; Slurm has `uid_UID` where it uses version 1 of control groups.
+    systemd keeps every process of a login below `user-UID.slice` (systemd-logind.service(8)), also
+    one that runs as root by sudo. Slurm has `uid_UID` where it uses version 1 of control groups.
     """
     found = _OWNER.search(text)
     return None if found is None else int(found[1] or found[2])

@@ -1,4 +1,4 @@
-"""A command line becomes what may leave the host, by the configured level of privacy."""
+"""Command lines reduced to what may leave the host, by the configured level of privacy."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ HIDDEN = "***"
 MAX_CHARACTERS = 200
 MAX_CHARACTERS_FULL = 1000
 _MAX_READ = 4096
-"""Characters of a command line that are looked at; a hostile one has megabytes."""
+"""Characters of a command line that are read; a hostile one has megabytes."""
 
 _INTERPRETER = re.compile(r"(python|pypy|perl|ruby|node|julia|Rscript|(ba|da|z|k)?sh)[\d.]*w?")
 _OPTIONS_WITH_VALUE = {"-W", "-X", "-r", "--require", "--check-hash-based-pycs"}
@@ -27,10 +27,10 @@ _SECRET_WORDS = frozenset(
 )
 # fmt: on
 _LAST_WORDS = frozenset({"key", "connection", "connectionstring", "netrc", "login"})
-"""Words that mean a secret only where a name ends in them: api_key, but not key_dim."""
+"""Words that mean a secret only at the end of a name: api_key, but not key_dim."""
 
 _WITHIN = re.compile(r"password|passwd|passphrase|secret|credential|apikey|token$", re.IGNORECASE)
-"""Also where the words run together, as in PGPASSWORD."""
+"""Words that mean a secret even inside another word, as in PGPASSWORD."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PAIR = re.compile(
     r"""(?<![\w.-])(?P<name>[A-Za-z_][\w.-]*)["']?\s*(?P<sign>=|:(?!//))\s*"""
@@ -55,7 +55,7 @@ _SHORT_OPTIONS = {
     "zip": "-P",
     "unzip": "-P",
 }
-"""Programs with a one-letter option for a secret, attached or as the next argument."""
+"""Programs with a one-letter option for a secret, which is attached or the next argument."""
 
 _SECRETS = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-[\w-]{16,}|(?:sk|pk|rk)_(?:live|test)_\w+"  # OpenAI, Stripe
@@ -76,15 +76,15 @@ _HOME = re.compile(
     rf"(?:(?<![/\w.-])|(?<=/)(?=/))(?P<before>[\w.-]*){_NAMED}+"
     rf"|/Users/[^/\s:'\"]+{_NAMED}*|(?<![\w.-])/root(?=/|\s|$)"
 )
-"""Begins where a run of such characters does, not at each slash: it reads on to the run's end."""
+"""Matches from the start of a run of such characters, not from each slash, so that it is fast."""
 
 
 def describe(argv: Sequence[str], level: Commands) -> str | None:
-    """What may be said about the command `argv`; None at level `off` or without a command.
+    """What may be shown of the command `argv`; None at level `off` or without a command.
 
-    `name`: the program and the script or module it runs. `scrubbed`: the whole line without what
-    looks like a secret, home folders as `~`. `full`: the whole line. All levels: one line of
-    printable characters, cut in length.
+    `name`: the program and the script or module it runs. `scrubbed`: the whole line without
+    anything that looks like a secret, with `~` for home folders. `full`: the whole line. At every
+    level it is one line of printable characters, cut in length.
     """
     if level == "off" or not argv:
         return None
@@ -109,7 +109,7 @@ def clean(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def _within_limit(argv: Sequence[str]) -> list[str]:
-    """The arguments that fit whole: half a secret might not look like one."""
+    """The arguments that fit as a whole: half a secret might not look like one."""
     words, left = [argv[0][:_MAX_READ]], _MAX_READ - len(argv[0])
     for word in argv[1:]:
         left -= len(word)
@@ -194,8 +194,7 @@ def _scrub_text(text: str) -> str:
 
 
 def _hide_mixed(match: re.Match[str]) -> str:
-    """A long run without a break, where there are digits and letters of both kinds from there to
-    the end of the word."""
+    """Hide a long run if digits, lower-case and upper-case letters follow up to the word's end."""
     word = match.string[match.start() :].split(None, 1)[0]
     return HIDDEN if all(kind.search(word) for kind in _MIXED) else match[0]
 

@@ -1,125 +1,130 @@
 """Names of containers, from Docker or Podman where config.yml names their socket."""
 
 import logging
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from gpu_monitor.collector.host.command_line import clean
+from gpu_monitor.wire.slow_lookup import answered, slow_lookup, wait_for
 
-KEPT_SECONDS = 60.0
-ASK_AGAIN_SECONDS = 5.0
-"""While a container is not among those that were named."""
-PATIENCE_SECONDS = 0.05
-TIMEOUT_SECONDS = 2.0
-MAX_BYTES = 8 << 20
-DIGITS = 12
+CONTAINER_NAMES_SECONDS = 60.0
+UNKNOWN_CONTAINER_SECONDS = 5.0
+"""How long an answer of the runtime counts: for a container that it named, and for another."""
+CONTAINER_LOOKUP_PATIENCE = 0.05
+"""Seconds that a sample waits for names."""
+RUNTIME_TIMEOUT_SECONDS = 2.0
+MAX_ANSWER_BYTES = 8 << 20
+ID_DIGITS = 12
 
 log = logging.getLogger(__name__)
 
 
-class Containers:
-    """The first 12 digits of a container's id -> its name.
+class ContainerNames:
+    """The first 12 digits of a container's id -> its name; for one thread.
 
-    The runtime is asked for all that run, one question at a time and in a thread of its own:
-    while it is silent the last known names stand, and the digits where there is none. Without a
-    `path` nobody is asked. Used by one thread.
+    The runtime is asked for all running containers, one question at a time. While it does not
+    answer the last known names are used, and the digits where there is none. Without a `path` it
+    is never asked. `patience` (seconds) is how long `resolve` waits for an answer.
     """
 
     def __init__(
-        self, path: str = "", ask: "Callable[[str], dict[str, str]] | None" = None
+        self,
+        path: str = "",
+        ask: "Callable[[str], dict[str, str]] | None" = None,
+        patience: float = CONTAINER_LOOKUP_PATIENCE,
     ) -> None:
         self._path = path
-        self._ask = ask or running
+        self._ask = ask or running_containers
+        self._patience = patience
         self._names: dict[str, str] = {}
         self._asked_at: float | None = None
-        self._said = ""
-        self._answered = threading.Event()
-        self._answered.set()
+        self._failure = ""
+        self._lookup: Future[None] = answered(None)
 
-    def name(self, container: str | None, now: float) -> str | None:
+    def resolve(self, container: str | None, now: float) -> str | None:
         """The container's name, or `container` itself; `now` in monotonic seconds."""
         if container is None or not self._path:
             return container
-        kept = KEPT_SECONDS if container in self._names else ASK_AGAIN_SECONDS
-        due = self._asked_at is None or now - self._asked_at >= kept
-        if due and self._answered.is_set():
+        is_known = container in self._names
+        seconds = CONTAINER_NAMES_SECONDS if is_known else UNKNOWN_CONTAINER_SECONDS
+        due = self._asked_at is None or now - self._asked_at >= seconds
+        if due and self._lookup.done():
             self._asked_at = now
-            self._answered.clear()
-            threading.Thread(target=self._learn, name="containers", daemon=True).start()
-            self._answered.wait(PATIENCE_SECONDS)
+            self._lookup = slow_lookup(self._learn, thread_name="containers")
+            wait_for(self._lookup, self._patience)
         return self._names.get(container, container)
 
     def _learn(self) -> None:
         try:
             self._names = self._ask(self._path)
-            self._say("")
+            self._log_change("")
         except (OSError, ValueError) as error:
-            self._say(why(error))
-        finally:
-            self._answered.set()
+            self._log_change(failure_words(error))
 
-    def _say(self, words: str) -> None:
-        """One line when names can no longer be had, when they can again, or when the reason is
-        another."""
-        if words == self._said:
+    def _log_change(self, failure: str) -> None:
+        """One line when names become unavailable, for another reason, or available again."""
+        if failure == self._failure:
             return
-        self._said = words
-        if words:
-            log.warning("names of containers: %s: %s", self._path, words)
+        self._failure = failure
+        if failure:
+            log.warning("no container names from %s: %s", self._path, failure)
         else:
-            log.info("names of containers: %s answers", self._path)
+            log.info("container names from %s are available again", self._path)
 
 
-def why(error: Exception) -> str:
-    """In words, why names cannot be had."""
+def failure_words(error: Exception) -> str:
+    """Why names are not available, in words."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
     return str(error)
 
 
-def running(path: str) -> dict[str, str]:
-    """All containers that run: the first digits of each id, and the name.
+def running_containers(
+    path: str, timeout: float = RUNTIME_TIMEOUT_SECONDS, max_bytes: int = MAX_ANSWER_BYTES
+) -> dict[str, str]:
+    """The first digits of each running container's id, and its name.
 
-    `GET /containers/json` of the Docker Engine API, which Podman's service speaks too. OSError
-    when the socket cannot be used, ValueError when what answers is no container runtime.
+    `GET /containers/json` of the Docker Engine API, which Podman's service supports too. OSError
+    when the socket cannot be used, ValueError when no container runtime answers. `timeout` in
+    seconds, for each step.
     """
-    import http.client  # only where it is wanted: it loads a megabyte
+    import http.client  # only where it is configured: it loads a megabyte
     import socket
 
-    connection = http.client.HTTPConnection("localhost", timeout=TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
     connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(TIMEOUT_SECONDS)
+    connection.sock.settimeout(timeout)
     try:
         connection.sock.connect(path)
         connection.request("GET", "/containers/json")
         answer = connection.getresponse()
-        body = answer.read(MAX_BYTES + 1)
+        body = answer.read(max_bytes + 1)
     except http.client.HTTPException:
-        raise ValueError("what answers there does not speak HTTP") from None
+        raise ValueError("the server there does not speak HTTP") from None
     finally:
         connection.close()
     if answer.status != 200:
-        raise ValueError(f"it answers with {answer.status} instead of its containers")
-    if len(body) > MAX_BYTES:
-        raise ValueError("it names more containers than this collector reads")
-    return names(body)
+        raise ValueError(f"the answer has status {answer.status} instead of the containers")
+    if len(body) > max_bytes:
+        raise ValueError("the answer is longer than this collector reads")
+    return parse_names(body)
 
 
-def names(body: bytes) -> dict[str, str]:
-    """The answer to `GET /containers/json`: ids and names; ValueError for anything else."""
+def parse_names(body: bytes) -> dict[str, str]:
+    """Ids and names from the answer to `GET /containers/json`; ValueError for anything else."""
     import json
 
     try:
         entries = json.loads(body)
         return {
-            entry["Id"][:DIGITS]: name
+            entry["Id"][:ID_DIGITS]: name
             for entry in entries
-            if (name := _name(entry["Names"] or [""]))
+            if (name := _own_name(entry["Names"] or [""]))
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ValueError("its answer is no list of containers") from None
+        raise ValueError("the answer is not a list of containers") from None
 
 
-def _name(written: list[str]) -> str:
-    """Its own name and not one that another container has for it, which has a slash in it."""
-    return clean(min(written, key=lambda name: name.count("/")).lstrip("/"))
+def _own_name(names: list[str]) -> str:
+    """Its own name, not one that another container links to it by, which has a second slash."""
+    return clean(min(names, key=lambda name: name.count("/")).lstrip("/"))

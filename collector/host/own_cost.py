@@ -8,14 +8,17 @@ from gpu_monitor.wire import __version__
 from gpu_monitor.wire.document import Scalars
 
 
-class Cost:
-    """Reads the process's own processor time and memory; the first reading has no percentage."""
+class OwnCost:
+    """The processor time and memory of this process."""
 
     def __init__(self) -> None:
         self._before: tuple[float, float] | None = None
 
-    def read(self, now: float, sample_seconds: float) -> Scalars:
-        """`now` in monotonic seconds; `cpu_percent` is of one core since the reading before."""
+    def sample(self, now: float, sample_seconds: float) -> Scalars:
+        """The scalars of `collector`; `now` in monotonic seconds.
+
+        `cpu_percent` is of one core since the sample before: the first one has none.
+        """
         resident = int(read_file("/proc/self/statm", 256).split()[1]) * mmap.PAGESIZE
         cost: Scalars = {
             "version": __version__,

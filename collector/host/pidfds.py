@@ -1,11 +1,11 @@
-"""Which of the processes we know have ended, by one system call for all of them."""
+"""Processes followed by pidfd: one system call shows which of them have ended."""
 
 import os
 import select
 
 
-class Endings:
-    """Holds a pidfd for each process: it stays that process's when the pid is used again."""
+class PidFds:
+    """Holds a pidfd for each process, which stays that process's when its pid is reused."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -13,7 +13,7 @@ class Endings:
         self._descriptors: dict[int, int] = {}
 
     def follow(self, pid: int) -> bool:
-        """Follow the process that bears `pid` now; False where the kernel does not let us."""
+        """Follow the process that has `pid` now; False where the kernel does not let us."""
         self.forget(pid)
         try:
             descriptor = os.pidfd_open(pid)
@@ -24,8 +24,8 @@ class Endings:
         self._poll.register(descriptor, select.POLLIN)
         return True
 
-    def follows(self, pid: int) -> bool:
-        """Whether `pid` is followed; when it is and is not in `ended`, it is the same process."""
+    def is_followed(self, pid: int) -> bool:
+        """Whether `pid` is followed; if it is and has not `ended`, it is the same process."""
         return pid in self._descriptors
 
     def ended(self) -> set[int]:
@@ -33,7 +33,7 @@ class Endings:
         return {self._pids[descriptor] for descriptor, _ in self._poll.poll(0)}
 
     def forget(self, pid: int) -> None:
-        """Follow `pid` no more, if it was followed."""
+        """Stop following `pid`, if it was followed."""
         descriptor = self._descriptors.pop(pid, None)
         if descriptor is not None:
             del self._pids[descriptor]

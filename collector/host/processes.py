@@ -1,49 +1,52 @@
-"""pids become users, commands, start times: read from /proc, told from a reused pid."""
+"""pids become users, commands and start times, read from /proc; a reused pid is another process."""
 
 import os
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from gpu_monitor.collector.host.cgroup import container_id, job_name, owner_uid
+from gpu_monitor.collector.host.cgroup import container_id, owner_uid, pod_uid, slurm_job_id
 from gpu_monitor.collector.host.command_line import clean, describe
-from gpu_monitor.collector.host.containers import Containers
-from gpu_monitor.collector.host.pidfds import Endings
-from gpu_monitor.collector.host.procfs import read_file, read_optional
-from gpu_monitor.collector.host.states import fields, is_hidden, is_zombie, uninterruptible
-from gpu_monitor.collector.host.users import Users
+from gpu_monitor.collector.host.containers import ContainerNames
+from gpu_monitor.collector.host.pidfds import PidFds
+from gpu_monitor.collector.host.procfs import (
+    is_hidden,
+    is_zombie,
+    read_file,
+    read_optional,
+    start_ticks,
+    uninterruptible_sleep,
+)
+from gpu_monitor.collector.host.users import UserNames
 from gpu_monitor.collector.settings import Commands
 
 ProcessState = Literal["ended", "zombie", "stuck", "hidden"]
-REFRESH_SECONDS = 15.0
-"""A process may exec or rename itself: what is known about it is read again after this long."""
+PROCESS_REFRESH_SECONDS = 15.0
+"""A process may exec or rename itself: its facts are read again after this long."""
 _HOST_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the first pid namespace (PROC_PID_INIT_INO in the kernel's proc_ns.h)."""
 
 
 def sees_host_pids() -> bool:
-    """Whether our pids are the host's: in a pid namespace of our own, other processes bear them."""
+    """Whether our pids are the host's: in a pid namespace of our own they mean other processes."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino == _HOST_PID_NAMESPACE
     except OSError:
         return True  # a kernel without namespaces
 
 
-OTHER_NAMESPACE = (
-    "processes' owners are not visible here: the collector runs in a container whose pids are not"
-    " the host's; run it on the host, or with the host's pids (--pid=host)"
-)
-
-
 class ProcessFacts(NamedTuple):
-    """Who a process is; None is not known (it ended, or the kernel hides it from us).
+    """Who a process is; None where it is not known (it ended, or the kernel hides it from us).
 
-    `started_ticks` counts the kernel's clock ticks from boot to the process's start; with the
-    pid it tells a process from a later one of the same number. `state` is None for one that
-    runs or waits; ended: the driver lists it, and it is no more; zombie: its parent has not taken
-    note of its end; stuck: asleep in the kernel where no signal wakes it, 15 s at least; hidden:
-    it is not for us to see. `owner` is the uid of whose session it is in, where that is told.
-    `user` is the owner's name for a process of root or of a uid without a name, whose own name is
-    `effective_user` then; else `user` is its own.
+    `started_ticks` counts the kernel's clock ticks from boot to the start of the process; with the
+    pid it identifies the process.
+
+    `state` is None for a process that runs or waits. ended: the driver lists it, but it no longer
+    exists. zombie: its parent has not reaped it. stuck: asleep in the kernel for at least 15 s
+    where no signal wakes it. hidden: we may not see it.
+
+    `owner` is the uid whose session, rootless container or Slurm job it is in. For a process of
+    root, or of a uid without a name, `user` is the owner's name, and the process's own is
+    `effective_user`. Otherwise `user` is its own.
     """
 
     pid: int
@@ -52,24 +55,23 @@ class ProcessFacts(NamedTuple):
     user: str | None = None
     command: str | None = None
     container: str | None = None
-    job: str | None = None
+    slurm_job_id: str | None = None
+    pod_uid: str | None = None
     state: ProcessState | None = None
     owner: int | None = None
     effective_user: str | None = None
 
 
 def no_facts(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
-    """Only the pids: in another pid namespace nothing may be said of the processes behind them."""
+    """Only the pids: in another pid namespace they mean other processes."""
     return {pid: ProcessFacts(pid, state="hidden") for pid in pids}
 
 
-def start_ticks(stat: bytes) -> int:
-    """Field 22 of /proc/PID/stat."""
-    return int(fields(stat)[19])
-
-
 class _Known(NamedTuple):
-    """`over_at` is when the process was first seen to have ended, `sleep` as `uninterruptible`."""
+    """`over_at` is when the process was first seen to have ended.
+
+    `sleep` is as `uninterruptible_sleep` returns it.
+    """
 
     facts: ProcessFacts
     read_at: float
@@ -77,36 +79,36 @@ class _Known(NamedTuple):
     sleep: str | None = None
 
 
-class Processes:
-    """Facts about processes, kept while they are asked for.
+class ProcessTable:
+    """Facts about processes, kept for as long as they are asked for.
 
-    `proc` is where the kernel's process folder is mounted, `containers` knows names. `settle` is
-    how old (seconds) the driver's list of processes may be: one that ends is said to have ended
-    if it is asked for that much later.
+    `proc` is where the kernel's process folder is mounted. `settle` (seconds) is how old the
+    driver's list of processes may be: only a process that is still listed that long after its end
+    is shown as ended.
     """
 
     def __init__(
         self,
         commands: Commands,
-        users: Users,
+        users: UserNames,
         proc: str = "/proc",
         settle: float = 0.0,
-        containers: Containers | None = None,
+        containers: ContainerNames | None = None,
     ) -> None:
         self._commands: Commands = commands
         self._users = users
         self._proc = proc
         self._settle = settle
-        self._containers = containers or Containers()
+        self._containers = containers or ContainerNames()
         self._known: dict[int, _Known] = {}
-        self._endings = Endings()
+        self._pidfds = PidFds()
 
     def facts(self, pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
-        """What is known of each pid, of one that has ended what was known before.
+        """What is known about each pid; about one that has ended, what was known before.
 
         Forgets every process not asked for. `now` in monotonic seconds.
         """
-        ended = self._endings.ended()
+        ended = self._pidfds.ended()
         facts = {pid: self._facts(pid, now, pid in ended) for pid in pids}
         for pid in self._known.keys() - facts.keys():
             self._forget(pid)
@@ -115,8 +117,8 @@ class Processes:
     def _facts(self, pid: int, now: float, has_ended: bool) -> ProcessFacts:
         known = self._known.get(pid)
         if known is None or has_ended or self._is_due(known, now) or not self._is_same(known):
-            known = self._look(pid, now)
-        user, effective_user = self._names(known.facts, now)
+            known = self._refreshed(pid, now)
+        user, effective_user = self._user_names(known.facts, now)
         if user != known.facts.user or effective_user != known.facts.effective_user:
             known = known._replace(
                 facts=known.facts._replace(user=user, effective_user=effective_user)
@@ -124,23 +126,23 @@ class Processes:
         self._known[pid] = known
         return known.facts
 
-    def _names(self, facts: ProcessFacts, now: float) -> tuple[str | None, str | None]:
-        """Who has started the process, and as whom it runs where that is only a cloak."""
+    def _user_names(self, facts: ProcessFacts, now: float) -> tuple[str | None, str | None]:
+        """Who is responsible for the process, and the user it runs as where that is another."""
         uid, owner = facts.uid, facts.owner
         if uid is None:
             return None, None
-        own = self._users.name(uid, now)
+        own = self._users.resolve(uid, now)
         if owner in (None, uid) or not (uid == 0 or self._users.is_nameless(uid)):
             return own, None
-        return self._users.name(owner, now), own
+        return self._users.resolve(owner, now), own
 
     def _is_due(self, known: _Known, now: float) -> bool:
-        return known.over_at is not None or now - known.read_at >= REFRESH_SECONDS
+        return known.over_at is not None or now - known.read_at >= PROCESS_REFRESH_SECONDS
 
     def _is_same(self, known: _Known) -> bool:
-        """Whether the pid is still the process we know."""
+        """Whether the pid still belongs to the process that we know."""
         pid = known.facts.pid
-        return self._endings.follows(pid) or self._ticks(pid) == known.facts.started_ticks
+        return self._pidfds.is_followed(pid) or self._ticks(pid) == known.facts.started_ticks
 
     def _ticks(self, pid: int) -> int | None:
         try:
@@ -148,9 +150,9 @@ class Processes:
         except (OSError, ValueError, IndexError):
             return None
 
-    def _look(self, pid: int, now: float) -> _Known:
+    def _refreshed(self, pid: int, now: float) -> _Known:
         before = self._known.get(pid)
-        self._endings.follow(pid)
+        self._pidfds.follow(pid)
         folder = f"{self._proc}/{pid}"
         try:
             stat = read_file(f"{folder}/stat", 4096)
@@ -163,19 +165,19 @@ class Processes:
             before = None
         if is_over:
             return self._over("zombie", before or _Known(facts, now), now)
-        sleep = uninterruptible(folder, stat)
+        sleep = uninterruptible_sleep(folder, stat)
         if sleep is not None and before is not None and sleep == before.sleep:
             facts = facts._replace(state="stuck")
         return _Known(facts, now, sleep=sleep)
 
     def _over(self, state: ProcessState, known: _Known, now: float) -> _Known:
         over_at = now if known.over_at is None else known.over_at
-        said = state if now - over_at >= self._settle else None
-        return known._replace(facts=known.facts._replace(state=said), over_at=over_at)
+        shown = state if now - over_at >= self._settle else None
+        return known._replace(facts=known.facts._replace(state=shown), over_at=over_at)
 
     def _read(self, pid: int, ticks: int, now: float) -> ProcessFacts:
         status = read_file(f"{self._proc}/{pid}/status")
-        # the folder's owner is root where a process may not be dumped: `status` has the user
+        # the folder belongs to root where a process may not be dumped: `status` has the user
         uid = int(status[status.index(b"\nUid:") + 5 :].split(None, 1)[0])
         group = read_optional(f"{self._proc}/{pid}/cgroup").decode("utf-8", "replace")
         return ProcessFacts(
@@ -184,8 +186,9 @@ class Processes:
             uid=uid,
             owner=owner_uid(group),
             command=self._command(pid, status),
-            container=self._containers.name(container_id(group), now),
-            job=job_name(group),
+            container=self._containers.resolve(container_id(group), now),
+            slurm_job_id=slurm_job_id(group),
+            pod_uid=pod_uid(group),
         )
 
     def _command(self, pid: int, status: bytes) -> str | None:
@@ -200,4 +203,4 @@ class Processes:
 
     def _forget(self, pid: int) -> None:
         self._known.pop(pid, None)
-        self._endings.forget(pid)
+        self._pidfds.forget(pid)

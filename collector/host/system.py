@@ -1,4 +1,4 @@
-"""Host readings: processor, memory, network, disks, and what the host is."""
+"""The host: its processor, memory, network and disks, and which system it runs."""
 
 import os
 import re
@@ -11,21 +11,22 @@ from gpu_monitor.collector.host.command_line import clean
 from gpu_monitor.collector.host.procfs import read_file
 from gpu_monitor.wire.document import Scalars, Table
 
-SLOW_SECONDS = 5.0
+HOST_SCAN_SECONDS = 5.0
+"""How often swap, network and disks are read."""
 _LOCAL_DISKS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs"})
-"""Filesystems whose fill is read: a network mount whose server is gone would hang the read."""
+"""Filesystems that are read: reading a network mount hangs when its server is gone."""
 _NOT_DATA = ("/boot", "/snap/", "/var/lib/docker/", "/var/lib/kubelet/", "/var/lib/containers/")
 _MAX_DISKS = 32
 _MEMORY = re.compile(rb"^(MemTotal|MemAvailable):\s*(\d+)", re.MULTILINE)
 
 
 def boot_id() -> str:
-    """A text that is new at each boot (random(4))."""
+    """A text that is different after each boot (random(4))."""
     return read_file("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def operating_system(release: str = "/etc/os-release") -> str | None:
-    """The distribution's own name for itself (os-release(5)); None where it does not say."""
+    """The distribution's name (os-release(5)); None where it has none."""
     try:
         lines = read_file(release).decode("utf-8", "replace").splitlines()
     except OSError:
@@ -38,19 +39,19 @@ def operating_system(release: str = "/etc/os-release") -> str | None:
 
 
 class Traffic(NamedTuple):
-    """Bytes since boot at a moment (monotonic seconds); only their growth tells something."""
+    """Bytes received and sent since boot, at a moment in monotonic seconds."""
 
     at: float
     received: int
     sent: int
 
 
-class System:
-    """Reads the host; the first reading lacks what needs two (processor, network).
+class HostSystem:
+    """Samples the host; the first sample lacks what needs two (processor, network).
 
-    Swap, disks and network are psutil's and read every 5 s: a rate is the mean over that time.
-    Processor and memory come with each sample, so they are read from /proc directly: psutil took
-    about 0.2 ms more for them, a tenth of what a whole sample may cost.
+    Swap, disks and network are read every 5 s, by psutil: a rate is the mean over that time.
+    Processor and memory are read for each sample, directly from /proc: psutil takes about 0.2 ms
+    more for them, a tenth of what a whole sample may cost.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,18 +61,18 @@ class System:
             self._static["os"] = system
         self._ticks: tuple[int, int] | None = None
         self._traffic: Traffic | None = None
-        self._slow_at: float | None = None
-        self._slow: Scalars = {}
+        self._scanned_at: float | None = None
+        self._scanned: Scalars = {}
         self._disks: Table = disk_columns([])
 
-    def read(self, now: float) -> tuple[Scalars, Table]:
+    def sample(self, now: float) -> tuple[Scalars, Table]:
         """The host's scalars and its table of disks; `now` in monotonic seconds."""
-        if self._slow_at is None or now - self._slow_at >= SLOW_SECONDS:
-            self._slow_at = now
-            self._slow = _known(swap, lambda: self._network(now))
+        if self._scanned_at is None or now - self._scanned_at >= HOST_SCAN_SECONDS:
+            self._scanned_at = now
+            self._scanned = _known(swap, lambda: self._network(now))
             parts = psutil.disk_partitions()
             self._disks = disk_columns(data_mounts(part[:3] for part in parts))
-        return self._static | _known(memory, _load, self._processor) | self._slow, self._disks
+        return self._static | _known(memory, _load, self._processor) | self._scanned, self._disks
 
     def _processor(self) -> Scalars:
         before, self._ticks = self._ticks, processor_ticks(read_file("/proc/stat", 4096))
@@ -83,7 +84,7 @@ class System:
 
 
 def _known(*parts: Callable[[], Scalars]) -> Scalars:
-    """What the parts tell together; what a kernel lacks is not known."""
+    """The scalars of all parts; one that this kernel lacks is left out."""
     scalars: Scalars = {}
     for part in parts:
         try:
@@ -94,7 +95,7 @@ def _known(*parts: Callable[[], Scalars]) -> Scalars:
 
 
 def memory() -> Scalars:
-    """The host's memory in MiB; used is what programs could not get (total - available)."""
+    """The host's memory in MiB; used is what programs cannot get (total - available)."""
     kib = {name: int(value) for name, value in _MEMORY.findall(read_file("/proc/meminfo"))}
     total, available = kib.get(b"MemTotal"), kib.get(b"MemAvailable")
     scalars: Scalars = {}
@@ -108,14 +109,14 @@ def memory() -> Scalars:
 def processor_ticks(stat: bytes) -> tuple[int, int]:
     """Busy and all clock ticks of all processors since boot, from /proc/stat.
 
-    Waiting for a disk is not busy. Time of guests is part of user time already (proc(5)).
+    Waiting for a disk is not busy. User time already includes that of guests (proc(5)).
     """
     ticks = [int(word) for word in stat[: stat.index(b"\n")].split()[1:9]]
     return sum(ticks) - sum(ticks[3:5]), sum(ticks)
 
 
 def processor_use(before: tuple[int, int], after: tuple[int, int]) -> Scalars:
-    """The busy share between two readings; counters that went back say nothing."""
+    """The busy share between two readings; unknown where the counters went back."""
     busy, total = after[0] - before[0], after[1] - before[1]
     return {"cpu_percent": round(100 * busy / total)} if 0 <= busy <= total and total else {}
 
@@ -131,7 +132,7 @@ def _load() -> Scalars:
 
 
 def traffic(now: float, interfaces: frozenset[str]) -> Traffic:
-    """What `interfaces` received and sent, together, up to `now`."""
+    """What `interfaces` together have received and sent up to `now`."""
     counters = psutil.net_io_counters(pernic=True, nowrap=False)
     chosen = [counter for name, counter in counters.items() if name in interfaces]
     received = sum(counter.bytes_recv for counter in chosen)
@@ -139,7 +140,7 @@ def traffic(now: float, interfaces: frozenset[str]) -> Traffic:
 
 
 def network_rates(before: Traffic, after: Traffic) -> Scalars:
-    """KiB per second between two moments; a counter that went back (a new one) says nothing."""
+    """KiB per second between two moments; unknown where a counter went back (a new interface)."""
     result: Scalars = {}
     seconds = after.at - before.at
     for key, count in (
@@ -164,7 +165,7 @@ def physical_interfaces(folder: str = "/sys/class/net") -> frozenset[str]:
 def data_mounts(partitions: Iterable[tuple[str, str, str]]) -> list[str]:
     """The root, then every local data disk, once per device by its shortest mount.
 
-    A partition is its device, where it is mounted, and its filesystem.
+    A partition is (device, mount point, filesystem).
     """
     by_device: dict[str, str] = {}
     for device, mount, filesystem in partitions:
@@ -179,7 +180,7 @@ def disk_columns(mounts: Iterable[str]) -> Table:
     for mount in mounts:
         try:
             usage = psutil.disk_usage(mount)
-        except OSError:  # not ours to look into, or just unmounted
+        except OSError:  # we may not read it, or it was just unmounted
             continue
         if usage.total:
             columns["mount"].append(clean(mount))

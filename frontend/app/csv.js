@@ -1,21 +1,38 @@
-// What is shown as CSV (RFC 4180): one line per process, or per GPU without one; pure.
+// What is shown as CSV (RFC 4180): one line per process, or per GPU without one.
 
-/** @import { Host } from "./types.js" */
+/** @import { Fleet, Host } from "./types.js" */
 
-/** Always there, so that two files fit together; columns of a newer collector come after them. */
+/** In every file, so that files can be joined; columns of newer collectors follow them. */
 const GPU_COLUMNS = [
   "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
   "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_controller_utilization_percent",
   "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
-  "memory_clock_mhz", "throttle", "health_reasons", "memory_kind",
+  "memory_clock_mhz", "throttle", "health", "health_reasons", "memory_kind",
 ];
 const PROCESS_COLUMNS = [
-  "pid", "user", "uid", "command", "container", "job", "type", "started_at", "idle_since", "gpu_memory_mib",
+  "pid", "user", "uid", "command", "container", "slurm_job_id", "pod_uid", "type", "started_at", "idle_since", "gpu_memory_mib",
   "sm_utilization_percent",
 ];
 
-/** A host with what is shown of it: one boolean per GPU, none when it is all of them.
+/** A host with what is shown of it: one boolean per GPU, empty for all.
  * @typedef {{ name: string, state: string, host: Host, mask: boolean[] }} Shown */
+
+const REVOKE_AFTER_MS = 60_000;
+
+/**
+ * Saves hosts as a file named after the time of the data.
+ * @param {Shown[]} hosts
+ * @param {Fleet | null} fleet
+ */
+export function saveCsv(hosts, fleet) {
+  const file = document.createElement("a");
+  const taken = new Date((fleet?.now ?? 0) * 1000).toISOString().slice(0, 19).replaceAll(":", "-");
+  file.download = `gpus${fleet?.simulated ? "-simulated" : ""}-${taken}Z.csv`;
+  file.href = URL.createObjectURL(new Blob([toCsv(hosts)], { type: "text/csv" }));
+  file.click();
+  // The browser has read the file by then; until it is revoked it stays in memory.
+  setTimeout(() => URL.revokeObjectURL(file.href), REVOKE_AFTER_MS);
+}
 
 /**
  * @param {Shown[]} hosts
@@ -32,7 +49,7 @@ export function toCsv(hosts) {
   const lines = [header.map(text)];
   for (const { name, state, host, mask } of hosts) {
     const gpus = host.gpus?.index ?? [];
-    // A host that has none is on the page too.
+    // The page shows hosts without GPUs, too.
     if (gpus.length === 0) lines.push([name, state].map(text));
     for (const row of gpus.keys()) {
       if (mask.length > 0 && !mask[row]) continue;
@@ -46,7 +63,7 @@ export function toCsv(hosts) {
 }
 
 /**
- * Every line has as many fields as the first.
+ * Pads a line to the length of the first.
  * @param {string[]} line
  * @param {number} length
  */
@@ -62,7 +79,7 @@ function columns(known, tables) {
   return [...new Set([...known, ...tables.flatMap((table) => Object.keys(table ?? {}))])];
 }
 
-/** Units stand in the names already, but for times. @param {string} name */
+/** Names of columns carry their unit, except times. @param {string} name */
 function unit(name) {
   return /_(at|since)$/.test(name) ? `${name}_unix_seconds` : name;
 }
@@ -78,7 +95,7 @@ function cells(table, names, row) {
 }
 
 /**
- * One field. Text that a spreadsheet would take for a formula starts with an apostrophe.
+ * One field. An apostrophe keeps a spreadsheet from reading text as a formula.
  * @param {unknown} value
  */
 export function text(value) {

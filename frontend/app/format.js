@@ -1,4 +1,4 @@
-// Numbers to words: the only place that rounds for the eye.
+// Numbers as text; the only place that rounds for display.
 
 export const DASH = "–";
 export const MIB_PER_GIB = 1024;
@@ -44,7 +44,7 @@ export function gib(mib) {
 }
 
 /**
- * A size as it is sold, whole GiB: 81559 MiB is "80".
+ * A size as it is sold, in whole GiB: 81559 MiB is "80".
  * @param {Maybe} mib
  */
 export function size(mib) {
@@ -109,7 +109,7 @@ export function age(seconds) {
 }
 
 /**
- * Time of day where the viewer is, of unix seconds: "14:02:31"; of another day "Fri Nov 27 14:02".
+ * The viewer's local time of unix seconds: "14:02:31"; on another day "Fri Nov 27 14:02".
  * @param {Maybe} at
  * @param {Date} [today]
  */
@@ -121,7 +121,7 @@ export function timeOfDay(at, today = new Date()) {
 }
 
 /**
- * A model without its maker: "H100 80GB HBM3".
+ * A model without its vendor: "H100 80GB HBM3".
  * @param {string} name
  */
 export function model(name) {

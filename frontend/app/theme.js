@@ -1,7 +1,7 @@
-// The viewer's choice of light or dark, before the first paint; a classic script for that reason.
+// Applies the viewer's theme before the first paint, which only a classic script can do.
 
 try {
   document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "auto";
 } catch {
-  // Storage may be forbidden; the browser's own preference then holds.
+  // Storage may be forbidden; the browser's preference then applies.
 }

@@ -1,103 +1,14 @@
-// The document as wire/document.py has it: names, units, and what may be absent.
+// The types of the page. Those of the document are written by a tool: state/document.d.ts.
+
+import type { Host, Use } from "./state/document.js";
+import type { Watch } from "./filter/watch.js";
+import type { Link } from "./link/socket.js";
+import type { GpuState } from "./state/states.js";
+import type { Store } from "./state/store.js";
+
+export * from "./state/document.js";
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
-
-/** One value per row; null is "not known". */
-type Column<T> = (T | null)[];
-
-export interface Gpus {
-  index: Column<number>;
-  uuid?: Column<string>;
-  name?: Column<string>;
-  pci_bus_id?: Column<string>;
-  state: Column<"ok" | "lost" | "asleep" | "error">;
-  reason?: Column<string>;
-  state_since?: Column<number>;
-  parent?: Column<number>;
-  mig_profile?: Column<string>;
-  memory_kind?: Column<string>;
-  memory_total_mib?: Column<number>;
-  memory_used_mib?: Column<number>;
-  utilization_percent?: Column<number>;
-  memory_controller_utilization_percent?: Column<number>;
-  temperature_celsius?: Column<number>;
-  slowdown_celsius?: Column<number>;
-  power_watts?: Column<number>;
-  power_limit_watts?: Column<number>;
-  fan_percent?: Column<number>;
-  sm_clock_mhz?: Column<number>;
-  memory_clock_mhz?: Column<number>;
-  throttle?: Column<string[]>;
-  health_reasons?: Column<string[]>;
-  idle_since?: Column<number>;
-  stalled_since?: Column<number>;
-  /** Added by the broker. */
-  use?: Column<Use>;
-}
-
-export type Use = "busy" | "free" | "held_idle";
-
-export interface Processes {
-  gpu: Column<number>;
-  pid: Column<number>;
-  user?: Column<string>;
-  uid?: Column<number>;
-  command?: Column<string>;
-  container?: Column<string>;
-  job?: Column<string>;
-  effective_user?: Column<string>;
-  state?: Column<string>;
-  started_at?: Column<number>;
-  idle_since?: Column<number>;
-  gpu_memory_mib?: Column<number>;
-  sm_utilization_percent?: Column<number>;
-  type?: Column<"C" | "G" | "C+G">;
-}
-
-export interface Disks {
-  mount: Column<string>;
-  total_mib?: Column<number>;
-  used_mib?: Column<number>;
-}
-
-export interface System {
-  hostname?: string;
-  os?: string;
-  kernel?: string;
-  driver_version?: string;
-  cuda_version?: string;
-  booted_at?: number;
-  cpu_count?: number;
-  cpu_percent?: number;
-  load_1m?: number;
-  memory_total_mib?: number;
-  memory_used_mib?: number;
-  swap_total_mib?: number;
-  swap_used_mib?: number;
-  network_receive_kib_per_second?: number;
-  network_send_kib_per_second?: number;
-}
-
-export interface Collector {
-  version?: string;
-  cpu_percent?: number;
-  memory_mib?: number;
-  sample_seconds?: number;
-}
-
-export interface Host {
-  state: "live" | "stale" | "missing" | "conflict";
-  /** Unix seconds by the broker's clock; exact when the state is not live. */
-  heard_at?: number;
-  sequence?: number;
-  clock_offset_seconds?: number;
-  problems?: string[];
-  system?: System;
-  gpus?: Gpus;
-  processes?: Processes;
-  disks?: Disks;
-  collector?: Collector;
-}
 
 export interface Totals {
   hosts: number;
@@ -136,22 +47,16 @@ export interface Broker {
   warnings?: string[];
 }
 
-/** What this viewer is shown: the server sends no more. */
+/** What the server sends to this viewer. */
 export type Role = "counts" | "names" | "commands";
 
-export interface Fleet {
-  version: number;
-  /** Unix seconds by the broker's clock; absent, as much else, until a broker was heard. */
-  now?: number;
-  interval_seconds?: number;
-  tick_seconds?: number;
-  stale_after_seconds: number;
-  simulated?: boolean;
-  broker: Broker;
-  web?: { version: string; assets: string; role?: Role; warnings?: string[] };
-  totals: Partial<Totals>;
-  users: Record<string, User>;
-  hosts: Record<string, Host>;
+/** The web server's own member of the document. */
+export interface Web {
+  version: string;
+  /** Hash of the files it serves, as in their addresses. */
+  assets: string;
+  role?: Role;
+  warnings?: string[];
 }
 
 export type Message =
@@ -164,10 +69,11 @@ export interface ProcessRow {
   user: string;
   command: string | null;
   container: string | null;
-  job: string | null;
-  /** As whom it runs, where that is not its user. */
+  slurmJobId: string | null;
+  podUid: string | null;
+  /** Its effective user, if that is not `user`. */
   actsAs: string | null;
-  /** What has become of it, as "ended"; null for an ordinary one. */
+  /** Such as "ended" or "zombie"; null for an ordinary process. */
   state: string | null;
   startedAt: number | null;
   idleSince: number | null;
@@ -201,10 +107,12 @@ export interface GpuRow {
   power: number | null;
   powerLimit: number | null;
   throttle: string[];
-  /** What is known to be wrong with the card; of a slice, with the card that it is part of. */
+  /** Why the GPU is unhealthy; a slice shares the reasons of its GPU. */
   health_reasons: string[];
   hot: boolean;
-  /** Since when it is busy all the time at low power (unix s). */
+  /** States that are marked on its cell, whatever else it shows. */
+  badges: GpuState[];
+  /** Unix seconds since which it has been busy at low power all the time. */
   stalledSince: number | null;
   idleSince: number | null;
   processes: ProcessRow[];
@@ -218,9 +126,9 @@ export type UserSort = "user" | "gpus" | "gib" | "util" | "idle" | "time";
 /** What the finder looks for. */
 export interface Need {
   gpus: number;
-  /** Free on each of them; 0: any. */
+  /** Free memory on each; 0 for any. */
   gib: number;
-  /** A part of the name; "": any. */
+  /** A part of the model's name; "" for any. */
   model: string;
   /** Whether they may be on several hosts. */
   anywhere: boolean;
@@ -244,15 +152,15 @@ export interface Offer {
   leftOver: number;
 }
 
-/** How the fleet map is drawn; auto: by the size of the fleet and of the window. */
+/** How the fleet map is drawn; `auto` depends on the sizes of the fleet and the window. */
 export type MapMode = "auto" | "off" | "strips" | "blocks" | "hosts";
 
-/** Places of the fleet map, in px; see layout.js. */
+/** Places of the fleet map, in px; see map/layout.js. */
 export interface MapLayout {
   mode: "strips" | "blocks" | "hosts";
-  /** From one cell to the next; the cell is one less. */
+  /** From one cell to the next; a cell is one px smaller. */
   pitch: number;
-  /** Cells of a host, and how many of them stand beside each other. */
+  /** Cells of a host, and how many of them are in a line. */
   slots: number;
   columns: number;
   hostWidth: number;
@@ -262,7 +170,7 @@ export interface MapLayout {
   height: number;
 }
 
-/** What the viewer chose; kept in the URL. */
+/** The viewer's choices, kept in the URL. */
 export interface View {
   q: string;
   metric: Metric;
@@ -271,7 +179,7 @@ export interface View {
   /** How the users are ordered. */
   by: UserSort;
   need: Need | null;
-  /** null: by the size of the fleet. */
+  /** null for the default, which depends on the size of the fleet. */
   open: Set<string> | null;
 }
 
@@ -280,26 +188,22 @@ export interface HostSummary {
   name: string;
   state: Host["state"];
   gpus: number;
-  /** GPUs one can touch: a GPU in slices counts once, as it does not in `gpus`. */
+  /** Whole GPUs; `gpus` counts the slices of a GPU instead of the GPU itself. */
   cards: number;
   free: number;
-  /** Free ones of which nothing is known to be wrong. */
+  /** Free GPUs that are not unhealthy. */
   sound: number;
-  heldIdle: number;
-  lost: number;
-  errors: number;
-  /** Cards with something wrong. */
-  unhealthy: number;
-  hot: number;
-  /** GPUs that are busy all the time at low power. */
-  stalled: number;
+  /** GPUs in each state of states.js that needs attention, by its key. */
+  counts: Record<string, number>;
+  /** Whether any of its GPUs has a problem. */
+  hasProblem: boolean;
   hottest: number | null;
   hottestRow: number;
   models: string;
   problems: string[];
 }
 
-/** What the fleet's totals do not say; counts of live hosts unless named for another state. */
+/** What the document's totals leave out; of live hosts unless a state is named. */
 export interface Overview {
   /** Of all hosts, whatever their state. */
   gpus: number;
@@ -307,20 +211,13 @@ export interface Overview {
   hottestHost: string;
   hottestRow: number;
   wholeHosts: number;
-  /** Where a single GPU is best taken: a sound one, of the fewest that are free; "" when none is. */
+  /** The host to take a single healthy GPU on, that with the fewest free; "" for none. */
   bestFit: string;
-  heldIdle: number;
-  hot: number;
-  /** GPUs that are busy all the time at low power. */
-  stalled: number;
-  lost: number;
-  errors: number;
-  unhealthy: number;
-  stale: number;
-  missing: number;
-  conflict: number;
-  problems: number;
-  /** Of any one host: how many cells a row must hold. */
+  /** GPUs, or hosts, in each state of states.js that needs attention, by its key. */
+  counts: Record<string, number>;
+  /** Hosts with a problem of their own or of a GPU: those that `state:problems` finds. */
+  withProblems: number;
+  /** Of the largest host: how many cells a row must hold. */
   mostGpus: number;
   mostCards: number;
 }
@@ -328,14 +225,46 @@ export interface Overview {
 /** State of the link to the web server. */
 export interface LinkState {
   state: "connecting" | "live" | "reconnecting" | "signedOut";
-  /** When the next try starts, in seconds of the page's own clock; null while trying. */
+  /** When the next attempt starts, in seconds of the page's clock; null during one. */
   retryAt: number | null;
 }
 
-/** What the link needs of a WebSocket. */
+/** The part of a WebSocket that the link uses. */
 export interface Socket {
-  /** Of text, or of an ArrayBuffer. */
+  /** Its data are a string or an ArrayBuffer. */
   onmessage: ((event: MessageEvent) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
   close(): void;
+}
+
+/** What app.js lends to the page that is open. */
+export interface Shell {
+  store: Store;
+  link: Link;
+  watch: Watch;
+  /** Seconds of the page's own clock, never going back. */
+  clock(): number;
+  /** Unix seconds by the broker's clock. */
+  brokerNow(): number;
+  /** Asks for a paint in the next frame. */
+  plan(): void;
+}
+
+/** What a page gets with each paint. */
+export interface Frame {
+  live: boolean;
+  /** Whether everything may have changed, not only what the store calls dirty. */
+  renewed: boolean;
+}
+
+/** One of the pages that `?page=` names. */
+export interface Page {
+  /** What its keys do, by the key. */
+  actions: Record<string, () => void>;
+  mount(): void;
+  /** Called once per frame at most, and never before there is a document. */
+  update(frame: Frame): void;
+  /** Shows what the address asks for, when Back or Forward has changed it. */
+  readAddress(): void;
+  unmount(): void;
 }

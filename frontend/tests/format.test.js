@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as format from "../app/format.js";
+import { DASH, age, celsius, count, gib, memoryOf, many, percent, power, shortSpan, size, span, timeOfDay, watts } from "../app/format.js";
+
+const FORMATS = { age, celsius, count, gib, percent, shortSpan, size, span, timeOfDay, watts };
 
 const cases = [
   ["count", 9832, "9,832"],
@@ -28,35 +30,35 @@ const cases = [
 ];
 for (const [name, value, words] of cases) {
   test(`${name}(${value}) is ${words}`, () => {
-    assert.equal(format[name](value), words);
+    assert.equal(FORMATS[name](value), words);
   });
 }
 
 test("what is not known is a dash, never a zero", () => {
-  for (const name of ["count", "percent", "celsius", "watts", "gib", "size", "span", "shortSpan", "age", "timeOfDay"]) {
-    assert.equal(format[name](null), format.DASH, name);
-    assert.equal(format[name](undefined), format.DASH, name);
+  for (const [name, format] of Object.entries(FORMATS)) {
+    assert.equal(format(null), DASH, name);
+    assert.equal(format(undefined), DASH, name);
   }
-  assert.deepEqual(format.memoryOf(undefined, undefined), ["–", "/ – GiB"]);
-  assert.deepEqual(format.power(undefined), ["–", "W"]);
+  assert.deepEqual(memoryOf(undefined, undefined), ["–", "/ – GiB"]);
+  assert.deepEqual(power(undefined), ["–", "W"]);
 });
 
 test("a fleet's memory and power have the unit that keeps them short", () => {
-  assert.deepEqual(format.memoryOf(758 * 1024, 2048 * 1024), ["758", "/ 2,048 GiB"]);
-  assert.deepEqual(format.memoryOf(31 * 1024 ** 2, 61 * 1024 ** 2), ["31", "/ 61 TiB"]);
-  assert.deepEqual(format.power(850), ["850", "W"]);
-  assert.deepEqual(format.power(11_100), ["11.1", "kW"]);
-  assert.deepEqual(format.power(3_955_000), ["3,955", "kW"]);
+  assert.deepEqual(memoryOf(758 * 1024, 2048 * 1024), ["758", "/ 2,048 GiB"]);
+  assert.deepEqual(memoryOf(31 * 1024 ** 2, 61 * 1024 ** 2), ["31", "/ 61 TiB"]);
+  assert.deepEqual(power(850), ["850", "W"]);
+  assert.deepEqual(power(11_100), ["11.1", "kW"]);
+  assert.deepEqual(power(3_955_000), ["3,955", "kW"]);
 });
 
 test("a time of another day says which", () => {
   const at = new Date(2026, 10, 27, 14, 2, 31);
-  assert.equal(format.timeOfDay(at / 1000, new Date(2026, 10, 27, 23, 59)), "14:02:31");
-  assert.equal(format.timeOfDay(at / 1000, new Date(2026, 10, 30, 8)), "Fri Nov 27 14:02");
+  assert.equal(timeOfDay(at / 1000, new Date(2026, 10, 27, 23, 59)), "14:02:31");
+  assert.equal(timeOfDay(at / 1000, new Date(2026, 10, 30, 8)), "Fri Nov 27 14:02");
 });
 
 test("words follow the number", () => {
-  assert.equal(format.many(1, "host"), "1 host");
-  assert.equal(format.many(1250, "host"), "1,250 hosts");
-  assert.equal(format.many(2, "process"), "2 processes");
+  assert.equal(many(1, "host"), "1 host");
+  assert.equal(many(1250, "host"), "1,250 hosts");
+  assert.equal(many(2, "process"), "2 processes");
 });

@@ -10,6 +10,13 @@ for (const [, name, light, dark] of CSS.matchAll(/--([\w-]+): light-dark\((#\w{6
 }
 const STEPS = ["step0", "step1", "step2", "step3", "step4", "step5"];
 
+test("browsers without light-dark() get the light colours, all of them", () => {
+  const [, block] = /@supports not \(color: light-dark\([^)]*\)\) \{(.*?)\n\}/s.exec(CSS);
+  const fallback = Object.fromEntries([...block.matchAll(/--([\w-]+): (#\w{6});/g)].map(([, name, colour]) => [name, colour]));
+
+  assert.deepEqual(fallback, THEMES.light);
+});
+
 /** Linear red, green and blue, 0 to 1 (sRGB, IEC 61966-2-1). */
 function linear(hex) {
   return [1, 3, 5].map((at) => {

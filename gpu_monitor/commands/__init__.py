@@ -1,1 +1,1 @@
-"""Commands that run once and exit."""
+"""Commands that do one thing and exit."""

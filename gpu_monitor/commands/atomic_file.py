@@ -1,13 +1,13 @@
-"""A file written whole or not at all: whoever reads meanwhile sees the old one or the new one."""
+"""Atomic file replacement: readers see the old content or the new, never a part."""
 
 import os
 import tempfile
 
 
-def write_whole(path: str, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Replaces `path`, or makes it; `owner` (uid, gid) is taken up where we may. OSError.
+def write_atomically(path: str, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Create or replace the file, and sync it to disk. Raises OSError.
 
-    It never has another mode than this, not even for a moment, and is on the disk afterwards.
+    The file has exactly this mode from the start. Root gives it to `owner` (uid, gid).
     """
     descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path) or ".")
     try:
@@ -19,6 +19,6 @@ def write_whole(path: str, text: str, mode: int, owner: tuple[int, int] | None =
             os.fsync(descriptor)
             os.fchmod(descriptor, mode)
         os.replace(temporary, path)
-    except BaseException:  # an interrupted one leaves nothing behind either
+    except BaseException:  # an interrupt, too, leaves no temporary file behind
         os.unlink(temporary)
         raise

@@ -1,19 +1,24 @@
-"""What would keep this machine's keys from working, as `gpu-monitor check` tells it."""
+"""Whether this machine's CURVE keys can be used, and on the broker those of its peers."""
 
 import os
 from collections.abc import Iterator
 
 from gpu_monitor.commands import key_files
+from gpu_monitor.commands.finding import Finding, listed
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.curve import keys
 from gpu_monitor.wire.curve.keys import HOSTS, PUBLIC_ENDING, WEBS, KeysError
 
-Found = tuple[bool, str]
-"""Whether it is good, and the line without what it is about."""
+MAX_KEYLESS_NAMED = 5
 
 
-def findings(config: Config, is_broker: bool) -> Iterator[Found]:
-    """The folder, this machine's own key, and on the broker those that are let in."""
+def findings(config: Config, is_broker: bool) -> Iterator[Finding]:
+    """The folder, this machine's own key, and on the broker the enrolled ones."""
+    for good, text in _check_folder(config, is_broker):
+        yield Finding(good, f"keys: {text}")
+
+
+def _check_folder(config: Config, is_broker: bool) -> Iterator[tuple[bool, str]]:
     folder = config.keys
     try:
         own = keys.own_pair(folder) if is_broker else keys.client_keys(folder).own
@@ -21,29 +26,27 @@ def findings(config: Config, is_broker: bool) -> Iterator[Found]:
         yield False, str(error)
         return
     yield True, f"{folder} holds this machine's key {keys.fingerprint(own.public)}"
-    if keys.is_open(folder):
-        yield False, f"{folder}: others may look into it; run chmod 700 {folder}"
     if is_broker:
-        yield from _enrolled(config)
-    for path in key_files.waiting(folder):
-        yield False, f"{path} holds a secret of another machine; carry it there, remove it here"
+        yield from _check_enrolled(config)
+    for problem in key_files.folder_problems(folder):
+        yield False, problem
 
 
-def _enrolled(config: Config) -> Iterator[Found]:
-    names: dict[str, list[str]] = {HOSTS: [], WEBS: []}
-    for kind, known in names.items():
+def _check_enrolled(config: Config) -> Iterator[tuple[bool, str]]:
+    usable: dict[str, list[str]] = {HOSTS: [], WEBS: []}
+    for kind, names in usable.items():
         try:
-            known += keys.names(config.keys, kind)
+            names += keys.names(config.keys, kind)
         except KeysError as error:
             yield False, str(error)
-        for name in list(known):
+        for name in list(names):
             try:
                 keys.public_key(config.keys, os.path.join(kind, name + PUBLIC_ENDING))
             except KeysError as error:
-                known.remove(name)
+                names.remove(name)
                 yield False, str(error)
-    yield True, f"{len(names[HOSTS])} hosts and {len(names[WEBS])} web servers are let in"
-    without = [host for host in config.hosts if host not in names[HOSTS]]
+    yield True, f"{len(usable[HOSTS])} hosts and {len(usable[WEBS])} web servers are enrolled"
+    without = [host for host in config.hosts if host not in usable[HOSTS]]
     if without:
-        shown = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if without[5:] else "")
-        yield False, f"hosts without a key: {shown}; gpu-monitor keys add lets one in"
+        named = listed(without, MAX_KEYLESS_NAMED)
+        yield False, f"hosts without a key: {named}; enrol each with gpu-monitor keys add"

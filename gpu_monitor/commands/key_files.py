@@ -1,4 +1,4 @@
-"""Writes a folder of CURVE keys: this machine's pair, and who may report or listen."""
+"""Writes the folder of CURVE keys: this machine's pair, and the peers enrolled on a broker."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from gpu_monitor.commands.atomic_file import write_whole
+from gpu_monitor.commands.atomic_file import write_atomically
 from gpu_monitor.wire.curve import keys
 from gpu_monitor.wire.curve.keys import (
     BROKER_PUBLIC,
@@ -22,18 +22,21 @@ from gpu_monitor.wire.curve.keys import (
 from gpu_monitor.wire.limits import is_host_name
 
 CARRY = "carry"
-"""Pairs that were made here for other machines, until somebody has carried them there."""
-MAX_NAME = 240
-"""A name and its ending have to fit into the name of a file."""
+"""Subfolder for pairs created here for other machines, until they are moved there."""
+MAX_KEY_NAME = 240
+"""The name plus its suffix must fit in a file name."""
 
-SECRET_WORDS = "GPU Monitor: the SECRET key of {}. Nobody else may read it; made {}."
-PUBLIC_WORDS = "GPU Monitor: the public key of {}; written {}."
+SECRET_COMMENT = "GPU Monitor: the SECRET key of {}, created {}. Keep it private."
+PUBLIC_COMMENT = "GPU Monitor: the public key of {}, written {}."
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
-    """What became of a name. `changed` is False where all was so already; `carry` is the folder
-    with the pair that was made for it, else empty."""
+class Enrolment:
+    """The result of an enrolment.
+
+    `changed` is False if the key was enrolled already. `carry` is the folder with the key pair
+    created for the machine, or empty.
+    """
 
     name: str
     public: str
@@ -42,7 +45,7 @@ class Enrolled:
 
 
 def become_owner(folder: str) -> None:
-    """Root acts as the folder's owner from here on: what it writes is the owner's to read."""
+    """If run by root, switch to the owner of the folder, so that the owner can read the files."""
     if os.geteuid() or not os.path.isdir(folder):
         return
     found = os.stat(folder)
@@ -53,7 +56,7 @@ def become_owner(folder: str) -> None:
 
 
 def init(folder: str, name: str) -> tuple[str, bool]:
-    """The public key of this machine, and whether the pair was made now. Overwrites nothing."""
+    """This machine's public key, and whether the pair is new. Never overwrites a secret key."""
     _make_folder(folder)
     try:
         public, made = keys.own_pair(folder).public, False
@@ -65,57 +68,62 @@ def init(folder: str, name: str) -> tuple[str, bool]:
 
 
 def rotate_own(folder: str, name: str) -> str:
-    """A new pair for this machine in place of the old one; its public key."""
+    """Replace this machine's key pair; return the new public key."""
     keys.check_folder(folder)
     before, pair = _public(folder, OWN_PUBLIC), _new_pair()
     _write_pair(folder, pair, name)
-    if before and _public(folder, BROKER_PUBLIC) == before:  # the broker's machine pins its own
+    if (
+        before and _public(folder, BROKER_PUBLIC) == before
+    ):  # the broker's machine may hold its own key twice
         _write_public(os.path.join(folder, BROKER_PUBLIC), pair.public, "the broker")
     return pair.public
 
 
-def add(folder: str, kind: str, name: str, public: str) -> Enrolled:
-    """Enrols a name that is new, with that public key or (empty) with a pair made for it."""
+def add(folder: str, kind: str, name: str, public: str) -> Enrolment:
+    """Enrol a new name with the key `public`; if empty, with a pair created for it."""
     before = _enrolled(folder, kind, name)
     if before is not None and before != public:
-        raise KeysError(f"{name}: has another key already; gpu-monitor keys rotate replaces it")
+        raise KeysError(f"{name}: enrolled with another key; use gpu-monitor keys rotate")
     if before is not None:
-        return Enrolled(name, public, changed=False)
+        return Enrolment(name, public, changed=False)
     return _enrol(folder, kind, name, public)
 
 
-def rotate(folder: str, kind: str, name: str, public: str) -> Enrolled:
-    """Puts another key in place of a known name's; as `add` otherwise."""
+def rotate(folder: str, kind: str, name: str, public: str) -> Enrolment:
+    """Replace the key of an enrolled name; `public` as for `add`."""
     before = _enrolled(folder, kind, name)
     if before is None:
-        raise KeysError(f"{name}: is not enrolled here; gpu-monitor keys add enrols it")
+        raise KeysError(f"{name}: not enrolled here; use gpu-monitor keys add")
     if before == public:
-        return Enrolled(name, public, changed=False)
+        return Enrolment(name, public, changed=False)
     return _enrol(folder, kind, name, public)
 
 
 def revoke(folder: str, kind: str, name: str) -> None:
-    """Takes a name's key out, and the pair that may still wait to be carried there."""
+    """Remove a name's public key, and the pair created for it if it is still here."""
     _check_name(name)
     path = _path(folder, kind, name)
-    with _complaining(path):
+    with _writing(path):
         try:
             os.unlink(path)
         except FileNotFoundError:
-            raise KeysError(f"{name}: is not enrolled here; nothing to revoke") from None
+            raise KeysError(f"{name}: not enrolled here; nothing to revoke") from None
     shutil.rmtree(_carry(folder, kind, name), ignore_errors=True)
 
 
-def waiting(folder: str) -> Iterator[str]:
-    """Folders whose secret has not been carried away yet."""
+def folder_problems(folder: str) -> Iterator[str]:
+    """Risks to secret keys: a folder that others can read, and pairs of other machines."""
+    if keys.is_open(folder):
+        yield f"{folder}: other users can read it; run chmod 700 {folder}"
     for kind in (keys.HOSTS, keys.WEBS):
         place = os.path.join(folder, CARRY, kind)
         for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-            if os.path.exists(os.path.join(place, name, OWN_SECRET)):
-                yield os.path.join(place, name)
+            path = os.path.join(place, name)
+            if os.path.exists(os.path.join(path, OWN_SECRET)):
+                yield f"{path} holds the secret key of another machine; move it there"
 
 
-def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolled:
+def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolment:
     carry = ""
     if public:
         _refuse_shared(folder, kind, name, public)
@@ -128,18 +136,18 @@ def _enrol(folder: str, kind: str, name: str, public: str) -> Enrolled:
         _write_public(os.path.join(carry, BROKER_PUBLIC), broker, "the broker")
     _make_folder(os.path.join(folder, kind))
     _write_public(_path(folder, kind, name), public, name)
-    return Enrolled(name, public, carry=carry)
+    return Enrolment(name, public, carry=carry)
 
 
 def _refuse_shared(folder: str, kind: str, name: str, public: str) -> None:
-    """One key tells one name: a second one with it could not be told apart."""
+    """Refuse a key that another name has: a key identifies one machine."""
     for other in keys.names(folder, kind):
         if other != name and _public(folder, _file(kind, other)) == public:
-            raise KeysError(f"{name}: this key is {other}'s already; make another one there")
+            raise KeysError(f"{name}: this key belongs to {other}; create another one there")
 
 
 def _enrolled(folder: str, kind: str, name: str) -> str | None:
-    """The key of a name, empty for a broken one; None when it is not enrolled."""
+    """The key of a name; empty if its file is unusable, None if it is not enrolled."""
     _check_name(name)
     keys.check_folder(folder)
     try:
@@ -151,12 +159,12 @@ def _enrolled(folder: str, kind: str, name: str) -> str | None:
 
 
 def _check_name(name: str) -> None:
-    if not is_host_name(name) or name.startswith((".", "-")) or len(name) > MAX_NAME:
-        raise KeysError(f"{name[:60]!r} is no host name; write A-Z a-z 0-9 . _ : - only")
+    if not is_host_name(name) or name.startswith((".", "-")) or len(name) > MAX_KEY_NAME:
+        raise KeysError(f"{name[:60]!r} is not a host name; use only A-Z a-z 0-9 . _ : -")
 
 
 def _public(folder: str, name: str) -> str:
-    """The key in a file; empty where it is missing or broken."""
+    """The key in a file; empty if the file is missing or unusable."""
     try:
         return keys.public_key(folder, name)
     except KeysError:
@@ -181,29 +189,29 @@ def _carry(folder: str, kind: str, name: str) -> str:
 
 
 def _make_folder(path: str) -> None:
-    """For the owner alone; the folders above it as the system makes them."""
-    with _complaining(path):
+    """Create a folder that only its owner can read; parents get the default mode."""
+    with _writing(path):
         os.makedirs(path, 0o700, exist_ok=True)
     keys.check_folder(path)
 
 
 def _write_pair(folder: str, pair: Pair, name: str) -> None:
     secret = os.path.join(folder, OWN_SECRET)
-    _write(secret, SECRET_WORDS.format(name, _today()), pair.secret, 0o600)
+    _write(secret, SECRET_COMMENT.format(name, _today()), pair.secret, 0o600)
     _write_public(os.path.join(folder, OWN_PUBLIC), pair.public, name)
 
 
 def _write_public(path: str, public: str, name: str) -> None:
-    _write(path, PUBLIC_WORDS.format(name, _today()), public, 0o644)
+    _write(path, PUBLIC_COMMENT.format(name, _today()), public, 0o644)
 
 
-def _write(path: str, words: str, key: str, mode: int) -> None:
-    with _complaining(path):
-        write_whole(path, f"# {words}\n{key}\n", mode)
+def _write(path: str, comment: str, key: str, mode: int) -> None:
+    with _writing(path):
+        write_atomically(path, f"# {comment}\n{key}\n", mode)
 
 
 @contextlib.contextmanager
-def _complaining(path: str) -> Iterator[None]:
+def _writing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

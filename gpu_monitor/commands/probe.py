@@ -1,13 +1,12 @@
-"""Asks the system, the network and a broker one thing each; no answer is an error."""
+"""Single questions to the system, the network and a broker; none of them raises."""
 
 import asyncio
 import http.client
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from concurrent.futures import wait
 from typing import Any
 
 import psutil
@@ -19,61 +18,44 @@ from gpu_monitor.web.auth import allowed_hosts
 from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Replica
+from gpu_monitor.wire.slow_lookup import answer_within, slow_lookup, slow_lookups
 
-PATIENCE_SECONDS = 2.0
-"""How long a name server, a broker or a web server may take to answer."""
-
-
-def resolve(names: Iterable[str]) -> dict[str, list[str]]:
-    """All addresses of each name; none where the name server knows none, or is too slow."""
-    names = list(names)
-    found: dict[str, list[str]] = {name: [] for name in names}
-    left = iter(names)
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                name = next(left, None)
-            if name is None:
-                return
-            found[name] = _addresses(name)
-
-    # Daemons: the resolver of the C library may take much longer, and cannot be interrupted.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(64, len(names)))]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + PATIENCE_SECONDS + len(names) / 100
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return dict(found)
+PROBE_SECONDS = 2.0
+"""How long a name service, a broker, a web server or NVML may take to answer."""
+PROBE_THREADS = 64
 
 
-def full_name() -> str:
-    """This machine's name with its domain; without it where the name server is too slow."""
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(allowed_hosts.full_name()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE_SECONDS)
-    return found[0] if found else os.uname().nodename
+def resolve(names: Iterable[str], patience_seconds: float) -> dict[str, list[str]]:
+    """All addresses of each name; none if the name service knows none or is too slow."""
+    lookups = slow_lookups(_addresses, names, PROBE_THREADS, thread_name="host names")
+    wait(lookups.values(), patience_seconds + len(lookups) / 100)
+    return {name: answer_within(lookup, 0.0, []) for name, lookup in lookups.items()}
+
+
+def full_name(patience_seconds: float) -> str:
+    """This machine's name with its domain; without it if the name service is too slow."""
+    lookup = slow_lookup(allowed_hosts.full_name, thread_name="own name")
+    return answer_within(lookup, patience_seconds, os.uname().nodename)
 
 
 def _addresses(name: str) -> list[str]:
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # UnicodeError: no name that DNS could hold
+    except (OSError, UnicodeError):  # UnicodeError: DNS allows no such name
         return []
     return sorted({str(answer[4][0]) for answer in answers})
 
 
-def knock(endpoint: str, lock: Lock) -> str | None:
-    """Whether the broker takes a collector from here: empty when it does, else why not, in words;
-    None when it does not say. Nothing is sent."""
+def push_refusal(endpoint: str, lock: Lock, patience_seconds: float) -> str | None:
+    """Why the broker refuses a collector from here: "" if it does not, None if it gives no reason.
+
+    Connects, and sends nothing.
+    """
     pusher = Pusher(endpoint, lock=lock)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     try:
         while time.monotonic() < deadline:
-            if pusher.is_taken(50):
+            if pusher.is_connected(50):
                 return ""
             if pusher.why():
                 return pusher.why()
@@ -82,20 +64,22 @@ def knock(endpoint: str, lock: Lock) -> str | None:
     return None
 
 
-def hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
-    """The broker's picture, as a web server gets it; None when none comes in time.
+def receive_document(endpoint: str, lock: Lock, patience_seconds: float) -> dict[str, Any] | None:
+    """The broker's document, received as a web server does; None if it does not come in time.
 
-    The lock says why, where the broker has refused the connection.
+    `lock` then knows why, if the broker has refused the connection.
     """
-    return asyncio.run(_hear_broker(endpoint, lock))
+    return asyncio.run(_receive_document(endpoint, lock, patience_seconds))
 
 
-async def _hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
-    replica = Replica({}, 10 * PATIENCE_SECONDS, time.monotonic())
+async def _receive_document(
+    endpoint: str, lock: Lock, patience_seconds: float
+) -> dict[str, Any] | None:
+    replica = Replica({}, 10 * patience_seconds, time.monotonic())
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     subscriber = Subscriber(endpoint, context, replica, lambda patch: None, time.monotonic, lock)
     try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while not replica.ever_synced and not lock.why() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
             subscriber.poll()
@@ -106,7 +90,7 @@ async def _hear_broker(endpoint: str, lock: Lock) -> dict[str, Any] | None:
 
 
 def is_own(addresses: Iterable[str]) -> bool:
-    """Whether one of `addresses` is this machine's."""
+    """Whether one of `addresses` belongs to this machine."""
     own = {
         entry.address.partition("%")[0]
         for entries in psutil.net_if_addrs().values()
@@ -115,13 +99,13 @@ def is_own(addresses: Iterable[str]) -> bool:
     return any(is_loopback(address) or address in own for address in addresses)
 
 
-def why_taken(address: str, port: int) -> str:
-    """Why this port cannot be bound, in the system's words; empty when it can."""
+def why_not_bindable(address: str, port: int) -> str:
+    """The system's reason why this port cannot be bound; empty if it can."""
     host = "" if address == "*" else address
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as probe:
-            # As a server would: what lingers of a connection that has ended does not count.
+            # As a server does: ignore connections in TIME_WAIT.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen()
@@ -130,9 +114,9 @@ def why_taken(address: str, port: int) -> str:
     return ""
 
 
-def is_our_page(address: str, port: int) -> bool:
+def is_our_page(address: str, port: int, patience_seconds: float) -> bool:
     """Whether a web server of GPU Monitor answers there."""
-    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection(address, port, timeout=patience_seconds)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().getheader("Server") == "gpu-monitor"
@@ -142,25 +126,12 @@ def is_our_page(address: str, port: int) -> bool:
         connection.close()
 
 
-def accepts(addresses: Iterable[str], port: int) -> bool:
-    """Whether one of `addresses` takes a TCP connection at `port`."""
+def accepts(addresses: Iterable[str], port: int, patience_seconds: float) -> bool:
+    """Whether one of `addresses` accepts a TCP connection on `port`."""
     for address in addresses:
         try:
-            socket.create_connection((address, port), PATIENCE_SECONDS).close()
+            socket.create_connection((address, port), patience_seconds).close()
         except OSError:
             continue
         return True
-    return False
-
-
-def has_nvidia_hardware(devices: Path) -> bool:
-    """Whether `devices`, sysfs' folder of PCI devices, holds a display controller of NVIDIA."""
-    for device in devices.glob("*"):
-        try:
-            vendor = (device / "vendor").read_text().strip()
-            kind = (device / "class").read_text().strip()
-        except OSError:
-            continue
-        if vendor == "0x10de" and kind.startswith("0x03"):
-            return True
     return False

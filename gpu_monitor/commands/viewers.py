@@ -1,4 +1,4 @@
-"""`gpu-monitor viewers`: who may sign in to the page, added, removed, listed."""
+"""`gpu-monitor viewers`: adds, removes and lists the people who may sign in to the page."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from gpu_monitor.commands.atomic_file import write_whole
+from gpu_monitor.commands.atomic_file import write_atomically
 from gpu_monitor.config.file import ConfigError
 from gpu_monitor.config.keys import Config
 from gpu_monitor.web.auth import accounts, hashing
@@ -19,12 +19,12 @@ _NEW_FILE_MODE = 0o600
 
 
 def run(config: Config, action: str, name: str = "", role: str = "") -> None:
-    """Does what was asked; ConfigError with the reason when it cannot be done."""
+    """Run an action. Raises ConfigError with the reason if it is impossible."""
     if not config.viewers:
-        raise ConfigError(["viewers: no file is named; write viewers: viewers in config.yml"])
+        raise ConfigError(["viewers: no file is set; write viewers: viewers in config.yml"])
     try:
         if action == "list":
-            show(config.viewers)
+            print_viewers(config.viewers)
         elif action == "remove":
             remove(config.viewers, name)
         else:
@@ -33,17 +33,16 @@ def run(config: Config, action: str, name: str = "", role: str = "") -> None:
         raise ConfigError([str(error)]) from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        remedy = "see that its folder is there, and that you may write in it"
+        remedy = "check that its folder exists and is writable"
         raise ConfigError([f"{config.viewers}: cannot be changed ({why}); {remedy}"]) from None
 
 
 def add(config: Config, name: str, role: Role | None) -> None:
-    """A new line; a new token is told on standard output, the only time that it is."""
+    """Add a viewer. A new token is printed on stdout, and cannot be shown again."""
     if config.sign_in == "none":
-        words = "sign_in: is none, so nobody has to sign in; write token, basic or proxy first"
-        raise ConfigError([words])
+        raise ConfigError(["sign_in: none needs no viewers; write token, basic or proxy first"])
     if not accounts.is_name(name):
-        raise ConfigError([f"{name[:60]!r} is no name; write one without blanks and colons"])
+        raise ConfigError([f"{name[:60]!r} is not a valid name; use one without spaces and colons"])
     _refuse_known(config.viewers, name)
     token, hashed = "", hashing.NO_SECRET
     if config.sign_in == "token":
@@ -53,43 +52,43 @@ def add(config: Config, name: str, role: Role | None) -> None:
         hashed = hashing.hash_password(ask_password(name))
     person = Person(name, role or config.viewer_role, hashed)
     with _lines(config.viewers, create=True) as lines:
-        _refuse_known(config.viewers, name)  # somebody else may have been quicker
+        _refuse_known(config.viewers, name)  # another command may have been quicker
         lines.append(f"{person.name} {person.role} {person.secret}\n")
-    _say(f"{name} is a viewer now and sees {person.role}.")
+    _note(f"Added {name}, who sees {person.role}.")
     if token:
-        _say(
-            "This token is kept nowhere else and cannot be told again. It signs in on the page, or"
+        _note(
+            "This token is stored nowhere and cannot be shown again. Use it to sign in on the page,"
         )
-        _say("by a link, PAGE?token=TOKEN; a script sends it as Authorization: Bearer TOKEN.")
+        _note("in a link (PAGE?token=TOKEN), or in scripts (Authorization: Bearer TOKEN).")
         print(token)
 
 
 def remove(path: str, name: str) -> None:
-    """The viewer's line goes; a web server closes the viewer's pages within seconds."""
+    """Remove a viewer. Web servers close the viewer's pages within seconds."""
     with _lines(path) as lines:
         kept = [line for line in lines if line.split()[:1] != [name]]
         if kept == lines:
-            raise ConfigError([f"{path}: {name[:60]!r} is none of the viewers; see viewers list"])
+            raise ConfigError([f"{path}: no viewer {name[:60]!r}; see gpu-monitor viewers list"])
         lines[:] = kept
-    _say(f"{name} is no viewer any more.")
+    _note(f"Removed {name}.")
 
 
-def show(path: str) -> None:
-    """A line for each viewer, then what is wrong with the file."""
-    people, wrong = accounts.parse(accounts.read(path))
+def print_viewers(path: str) -> None:
+    """Print one line per viewer; errors in the file go to stderr."""
+    people, errors = accounts.parse(accounts.read(path))
     width = max((len(person.name) for person in people), default=0)
     for person in people:
         print(f"{person.name:<{width}}  {person.role:<8}  {hashing.kind_of(person.secret)}")
-    for words in wrong:
-        _say(f"{path}: {words}")
+    for error in errors:
+        _note(f"{path}: {error}")
 
 
 def ask_password(name: str) -> str:
-    """A password from the terminal, asked twice, or from the first line of standard input."""
+    """A password, asked for twice on a terminal, else the first line of standard input."""
     if sys.stdin.isatty():
         password = getpass.getpass(f"Password for {name}: ")
         if getpass.getpass("Once more: ") != password:
-            raise ConfigError(["the two passwords differ; try again"])
+            raise ConfigError(["the passwords differ; try again"])
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if len(password) < MIN_PASSWORD:
@@ -102,14 +101,14 @@ def _refuse_known(path: str, name: str) -> None:
         return
     people, _ = accounts.parse(accounts.read(path))
     if any(person.name == name for person in people):
-        raise ConfigError([f"{path}: {name} is a viewer already; remove {name} first"])
+        raise ConfigError([f"{path}: {name} is already a viewer; remove {name} first"])
 
 
 @contextlib.contextmanager
 def _lines(path: str, create: bool = False) -> Iterator[list[str]]:
-    """The file's lines, to be changed in place; then the whole file is replaced at once.
+    """The lines of the file, to be changed in place; the file is then replaced atomically.
 
-    One after the other, where two commands change it; owner and mode stay as they are.
+    A lock keeps two commands apart. Owner and mode of the file are preserved.
     """
     folder = os.path.dirname(path) or "."
     lock = os.open(folder, os.O_RDONLY)
@@ -127,10 +126,10 @@ def _lines(path: str, create: bool = False) -> Iterator[list[str]]:
 
 def _replace(path: str, text: str, like: os.stat_result | None) -> None:
     if like is None:
-        write_whole(path, text, _NEW_FILE_MODE)
+        write_atomically(path, text, _NEW_FILE_MODE)
     else:
-        write_whole(path, text, like.st_mode & 0o777, (like.st_uid, like.st_gid))
+        write_atomically(path, text, like.st_mode & 0o777, (like.st_uid, like.st_gid))
 
 
-def _say(words: str) -> None:
-    print(words, file=sys.stderr)
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,1 +1,1 @@
-"""config.yml: the file, its keys and values, and the settings of each role."""
+"""config.yml: its file, keys and values, and the settings of each role."""

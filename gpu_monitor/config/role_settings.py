@@ -1,4 +1,4 @@
-"""What config.yml says, as the settings of each role."""
+"""The settings of each role, derived from config.yml."""
 
 import os
 import re
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 RPC_INPROC = "inproc://gpu-monitor-rpc"
 UPDATES_INPROC = "inproc://gpu-monitor-updates"
 
-_IN_CLEAR = {
-    "token": "tokens travel",
-    "basic": "passwords travel",
-    "proxy": "names of viewers and what they are shown travel",
+_UNENCRYPTED = {
+    "token": "tokens are sent",
+    "basic": "passwords are sent",
+    "proxy": "the names of viewers and what they see are sent",
 }
+"""By mode of sign_in, what is sent in the clear where there is no TLS."""
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 
 
 def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
-    """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
-    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd gives a list
+    """`endpoint` of a broker in this process; empty: the broker that config.yml names."""
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd passes a list
     return CollectorSettings(
         name=config.name or own_name(),
         endpoint=endpoint or rpc_endpoint(config),
@@ -41,9 +42,9 @@ def collector_settings(config: Config, endpoint: str = "") -> CollectorSettings:
 
 
 def broker_settings(config: Config, *, one_process: bool = False) -> "BrokerSettings":
-    """With `one_process` the broker also listens inside the process, before all else."""
+    """With `one_process` the broker also listens inside the process, on the first endpoints."""
     from gpu_monitor.broker.settings import (
-        BrokerSettings,  # only here: a collector has no use for it
+        BrokerSettings,  # not at the top: a collector does not need it
     )
 
     rpc = _tcp(rpc_address(config), config.rpc_port)
@@ -66,8 +67,8 @@ def broker_settings(config: Config, *, one_process: bool = False) -> "BrokerSett
 
 
 def web_settings(config: Config, endpoint: str = "") -> "WebSettings":
-    """`endpoint` is for a broker in the same process; left out, it is the broker's address."""
-    from gpu_monitor.web.settings import WebSettings  # only here, as above
+    """`endpoint` of a broker in this process; empty: the broker that config.yml names."""
+    from gpu_monitor.web.settings import WebSettings  # not at the top, see above
 
     return WebSettings(
         updates_endpoint=endpoint or updates_endpoint(config),
@@ -88,15 +89,15 @@ def web_settings(config: Config, endpoint: str = "") -> "WebSettings":
 
 
 def web_hosts(config: Config) -> tuple[str, ...]:
-    """Names that config.yml has for the machine of the page, or may have."""
+    """Names in config.yml under which the page may be opened."""
     names = (config.name, config.broker, *config.web_hosts)
     return tuple(dict.fromkeys(name for name in names if name and not is_address(name)))
 
 
 def _usable(folder: str, *, by_broker: bool = False) -> str:
-    """The folder of keys, or ConfigError with what is wrong in it."""
+    """Return `folder` if its keys are usable, else raise ConfigError."""
     if folder:
-        from gpu_monitor.wire.curve import keys  # only here: most have no keys
+        from gpu_monitor.wire.curve import keys  # not at the top: most sites use no keys
 
         try:
             (keys.own_pair if by_broker else keys.client_keys)(folder)
@@ -106,19 +107,19 @@ def _usable(folder: str, *, by_broker: bool = False) -> str:
 
 
 def rpc_endpoint(config: Config) -> str:
-    """What a collector connects to."""
+    """The endpoint that a collector connects to."""
     return _connect(config.broker, config.rpc_port, "rpc_port")
 
 
 def updates_endpoint(config: Config) -> str:
-    """What a web server connects to."""
+    """The endpoint that a web server connects to."""
     return _connect(config.broker, config.updates_port, "updates_port")
 
 
 def rpc_address(config: Config) -> str:
-    """Where collectors are heard: loopback as long as no other machine is expected.
+    """The address for collectors: loopback unless other machines are expected.
 
-    With keys others may be let in at any time, and strangers are kept out.
+    With keys it is open: other hosts may be enrolled at any time, and strangers are refused.
     """
     if config.rpc_bind:
         return config.rpc_bind
@@ -128,12 +129,12 @@ def rpc_address(config: Config) -> str:
 def names_another_machine(hosts: Iterable[str]) -> bool:
     """Whether one of `hosts` is neither this machine's name nor one of its own addresses.
 
-    No name is resolved for it: a dead name server must not hold up the start.
+    Resolves no names: a dead name server must not delay the start.
     """
     hosts = {host.lower() for host in hosts if not _LOOPBACK.fullmatch(host.lower())}
     if not hosts:
         return False
-    import psutil  # only here: a web server alone does not need it
+    import psutil  # not at the top: a web server alone does not need it
 
     own = os.uname().nodename.lower()
     addresses = {
@@ -144,49 +145,49 @@ def names_another_machine(hosts: Iterable[str]) -> bool:
     return not hosts <= {own, own.partition(".")[0]} | addresses
 
 
-def hears_none_of_them(config: Config) -> bool:
-    """Whether other machines are expected on an address that only this one reaches."""
+def binds_too_narrowly(config: Config) -> bool:
+    """Whether other machines are expected, but the broker listens on loopback only."""
     return is_loopback(rpc_address(config)) and names_another_machine(config.hosts)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether what listens on `address` is heard by this machine only."""
+    """Whether only this machine can reach what listens on `address`."""
     return _LOOPBACK.fullmatch(address) is not None
 
 
 def link_warnings(config: Config) -> Iterable[str]:
-    """Words for log and page while a link of the broker leaves the machine without keys."""
+    """Warnings, for log and page, about broker ports that are open without keys."""
     if config.keys:
         return
     rpc = rpc_address(config)
     if not is_loopback(rpc):
         yield (
-            f"rpc_port {config.rpc_port} is open on {_where(rpc)} without keys: hosts are told by "
-            "their address only, and what they send can be read on the way"
+            f"rpc_port {config.rpc_port} is open on {_where(rpc)} without keys: hosts are "
+            "identified by their address only, and what they send can be read in transit"
         )
     if not is_loopback(config.updates_bind):
         yield (
             f"updates_port {config.updates_port} is open on {_where(config.updates_bind)} without "
-            "keys: everyone who can reach it can read the fleet"
+            "keys: anyone who can reach it can read the state of the fleet"
         )
 
 
 def page_warnings(config: Config) -> Iterable[str]:
-    """Words for log and page while the page can be opened from other machines."""
+    """Warnings, for log and page, about a page that is open to other machines."""
     if is_loopback(config.web_bind):
         return
     port = f"port {config.web_port} on {_where(config.web_bind)}"
     if config.sign_in == "none":
-        yield f"the page is readable by everyone who can reach {port}"
+        yield f"anyone who can reach {port} can read the page"
     else:
         yield (
-            f"{_IN_CLEAR[config.sign_in]} in clear to {port}, unless a proxy with TLS is in front "
-            "and nothing else can reach it"
+            f"{_UNENCRYPTED[config.sign_in]} unencrypted to {port}; let only a proxy with "
+            "TLS reach it"
         )
 
 
 def check_viewers(config: Config) -> None:
-    """ConfigError when signing in needs a file of viewers that cannot be used."""
+    """Raise ConfigError if sign-in needs the file of viewers and it cannot be read."""
     if config.sign_in == "none" or not config.viewers:
         return
     from gpu_monitor.web.auth.accounts import AccountsError, read
@@ -198,7 +199,7 @@ def check_viewers(config: Config) -> None:
 
 
 def own_name() -> str:
-    """This machine's host name, as a name that may stand in the document."""
+    """This machine's host name, with characters replaced that the document does not allow."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", os.uname().nodename)[:253] or "localhost"
 
 
@@ -208,8 +209,8 @@ def _where(address: str) -> str:
 
 def _connect(address: str, port: int, key: str) -> str:
     if port == 0:
-        words = "0 (any free port) is for one process; write the port that the broker listens on"
-        raise ConfigError([f"{key}: {words}"])
+        message = "0 (any free port) works only in one process; write the broker's port"
+        raise ConfigError([f"{key}: {message}"])
     return _tcp(address, port)
 
 

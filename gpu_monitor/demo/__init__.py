@@ -1,1 +1,1 @@
-"""A simulated fleet."""
+"""A simulated fleet for `gpu-monitor demo`."""

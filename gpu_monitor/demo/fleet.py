@@ -1,44 +1,41 @@
-"""A simulated fleet, pushed over the real wire to a real broker."""
+"""A simulated fleet, pushed through the real protocol to a real broker."""
 
 import threading
 import time
+from dataclasses import replace
 
 import zmq
 
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.config.keys import Config
-from gpu_monitor.config.role_settings import RPC_INPROC, UPDATES_INPROC
+from gpu_monitor.config.role_settings import RPC_INPROC, UPDATES_INPROC, broker_settings
 from gpu_monitor.demo.host import SimulatedHost
 from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 
-NEVER_HEARD = "node-spare"
-"""A host that is expected and never reports: the page shows it as missing."""
+MISSING_HOST = "node-spare"
+"""A host that is expected but never reports."""
 
 BATCH_SECONDS = 0.02
-"""Hosts that are due within this are pushed together: a wait for each would cost more."""
+"""Hosts due within this time are pushed together; waiting for each would cost more."""
 
 
 def demo_settings(config: Config) -> BrokerSettings:
-    """A broker that says "simulated" and listens inside the process only."""
-    return BrokerSettings(
+    """The broker settings of `config`, but with simulated hosts, and without ports and keys."""
+    return replace(
+        broker_settings(config._replace(keys="")),
         rpc_endpoints=(RPC_INPROC,),
         updates_endpoints=(UPDATES_INPROC,),
-        hosts=(NEVER_HEARD,),
-        interval=config.interval,
-        rpc_timeout=config.rpc_timeout,
-        tick=config.tick,
-        free_memory_mib=config.free_memory_mib,
-        held_idle_after=config.held_idle_after,
-        never_idle=config.never_idle,
-        forget_after=config.forget_after,
+        hosts=(MISSING_HOST,),
+        own_name="",
+        warnings=(),
         simulated=True,
     )
 
 
 def build_fleet(hosts: int, gpus: int, now: float) -> list[SimulatedHost]:
-    """That many hosts with that many GPUs each, as they are at `now` (unix seconds)."""
+    """Simulated hosts with `gpus` GPUs each, as of `now` (unix seconds)."""
     return [SimulatedHost(number, gpus, now) for number in range(hosts)]
 
 
@@ -48,7 +45,7 @@ def push_fleet(
     stop: threading.Event,
     context: "zmq.Context[zmq.Socket[bytes]]",
 ) -> None:
-    """Pushes each host once per interval, spread evenly over it, until `stop` is set."""
+    """Push each host once per interval, evenly spread, until `stop` is set."""
     hosts = len(fleet)
     pusher = Pusher(RPC_INPROC, context, latest_only=False)
     started = time.monotonic()
@@ -56,7 +53,7 @@ def push_fleet(
     try:
         while not stop.wait(BATCH_SECONDS):
             due = int((time.monotonic() - started) / interval * hosts)
-            if due - pushed > hosts:  # after a suspend: no rush to catch up
+            if due - pushed > hosts:  # after a suspend: skip what was missed
                 pushed = due - hosts
             for number in range(pushed, due):
                 _push(fleet[number % hosts], interval, pusher)

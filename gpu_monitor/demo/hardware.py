@@ -1,4 +1,4 @@
-"""What a simulated host is made of: GPU models, users, programs, and the odd things that happen."""
+"""What simulated hosts are made of: GPU models, users, programs, faults and first readings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MIB_PER_GIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A GPU model; memory in MiB, power in watts, temperature in degrees, clocks in MHz."""
+    """A GPU model; memory in MiB, power in watts, slowdown temperature in °C, clocks in MHz."""
 
     name: str
     memory: int
@@ -23,7 +23,7 @@ class Model:
     has_fan: bool = False
 
     def power_at(self, work: float) -> float:
-        """Watts at this work, in percent."""
+        """Watts at this utilization, in percent."""
         return self.power_idle + (self.power_limit - self.power_idle) * 0.9 * work / 100
 
 
@@ -35,7 +35,7 @@ MODELS = (
     Model("NVIDIA GeForce RTX 4090", 24564, 450, 18, 90, 2520, 10501, has_fan=True),
 )
 
-USERS = (
+DEMO_USERS = (
     *("alice", "bob", "carmen", "dmitri", "elif", "farid", "grace", "hiroshi", "ines", "jonas"),
     *("katya", "lucia", "maria", "nadia", "oskar", "priya", "quentin", "rosa", "samir", "tomoko"),
     *("ulrike", "victor", "wei", "xenia", "yusuf", "zoe"),
@@ -48,20 +48,18 @@ PROGRAMS = (
 )
 
 MIG_PROFILES = (("3g.40gb", 40448), ("2g.20gb", 20096), ("1g.10gb", 9856), ("1g.10gb", 9856))
-"""How the A100 of a host with MIG is cut: profile and memory (MiB)."""
-
+"""How the A100 of a host with MIG is divided: profile and memory (MiB)."""
 
 HEALTH_REASONS = (
-    "a faulty row of its memory waits to be remapped: reset the GPU",
-    "its memory lost data once since the driver was loaded, it is not known when "
-    "(uncorrected ECC errors)",
-    "a faulty row of its memory could not be remapped: the card needs replacement",
+    "a faulty memory row is waiting to be remapped: reset the GPU",
+    "1 uncorrected ECC error since the driver was loaded (time unknown)",
+    "a faulty memory row could not be remapped: replace the card",
 )
-"""What a GPU may say of itself, as collectors tell it; the most frequent first."""
+"""What collectors report about unhealthy GPUs, most frequent first; the last means failed."""
 
 
 def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
-    """The table of `count` GPUs of which none does anything."""
+    """The table of `count` free GPUs."""
     gpus: Table = {column: [None] * count for column in GPU_COLUMNS}
     gpus["index"] = list(range(count))
     gpus["uuid"] = [f"GPU-{_uuid(random)}" for _ in range(count)]
@@ -81,21 +79,22 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["sm_clock_mhz"] = [210] * count
     gpus["memory_clock_mhz"] = [model.memory_clock] * count
     gpus["throttle"] = [[] for _ in range(count)]
+    gpus["health"] = ["ok"] * count
     gpus["health_reasons"] = [[] for _ in range(count)]
     gpus["idle_since"] = [int(now) - random.randint(60, 40_000) for _ in range(count)]
     return gpus
 
 
-def lose(gpus: Table, row: int, state: str, reason: str, since: float) -> None:
-    """The GPU keeps its row and what it is; what it did is not known any more."""
+def drop_out(gpus: Table, row: int, state: str, reason: str, since: float) -> None:
+    """The GPU keeps its row and identity; all readings become unknown."""
     kept = {"index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "memory_kind"}
     for column in gpus.keys() - kept:
         gpus[column][row] = None
     gpus["state"][row], gpus["reason"][row], gpus["state_since"][row] = state, reason, since
 
 
-def cut(gpus: Table, row: int, random: Random) -> None:
-    """MIG: a GPU's slices become rows of their own behind all others."""
+def divide(gpus: Table, row: int, random: Random) -> None:
+    """Divide a GPU by MIG: its slices become rows of their own after all others."""
     gpus["utilization_percent"][row] = gpus["memory_controller_utilization_percent"][row] = None
     gpus["idle_since"][row] = None
     for index, (profile, memory) in enumerate(MIG_PROFILES):
@@ -111,7 +110,7 @@ def cut(gpus: Table, row: int, random: Random) -> None:
 
 
 def build_system(name: str, gpus: int, random: Random, now: float) -> Scalars:
-    """The readings of a host with that many GPUs, at the start."""
+    """The first readings of a host with that many GPUs."""
     memory = 256 * MIB_PER_GIB * max(1, gpus // 2)
     return {
         "hostname": f"{name}.cluster.example",
@@ -132,8 +131,8 @@ def build_system(name: str, gpus: int, random: Random, now: float) -> Scalars:
     }
 
 
-def move_system(system: Scalars, random: Callable[[], float]) -> None:
-    """Moves the readings as a second does; `random` gives numbers from 0 to 1."""
+def drift_system(system: Scalars, random: Callable[[], float]) -> None:
+    """Change the readings as in one second; `random` returns numbers from 0 to 1."""
     cpu = min(100, max(1, system["cpu_percent"] + round(random() * 6 - 3)))
     system["cpu_percent"] = cpu
     system["load_1m"] = round(cpu * system["cpu_count"] / 100, 2)

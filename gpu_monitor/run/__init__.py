@@ -1,1 +1,1 @@
-"""Running the roles until a signal."""
+"""Runs the roles: logging, signals, and the service manager."""

@@ -1,10 +1,10 @@
-"""Logging to stderr, in the form that suits whoever reads there."""
+"""Logging to stderr, in the format that its reader expects."""
 
 import logging
 import os
 import sys
 
-LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _PRIORITIES = {
     logging.CRITICAL: "<2>",
@@ -16,7 +16,7 @@ _PRIORITIES = {
 
 
 class JournalFormatter(logging.Formatter):
-    """Lines as journald reads them: each with its priority (sd-daemon(3)), none with a time."""
+    """Lines for journald: with a priority (sd-daemon(3)) and without a time."""
 
     def __init__(self) -> None:
         super().__init__("%(name)s: %(message)s")
@@ -27,14 +27,14 @@ class JournalFormatter(logging.Formatter):
 
 
 class LineFormatter(logging.Formatter):
-    """Lines for a terminal or a file: time, level, module, words."""
+    """Lines for a terminal or a file: time, level, module, message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
 
 def set_up(level: str) -> None:
-    """Sends every log line from `level` up to stderr; called once, at the door."""
+    """Send log records from `level` up to stderr; called once, at the start."""
     handler = logging.StreamHandler(sys.stderr)
     journal = is_journal(os.environ.get("JOURNAL_STREAM", ""), sys.stderr.fileno())
     handler.setFormatter(JournalFormatter() if journal else LineFormatter())
@@ -43,7 +43,7 @@ def set_up(level: str) -> None:
 
 
 def is_journal(journal_stream: str, fd: int) -> bool:
-    """Whether `fd` is the journal's socket that JOURNAL_STREAM names (systemd.exec(5))."""
+    """Whether `fd` is the socket that JOURNAL_STREAM names (systemd.exec(5))."""
     try:
         stat = os.fstat(fd)
     except OSError:

@@ -1,4 +1,4 @@
-"""What each command runs; a role is imported only where it runs."""
+"""The roles that each command runs; a role is imported only where it runs."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gpu_monitor.config import role_settings
 from gpu_monitor.config.keys import Config
-from gpu_monitor.run.systemd import Notify
+from gpu_monitor.run.systemd import ServiceManager
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     Context: TypeAlias = zmq.Context[zmq.Socket[bytes]]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def up(config: Config) -> None:
-    """Collector, broker and web in one process."""
+    """Run collector, broker and web server in one process."""
     from gpu_monitor.collector import main as collector_main
     from gpu_monitor.run.serve import run_roles
 
@@ -46,27 +46,27 @@ def up(config: Config) -> None:
 
 
 def collector(config: Config) -> None:
-    """A collector alone; imports neither asyncio nor anything of the other roles."""
+    """Run a collector; imports neither asyncio nor the other roles."""
     from gpu_monitor.collector import main as collector_main
 
     stop = threading.Event()
-    notify = Notify(pause_seconds=config.interval)
+    manager = ServiceManager(pause_seconds=config.interval)
 
     def end() -> None:
-        notify.stopping()
+        manager.report_stopping()
         stop.set()
 
     def leave(*_: object) -> None:
-        # From a thread: the handler may interrupt stop.wait() while that holds the event's lock.
+        # In a thread: the handler may interrupt stop.wait() while it holds the event's lock.
         threading.Thread(target=end, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
-    collector_main.run(role_settings.collector_settings(config), stop, alive=notify.alive)
+    collector_main.run(role_settings.collector_settings(config), stop, alive=manager.report_alive)
 
 
 def broker(config: Config) -> None:
-    """A broker alone."""
+    """Run a broker."""
     from gpu_monitor.run.serve import run_roles
 
     _warn(role_settings.link_warnings(config))
@@ -74,7 +74,7 @@ def broker(config: Config) -> None:
 
 
 def web(config: Config) -> None:
-    """A web server alone."""
+    """Run a web server."""
     from gpu_monitor.run.serve import run_roles
 
     _warn(role_settings.page_warnings(config))
@@ -83,7 +83,7 @@ def web(config: Config) -> None:
 
 
 def demo(config: Config, hosts: int, gpus: int) -> None:
-    """A simulated fleet; no port is opened but the page's."""
+    """Run a simulated fleet; only the port of the page is opened."""
     from gpu_monitor.demo.fleet import build_fleet, demo_settings, push_fleet
     from gpu_monitor.demo.past import Past
     from gpu_monitor.run.serve import run_roles
@@ -95,7 +95,7 @@ def demo(config: Config, hosts: int, gpus: int) -> None:
     past = Past(fleet, now)
     with _context() as context:
         roles = [
-            broker_role(config, demo_settings(config), context, past.complete),
+            broker_role(config, demo_settings(config), context, past.fill_gaps),
             web_role(
                 config, role_settings.web_settings(config, role_settings.UPDATES_INPROC), context
             ),
@@ -109,7 +109,7 @@ def broker_role(
     context: "Context | None" = None,
     recall: "Recall | None" = None,
 ) -> "Role":
-    """A broker, and the ports that it listens on; `recall` is for the demo alone."""
+    """A broker and its ports; `recall` fills in the last hour of a demo."""
     from gpu_monitor.broker import main as broker_main
     from gpu_monitor.run.serve import Listen, Role
 
@@ -130,7 +130,7 @@ def broker_role(
 def web_role(
     config: Config, web_settings: "WebSettings", context: "Context | None" = None
 ) -> "Role":
-    """A web server, and the port that it listens on."""
+    """A web server and its port."""
     from gpu_monitor.run.serve import Listen, Role
     from gpu_monitor.web import main as web_main
 
@@ -140,7 +140,7 @@ def web_role(
 
 @contextlib.contextmanager
 def _context() -> "Iterator[Context]":
-    """One context for all roles of this process: inproc endpoints live in it."""
+    """A context for all roles of this process: they share its inproc endpoints."""
     import zmq
 
     context = zmq.Context()
@@ -151,5 +151,5 @@ def _context() -> "Iterator[Context]":
 
 
 def _warn(warnings: Iterable[str]) -> None:
-    for words in warnings:
-        logger.warning("%s", words)
+    for warning in warnings:
+        log.warning("%s", warning)

@@ -1,19 +1,18 @@
-"""Tells systemd that a service is up, that its loop goes round, that it stops (sd_notify(3))."""
+"""Notify systemd that a service is up, alive and stopping (sd_notify(3))."""
 
 import os
 import socket
 from collections.abc import Mapping
 
-BEATS_PER_PATIENCE = 3
-"""One late beat, or a lost one, is no reason to kill a service."""
+BEATS_PER_TIMEOUT = 3
+"""One late or lost heartbeat must not get a service killed."""
 
 
-class Notify:
-    """The way to the service manager; silent where none has asked to be told.
+class ServiceManager:
+    """The connection to the service manager; does nothing if it has not asked for notifications.
 
-    `alive` is called from the loop that does the work and from nowhere else: a loop that is stuck
-    falls silent, and systemd starts the service anew. `pause_seconds` is the longest that this
-    loop waits between two rounds.
+    Call `report_alive` only from the loop that does the work: if it hangs, the heartbeats cease and
+    systemd restarts the service. `pause_seconds` is that loop's longest pause between two rounds.
     """
 
     def __init__(
@@ -22,41 +21,41 @@ class Notify:
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watched = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self._patience_usec = int(environment.get("WATCHDOG_USEC", "0")) if watched else 0
-        self._needed_usec = int(BEATS_PER_PATIENCE * pause_seconds * 1e6)
+        self._timeout_usec = int(environment.get("WATCHDOG_USEC", "0")) if watched else 0
+        self._min_timeout_usec = int(BEATS_PER_TIMEOUT * pause_seconds * 1e6)
         self._ready = False
 
     @property
-    def beat_seconds(self) -> float | None:
-        """How often `alive` has to be called; None where nobody watches."""
-        if not self._patience_usec or not self._address:
+    def heartbeat_seconds(self) -> float | None:
+        """How often to call `report_alive`; None without a watchdog."""
+        if not self._timeout_usec or not self._address:
             return None
-        return self._patience_usec / 1e6 / BEATS_PER_PATIENCE
+        return self._timeout_usec / 1e6 / BEATS_PER_TIMEOUT
 
-    def alive(self) -> None:
-        """The first call says that the service is up, each further one that it still works."""
+    def report_alive(self) -> None:
+        """Report that the service is up (first call), then that it is still working."""
         if self._ready:
-            if self._patience_usec:
-                self._tell("WATCHDOG=1")
+            if self._timeout_usec:
+                self._send("WATCHDOG=1")
             return
         self._ready = True
-        words = "READY=1"
-        if 0 < self._patience_usec < self._needed_usec:
-            words += f"\nWATCHDOG_USEC={self._needed_usec}"
-        self._tell(words)
+        message = "READY=1"
+        if 0 < self._timeout_usec < self._min_timeout_usec:
+            message += f"\nWATCHDOG_USEC={self._min_timeout_usec}"
+        self._send(message)
 
-    def stopping(self) -> None:
-        """The service has been told to stop, and does so."""
-        self._tell("STOPPING=1")
+    def report_stopping(self) -> None:
+        """Report that the service is stopping."""
+        self._send("STOPPING=1")
 
-    def _tell(self, words: str) -> None:
-        """A manager that is gone, or too busy to listen, costs nobody the service."""
+    def _send(self, message: str) -> None:
+        """Errors are ignored: the service goes on without its manager."""
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
                 manager.setblocking(False)
                 manager.connect(self._address)
-                manager.send(words.encode())
+                manager.send(message.encode())
         except OSError:
             return

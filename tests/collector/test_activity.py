@@ -1,9 +1,29 @@
-"""Since when a GPU does no work."""
+"""Since when a GPU is idle, and since when it is stalled."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.collector.activity import BLIP_SECONDS, GAP_SECONDS, Idle, IdleTimes
+from gpu_monitor.collector.activity import (
+    BLIP_SECONDS,
+    IDLE_GAP_SECONDS,
+    STALLED_SECONDS,
+    Idle,
+    IdleTimes,
+    low_power_since,
+    stalled_since,
+)
+from gpu_monitor.collector.gpu.readings import GpuReading, Identity
+
+SPINS = GpuReading(
+    Identity(0),
+    utilization_percent=100,
+    memory_controller_utilization_percent=0,
+    power_watts=47.0,
+    power_limit_watts=250.0,
+)
 
 
 def observe(
@@ -42,16 +62,16 @@ def test_two_blips_a_minute_apart_are_not() -> None:
     assert observe([(10, 0), (11, 2), (12, 0), (11 + BLIP_SECONDS, 2)])[-1] == 10
 
 
-def test_an_unknown_sample_says_nothing_and_changes_nothing() -> None:
+def test_a_sample_without_a_value_changes_nothing() -> None:
     assert observe([(10, 0), (11, None), (12, 0)]) == [10, None, 10]
 
 
-def test_after_a_long_gap_nothing_is_known_of_the_time_before() -> None:
-    assert observe([(10, 0), (10 + GAP_SECONDS, 0)])[-1] == 10
-    assert observe([(10, 0), (11 + GAP_SECONDS, 0)])[-1] == 11 + GAP_SECONDS
+def test_an_idle_time_is_forgotten_after_a_long_gap() -> None:
+    assert observe([(10, 0), (10 + IDLE_GAP_SECONDS, 0)])[-1] == 10
+    assert observe([(10, 0), (11 + IDLE_GAP_SECONDS, 0)])[-1] == 11 + IDLE_GAP_SECONDS
 
 
-def test_keys_are_told_apart_and_forgotten() -> None:
+def test_each_key_has_its_own_idle_time_until_it_is_forgotten() -> None:
     times = IdleTimes()
     times.observe("a", 0, 10)
     times.observe("b", 0, 1000)
@@ -61,21 +81,21 @@ def test_keys_are_told_apart_and_forgotten() -> None:
     assert set(times.known()) == {"b"}
 
 
-def test_since_when_is_told_without_a_sample_too() -> None:
+def test_an_idle_time_is_known_between_samples() -> None:
     times = IdleTimes()
     times.observe("gpu", 0, 10)
 
     assert (times.since("gpu"), times.since("other")) == (10, None)
 
 
-def test_idle_times_go_on_from_what_was_known() -> None:
+def test_idle_times_continue_from_what_was_saved() -> None:
     times = IdleTimes({"gpu": Idle(since=10, blip_at=None, seen_at=50)})
 
     assert times.observe("gpu", 0, 60) == 10
 
 
 @given(st.lists(st.integers(0, 100), min_size=1))
-def test_idle_never_began_after_now_nor_while_it_works_hard(percents: list[int]) -> None:
+def test_an_idle_time_never_begins_in_the_future_or_during_work(percents: list[int]) -> None:
     samples: list[tuple[float, int | None]] = [
         (float(second), percent) for second, percent in enumerate(percents)
     ]
@@ -84,3 +104,37 @@ def test_idle_never_began_after_now_nor_while_it_works_hard(percents: list[int])
         assert since is None or since <= now
         assert percent is not None
         assert (since is None) if percent >= 5 else (percent > 0 or since is not None)
+
+
+def test_low_power_counts_from_the_first_such_sample() -> None:
+    assert low_power_since(None, SPINS, 7.0) == 7.0
+    assert low_power_since(7.0, SPINS, 9.0) == 7.0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"utilization_percent": 94},
+        {"memory_controller_utilization_percent": 3},
+        {"power_watts": 100.0},
+        {"utilization_percent": None},
+        {"memory_controller_utilization_percent": None},
+        {"power_watts": None},
+        {"power_limit_watts": None},
+        {"power_limit_watts": 0.0},
+    ],
+)
+def test_one_sample_with_work_or_without_a_value_ends_low_power(other: dict[str, Any]) -> None:
+    assert low_power_since(7.0, SPINS._replace(**other), 9.0) is None
+
+
+def test_a_carried_utilization_neither_begins_nor_ends_low_power() -> None:
+    carried = SPINS._replace(carried=True)
+    assert low_power_since(None, carried, 9.0) is None
+    assert low_power_since(7.0, carried._replace(utilization_percent=3), 9.0) == 7.0
+
+
+def test_a_gpu_is_stalled_after_ten_minutes_of_low_power() -> None:
+    assert stalled_since(None, 1000.0) is None
+    assert stalled_since(7.0, 7.0 + STALLED_SECONDS - 1) is None
+    assert stalled_since(7.0, 7.0 + STALLED_SECONDS) == 7.0

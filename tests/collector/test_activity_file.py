@@ -1,4 +1,4 @@
-"""Idle times survive a restart of the collector, and nothing else does."""
+"""Idle times survive a restart of the collector, and no invalid file prevents it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.collector.activity import Idle
-from gpu_monitor.collector.activity_file import KEEP_SECONDS, Keeper, load
+from gpu_monitor.collector.activity_file import SAVE_IDLE_SECONDS, ActivityFile, load_idle
 
 KNOWN = {
     "GPU-1": Idle(since=100.5, blip_at=None, seen_at=200.0),
@@ -15,50 +15,48 @@ KNOWN = {
 }
 
 
-def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    Keeper(str(tmp_path), "boot").write(KNOWN, 0.0)
+def test_saved_idle_times_are_loaded_again(tmp_path: Path) -> None:
+    ActivityFile(str(tmp_path), "boot").save(KNOWN, 0.0)
 
-    assert load(str(tmp_path), "boot") == KNOWN
+    assert load_idle(str(tmp_path), "boot") == KNOWN
     assert [path.name for path in tmp_path.iterdir()] == ["idle.json"]
 
 
-def test_times_of_another_boot_mean_nothing(tmp_path: Path) -> None:
-    Keeper(str(tmp_path), "boot").write(KNOWN, 0.0)
+def test_times_from_another_boot_are_ignored(tmp_path: Path) -> None:
+    ActivityFile(str(tmp_path), "boot").save(KNOWN, 0.0)
 
-    assert load(str(tmp_path), "another") == {}
+    assert load_idle(str(tmp_path), "another") == {}
 
 
-def test_without_a_folder_nothing_is_kept() -> None:
-    Keeper(None, "boot").write(KNOWN, 0.0)
+def test_nothing_is_saved_without_a_folder() -> None:
+    ActivityFile(None, "boot").save(KNOWN, 0.0)
 
-    assert load(None, "boot") == {}
+    assert load_idle(None, "boot") == {}
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_its_turn_comes_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> None:
-    keeper = Keeper(str(tmp_path) if is_kept else None, "boot")
-    keeper.write({}, 0.0)
+def test_saving_is_due_every_thirty_seconds(is_kept: bool, tmp_path: Path) -> None:
+    file = ActivityFile(str(tmp_path) if is_kept else None, "boot")
+    file.save({}, 0.0)
 
-    assert [keeper.due(second) for second in (1.0, KEEP_SECONDS - 1, KEEP_SECONDS)] == [
+    assert [file.is_due(second) for second in (1.0, SAVE_IDLE_SECONDS - 1, SAVE_IDLE_SECONDS)] == [
         False,
         False,
         True,
     ]
 
 
-def test_a_folder_that_is_not_there_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    keeper = Keeper(str(tmp_path / "absent"), "boot")
+def test_a_missing_folder_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = ActivityFile(str(tmp_path / "absent"), "boot")
 
     for second in range(3):
-        keeper.write(KNOWN, float(second))
+        file.save(KNOWN, float(second))
 
     assert len(caplog.messages) == 1 and "will not survive" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(
-    "rubbish",
+    "content",
     [
         "",
         "[]",
@@ -74,17 +72,17 @@ def test_a_folder_that_is_not_there_is_said_once(
         "[" * 100_000,
     ],
 )
-def test_rubbish_is_nothing_known(tmp_path: Path, rubbish: str) -> None:
-    (tmp_path / "idle.json").write_text(rubbish)
+def test_an_invalid_file_is_ignored(tmp_path: Path, content: str) -> None:
+    (tmp_path / "idle.json").write_text(content)
 
-    assert load(str(tmp_path), "boot") == {}
+    assert load_idle(str(tmp_path), "boot") == {}
 
 
 @given(content=st.binary(max_size=200))
-def test_no_content_stops_the_start(
+def test_no_content_prevents_the_start(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
     (folder / "idle.json").write_bytes(content)
 
-    assert load(str(folder), "boot") == {}
+    assert load_idle(str(folder), "boot") == {}

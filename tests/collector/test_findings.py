@@ -1,7 +1,7 @@
-"""Memory that processes hold of which nothing runs any more is told in words."""
+"""GPU memory held by processes that no longer run is a problem in words."""
 
 from gpu_monitor.collector.columns import GpuRow, ProcessRow
-from gpu_monitor.collector.findings import held
+from gpu_monitor.collector.findings import held_memory
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
 from gpu_monitor.collector.host.processes import ProcessFacts, ProcessState
 
@@ -14,29 +14,31 @@ def process(gpu: int, pid: int, state: ProcessState | None, memory_bytes: int | 
     return ProcessRow(gpu, Use(pid, "C", memory_bytes), ProcessFacts(pid, state=state))
 
 
-def test_nothing_is_said_of_processes_that_run_or_are_hidden() -> None:
-    assert list(held(GPUS, [process(0, 1, None, GIB), process(0, 2, "hidden", GIB)])) == []
+def test_processes_that_run_or_are_hidden_are_no_problem() -> None:
+    assert list(held_memory(GPUS, [process(0, 1, None, GIB), process(0, 2, "hidden", GIB)])) == []
 
 
-def test_a_process_that_has_ended_is_told_with_what_it_holds() -> None:
-    said = list(held(GPUS, [process(0, 1, None, GIB), process(3, 4711, "ended", 60 * GIB)]))
+def test_a_process_that_has_ended_is_reported_with_the_memory_it_holds() -> None:
+    problems = list(
+        held_memory(GPUS, [process(0, 1, None, GIB), process(3, 4711, "ended", 60 * GIB)])
+    )
 
-    assert said == [
-        "60.0 GiB of GPU 3 held by 1 process that has ended (pid 4711): who has it open still,"
-        " fuser -v /dev/nvidia* shows to root"
+    assert problems == [
+        "60.0 GiB of GPU 3 held by 1 process that has ended (pid 4711):"
+        " as root, fuser -v /dev/nvidia* shows what still has it open"
     ]
 
 
-def test_one_process_on_two_gpus_is_one() -> None:
-    (said,) = held(GPUS, [process(0, 7, "ended", GIB), process(1, 7, "ended", GIB // 2)])
+def test_a_process_on_two_gpus_counts_once() -> None:
+    (problem,) = held_memory(GPUS, [process(0, 7, "ended", GIB), process(1, 7, "ended", GIB // 2)])
 
-    assert said.startswith("1.5 GiB of GPU 0, 1 held by 1 process that has ended (pid 7)")
+    assert problem.startswith("1.5 GiB of GPU 0, 1 held by 1 process that has ended (pid 7)")
 
 
 def test_each_state_has_a_line_of_its_own() -> None:
     rows = [process(5, 9, "stuck", None), process(4, 8, "zombie", GIB), process(4, 6, "zombie", 0)]
 
-    zombie, stuck = held(SLICED, rows)
+    zombie, stuck = held_memory(SLICED, rows)
 
-    assert zombie.startswith("1.0 GiB of GPU 3.0 held by 2 processes that are zombies (pid 6, 8)")
+    assert zombie.startswith("1.0 GiB of GPU 3.0 held by 2 zombie processes (pid 6, 8)")
     assert stuck.startswith("memory of GPU 3.1 held by 1 process stuck in the kernel (pid 9)")

@@ -42,7 +42,7 @@ class Running:
         self._thread.start()
 
     def next(self, fulfilled: Callable[[Snapshot], bool] = lambda _: True) -> Snapshot:
-        """The next snapshot that is as wanted; a newer one may have taken the place of others."""
+        """The next snapshot that satisfies `fulfilled`; a newer one may have replaced some."""
         give_up_at = time.monotonic() + WAIT_MS / 1000
         while time.monotonic() < give_up_at and self._pull.poll(WAIT_MS):
             snapshot = read_snapshot(self._pull.recv())
@@ -51,7 +51,7 @@ class Running:
         raise AssertionError("no such snapshot came")
 
     def stop(self) -> bool:
-        """Whether the collector ended."""
+        """Whether the collector has ended."""
         self._stop.set()
         self._thread.join(WAIT_MS / 1000)
         self._context.destroy(linger=0)
@@ -60,7 +60,7 @@ class Running:
 
 @pytest.fixture
 def start(fake_nvml: FakeNvml) -> Iterator[Callable[..., Running]]:
-    """Starts collectors with a machine of one GPU, and stops them."""
+    """Starts collectors on a machine with one GPU, and stops them at the end."""
     fake_nvml.write(Scenario([Gpu(uuid="GPU-1", utilization_percent=0)]))
     started: list[Running] = []
 
@@ -78,11 +78,11 @@ Start = Callable[..., Running]
 
 
 def has_gpus(snapshot: Snapshot) -> bool:
-    """The first one may come before the driver has answered."""
+    """The first snapshot may arrive before the driver has answered."""
     return snapshot["gpus"]["state"] == ["ok"]
 
 
-def test_snapshots_come_one_after_the_other_and_pass_the_wires_check(start: Start) -> None:
+def test_snapshots_arrive_in_sequence_and_pass_the_brokers_check(start: Start) -> None:
     running = start()
 
     snapshots = [running.next(has_gpus) for _ in range(3)]
@@ -94,7 +94,7 @@ def test_snapshots_come_one_after_the_other_and_pass_the_wires_check(start: Star
     assert snapshots[2]["collector"]["cpu_percent"] >= 0
 
 
-def test_host_readings_go_on_while_the_driver_hangs(fake_nvml: FakeNvml, start: Start) -> None:
+def test_host_readings_continue_while_the_driver_hangs(fake_nvml: FakeNvml, start: Start) -> None:
     running = start()
     running.next(has_gpus)
     fake_nvml.write(Scenario([Gpu(uuid="GPU-1")], calls=[Call("nvmlDevice*", hang=True)]))
@@ -108,7 +108,7 @@ def test_host_readings_go_on_while_the_driver_hangs(fake_nvml: FakeNvml, start: 
     assert "cpu_percent" in later["system"] and later["sequence"] > hung["sequence"]
 
 
-def test_no_driver_is_a_problem_and_its_return_is_seen(
+def test_a_missing_driver_is_a_problem_until_it_returns(
     fake_nvml: FakeNvml, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -124,11 +124,11 @@ def test_no_driver_is_a_problem_and_its_return_is_seen(
     problem = absent["problems"][0]
     assert [text for text in caplog.messages if problem in text] == [
         problem,
-        f"no longer: {problem}",
+        f"resolved: {problem}",
     ]
 
 
-def test_a_stop_is_quick_though_the_driver_hangs_and_no_broker_is_there(
+def test_stopping_is_quick_while_the_driver_hangs_without_a_broker(
     fake_nvml: FakeNvml, start: Start
 ) -> None:
     running = start()
@@ -152,11 +152,11 @@ def test_an_idle_time_survives_a_restart(start: Start, tmp_path: Path) -> None:
 
     assert first["gpus"]["idle_since"][0] is not None
     earlier = first["gpus"]["idle_since"][0] - second["gpus"]["idle_since"][0]
-    assert 99 <= earlier <= 101  # each start rounds to whole seconds by its own look at the clocks
+    assert 99 <= earlier <= 101  # each start reads the clocks and rounds to whole seconds
 
 
-@pytest.mark.skipif(not sees_host_pids(), reason="in a pid namespace no owner may be told")
-def test_a_process_has_its_user_and_command(fake_nvml: FakeNvml, start: Start) -> None:
+@pytest.mark.skipif(not sees_host_pids(), reason="in a pid namespace no owner is known")
+def test_a_process_has_its_user_and_start_time(fake_nvml: FakeNvml, start: Start) -> None:
     fake_nvml.write(Scenario([Gpu(processes=[Process("self", memory_mib=100)])]))
     me = psutil.Process()
 
@@ -173,6 +173,7 @@ LOADED = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("imported", "unwanted"),
     [
@@ -183,7 +184,7 @@ LOADED = {
         ("main", {"gpu_monitor.wire.schema", "gpu_monitor.wire.changes", "msgspec"}),
     ],
 )
-def test_a_collector_alone_imports_nothing_it_has_no_use_for(
+def test_a_collector_on_its_own_imports_only_what_it_uses(
     imported: str, unwanted: set[str]
 ) -> None:
     code = f"import sys, {LOADED[imported]}; print(sorted({unwanted} & set(sys.modules)))"
@@ -195,6 +196,7 @@ def test_a_collector_alone_imports_nothing_it_has_no_use_for(
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.processes
 def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
     with zmq.Context() as context, context.socket(zmq.PULL) as pull:
         port = pull.bind_to_random_port("tcp://127.0.0.1")
@@ -205,17 +207,17 @@ def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
             "main.run(own, threading.Event())"
         )
         with process(sys.executable, "-c", code, env=fake_nvml.environment()) as child:
-            heard = pull.poll(WAIT_MS)
+            arrived = pull.poll(WAIT_MS)
             sockets = psutil.Process(child.pid).net_connections(kind="inet")
 
-    assert heard
+    assert arrived
     assert [socket.status for socket in sockets] == [psutil.CONN_ESTABLISHED]
 
 
 @given(
     st.floats(0, 1e6), st.floats(0, 1e4, allow_subnormal=False), st.sampled_from([0.1, 0.5, 1, 5])
 )
-def test_the_next_sample_is_on_the_grid_and_ahead(
+def test_the_next_sample_is_on_the_grid_and_in_the_future(
     last: float, late: float, interval: float
 ) -> None:
     following = next_on_grid(last, last + late, interval)

@@ -1,4 +1,4 @@
-"""PUSH to a broker that is there, away, and back."""
+"""Pushing to a broker that is up, down, and up again."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from gpu_monitor.collector.pusher import REBUILD_SECONDS, SAID_AFTER_SECONDS, Pusher
+from gpu_monitor.collector.pusher import PUSH_REBUILD_SECONDS, UNREACHABLE_SECONDS, Pusher
 from tests.support.house import free_ports
 
 WAIT_MS = 30_000
@@ -35,7 +35,7 @@ def receive(pull: "zmq.Socket[bytes]") -> bytes | None:
     return pull.recv() if pull.poll(WAIT_MS) else None
 
 
-def push_until_heard(pusher: Pusher, pull: "zmq.Socket[bytes]", data: bytes) -> bytes | None:
+def push_until_received(pusher: Pusher, pull: "zmq.Socket[bytes]", data: bytes) -> bytes | None:
     for _ in range(WAIT_MS // 50):
         pusher.push(data)
         if pull.poll(50):
@@ -43,19 +43,16 @@ def push_until_heard(pusher: Pusher, pull: "zmq.Socket[bytes]", data: bytes) -> 
     return None
 
 
-def test_the_first_message_arrives(
-    pull: "zmq.Socket[bytes]", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gpu_monitor.collector.pusher.FIRST_WAIT_MS", WAIT_MS)
+def test_the_first_message_arrives(pull: "zmq.Socket[bytes]") -> None:
     port = pull.bind_to_random_port("tcp://127.0.0.1")
-    pusher = Pusher(f"tcp://127.0.0.1:{port}")
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", first_wait_ms=WAIT_MS)
 
     assert pusher.push(b"first") is True
     assert receive(pull) == b"first"
     pusher.close()
 
 
-def test_only_the_newest_message_waits(pull: "zmq.Socket[bytes]") -> None:
+def test_only_the_newest_message_is_queued(pull: "zmq.Socket[bytes]") -> None:
     pull.bind("inproc://intake")
     pusher = Pusher("inproc://intake", pull.context)
 
@@ -78,7 +75,7 @@ def test_many_hosts_may_share_a_connection(pull: "zmq.Socket[bytes]") -> None:
     pusher.close()
 
 
-def test_a_broker_that_returns_hears_nothing_of_the_past(pull: "zmq.Socket[bytes]") -> None:
+def test_a_broker_that_returns_gets_no_old_messages(pull: "zmq.Socket[bytes]") -> None:
     endpoint = free_endpoint()
     pusher = Pusher(endpoint)
     pushed = [pusher.push(b"past") for _ in range(3)]
@@ -86,11 +83,11 @@ def test_a_broker_that_returns_hears_nothing_of_the_past(pull: "zmq.Socket[bytes
     pull.bind(endpoint)
 
     assert pushed == [False] * 3
-    assert push_until_heard(pusher, pull, b"present") == b"present"
+    assert push_until_received(pusher, pull, b"present") == b"present"
     pusher.close()
 
 
-def test_no_broker_and_its_return_are_said_once(
+def test_a_missing_broker_and_its_return_are_logged_once(
     pull: "zmq.Socket[bytes]", caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -98,36 +95,36 @@ def test_no_broker_and_its_return_are_said_once(
     pusher = Pusher(endpoint, clock=clock)
     for _ in range(10):
         pusher.push(b"")
-        clock.now += SAID_AFTER_SECONDS / 2
+        clock.now += UNREACHABLE_SECONDS / 2
     pull.bind(endpoint)
     for _ in range(3):
-        push_until_heard(pusher, pull, b"")
+        push_until_received(pusher, pull, b"")
 
     assert caplog.messages == [
-        f"broker at {endpoint} not reachable, trying on",
-        f"broker at {endpoint} reached",
+        f"broker at {endpoint} not reachable: retrying",
+        f"broker at {endpoint} connected",
     ]
     pusher.close()
 
 
-def test_a_socket_without_connection_is_made_anew(pull: "zmq.Socket[bytes]") -> None:
+def test_an_unconnected_socket_is_replaced(pull: "zmq.Socket[bytes]") -> None:
     endpoint, clock = free_endpoint(), ManualClock()
     pusher = Pusher(endpoint, clock=clock)
     sockets = [pusher._socket]
     for _ in range(3):
         pusher.push(b"")
-        clock.now += REBUILD_SECONDS
+        clock.now += PUSH_REBUILD_SECONDS
         pusher.push(b"")
         sockets.append(pusher._socket)
     pull.bind(endpoint)
 
     assert len(set(map(id, sockets))) == len(sockets)
     assert all(socket.closed for socket in sockets[:-1])
-    assert push_until_heard(pusher, pull, b"healed") == b"healed"
+    assert push_until_received(pusher, pull, b"healed") == b"healed"
     pusher.close()
 
 
-def test_the_connection_has_the_options_that_keep_the_past_out() -> None:
+def test_the_socket_has_the_options_that_drop_old_messages() -> None:
     pusher = Pusher(free_endpoint())
     wanted = {
         zmq.CONFLATE: 1,
@@ -144,7 +141,7 @@ def test_the_connection_has_the_options_that_keep_the_past_out() -> None:
 
 def test_closing_does_not_wait_for_a_broker() -> None:
     pusher = Pusher(free_endpoint())
-    pusher.push(b"never heard")
+    pusher.push(b"never received")
 
     pusher.close()  # the suite's own time limit is the assertion
 

@@ -1,4 +1,4 @@
-"""Readings and a clock become a snapshot; a recorded scenario gives the same bytes each time."""
+"""Readings and clocks become a snapshot; a recorded machine gives the same bytes each time."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,12 +9,12 @@ from gpu_monitor.broker.gpu_use import UseLimits, use_of
 from gpu_monitor.broker.seats import seats
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
+from gpu_monitor.collector.columns import MAX_GPUS, MAX_PROCESSES, packed
 from gpu_monitor.collector.gpu.driver import Driver
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Picture, Use
-from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity, Use
+from gpu_monitor.collector.gpu.watchdog import Watchdog
 from gpu_monitor.collector.host.processes import ProcessFacts
-from gpu_monitor.collector.limits import MAX_GPUS, MAX_PROCESSES, packed
-from gpu_monitor.collector.snapshot import Origin, Sampler, Sources
+from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
 from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Scalars, Snapshot, Table
 from tests.fake_nvml import FakeNvml
@@ -28,7 +28,7 @@ DISKS: Table = {"mount": ["/"], "total_mib": [100], "used_mib": [40]}
 
 
 class ManualClock:
-    """Seconds since boot, by hand; the wall clock runs with them."""
+    """Seconds since boot, set by hand; the wall clock follows."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -53,14 +53,16 @@ def cost(now: float, seconds: float) -> Scalars:
     return {"version": "0.0.0", "memory_mib": 25, "sample_seconds": round(seconds, 4)}
 
 
-def sampler(
-    clock: ManualClock, gpus: Callable[[Moment], Picture], idle: IdleTimes | None = None
-) -> Sampler:
-    return Sampler(ORIGIN, Sources(clock, gpus, known_facts, host, cost), idle or IdleTimes())
+def builder(
+    clock: ManualClock, gpus: Callable[[Moment], DriverReading], idle: IdleTimes | None = None
+) -> SnapshotBuilder:
+    return SnapshotBuilder(
+        ORIGIN, Sources(clock, gpus, known_facts, host, cost), idle or IdleTimes()
+    )
 
 
-def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Moment], Picture]:
-    return lambda now: Picture(gpus=gpus, problems=problems)
+def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Moment], DriverReading]:
+    return lambda now: DriverReading(gpus=gpus, problems=problems)
 
 
 def ok(index: int = 0, **values: object) -> GpuReading:
@@ -72,8 +74,8 @@ def work(percent: int, carried: bool) -> GpuReading:
 
 
 @pytest.fixture
-def watch(fake_nvml: FakeNvml) -> Iterator[Watch]:
-    watch = Watch(Driver(), patience=10.0, timeout=10.0, clock=lambda: 1000.0)
+def watch(fake_nvml: FakeNvml) -> Iterator[Watchdog]:
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0, clock=lambda: 1000.0)
     yield watch
     watch.close()
 
@@ -102,42 +104,45 @@ RECORDED = Scenario(
 )
 
 
-def recorded(fake: FakeNvml, watch: Watch) -> Snapshot:
+def recorded(fake: FakeNvml, watch: Watchdog) -> Snapshot:
     """The second snapshot of the recorded machine, a second after the first."""
     fake.write(RECORDED)
     clock = ManualClock()
-    samples = sampler(clock, watch.read)
-    samples.sample()
+    samples = builder(clock, watch.collect)
+    samples.build()
     clock.now += 1.0
-    return samples.sample()
+    return samples.build()
 
 
 def test_a_recorded_machine_gives_the_same_snapshot_byte_for_byte(
-    fake_nvml: FakeNvml, watch: Watch
+    fake_nvml: FakeNvml, watch: Watchdog
 ) -> None:
     data = packed(recorded(fake_nvml, watch))
 
-    assert unpack(data) == unpack(GOLDEN.read_bytes())  # tells what differs
+    assert unpack(data) == unpack(GOLDEN.read_bytes())  # shows what differs
     assert data == GOLDEN.read_bytes()
 
 
-def test_the_recorded_snapshot_passes_the_wires_check(fake_nvml: FakeNvml, watch: Watch) -> None:
+def test_the_recorded_snapshot_passes_the_brokers_check(
+    fake_nvml: FakeNvml, watch: Watchdog
+) -> None:
     snapshot = read_snapshot(packed(recorded(fake_nvml, watch)))
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
-    waits = "a faulty row of its memory waits to be remapped: reset the GPU"
+    assert snapshot["gpus"]["health"] == ["degraded", "ok", "failed", "ok", None, None]
+    waits = "a faulty memory row is waiting to be remapped: reset the GPU"
     assert snapshot["gpus"]["health_reasons"] == [[waits], [], None, [], [], []]
     assert snapshot["problems"][0] == f"GPU 0: {waits}"
     assert snapshot["processes"]["gpu"] == [0, 0, 1, 4]
     assert snapshot["processes"]["pid"] == [4242, 4244, 4243, 4242]
 
 
-def test_a_snapshot_says_who_when_and_how_often() -> None:
+def test_a_snapshot_identifies_its_sender_time_and_interval() -> None:
     clock = ManualClock()
-    samples = sampler(clock, showing())
+    samples = builder(clock, showing())
 
-    first, second = samples.sample(), samples.sample()
+    first, second = samples.build(), samples.build()
 
     assert (first["name"], first["boot_id"], first["run_id"]) == ("node1", "boot", "run")
     assert (first["sequence"], second["sequence"]) == (1, 2)
@@ -146,14 +151,14 @@ def test_a_snapshot_says_who_when_and_how_often() -> None:
     assert first["system"]["booted_at"] == BOOTED_AT
 
 
-def test_the_time_of_a_sample_is_taken_before_it() -> None:
+def test_a_snapshot_has_the_time_before_its_readings() -> None:
     clock = ManualClock()
 
-    def slow(now: Moment) -> Picture:
+    def slow(now: Moment) -> DriverReading:
         clock.now += 0.25
-        return Picture()
+        return DriverReading()
 
-    snapshot = sampler(clock, slow).sample()
+    snapshot = builder(clock, slow).build()
 
     assert snapshot["sampled_boottime"] == 1000.0
     assert snapshot["collector"]["sample_seconds"] == 0.25
@@ -162,7 +167,7 @@ def test_the_time_of_a_sample_is_taken_before_it() -> None:
 def test_start_times_are_unix_seconds() -> None:
     use = Use(4243, "C")
 
-    snapshot = sampler(ManualClock(), showing(ok(uses=(use,)))).sample()
+    snapshot = builder(ManualClock(), showing(ok(uses=(use,)))).build()
 
     assert snapshot["processes"]["started_at"] == [BOOTED_AT + 600]
 
@@ -170,71 +175,73 @@ def test_start_times_are_unix_seconds() -> None:
 def test_a_gpu_and_its_process_are_idle_since_their_first_zero() -> None:
     clock = ManualClock()
     use = Use(4242, "C", sm_utilization_percent=0)
-    samples = sampler(clock, showing(ok(utilization_percent=0, uses=(use,))))
-    samples.sample()
+    samples = builder(clock, showing(ok(utilization_percent=0, uses=(use,))))
+    samples.build()
     clock.now += 60
 
-    snapshot = samples.sample()
+    snapshot = samples.build()
 
     assert snapshot["gpus"]["idle_since"] == [BOOTED_AT + 1000]
     assert snapshot["processes"]["idle_since"] == [BOOTED_AT + 1000]
 
 
-def test_an_idle_time_goes_on_after_a_restart() -> None:
+def test_an_idle_time_continues_after_a_restart() -> None:
     clock, before = ManualClock(), IdleTimes()
-    sampler(clock, showing(ok(utilization_percent=0)), before).sample()
+    builder(clock, showing(ok(utilization_percent=0)), before).build()
     clock.now += 60
     after = IdleTimes(before.known())
 
-    snapshot = sampler(clock, showing(ok(utilization_percent=0)), after).sample()
+    snapshot = builder(clock, showing(ok(utilization_percent=0)), after).build()
 
     assert snapshot["gpus"]["idle_since"] == [BOOTED_AT + 1000]
 
 
-def test_a_utilization_that_is_carried_is_no_second_blip() -> None:
+def test_a_carried_utilization_is_no_second_blip() -> None:
     clock = ManualClock()
-    told = iter([(0, False), (3, False), *[(3, True)] * 4, (0, False)])
+    readings = iter([(0, False), (3, False), *[(3, True)] * 4, (0, False)])
 
-    samples = sampler(clock, lambda now: Picture((work(*next(told)),)))
+    samples = builder(clock, lambda now: DriverReading((work(*next(readings)),)))
     since = []
     for _ in range(7):
-        since += samples.sample()["gpus"]["idle_since"]
+        since += samples.build()["gpus"]["idle_since"]
         clock.now += 1
 
     assert since == [BOOTED_AT + 1000] * 7
 
 
-def test_work_that_is_carried_goes_on() -> None:
+def test_carried_work_is_not_idle() -> None:
     clock = ManualClock()
-    told = iter([(0, False), (80, False), (80, True)])
-    samples = sampler(clock, lambda now: Picture((work(*next(told)),)))
+    readings = iter([(0, False), (80, False), (80, True)])
+    samples = builder(clock, lambda now: DriverReading((work(*next(readings)),)))
 
-    assert [samples.sample()["gpus"]["idle_since"][0] for _ in range(3)] == [
+    assert [samples.build()["gpus"]["idle_since"][0] for _ in range(3)] == [
         BOOTED_AT + 1000,
         None,
         None,
     ]
 
 
-def test_busy_at_low_power_is_told_after_ten_minutes_and_starts_anew_after_work() -> None:
+def test_a_gpu_is_stalled_after_ten_minutes_at_low_power_and_again_ten_after_work() -> None:
     clock = ManualClock()
     reading = ok(
         utilization_percent=100, memory_controller_utilization_percent=0, power_limit_watts=700.0
     )
     watts = iter([*[120.0] * 62, 600.0, *[120.0] * 62])
-    samples = sampler(clock, lambda now: Picture((reading._replace(power_watts=next(watts)),)))
-    told = []
+    samples = builder(
+        clock, lambda now: DriverReading((reading._replace(power_watts=next(watts)),))
+    )
+    since = []
     for _ in range(125):
-        told += samples.sample()["gpus"]["stalled_since"]
+        since += samples.build()["gpus"]["stalled_since"]
         clock.now += 10
 
     first, second = BOOTED_AT + 1000, BOOTED_AT + 1000 + 630
-    assert told == [*[None] * 60, first, first, None, *[None] * 60, second, second]
+    assert since == [*[None] * 60, first, first, None, *[None] * 60, second, second]
 
 
-def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml) -> None:
+def test_a_slice_that_is_held_without_work_is_held_idle(fake_nvml: FakeNvml) -> None:
     clock, limits = ManualClock(), UseLimits(free_memory_mib=500, held_idle_after=1800.0)
-    watch = Watch(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0, clock=lambda: clock.now)
     holder = [Process(4242, memory_mib=4096)]
     slices = [
         Mig(processes=holder),
@@ -244,53 +251,53 @@ def test_a_slice_that_is_held_and_does_nothing_is_held_idle(fake_nvml: FakeNvml)
         Mig(),
     ]
     fake_nvml.write(Scenario([Gpu(migs=slices)]))
-    samples, use = sampler(clock, watch.read), {}
+    samples, use = builder(clock, watch.collect), {}
     for second in range(0, 1900, 5):
-        shown = samples.sample()
+        shown = samples.build()
         seated = seats(shown["gpus"], shown["processes"])
         use[second], _ = use_of(shown["gpus"], seated, shown["sampled_at"], limits)
         clock.now += 5
-    told = samples.sample()["gpus"]["utilization_percent"]
+    utilization = samples.build()["gpus"]["utilization_percent"]
     watch.close()
 
     held = [None, "busy", "busy", "busy", "busy", "free"]
     assert use[0] == use[1800] == held
     assert use[1805] == [None, "held_idle", "busy", "busy", "busy", "free"]
-    assert told == [None, 0, 40, None, None, 0]
+    assert utilization == [None, 0, 40, None, None, 0]
 
 
-def test_a_gpu_without_a_utilization_is_not_said_to_be_idle() -> None:
-    assert sampler(ManualClock(), showing(ok())).sample()["gpus"]["idle_since"] == [None]
+def test_a_gpu_without_a_utilization_has_no_idle_time() -> None:
+    assert builder(ManualClock(), showing(ok())).build()["gpus"]["idle_since"] == [None]
 
 
-def test_a_state_that_is_not_ok_has_a_since_that_stands() -> None:
+def test_state_since_stays_while_a_state_lasts() -> None:
     clock = ManualClock()
     picture = showing(ok())
-    samples = sampler(clock, lambda now: picture(now))
-    samples.sample()
+    samples = builder(clock, lambda now: picture(now))
+    samples.build()
     picture = showing(ok()._replace(state="lost", reason="fell off the bus"))
     clock.now += 1
-    samples.sample()
+    samples.build()
     clock.now += 10
 
-    assert samples.sample()["gpus"]["state_since"] == [BOOTED_AT + 1001]
+    assert samples.build()["gpus"]["state_since"] == [BOOTED_AT + 1001]
     picture = showing(ok())
-    assert samples.sample()["gpus"]["state_since"] == [None]
+    assert samples.build()["gpus"]["state_since"] == [None]
 
 
-def test_problems_are_those_that_stand_then_those_of_the_driver() -> None:
+def test_lasting_problems_come_before_those_of_the_driver() -> None:
     sources = Sources(ManualClock(), showing(problems=("stuck",)), known_facts, host, cost)
 
-    snapshot = Sampler(ORIGIN, sources, IdleTimes(), ("in a container",)).sample()
+    snapshot = SnapshotBuilder(ORIGIN, sources, IdleTimes(), ("in a container",)).build()
 
     assert snapshot["problems"] == ["in a container", "stuck"]
 
 
-def test_more_rows_than_the_wire_allows_are_cut_and_said() -> None:
+def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
     uses = tuple(Use(pid, "C", pid) for pid in range(1, MAX_PROCESSES + 10))
     gpus = [ok(index, uses=uses if index == 0 else ()) for index in range(MAX_GPUS + 1)]
 
-    snapshot = read_snapshot(packed(sampler(ManualClock(), showing(*gpus)).sample()))
+    snapshot = read_snapshot(packed(builder(ManualClock(), showing(*gpus)).build()))
 
     assert len(snapshot["gpus"]["index"]) == MAX_GPUS
     assert len(snapshot["processes"]["pid"]) == MAX_PROCESSES
@@ -301,11 +308,11 @@ def test_more_rows_than_the_wire_allows_are_cut_and_said() -> None:
     ]
 
 
-def test_problems_name_nobody_and_nothing_that_runs() -> None:
-    """Viewers who may not see commands are told problems in words."""
+def test_problems_name_no_user_and_no_command() -> None:
+    """Viewers who may not see commands still see the problems."""
     crowd = [Use(4242, "C", None)] * (MAX_PROCESSES + 1)
     gpus = [ok(index, uses=tuple(crowd)) for index in range(MAX_GPUS + 1)]
-    snapshot = sampler(ManualClock(), showing(*gpus)).sample()
+    snapshot = builder(ManualClock(), showing(*gpus)).build()
     words = " ".join(unpack(packed(snapshot, 20_000))["problems"])  # type: ignore[index]  # a map
     assert "GPUs and slices shown" in words and "message too large" in words
     for secret in ("alice", "1000", "4242", "train.py", "3f4e"):

@@ -1,4 +1,4 @@
-"""Prints the two lines that put the fake NVML into a shell: eval "$(python -m tests.fake_nvml)"."""
+"""Print the two lines that make a shell use the fake NVML: eval "$(python -m tests.fake_nvml)"."""
 
 import argparse
 import shlex

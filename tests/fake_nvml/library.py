@@ -1,4 +1,4 @@
-"""The fake NVML as a shared library: built once per version of its source, loaded, counted."""
+"""The fake NVML as a shared library: built once per version of its source, then loaded."""
 
 import ctypes
 import hashlib
@@ -14,21 +14,27 @@ from .scenario import Scenario
 SONAME = "libnvidia-ml.so.1"
 SOURCE = Path(__file__).parent
 BUILDS = SOURCE.parent.parent / "build" / "fake_nvml"
-FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"]
+FLAGS = [
+    *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-shared"),
+    *shlex.split(os.environ.get("FAKE_NVML_CFLAGS", "")),
+]
 LINKER_FLAGS = [f"-Wl,-soname,{SONAME}"]
 
 
 class BuildError(Exception):
-    """The library cannot be built; the text says what is missing."""
+    """The library cannot be built; `str` says what is missing."""
 
 
-def library_folder() -> Path:
-    """The folder with the built library, for LD_LIBRARY_PATH; BuildError without a C compiler."""
+def library_folder(builds: Path = BUILDS) -> Path:
+    """The folder with the built library, for LD_LIBRARY_PATH; BuildError without a C compiler.
+
+    Each version of the source has a folder of its own in `builds`, and is built once.
+    """
     sources = sorted(SOURCE.glob("*.[ch]"))
     digest = hashlib.sha256(" ".join(FLAGS + LINKER_FLAGS).encode())
     for source in sources:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    folder = BUILDS / digest.hexdigest()[:16]
+    folder = builds / digest.hexdigest()[:16]
     if not (folder / SONAME).exists():
         _build([source for source in sources if source.suffix == ".c"], folder)
     return folder
@@ -42,7 +48,7 @@ def _build(sources: list[Path], folder: Path) -> None:
             " Install one (Debian, Ubuntu: apt-get install gcc libc6-dev) or set CC."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # Tests may run side by side: each builds its own, the last one stays.
+    # Tests may run in parallel: each builds its own, and the last one stays.
     handle, target = tempfile.mkstemp(dir=folder)
     os.close(handle)
     command = [*compiler, *FLAGS, *LINKER_FLAGS, "-o", target, *map(str, sources)]
@@ -54,11 +60,10 @@ def _build(sources: list[Path], folder: Path) -> None:
 
 
 class FakeNvml:
-    """The library inside this process, where nvidia-ml-py finds it, and its scenario file.
+    """The library, loaded into this process where nvidia-ml-py finds it, and its scenario file.
 
-    Loading it first is enough: the dynamic loader takes a library that is already there by its
-    soname. It stays for the life of the process; after `close` every NVML call says that there is
-    no such library.
+    Loading it first is enough, because the dynamic loader finds a loaded library by its soname. It
+    stays loaded for the life of the process; after `close` NVML calls fail as without a library.
     """
 
     def __init__(self, scenario_path: Path) -> None:
@@ -74,12 +79,12 @@ class FakeNvml:
         self._library.fakeNvmlReset(os.fsencode(self.path))
 
     def write(self, scenario: Scenario) -> None:
-        """From now on this is the machine; in this process the very next call sees it."""
+        """Make this the machine; in this process the next call sees it."""
         scenario.write(self.path)
         self._library.fakeNvmlReload()
 
     def calls(self, name: str | None = None) -> int:
-        """How often a function was called here since this object was made; None: all of them."""
+        """How often a function was called here since this object was created; None: all of them."""
         if name is None:
             return int(self._library.fakeNvmlCalls(None))
         if not hasattr(self._library, name):
@@ -87,7 +92,7 @@ class FakeNvml:
         return int(self._library.fakeNvmlCalls(name.encode()))
 
     def hanging(self) -> int:
-        """How many threads of this process hang in a call right now."""
+        """How many threads of this process hang in a call now."""
         return int(self._library.fakeNvmlHanging())
 
     def event_sets(self) -> int:
@@ -99,16 +104,16 @@ class FakeNvml:
         return int(self._library.fakeNvmlSamples())
 
     def environment(self) -> dict[str, str]:
-        """os.environ for a process that shall find the fake with this scenario."""
+        """os.environ for another process that is to use the fake with this scenario."""
         return {**os.environ, **variables(self.folder, self.path)}
 
     def close(self) -> None:
-        """Lets go of calls that hang; from now on there is no NVML here."""
+        """Release calls that hang; from now on there is no NVML here."""
         self._library.fakeNvmlReset(b"")
 
 
 def variables(folder: Path, scenario: Path) -> dict[str, str]:
-    """The two environment variables that put the fake into a process."""
+    """The two environment variables that make a process use the fake."""
     before = os.environ.get("LD_LIBRARY_PATH")
     return {
         "LD_LIBRARY_PATH": f"{folder}:{before}" if before else str(folder),

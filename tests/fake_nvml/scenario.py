@@ -2,7 +2,7 @@
 
 A value is a number, N_A (the call answers "not supported"), `wave(low, high)` (it moves by itself)
 or `error("GPU_IS_LOST")` (the call answers with that NVML error). A field left None is not written:
-the library's default holds (README.md lists them). Units stand in the names, as in the file.
+the library uses its default (README.md lists them). Units are in the names, as in the file.
 """
 
 import os
@@ -17,12 +17,12 @@ N_A = "N/A"
 
 
 def wave(low: float, high: float, period_seconds: float = 60) -> str:
-    """A value that swings from low to high and back once in a period; each GPU in its own phase."""
+    """A value that swings from low to high and back once per period, with a phase per GPU."""
     return f"{low}..{high}/{period_seconds}"
 
 
 def error(name: str | int) -> str:
-    """In place of a value: the call that would tell it answers with this NVML error."""
+    """In place of a value: the call for it fails with this NVML error."""
     return f"error:{name}"
 
 
@@ -30,7 +30,7 @@ def error(name: str | int) -> str:
 class Process:
     """A process on a GPU.
 
-    pid: "self" is the process that reads NVML. memory_mib: None where the driver does not say.
+    pid: "self" is the process that calls NVML. memory_mib: None where the driver has no value.
     """
 
     pid: int | str
@@ -38,10 +38,10 @@ class Process:
     type: str = "C"
     """C, G, C+G, or M for a client of MPS."""
     sm_utilization_percent: Value | None = 0
-    """None: no sample for this process."""
+    """None: the driver has no sample for this process."""
     gpu_instance: int | None = None
     compute_instance: int | None = None
-    """Ids of a slice; a process listed in a Mig has that slice's by itself."""
+    """Ids of a slice; a process of a Mig has that slice's without saying so."""
 
     def line(self) -> str:
         words = [f"pid={self.pid}", f"type={self.type}"]
@@ -80,7 +80,7 @@ class Mig:
 class Gpu:
     """A GPU. `fields`: values of nvmlDeviceGetFieldValues by id; `migs`: its slices in order.
 
-    `xids`: the critical errors that have happened to it; one that is added is an event.
+    `xids`: its critical errors so far; adding one makes an event.
     """
 
     name: str | None = None
@@ -154,7 +154,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """The driver. init_error: nvmlInit fails so.
+    """The driver. init_error: nvmlInit fails with this error.
 
     A new generation makes every call fail with UNINITIALIZED until the next nvmlInit.
     """
@@ -168,7 +168,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Call:
-    """What happens to calls of a name (which may end in *); the first that fits a call counts.
+    """What happens to calls of a function; `name` may end in *, and the first match counts.
 
     gpu: only calls for that GPU; mig: only for that slice, or "none" for GPUs themselves.
     """
@@ -193,7 +193,7 @@ class Scenario:
         return "\n".join(self._lines()) + "\n"
 
     def write(self, path: Path) -> None:
-        """Puts the file in place in one step, so that a reader sees the old one or the new one."""
+        """Replace the file in one step, so that a reader sees either the old or the new one."""
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(self.text())

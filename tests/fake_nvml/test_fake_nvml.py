@@ -70,7 +70,9 @@ def test_every_field_of_gpu_is_a_key_the_library_knows(fake_nvml: FakeNvml, one_
     assert pynvml.nvmlDeviceGetPciInfo(one_gpu).busId == "00000000:1B:00.0"
 
 
-def test_utilization_of_gpu_and_memory_arrive(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_the_utilization_of_gpu_and_memory_controller_arrives(
+    fake_nvml: FakeNvml, one_gpu: Any
+) -> None:
     fake_nvml.write(
         Scenario([Gpu(utilization_percent=93, memory_controller_utilization_percent=41)])
     )
@@ -90,7 +92,7 @@ def test_reserved_memory_counts_as_used_in_the_first_version_only(
     assert (second.used, second.reserved, second.free) == (300 * MIB, 50 * MIB, 650 * MIB)
 
 
-def test_memory_used_is_what_the_processes_hold_unless_said(
+def test_memory_used_is_what_the_processes_hold_unless_given(
     fake_nvml: FakeNvml, one_gpu: Any
 ) -> None:
     fake_nvml.write(Scenario([Gpu(processes=[Process(1, 100), Process(2, 50), Process(3, None)])]))
@@ -105,7 +107,7 @@ def test_unified_memory_has_no_memory_information(fake_nvml: FakeNvml, one_gpu: 
     assert pynvml.nvmlDeviceGetComputeRunningProcesses(one_gpu)[0].usedGpuMemory == 512 * MIB
 
 
-def test_a_value_can_be_not_supported_or_any_error(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_value_can_be_unsupported_or_any_error(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu(fan_percent=N_A, temperature_celsius=error("NO_PERMISSION"))]))
     assert failure(pynvml.nvmlDeviceGetFanSpeed, one_gpu) == 3
     assert failure(pynvml.nvmlDeviceGetTemperature, one_gpu, 0) == 4
@@ -124,7 +126,7 @@ def test_a_gpu_is_found_by_index_uuid_and_bus(fake_nvml: FakeNvml) -> None:
     assert failure(pynvml.nvmlDeviceGetHandleByPciBusId, "00000001:0B:00.0") == 6
 
 
-def test_processes_are_listed_by_what_they_do(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_processes_are_listed_by_type(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     work = [Process(11), Process(12, type="G"), Process(13, type="C+G"), Process(14, type="M")]
     fake_nvml.write(Scenario([Gpu(processes=[*work, Process("self", None)])]))
     compute = pynvml.nvmlDeviceGetComputeRunningProcesses(one_gpu)
@@ -136,7 +138,7 @@ def test_processes_are_listed_by_what_they_do(fake_nvml: FakeNvml, one_gpu: Any)
     assert [process.usedGpuMemory for process in compute] == [1024 * MIB, 1024 * MIB, None]
 
 
-def test_too_small_a_buffer_is_told_the_size_it_needs(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_call_with_too_small_a_buffer_learns_the_size(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu(processes=[Process(pid) for pid in (1, 2, 3)])]))
     function = pynvml.nvmlLib.nvmlDeviceGetComputeRunningProcesses_v3
     infos = (pynvml.c_nvmlProcessInfo_v3_t * 3)()
@@ -147,7 +149,7 @@ def test_too_small_a_buffer_is_told_the_size_it_needs(fake_nvml: FakeNvml, one_g
     assert [info.pid for info in infos] == [1, 2, 3]
 
 
-def test_process_utilization_names_pids_and_forgets_what_was_seen(
+def test_process_utilization_has_only_samples_that_are_new(
     fake_nvml: FakeNvml, one_gpu: Any
 ) -> None:
     work = [
@@ -199,7 +201,7 @@ def test_a_slice_has_its_own_name_memory_and_processes(fake_nvml: FakeNvml) -> N
     assert (attributes.gpuInstanceSliceCount, attributes.memorySizeMB) == (3, 40448)
 
 
-def test_slices_are_found_told_apart_and_end(fake_nvml: FakeNvml) -> None:
+def test_slices_are_found_by_index_and_have_ids(fake_nvml: FakeNvml) -> None:
     fake_nvml.write(Scenario([Gpu(migs=[Mig(uuid="MIG-1")])]))
     pynvml.nvmlInit()
     parent = pynvml.nvmlDeviceGetHandleByIndex(0)
@@ -214,7 +216,7 @@ def test_slices_are_found_told_apart_and_end(fake_nvml: FakeNvml) -> None:
     assert failure(pynvml.nvmlDeviceGetName, handle) == 6
 
 
-def test_a_gpu_cut_into_slices_has_no_utilization(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_divided_gpu_has_no_utilization(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu(utilization_percent=50, migs=[Mig()])]))
     handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(one_gpu, 0)
     assert pynvml.nvmlDeviceGetMaxMigDeviceCount(one_gpu) == 7
@@ -245,7 +247,7 @@ def test_calls_are_counted_by_name(fake_nvml: FakeNvml, one_gpu: Any) -> None:
         fake_nvml.calls("nvmlDeviceGetPowerUsag")
 
 
-def test_an_event_set_is_told_what_happens_after_its_gpus_were_registered(
+def test_an_event_set_receives_errors_after_registration(
     fake_nvml: FakeNvml,
 ) -> None:
     fake_nvml.write(Scenario([Gpu(xids=[13]), Gpu(), Gpu(xids=[62])]))
@@ -258,9 +260,9 @@ def test_an_event_set_is_told_what_happens_after_its_gpus_were_registered(
         pynvml.nvmlDeviceRegisterEvents(gpu, pynvml.nvmlEventTypeXidCriticalError, events)
     assert failure(pynvml.nvmlEventSetWait, events, 1) == TIMEOUT
     fake_nvml.write(Scenario([Gpu(xids=[13, 31]), Gpu(xids=[48]), Gpu(xids=[62, 64])]))
-    told = [pynvml.nvmlEventSetWait(events, 1000) for _ in range(2)]
-    assert [(event.eventData, event.eventType) for event in told] == [(31, 8), (48, 8)]
-    assert pynvml.nvmlDeviceGetIndex(told[1].device) == 1
+    received = [pynvml.nvmlEventSetWait(events, 1000) for _ in range(2)]
+    assert [(event.eventData, event.eventType) for event in received] == [(31, 8), (48, 8)]
+    assert pynvml.nvmlDeviceGetIndex(received[1].device) == 1
     assert failure(pynvml.nvmlEventSetWait, events, 0) == TIMEOUT
     pynvml.nvmlEventSetFree(events)
     assert fake_nvml.event_sets() == 0

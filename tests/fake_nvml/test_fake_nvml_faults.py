@@ -1,4 +1,4 @@
-"""The fake NVML when things break: errors, lost GPUs, a driver that is gone, calls that hang."""
+"""The fake NVML when things break: errors, lost GPUs, a missing driver, calls that hang."""
 
 import subprocess
 import threading
@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize("name", READINGS)
-def test_every_call_can_end_in_every_error(fake_nvml: FakeNvml, one_gpu: Any, name: str) -> None:
+def test_every_call_can_fail_with_every_error(fake_nvml: FakeNvml, one_gpu: Any, name: str) -> None:
     ended = []
     for code in ERRORS:
         fake_nvml.write(Scenario([Gpu()], calls=[Call(name, error=code)]))
@@ -24,6 +24,7 @@ def test_every_call_can_end_in_every_error(fake_nvml: FakeNvml, one_gpu: Any, na
     assert ended == ERRORS
 
 
+@pytest.mark.processes
 def test_every_call_about_a_gpu_is_in_this_test() -> None:
     symbols = subprocess.run(
         ["nm", "-D", "--defined-only", str(library_folder() / library.SONAME)],
@@ -42,21 +43,21 @@ def test_every_call_about_a_gpu_is_in_this_test() -> None:
     assert names - others <= set(READINGS)
 
 
-def test_an_error_can_be_for_one_gpu_only(fake_nvml: FakeNvml) -> None:
+def test_an_error_can_be_limited_to_one_gpu(fake_nvml: FakeNvml) -> None:
     fake_nvml.write(Scenario([Gpu()] * 2, calls=[Call("nvmlDeviceGet*", error="TIMEOUT", gpu=1)]))
     pynvml.nvmlInit()
     assert pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
     assert failure(pynvml.nvmlDeviceGetHandleByIndex, 1) == pynvml.NVML_ERROR_TIMEOUT
 
 
-def test_the_first_rule_that_fits_a_call_counts(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_the_first_rule_that_matches_a_call_counts(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     rules = [Call("nvmlDeviceGetName", error=4), Call("nvmlDeviceGet*", error=10)]
     fake_nvml.write(Scenario([Gpu()], calls=rules))
     assert failure(pynvml.nvmlDeviceGetName, one_gpu) == 4
     assert failure(pynvml.nvmlDeviceGetUUID, one_gpu) == 10
 
 
-def test_a_lost_gpu_answers_nothing_and_still_counts(fake_nvml: FakeNvml) -> None:
+def test_a_lost_gpu_answers_no_call_and_is_still_counted(fake_nvml: FakeNvml) -> None:
     fake_nvml.write(Scenario([Gpu(), Gpu()]))
     pynvml.nvmlInit()
     handle = pynvml.nvmlDeviceGetHandleByIndex(1)
@@ -81,7 +82,7 @@ def test_gpus_are_counted_when_nvml_is_initialised(fake_nvml: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("code", [9, 18, 4, 999])
-def test_a_driver_can_be_gone_when_nvml_begins(fake_nvml: FakeNvml, code: int) -> None:
+def test_a_driver_can_be_missing_when_nvml_is_initialised(fake_nvml: FakeNvml, code: int) -> None:
     fake_nvml.write(Scenario([Gpu()], Driver(init_error=code)))
     assert failure(pynvml.nvmlInit) == code
     assert failure(pynvml.nvmlDeviceGetCount) == pynvml.NVML_ERROR_UNINITIALIZED
@@ -100,13 +101,13 @@ def test_after_a_reload_of_the_driver_nvml_must_be_initialised_again(
     assert pynvml.nvmlDeviceGetName(one_gpu)
 
 
-def test_nothing_answers_before_init_and_after_shutdown(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_every_call_fails_before_init_and_after_shutdown(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     pynvml.nvmlShutdown()
     assert {failure(read, one_gpu) for read in READINGS.values()} == {1}
     assert failure(pynvml.nvmlShutdown) == pynvml.NVML_ERROR_UNINITIALIZED
 
 
-def test_a_call_that_hangs_leaves_other_threads_alone(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_call_that_hangs_does_not_affect_other_threads(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu()], calls=[Call("nvmlDeviceGetPowerUsage", hang=True)]))
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(pynvml.nvmlDeviceGetPowerUsage, one_gpu)
@@ -118,7 +119,7 @@ def test_a_call_that_hangs_leaves_other_threads_alone(fake_nvml: FakeNvml, one_g
     assert fake_nvml.hanging() == 0
 
 
-def test_closing_the_fake_ends_what_hangs(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_closing_the_fake_releases_calls_that_hang(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu()], calls=[Call("*", hang=True)]))
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(failure, pynvml.nvmlDeviceGetName, one_gpu)

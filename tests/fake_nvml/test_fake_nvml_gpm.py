@@ -1,4 +1,4 @@
-"""The fake NVML's GPM: two samples of a GPU instance make the metrics of the time between."""
+"""The fake NVML's GPM: two samples of a GPU instance give the metrics of the time between."""
 
 import math
 import signal
@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pynvml
+import pytest
 
 from tests.fake_nvml import FakeNvml, Gpu, Mig, Scenario, error
 from tests.support.nvml_calls import failure
@@ -39,7 +40,7 @@ def divided(fake: FakeNvml, *migs: Mig, **keys: Any) -> None:
     fake.write(Scenario([Gpu(migs=migs, **keys)]))
 
 
-def test_two_samples_tell_the_mean_of_an_instance(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_two_samples_give_the_mean_of_an_instance(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     divided(fake_nvml, Mig(utilization_percent=20), Mig(utilization_percent=90))
     first = sampled(one_gpu, 7)
     divided(fake_nvml, Mig(utilization_percent=60), Mig(utilization_percent=90))
@@ -56,7 +57,7 @@ def test_an_instance_of_several_slices_has_their_mean(fake_nvml: FakeNvml, one_g
     assert metrics_of(one, other, 1) == [(0, 20)]
 
 
-def test_a_slice_may_have_an_error_or_no_number(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_slices_metric_may_be_an_error_or_nan(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     divided(fake_nvml, Mig(utilization_percent=error("TIMEOUT")), Mig(utilization_percent="nan"))
     pairs = [(sampled(one_gpu, number), sampled(one_gpu, number)) for number in (7, 8)]
     (failed,), (strange,) = (metrics_of(*pair, 1) for pair in pairs)
@@ -64,7 +65,7 @@ def test_a_slice_may_have_an_error_or_no_number(fake_nvml: FakeNvml, one_gpu: An
     assert strange[0] == 0 and math.isnan(strange[1])
 
 
-def test_a_whole_gpu_is_sampled_by_another_call(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_whole_gpu_is_sampled_by_another_function(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu(utilization_percent=50)]))
     one, other = (pynvml.nvmlGpmSampleGet(one_gpu, pynvml.nvmlGpmSampleAlloc()) for _ in range(2))
     assert metrics_of(one, other, 1) == [(0, 50)]
@@ -86,7 +87,9 @@ def test_a_gpu_without_gpm_says_so(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     assert failure(pynvml.nvmlGpmMigSampleGet, one_gpu, 7, sample) == NOT_SUPPORTED
 
 
-def test_samples_that_are_no_pair_make_no_metrics(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_samples_that_do_not_belong_together_give_no_metrics(
+    fake_nvml: FakeNvml, one_gpu: Any
+) -> None:
     divided(fake_nvml, Mig(), Mig())
     first, second, other = (sampled(one_gpu, number) for number in (7, 7, 8))
     empty = pynvml.nvmlGpmSampleAlloc()
@@ -108,7 +111,8 @@ def test_samples_are_counted_until_they_are_freed(fake_nvml: FakeNvml, one_gpu: 
     assert fake_nvml.samples() == 2
 
 
-def test_a_sample_that_was_freed_ends_the_process_that_uses_it(fake_nvml: FakeNvml) -> None:
+@pytest.mark.processes
+def test_using_a_freed_sample_ends_the_process(fake_nvml: FakeNvml) -> None:
     divided(fake_nvml, Mig())
     code = (
         "import pynvml; pynvml.nvmlInit(); sample = pynvml.nvmlGpmSampleAlloc();"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_nvml import BuildError, Gpu, Scenario, library, library_folder, variables
+from tests.fake_nvml import BuildError, Gpu, Scenario, library_folder, variables
 
 HOME = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+def probe(tmp_path: Path, processes: None) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
     """Starts Python code in a process that finds the fake through the environment."""
     started: list[subprocess.Popen[str]] = []
 
@@ -38,7 +38,7 @@ def probe(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
             process.kill()
 
 
-def test_a_process_of_its_own_sees_the_scenario_change(
+def test_another_process_sees_the_scenario_change(
     tmp_path: Path, probe: Callable[[str], "subprocess.Popen[str]"]
 ) -> None:
     scenario = tmp_path / "gpus.scenario"
@@ -76,7 +76,7 @@ def test_a_process_of_its_own_sees_the_scenario_change(
         ("[gpu 0 mig 0]\nprofil = 1g", "line 2: [gpu 0 mig 0] knows no 'profil'"),
     ],
 )
-def test_a_typo_in_a_scenario_ends_the_process_and_names_the_line(
+def test_a_typo_in_a_scenario_ends_the_process_with_the_line(
     tmp_path: Path, probe: Callable[[str], "subprocess.Popen[str]"], text: str, complaint: str
 ) -> None:
     (tmp_path / "gpus.scenario").write_text(text)
@@ -86,7 +86,8 @@ def test_a_typo_in_a_scenario_ends_the_process_and_names_the_line(
     assert words.startswith(f"fake NVML: {tmp_path / 'gpus.scenario'} {complaint}")
 
 
-def test_without_a_scenario_the_process_ends_with_a_word(tmp_path: Path) -> None:
+@pytest.mark.processes
+def test_without_a_scenario_the_process_ends_with_the_reason(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import ctypes; ctypes.CDLL('libnvidia-ml.so.1').nvmlInit_v2()"],
         env={**os.environ, "LD_LIBRARY_PATH": str(library_folder()), "FAKE_NVML_SCENARIO": ""},
@@ -98,15 +99,13 @@ def test_without_a_scenario_the_process_ends_with_a_word(tmp_path: Path) -> None
     assert "FAKE_NVML_SCENARIO names no scenario file" in done.stderr
 
 
-def test_a_machine_without_a_compiler_is_told_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(library, "BUILDS", tmp_path)
+def test_a_missing_compiler_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-cc")
     with pytest.raises(BuildError, match="no C compiler: 'no-such-cc' is not in PATH"):
-        library_folder()
+        library_folder(tmp_path)
 
 
+@pytest.mark.processes
 def test_the_command_prints_what_a_shell_needs() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True)
@@ -117,7 +116,8 @@ def test_the_command_prints_what_a_shell_needs() -> None:
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == "8\n"
 
 
-def test_the_command_refuses_a_scenario_that_is_not_there() -> None:
+@pytest.mark.processes
+def test_the_command_refuses_a_missing_scenario() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml", "no-such.scenario"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "no such scenario: no-such.scenario\n")

@@ -1,4 +1,4 @@
-"""The command as an operator calls it: help, exit codes, signals, ports."""
+"""The command as an operator uses it: help, exit codes, signals and ports."""
 
 import os
 import re
@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.__main__ import CHECKED, COMMANDS
+from gpu_monitor.arguments import CHECKED, COMMANDS
 from gpu_monitor.wire import __version__
 from tests.support.house import COMMAND, PATIENCE_SECONDS, ROOT, House, eventually, running
 
 STARTED = re.compile("listens on|not reachable")
+
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """The command run to its end."""
+    """Run the command to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=cwd,
@@ -44,7 +46,7 @@ def test_help_names_every_command_and_the_page() -> None:
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_command_knows_help_version_config_and_log_level(command: str) -> None:
+def test_every_command_has_the_common_options(command: str) -> None:
     answer = call(*command.split(), "--help")
     assert answer.returncode == 0
     for option in ("--help", "--version", "--config", "--log-level"):
@@ -63,18 +65,20 @@ def test_every_command_knows_help_version_config_and_log_level(command: str) -> 
         ("up", "--log-level", "loud"),
     ],
 )
-def test_wrong_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:
+def test_invalid_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:
     answer = call(*arguments)
     assert answer.returncode == 2
     assert "error: " in answer.stderr
 
 
 NEEDS = {"viewers": ("list",)}
-"""What a command does not start without."""
+"""Required arguments, by command."""
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_a_wrong_config_exits_with_2_and_its_lines_alone(command: str, tmp_path: Path) -> None:
+def test_an_invalid_config_exits_with_2_and_only_its_error_lines(
+    command: str, tmp_path: Path
+) -> None:
     (tmp_path / "config.yml").write_text("web_prot: 8042\ntick: no\n")
     answer = call(*command.split(), *NEEDS.get(command, ()), cwd=tmp_path)
     assert answer.returncode == 2
@@ -85,15 +89,15 @@ def test_a_wrong_config_exits_with_2_and_its_lines_alone(command: str, tmp_path:
 
 
 @pytest.mark.parametrize("command", ["collector", "web"])
-def test_a_config_that_suits_one_process_only_exits_with_2(command: str, tmp_path: Path) -> None:
+def test_port_0_for_a_role_in_its_own_process_exits_with_2(command: str, tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text("rpc_port: 0\nupdates_port: 0\n")
     answer = call(command, cwd=tmp_path)
     assert answer.returncode == 2
-    assert "0 (any free port) is for one process" in answer.stderr
+    assert "0 (any free port) works only in one process" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
 
 
-def test_a_config_that_is_not_there_exits_with_2() -> None:
+def test_a_missing_config_exits_with_2() -> None:
     answer = call("--config", "/none/config.yml", "up")
     assert (answer.returncode, answer.stdout) == (2, "")
     assert answer.stderr.startswith("/none/config.yml: cannot be read")
@@ -101,7 +105,7 @@ def test_a_config_that_is_not_there_exits_with_2() -> None:
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("command", ["up", "collector", "broker", "web", "demo"])
-def test_a_signal_stops_every_command_in_order(
+def test_a_signal_stops_every_command_with_exit_code_0(
     command: str, by: signal.Signals, house: House
 ) -> None:
     house.start(command, "--log-level", "debug")
@@ -110,7 +114,7 @@ def test_a_signal_stops_every_command_in_order(
     assert "Traceback" not in house.log(command)
 
 
-def test_a_signal_right_after_the_start_is_an_orderly_stop_too(house: House) -> None:
+def test_a_signal_right_after_the_start_also_stops_with_exit_code_0(house: House) -> None:
     with running(*COMMAND, "up", "--config", str(house.config()), stderr=-1) as process:
         eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes(), "a process")
         eventually(lambda: catches(process.pid, signal.SIGTERM), "a handler")
@@ -124,7 +128,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
-def test_sigint_stops_it_also_in_a_background_shell(house: House) -> None:
+def test_sigint_also_stops_it_in_a_background_shell(house: House) -> None:
     line = f"{' '.join(COMMAND)} web --config {house.config()} & echo $!; wait $!; echo rc $?"
     with running("sh", "-c", line, stdout=-1, start_new_session=True) as shell:
         try:
@@ -149,7 +153,7 @@ def test_sigint_stops_it_also_in_a_background_shell(house: House) -> None:
         ("demo", "web_port"),
     ],
 )
-def test_a_taken_port_exits_with_3_and_names_port_key_and_remedy(
+def test_a_port_in_use_exits_with_3_and_names_port_key_and_remedy(
     command: str, key: str, house: House
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -159,7 +163,7 @@ def test_a_taken_port_exits_with_3_and_names_port_key_and_remedy(
     assert answer.returncode == 3
     last = answer.stderr.splitlines()[-1]
     assert last.endswith(
-        f"127.0.0.1:{port} is taken; stop what listens there, or write another {key}"
+        f"127.0.0.1:{port} is in use; stop what listens there, or write another {key}"
     )
 
 
@@ -196,14 +200,14 @@ def test_a_collector_alone_loads_no_event_loop_and_no_web_server(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE_SECONDS)
-        told = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        with running(COMMAND[0], "-c", script, env=told, stdout=-1) as process:
+        environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with running(COMMAND[0], "-c", script, env=environment, stdout=-1) as process:
             assert manager.recv(100).startswith(b"READY=1")  # after its first push
             process.terminate()
             assert process.communicate()[0] == "0 []\n"
 
 
-def test_a_collector_opens_no_port(house: House) -> None:
+def test_a_collector_listens_on_no_port(house: House) -> None:
     house.start("collector")
     pid = house.running["collector"].pid
     eventually(lambda: "not reachable" in house.log("collector"), "the first push")
@@ -218,7 +222,7 @@ def test_a_collector_opens_no_port(house: House) -> None:
 
 
 def open_files(pid: int) -> list[str]:
-    """What the process's file descriptors point to."""
+    """The targets of the process's file descriptors."""
     links = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -228,18 +232,18 @@ def open_files(pid: int) -> list[str]:
     return links
 
 
-def test_the_module_runs_without_a_config_in_an_empty_folder(tmp_path: Path) -> None:
+def test_it_runs_as_a_module_without_a_config(tmp_path: Path) -> None:
     answer = call("check", cwd=tmp_path)
-    assert answer.stdout.startswith("ok   config: no config.yml, so the defaults apply\n")
+    assert answer.stdout.startswith("ok   config: no config.yml found, so the defaults apply\n")
 
 
-def test_check_knows_the_parts_of_a_fleet_and_no_other() -> None:
+def test_check_accepts_the_parts_of_a_fleet_and_no_other() -> None:
     for part in CHECKED:
         assert part == "all" or part in call("check", "--help").stdout
     assert call("check", "gpu").returncode == 2
 
 
-def test_check_fails_with_1_when_a_port_is_taken(house: House) -> None:
+def test_check_exits_with_1_if_a_port_is_in_use(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         answer = call("check", "--config", str(house.config(rpc_port=port)))

@@ -55,6 +55,7 @@ def test_every_compared_column_is_one_of_the_document() -> None:
     assert {field.column for field in GPU_FIELDS} <= GPU_COLUMNS.keys()
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has nvidia-smi")
 def test_without_a_driver_it_says_so_and_succeeds() -> None:
     command = [sys.executable, "-m", "tests.gpu_check"]

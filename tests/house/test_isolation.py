@@ -1,4 +1,4 @@
-"""What the tests stand on: ports that no run takes from another, processes that end with a test."""
+"""The tests' own helpers: ports that no two runs share, processes that end with their test."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ import pytest
 from tests.support.house import ROOT, free_ports, running
 
 
+@pytest.mark.processes
 def test_a_run_beside_this_one_has_other_ports() -> None:
     ours = set(map(str, free_ports(50)))
     script = "from tests.support.house import free_ports; print(*free_ports(50))"
@@ -21,7 +22,13 @@ def test_a_run_beside_this_one_has_other_ports() -> None:
     assert len(theirs) == 50 and not ours & set(theirs)
 
 
+@pytest.mark.processes
 def test_a_process_does_not_outlive_the_test_that_fails() -> None:
     with pytest.raises(ZeroDivisionError), running("sleep", "1000") as process:
         raise ZeroDivisionError
     assert process.returncode == -9
+
+
+def test_only_a_test_with_the_mark_starts_a_process() -> None:
+    with pytest.raises(AssertionError, match="starts a process and lacks the mark 'processes'"):
+        subprocess.run([sys.executable, "-c", ""], check=True)

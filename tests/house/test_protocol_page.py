@@ -1,4 +1,6 @@
-"""docs/protocol.md tells of everything that travels."""
+"""docs/protocol.md explains every name and limit of the protocol, and every path of the API."""
+
+import re
 
 import pytest
 
@@ -23,10 +25,18 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_every_name_that_travels_is_explained(name: str) -> None:
+def test_every_name_of_the_protocol_is_explained(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
-def test_the_limits_are_the_ones_that_are_checked() -> None:
+def test_the_limits_are_those_that_the_broker_checks() -> None:
     limits = f"{MAX_ROWS['gpus']} GPU rows, {MAX_ROWS['processes']} processes, {MAX_TEXT:,}"
     assert limits in PAGE
+
+
+def test_every_path_of_the_api_is_explained() -> None:
+    source = (ROOT / "web" / "api" / "routes.py").read_text()
+    table = PAGE[PAGE.index("\n## HTTP") : PAGE.index("\n## Metrics")]
+    routed = re.findall(r'^ +"([a-z0-9/{}]+)": self\.', source, re.MULTILINE)
+    explained = re.findall(r"^\| `([^`?]+)", table, re.MULTILINE)
+    assert sorted(path.replace("{name}", "NAME") for path in routed) == sorted(explained)

@@ -1,4 +1,4 @@
-"""The page behind real nginx and Caddy, set up as README.md says, opened in Chromium."""
+"""The page behind real nginx and Caddy, set up as docs/security.md says, opened in Chromium."""
 
 import json
 import re
@@ -14,12 +14,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
 from tests.support.house import PATIENCE_SECONDS, House
-from tests.support.proxies import NAME, proxy, readme_blocks
+from tests.support.proxies import NAME, fenced_block, proxy
 
 pytestmark = pytest.mark.browser
 
-_, NGINX_STRIPS = readme_blocks("nginx")
-_, CADDY_STRIPS, CADDY_KEEPS = readme_blocks("caddyfile")
+NGINX_STRIPS = fenced_block("nginx sub-path")
+CADDY_STRIPS = fenced_block("caddyfile strip")
+CADDY_KEEPS = fenced_block("caddyfile keep")
 
 
 class Form(NamedTuple):
@@ -173,4 +174,4 @@ def test_a_proxy_that_keeps_a_path_unknown_to_us_is_told_what_to_set(site: Site)
         )
     with refused.value as answer:
         assert answer.code == 404
-        assert re.search("keeps its path set base_path", json.load(answer)["hint"])
+        assert re.search("keeps its path, set base_path", json.load(answer)["hint"])

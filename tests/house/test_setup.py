@@ -50,7 +50,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path, processes: None) -> Machine:
     return Machine(tmp_path)
 
 
@@ -117,6 +117,7 @@ def test_a_venv_that_was_moved_is_made_anew(machine: Machine, made_at: str | Non
     assert ("making .venv" in answer.stderr) == (made_at is not None)
 
 
+@pytest.mark.processes
 def test_nothing_is_done_when_all_is_there() -> None:
     stamp = ROOT / ".venv" / "stamp-run"
     with (ROOT / "setup.cfg").open() as file:

@@ -1,4 +1,4 @@
-"""The systemd units: accepted by systemd without a word, and as closed as they can be."""
+"""The systemd units: accepted by systemd without warnings, and as restricted as possible."""
 
 import re
 import shutil
@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.__main__ import BAD_CONFIG, COMMANDS
+from gpu_monitor.__main__ import BAD_CONFIG
+from gpu_monitor.arguments import COMMANDS
 from tests.support.house import ROOT
 
 UNITS = {path.stem: path for path in ROOT.glob("ansible/roles/*/files/*.service")}
 HIGHEST_EXPOSURE = {"gpu-monitor-collector": 20, "gpu-monitor-broker": 15, "gpu-monitor-web": 15}
-"""In tenths, as `systemd-analyze security` counts: 100 is a service that may do anything."""
+"""In tenths of the score of `systemd-analyze security`; 100 is an unrestricted service."""
 PROGRAM = "/opt/gpu-monitor/current/bin/gpu-monitor"
 
 
 @pytest.fixture
-def systemd_analyze() -> str:
+def systemd_analyze(processes: None) -> str:
     found = shutil.which("systemd-analyze")
     if found is None:
         pytest.skip("systemd-analyze is not installed here (Debian: apt-get install systemd)")
@@ -26,7 +27,7 @@ def systemd_analyze() -> str:
 
 
 class Unit:
-    """What a unit file says; a key may stand in it several times."""
+    """The settings of a unit file; a key may occur several times."""
 
     def __init__(self, path: Path) -> None:
         self.lines = re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE)
@@ -35,12 +36,12 @@ class Unit:
         return [value for name, value in self.lines if name == key]
 
 
-def test_every_service_has_its_unit() -> None:
+def test_every_service_has_a_unit() -> None:
     assert UNITS.keys() == HIGHEST_EXPOSURE.keys()
 
 
 @pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
-def test_systemd_has_nothing_to_say_about_a_unit(
+def test_systemd_has_no_complaint_about_a_unit(
     systemd_analyze: str, name: str, tmp_path: Path
 ) -> None:
     here = tmp_path / f"{name}.service"
@@ -51,13 +52,13 @@ def test_systemd_has_nothing_to_say_about_a_unit(
         text=True,
         timeout=60,
     )
-    # About other units of this machine it may say what it likes.
+    # Ignore complaints about other units of this machine.
     ours = [line for line in answer.stderr.splitlines() if "gpu-monitor" in line]
     assert (answer.returncode, ours) == (0, []), answer.stderr
 
 
 @pytest.mark.parametrize(("name", "highest"), HIGHEST_EXPOSURE.items())
-def test_a_service_is_no_more_exposed_than_promised(
+def test_the_exposure_of_a_service_is_within_its_limit(
     systemd_analyze: str, name: str, highest: int
 ) -> None:
     answer = subprocess.run(
@@ -72,7 +73,7 @@ def test_a_service_is_no_more_exposed_than_promised(
 
 
 @pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
-def test_a_unit_starts_a_command_that_there_is(name: str) -> None:
+def test_a_unit_starts_an_existing_command(name: str) -> None:
     (start,) = Unit(UNITS[name]).values("ExecStart")
     command = name.removeprefix("gpu-monitor-")
     assert command in COMMANDS
@@ -80,7 +81,7 @@ def test_a_unit_starts_a_command_that_there_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
-def test_a_service_comes_back_unless_its_configuration_is_wrong(name: str) -> None:
+def test_a_service_is_restarted_unless_its_configuration_is_invalid(name: str) -> None:
     unit = Unit(UNITS[name])
     assert unit.values("Restart") == ["always"]
     assert unit.values("StartLimitIntervalSec") == ["0"]
@@ -90,7 +91,7 @@ def test_a_service_comes_back_unless_its_configuration_is_wrong(name: str) -> No
 
 
 @pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
-def test_a_service_has_no_capability_and_zeromq_its_netlink(name: str) -> None:
+def test_a_service_has_no_capability_and_allows_netlink_for_zeromq(name: str) -> None:
     unit = Unit(UNITS[name])
     assert unit.values("CapabilityBoundingSet") == unit.values("AmbientCapabilities") == [""]
     assert unit.values("NoNewPrivileges") == ["yes"]
@@ -100,15 +101,28 @@ def test_a_service_has_no_capability_and_zeromq_its_netlink(name: str) -> None:
     ]
 
 
-def test_the_collector_sees_the_devices_of_the_driver_and_the_owners_of_processes() -> None:
+def test_the_collector_may_access_the_driver_and_the_owners_of_processes() -> None:
     unit = Unit(UNITS["gpu-monitor-collector"])
     assert unit.values("DevicePolicy") == ["closed"]
-    assert {"char-195 rw", "/dev/dxg rw"} <= set(unit.values("DeviceAllow"))
+    allowed = set(unit.values("DeviceAllow"))
+    assert {"char-195 rwm", "char-nvidia-caps rm", "/dev/dxg rw"} <= allowed
     for key in ("PrivateDevices", "ProtectProc", "ProcSubset", "PrivateUsers"):
         assert unit.values(key) == []
 
 
-def test_the_collector_opens_no_port_and_keeps_its_idle_times_over_a_restart() -> None:
+def test_the_collectors_device_files_are_made_before_it_starts_where_that_is_possible() -> None:
+    commands = Unit(UNITS["gpu-monitor-collector"]).values("ExecStartPre")
+    assert commands == [
+        "+-/usr/bin/nvidia-modprobe -c 0 -u",
+        "+-/usr/bin/nvidia-modprobe -f /proc/driver/nvidia/capabilities/mig/monitor",
+    ]
+    # "+" does not lift the limits of the control group: making a file takes "m".
+    allowed = Unit(UNITS["gpu-monitor-collector"]).values("DeviceAllow")
+    majors = {"char-195", "char-nvidia-uvm", "char-nvidia-caps"}
+    assert majors == {each.split()[0] for each in allowed if each.endswith("m")}
+
+
+def test_the_collector_opens_no_port_and_preserves_its_runtime_directory() -> None:
     unit = Unit(UNITS["gpu-monitor-collector"])
     assert unit.values("SocketBindDeny") == ["any"]
     assert unit.values("RuntimeDirectoryPreserve") == ["yes"]

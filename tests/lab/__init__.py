@@ -1,1 +1,1 @@
-"""Booted machines to roll out to: see bed.py."""
+"""Tests on booted machines that the playbook sets up; see bed.py."""

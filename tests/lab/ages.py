@@ -1,10 +1,10 @@
-"""Follows a websocket as docs/protocol.md says, and writes a line for each message.
+"""Follows a websocket according to docs/protocol.md, and prints a line for each message.
 
-    python ages.py URL SUBPROTOCOL     prints {"at": .., "type": .., "age": ..} until it is ended
+    python ages.py URL SUBPROTOCOL     prints {"at": .., "type": .., "age": ..} until it is killed
 
-`at` is unix seconds, and `age` how long before that the broker had told what the message says, on
-the same machine's clock; a host's state stands there where it is told. A message out of order ends
-it with an error; a connection that is lost is a line of type "lost".
+`at` is in unix seconds; `age` is the time since the broker published the content, by the clock of
+the same machine. A change of a host's state is included. A message out of order ends the program
+with an error; a lost connection is a line of type "lost".
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def follow(url: str, protocol: str) -> None:
                     await _hear(socket)
             except aiohttp.ClientError:
                 pass
-        say(type="lost")
+        report(type="lost")
         await asyncio.sleep(0.5)
 
 
@@ -38,14 +38,14 @@ async def _hear(socket: Any) -> None:
             assert sequence is not None and message["sequence"] == sequence + 1, message
         assert sequence is None or message["sequence"] > sequence, message
         sequence = message["sequence"]
-        told = message.get("fleet") or message["patch"]
-        hosts = told.get("hosts", {}).items()
+        change = message.get("fleet") or message["patch"]
+        hosts = change.get("hosts", {}).items()
         states = {name: host["state"] for name, host in hosts if host and "state" in host}
-        if "now" in told:
-            say(type=message["type"], age=time.time() - told["now"], states=states)
+        if "now" in change:
+            report(type=message["type"], age=time.time() - change["now"], states=states)
 
 
-def say(**line: object) -> None:
+def report(**line: object) -> None:
     print(json.dumps({"at": time.time(), **line}), flush=True)
 
 

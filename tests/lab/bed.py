@@ -1,7 +1,7 @@
 """The lab's machines: booted containers with systemd and sshd on a network of their own.
 
-Everything of a run lies in one tmpfs and in network namespaces that bear its name, so that two
-runs do not meet and what a killed one leaves can be told and removed.
+Everything of a run is in one tmpfs and in network namespaces that carry its name, so that two runs
+do not interfere, and the remains of a killed one can be recognised and removed.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ CONTROL, SWITCH = "ctl", "sw"
 SUBNET = "10.77.0"
 ADDRESSES = {CONTROL: 1, "server": 10, "gpu1": 11, "gpu2": 12}
 POWEROFF = signal.SIGRTMIN + 4
-"""What a container's systemd takes for a press of the power button (systemd(1))."""
+"""The signal that a container's systemd treats as its power button (systemd(1))."""
 
 
 def missing() -> str:
-    """Why the lab cannot run here; empty when it can."""
+    """Why the lab cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "it needs root, for namespaces and mounts"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -47,7 +47,7 @@ def missing() -> str:
 
 
 def call(*command: str | Path, given: str | None = None, timeout: float = 120) -> str:
-    """What a command prints; AssertionError with all it said when it fails."""
+    """The output of a command; AssertionError with all of it if the command fails."""
     done = subprocess.run(
         [str(word) for word in command],
         input=given,
@@ -63,7 +63,7 @@ def call(*command: str | Path, given: str | None = None, timeout: float = 120) -
 
 @dataclass
 class Machine:
-    """One container; `leader` is the pid of its init, None while it is off."""
+    """One container; `leader` is the pid of its init, or None while it is off."""
 
     name: str
     lab: str
@@ -85,7 +85,7 @@ class Machine:
         return self.folder / "root"
 
     def boot(self) -> None:
-        """Switch it on; returns once its init is there."""
+        """Switch it on; return once its init runs."""
         if not self.mounted:
             for part in ("upper", "work", "root"):
                 (self.folder / part).mkdir(parents=True)
@@ -130,11 +130,11 @@ class Machine:
         return None
 
     def cut_power(self) -> None:
-        """As pulling the plug: nothing in it gets a word."""
+        """Like pulling the plug: no process is notified."""
         self._end(signal.SIGKILL)
 
     def shut_down(self) -> None:
-        """As pressing the power button."""
+        """Like pressing the power button."""
         self._end(POWEROFF)
 
     def _end(self, by: int) -> None:
@@ -151,23 +151,23 @@ class Machine:
         self.process = self.leader = None
 
     def call(self, *command: str, given: str | None = None) -> str:
-        """What a command prints in the machine, run there as root."""
+        """The output of a command run in the machine as root."""
         return call(*self.inside(), *command, given=given)
 
     def inside(self) -> list[str]:
-        """What stands in front of a command to have it run in the machine as root."""
+        """The prefix that runs a command in the machine as root."""
         assert self.leader is not None, f"{self.name} is off"
         enter = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         return [*enter, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
 
     def journal(self, unit: str) -> str:
-        """What a unit has logged since the machine was made, to the last line."""
+        """The complete log of a unit since the machine was created."""
         self.call("journalctl", "--sync")
         return self.call("journalctl", "--no-pager", "-o", "cat", "-u", unit)
 
 
 class Bed:
-    """The machines of one run, and the network between them."""
+    """The machines of one run, and their network."""
 
     def __init__(self) -> None:
         self.id = f"gml{os.getpid()}"
@@ -176,7 +176,7 @@ class Bed:
         self._lock: IO[str] | None = None
 
     def up(self) -> None:
-        """Make everything; machines answer to ssh when it returns."""
+        """Create everything; return once all machines accept ssh."""
         self._lock = claim(self.id)
         self.folder.mkdir(parents=True)
         call("mount", "-t", "tmpfs", "-o", "size=6g,mode=755", "gpu-monitor-lab", self.folder)
@@ -193,7 +193,7 @@ class Bed:
             self.wait_for_ssh(machine)
 
     def _let_in(self, base: Path) -> None:
-        """A key for the operator's account, and the hosts' own key for the operator."""
+        """A key for the operator's account, and the host keys for the operator."""
         key = self.folder / "id_ed25519"
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
         home = base / "home" / tree.USER / ".ssh"
@@ -227,29 +227,29 @@ class Bed:
                 call("ip", "-n", space, "link", "set", link, "up")
 
     def wait_for_ssh(self, machine: Machine) -> None:
-        """Returns once the operator can log in."""
+        """Wait until the operator can log in."""
         command = [*self.at(CONTROL), "ssh", "-F", str(self.folder / "ssh_config")]
         command += [f"{tree.USER}@{machine.address}", "true"]
 
         def answers() -> bool:
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-        eventually(answers, f"{machine.name} to let us in")
+        eventually(answers, f"{machine.name} to accept a login")
 
     def at(self, name: str) -> list[str]:
-        """What stands in front of a command to have it run at that place of the network."""
+        """The prefix that runs a command at that place in the network."""
         return ["ip", "netns", "exec", f"{self.id}-{name}"]
 
     def pull_cable(self, name: str) -> None:
-        """From now on nothing reaches that machine."""
+        """Disconnect a machine from the network."""
         call("ip", "-n", f"{self.id}-{SWITCH}", "link", "set", f"p-{name}", "down")
 
     def plug_cable(self, name: str) -> None:
-        """The network is back at that machine."""
+        """Reconnect a machine to the network."""
         call("ip", "-n", f"{self.id}-{SWITCH}", "link", "set", f"p-{name}", "up")
 
     def down(self) -> None:
-        """Leave nothing."""
+        """Remove everything."""
         for machine in self.machines.values():
             machine.cut_power()
         remove(self.id)
@@ -259,13 +259,13 @@ class Bed:
 
 
 def claim(name: str) -> IO[str]:
-    """The lock that tells others that this run lives: the kernel drops it with the process.
+    """A lock that marks this run as alive: the kernel releases it with the process.
 
-    Before that, what runs that were killed have left is removed.
+    Before taking it, the remains of killed runs are removed.
     """
     RUNS.mkdir(exist_ok=True)
     with (RUNS / "claims").open("w") as claims:
-        fcntl.flock(claims, fcntl.LOCK_EX)  # one at a time: a lock just made is not yet locked
+        fcntl.flock(claims, fcntl.LOCK_EX)  # one at a time: a new lock file is not yet locked
         for path in RUNS.glob("*.lock"):
             _remove_if_dead(path)
         lock = (RUNS / f"{name}.lock").open("w")
@@ -284,7 +284,7 @@ def _remove_if_dead(path: Path) -> None:
 
 
 def remove(name: str) -> None:
-    """End what runs in that run's namespaces, then remove these and its mounts."""
+    """End all processes in the namespaces of a run, then remove these and its mounts."""
     for space in namespaces(name):
         for pid in call("ip", "netns", "pids", space).split():
             with contextlib.suppress(ProcessLookupError):
@@ -307,14 +307,14 @@ def namespaces(name: str) -> list[str]:
 
 
 def mounts(name: str) -> list[str]:
-    """What is mounted for a run."""
+    """The mounts of a run."""
     lines = Path("/proc/self/mounts").read_text().splitlines()
     points = [line.split()[1] for line in lines]
     return [point for point in points if f"{point}/".startswith(f"{RUNS / name}/")]
 
 
 def processes_of(words: Sequence[str]) -> list[str]:
-    """Command lines on this machine that hold one of `words`."""
+    """Command lines on this machine that contain one of `words`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

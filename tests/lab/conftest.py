@@ -1,4 +1,4 @@
-"""One lab for all tests of this folder, which build on each other and run in order."""
+"""One lab for all tests in this folder, which build on each other and run in order."""
 
 import json
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ _figures: dict[str, object] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker("processes")
     reason = missing()
     if reason:
         print(f"\nlab: NOT RUN: {reason}")
@@ -24,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def bed() -> Iterator[Bed]:
-    """The machines; that nothing of them is left is looked at once they are gone."""
+    """The machines; afterwards, nothing of them may be left."""
     made = Bed()
     try:
         made.up()
@@ -43,7 +45,7 @@ def fleet(bed: Bed) -> Fleet:
 
 @pytest.fixture(scope="session")
 def figures() -> dict[str, object]:
-    """What was measured; printed at the end, and kept in build/lab/figures.json."""
+    """Measurements; printed at the end, and kept in build/lab/figures.json."""
     return _figures
 
 

@@ -1,4 +1,4 @@
-"""What an operator has: a checkout, an inventory, a terminal; and the page of the fleet."""
+"""The operator's side: a checkout, an inventory, a terminal, and the page of the fleet."""
 
 import contextlib
 import hashlib
@@ -33,10 +33,11 @@ asked = urllib.request.Request(sys.argv[1], headers=headers)
 print(urllib.request.urlopen(asked, timeout=30).read().decode())
 """
 COMMAND = "ansible-playbook -i ./hosts main.yml --ask-become-pass"
-"""As README.md has it, word for word."""
+"""Verbatim from README.md."""
 CHECKED_OUT = (
     *("ansible", "broker", "collector", "frontend/app", "gpu_monitor", "tools", "web", "wire"),
-    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE"),
+    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "config.yml"),
+    "frontend/package-lock.json",
 )
 
 
@@ -55,7 +56,7 @@ class Play:
         return {key: int(count) for key, count in re.findall(r"(\w+)=(\d+)", line[1])}
 
     def changed(self) -> int:
-        """How much was changed, on all machines together."""
+        """The number of changes, on all machines together."""
         return sum(map(int, re.findall(r"changed=(\d+)", self.output)))
 
 
@@ -72,7 +73,7 @@ class Fleet:
         self.groups = {"webserver": ["server"], "rpcservers": ["gpu1", "gpu2"]}
 
     def set_up(self) -> None:
-        """A checkout of what is being tested, and GPUs in the hosts."""
+        """Make a checkout of the code under test, and put GPUs into the hosts."""
         for name in CHECKED_OUT:
             source, target = ROOT / name, self.checkout / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,21 +90,21 @@ class Fleet:
         return self.bed.machines[name]
 
     def build(self) -> None:
-        """The package of the checkout, while there is a network: the operator's place has none."""
+        """Build the wheel while there is a network: the operator's place has none."""
         call(self.checkout / "tools" / "setup", "wheel")
 
     def bump_version(self, version: str) -> None:
-        """The checkout is of another version from now on."""
+        """Change the version of the checkout."""
         path = self.checkout / "wire" / "__init__.py"
         text = re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', path.read_text())
         path.write_text(text)
         self.build()
 
     def put_gpus(self, machine: Machine) -> None:
-        """The fake NVML where the driver's own would be, and a scenario that all find."""
+        """Install the fake NVML in place of the driver's, with a scenario."""
         library = f"/usr/lib/{platform.machine()}-linux-gnu/{SONAME}"
         shutil.copy(library_folder() / SONAME, f"{machine.root}{library}")
-        os.chmod(f"{machine.root}{library}", 0o755)  # our builder leaves it to its owner
+        os.chmod(f"{machine.root}{library}", 0o755)  # built without permissions for others
         self.write_scenario(machine, (ROOT / "tests/fake_nvml/lab.scenario").read_text())
         folder = machine.root / "etc" / "systemd" / "system.conf.d"
         folder.mkdir(exist_ok=True)
@@ -116,14 +117,14 @@ class Fleet:
         machine.call("systemctl", "daemon-reexec")
 
     def write_scenario(self, machine: Machine, text: str) -> None:
-        """What the machine's GPUs are and do from now on; whole or not at all."""
+        """Replace the scenario of the machine's GPUs atomically."""
         path = machine.root / "etc" / "gpus.scenario"
         new = path.with_suffix(".new")
         new.write_text(text)
         os.replace(new, path)
 
     def write_inventory(self) -> None:
-        """`hosts`, with what README.md has in it and no more than the lab's variables beside."""
+        """Write `hosts` as in README.md, plus the variables of the lab."""
         lines = []
         for group, names in self.groups.items():
             lines.append(f"[{group}]")
@@ -137,7 +138,7 @@ class Fleet:
         (self.checkout / "ansible" / "hosts").write_text("\n".join(lines) + "\n")
 
     def play(self, *arguments: str, password: str = tree.PASSWORD) -> Play:
-        """Run the playbook as README.md says, and type the sudo password."""
+        """Run the playbook as described in README.md, and type the sudo password."""
         self.write_inventory()
         environment = os.environ | {
             "PATH": f"{ANSIBLE}:{os.environ['PATH']}",
@@ -164,21 +165,21 @@ class Fleet:
         return Play(terminal.exitstatus, terminal.before.replace("\r", ""), seconds)
 
     def ask(self, path: str, machine: str = "server", token: str = "") -> Any:
-        """The JSON that a machine's web server answers with; None while it does not."""
+        """The JSON answer of a machine's web server; None if there is none."""
         url = f"http://127.0.0.1:8042/{path}"
         command = [*self.bed.at(machine), sys.executable, "-c", GET, url, token]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     def states(self, machine: str = "server") -> dict[str, str]:
-        """The state of each host, by the last number of its address or by its name."""
+        """The state of each host, by name or by the last number of its address."""
         document = self.ask("api/v1/fleet", machine)
         if document is None or document["broker"]["state"] != "live":
             return {}
         return {name: host["state"] for name, host in document["hosts"].items()}
 
     def shown_as(self, name: str) -> str:
-        """What a machine is called on the page."""
+        """The name of a machine on the page."""
         return (
             name
             if self.variables.get("gpu_monitor_keys", KEYS_BY_DEFAULT)
@@ -186,13 +187,13 @@ class Fleet:
         )
 
     def host(self, name: str) -> dict[str, Any]:
-        """What the page shows of a machine."""
+        """The host that the page shows for a machine."""
         found = self.ask(f"api/v1/hosts/{self.shown_as(name)}")
         assert found is not None, f"the page does not know {name}: {self.states()}"
         return dict(found)
 
     def wait_for(self, state: str, *names: str) -> None:
-        """Returns once the page shows these machines so."""
+        """Wait until the page shows these machines in `state`."""
         wanted = {self.shown_as(name): state for name in names}
         try:
             eventually(lambda: self.states().items() >= wanted.items(), f"{names} to be {state}")
@@ -200,7 +201,7 @@ class Fleet:
             raise AssertionError(f"{error}; they are {self.states()}\n{self.logs()}") from None
 
     def logs(self) -> str:
-        """The last lines of every service, for a test that fails."""
+        """The last log lines of every service, for a failed test."""
         lines = []
         for machine in self.bed.machines.values():
             if machine.leader is not None:
@@ -210,13 +211,12 @@ class Fleet:
 
 
 KEYS_BY_DEFAULT = (
-    "gpu_monitor_keys: true"
-    in (ROOT / "ansible/roles/gpu_monitor_common/defaults/main.yml").read_text()
+    "gpu_monitor_keys: true" in (ROOT / "ansible/roles/gpu_monitor/defaults/main.yml").read_text()
 )
 
 
 def wheelhouse() -> Path:
-    """The wheels of the lock for the machines' Python, as docs/operations.md says to fetch them."""
+    """The wheels of the lock file for the machines' Python, fetched as in docs/operations.md."""
     lock = ROOT / "ansible" / "requirements.txt"
     folder = tree.BUILDS / f"wheels-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     if folder.exists():
@@ -231,6 +231,6 @@ def wheelhouse() -> Path:
         for name in ("manylinux2014", "manylinux_2_28"):
             command += ["--platform", f"{name}_{machine}"]
         call(*command, timeout=PLAY_SECONDS)
-        with contextlib.suppress(OSError):  # another run was quicker
+        with contextlib.suppress(OSError):  # another run was faster
             os.rename(fetched, folder)
     return folder

@@ -1,8 +1,8 @@
-"""Follows the websocket as a page does, and writes a line for each sight of a host.
+"""Follows the websocket as a page does, and prints a line for each sighting of a host.
 
-    python follow.py URL        prints {"at": seconds, "host": name, "state": ..} until it is ended
+    python follow.py URL        prints {"at": seconds, "host": name, "state": ..} until killed
 
-`at` is this machine's monotonic clock. A host is seen when its GPUs or system readings come.
+`at` is this machine's monotonic clock. A host is sighted when readings of it arrive.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""Passes frames from one network interface to another as a thin, long or lossy line does.
+"""Forwards frames between two network interfaces like a slow, long or lossy line.
 
-    python link.py ONE OTHER KBIT_A_SECOND DELAY_SECONDS LOSS     until it is ended
+    python link.py ONE OTHER KBIT_A_SECOND DELAY_SECONDS LOSS     until it is killed
 
-Each way has a queue of two seconds, as a modem has: what comes while it is full is lost, beside
-the share LOSS. In user space, for not every kernel can do that.
+Each direction has a queue of two seconds, like a modem: frames are dropped while it is full, and
+beyond that at random, at the rate LOSS. In user space, because not every kernel has netem.
 """
 
 import heapq
@@ -17,7 +17,7 @@ import time
 ALL_PROTOCOLS = 3
 SOL_PACKET, PACKET_VNET_HDR = 263, 15  # linux/if_packet.h; Python has no names for them
 HEADER_BYTES = 10
-"""Before each frame: what of its checksum the sender has left to its card."""
+"""The header of each frame; says which part of the checksum is left to the network card."""
 QUEUE_SECONDS = 2.0
 
 

@@ -1,4 +1,4 @@
-"""A viewer of the live page, whose sights of hosts are kept with their time."""
+"""A viewer of the live page that records when it sees each host."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ FOLLOW = Path(__file__).parent / "follow.py"
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen of a host at a moment of this machine's monotonic clock."""
+    """A sighting of a host, with the time on this machine's monotonic clock."""
 
     at: float
     host: str
@@ -24,7 +24,7 @@ class Sight:
 
 
 class Viewer:
-    """Follows the websocket of a machine from there until it is closed."""
+    """Follows the websocket of a machine until it is closed."""
 
     def __init__(self, bed: Bed, machine: str = "server") -> None:
         self._log = bed.folder / f"viewer-{machine}.log"
@@ -42,7 +42,7 @@ class Viewer:
         self._process.wait()
 
     def sights(self, host: str) -> list[Sight]:
-        """All sights of a host up to now, in order."""
+        """All sightings of a host so far, in order."""
         found = []
         for line in self._log.read_text().splitlines():
             if line.startswith("{") and line.endswith("}"):
@@ -52,6 +52,6 @@ class Viewer:
         return found
 
     def longest_gap(self, host: str, since: float) -> float:
-        """The longest time from one live sight of a host to the next, in seconds."""
+        """The longest time between two live sightings of a host, in seconds."""
         times = [each.at for each in self.sights(host) if each.state == "live" and each.at >= since]
         return max(later - earlier for earlier, later in itertools.pairwise(times))

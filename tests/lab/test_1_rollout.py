@@ -1,4 +1,4 @@
-"""The rollout from README.md, its second run, and what it leaves on the machines."""
+"""The rollout of README.md, its second run, and what it leaves on the machines."""
 
 import re
 
@@ -12,11 +12,10 @@ UNITS = [(name, f"gpu-monitor-{part}") for name, parts in SERVICES.items() for p
 LOOKED_INTO = ("/etc", "/opt", "/usr", "/var", "/home", "/root", "/srv")
 WHOSE = """
 import sys
-from gpu_monitor.collector.host import users
-from gpu_monitor.collector.host.processes import Processes
-users.PATIENCE_SECONDS = 30
+from gpu_monitor.collector.host.processes import ProcessTable
+from gpu_monitor.collector.host.users import UserNames
 pids = list(map(int, sys.argv[1:]))
-facts = Processes("off", users.Users()).facts(pids, 0.0)
+facts = ProcessTable("off", UserNames(patience=30)).facts(pids, 0.0)
 for pid in pids:
     print(facts[pid].user, facts[pid].effective_user, facts[pid].uid)
 """
@@ -24,7 +23,7 @@ before: dict[str, set[str]] = {}
 
 
 def files(fleet: Fleet, name: str) -> set[str]:
-    """Every path on a machine, but for what changes by itself."""
+    """Every path on a machine, except those that change by themselves."""
     listed = fleet.machine(name).call(
         *("find", *LOOKED_INTO, "-xdev", "-not", "-name", "*.pyc", "-not", "-name", "__pycache__")
     )
@@ -34,36 +33,36 @@ def files(fleet: Fleet, name: str) -> set[str]:
     return {path for path in listed.splitlines() if not by_itself.match(path)}
 
 
-def test_looking_at_machines_where_nothing_is_installed_changes_nothing(fleet: Fleet) -> None:
+def test_check_mode_on_fresh_machines_changes_nothing(fleet: Fleet) -> None:
     for name in fleet.bed.machines:
         before[name] = files(fleet, name)
     play = fleet.play("--check")
     assert play.code == 0, play.output
     assert play.changed() == 0
-    assert play.output.count("Nothing is installed here yet: a run without --check would make") == 3
+    assert play.output.count("Nothing is installed here yet: a run without --check would") == 3
     for name in fleet.bed.machines:
         assert files(fleet, name) ^ before[name] == set()
 
 
-def test_a_wrong_sudo_password_is_told_and_changes_nothing(fleet: Fleet) -> None:
+def test_a_wrong_sudo_password_is_reported_and_changes_nothing(fleet: Fleet) -> None:
     play = fleet.play(password="not the one")
     assert play.code != 0
     assert "Incorrect sudo password" in play.output
     assert play.changed() == 0
 
 
-def test_a_python_that_is_too_old_is_told_before_anything_is_changed(fleet: Fleet) -> None:
+def test_an_old_python_is_reported_before_any_change(fleet: Fleet) -> None:
     play = fleet.play("-e", "gpu_monitor_python=python2")
     assert play.code != 0
     assert "gpu1: There is no Python from 3.10 to 3.13 (found: none). Install one" in play.output
     assert play.changed() == 0
 
 
-def test_an_address_that_the_hosts_cannot_use_is_told(fleet: Fleet) -> None:
+def test_an_address_that_hosts_cannot_use_is_reported(fleet: Fleet) -> None:
     play = fleet.play("-e", "gpu_monitor_broker_address=localhost", "--tags", "preflight")
     assert "The broker's address localhost means each machine itself." in play.output
     play = fleet.play("-e", "gpu_monitor_broker_address=no.such.host", "--tags", "preflight")
-    assert "The broker's address no.such.host is not known here." in play.output
+    assert "The broker's address no.such.host does not resolve here." in play.output
 
 
 def test_the_first_run_puts_every_host_on_the_page(
@@ -78,7 +77,7 @@ def test_the_first_run_puts_every_host_on_the_page(
         assert len([parent for parent in host["gpus"]["parent"] if parent is None]) == 8
     live = f"live: {fleet.shown_as('gpu1')}, {fleet.shown_as('gpu2')}"
     assert live in play.output
-    assert f"page: http://127.0.0.1:8042{BASE_PATH}/ on server alone" in play.output
+    assert f"page: http://127.0.0.1:8042{BASE_PATH}/ on server only" in play.output
 
 
 def test_the_second_run_changes_nothing(fleet: Fleet, figures: dict[str, object]) -> None:
@@ -89,7 +88,7 @@ def test_the_second_run_changes_nothing(fleet: Fleet, figures: dict[str, object]
     assert play.changed() == 0, play.output
 
 
-def test_looking_only_changes_nothing_and_says_so(fleet: Fleet) -> None:
+def test_check_mode_changes_nothing_and_says_so(fleet: Fleet) -> None:
     play = fleet.play("--check")
     assert play.code == 0, play.output
     assert play.changed() == 0, play.output
@@ -108,14 +107,14 @@ def test_a_service_runs_as_its_own_user_without_a_capability(
     assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
 
 
-def test_a_gpu_host_opens_no_port_of_ours(fleet: Fleet) -> None:
+def test_a_gpu_host_opens_no_port(fleet: Fleet) -> None:
     for name in ("gpu1", "gpu2"):
         listening = fleet.machine(name).call("ss", "-Hltn")
         assert {line.split()[3].rpartition(":")[2] for line in listening.splitlines()} == {"22"}
 
 
-def test_what_runs_as_root_in_somebodys_session_is_his(fleet: Fleet) -> None:
-    # Asked of the module: a machine of the lab has pids of its own, which are not NVML's.
+def test_a_root_process_in_a_session_belongs_to_the_user_of_the_session(fleet: Fleet) -> None:
+    # In Python: pids inside a machine of the lab differ from those that NVML reports.
     machine = fleet.machine("gpu1")
     uid = machine.call("id", "-u", tree.USER).strip()
     pids = []
@@ -130,7 +129,7 @@ def test_what_runs_as_root_in_somebodys_session_is_his(fleet: Fleet) -> None:
     assert shown.splitlines() == [f"{tree.USER} root 0", "root None 0"]
 
 
-def test_no_service_may_write_what_it_runs_or_reads(fleet: Fleet) -> None:
+def test_no_service_may_write_its_code_or_configuration(fleet: Fleet) -> None:
     for machine in fleet.bed.machines.values():
         places = ("/opt/gpu-monitor", "/etc/gpu-monitor")
         found = machine.call("find", *places, "-user", "gpu-monitor", "-not", "-path", "*/keys*")
@@ -151,17 +150,17 @@ def test_the_exposure_on_a_booted_machine_is_as_promised(
     assert float(found[1]) <= aim
 
 
-def test_the_password_is_nowhere_in_what_is_printed(fleet: Fleet) -> None:
+def test_the_password_is_never_printed(fleet: Fleet) -> None:
     play = fleet.play("-vvv", "--diff", "--tags", "collector", "--limit", "gpu1")
     assert play.code == 0, play.output
     assert tree.PASSWORD not in play.output.replace(f"{tree.PASSWORD}\n", "", 1)
 
 
-def test_a_key_that_config_yml_does_not_have_is_refused_and_nothing_restarts(fleet: Fleet) -> None:
+def test_an_unknown_key_is_refused_and_nothing_restarts(fleet: Fleet) -> None:
     machine = fleet.machine("gpu1")
     pid = machine.call("systemctl", "show", "--property=MainPID", "gpu-monitor-collector")
     play = fleet.play("-e", '{"gpu_monitor_config": {"intervall": 2}}')
     assert play.code != 0
-    assert "intervall: is no key of GPU Monitor; write interval" in play.output
+    assert "intervall: unknown key; write interval" in play.output
     assert machine.call("systemctl", "show", "--property=MainPID", "gpu-monitor-collector") == pid
     assert "intervall" not in machine.call("cat", "/etc/gpu-monitor/config.yml")

@@ -1,4 +1,4 @@
-"""What goes wrong on a fleet that has been rolled out, and that it comes back without a hand."""
+"""Faults of a deployed fleet, from which it recovers without intervention."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from tests.support.house import eventually
 
 CUT_SECONDS = 12
 WAVE_SECONDS = 20
-"""A GPU of lab.scenario is idle now and then, never for longer."""
+"""GPUs of lab.scenario are idle now and then, but never for this long."""
 HOT = "[driver]\nversion = 550.54.15\n[gpu 0]\ntemperature_celsius = {}\n"
 
 
@@ -23,7 +23,7 @@ def main_pid(fleet: Fleet, name: str, unit: str) -> int:
 @pytest.mark.parametrize(
     ("name", "part"), [("gpu1", "collector"), ("server", "broker"), ("server", "web")]
 )
-def test_a_service_that_is_killed_comes_back(fleet: Fleet, name: str, part: str) -> None:
+def test_a_killed_service_is_restarted(fleet: Fleet, name: str, part: str) -> None:
     unit = f"gpu-monitor-{part}"
     before = main_pid(fleet, name, unit)
     fleet.machine(name).call("kill", "-KILL", str(before))
@@ -31,7 +31,7 @@ def test_a_service_that_is_killed_comes_back(fleet: Fleet, name: str, part: str)
     fleet.wait_for("live", "gpu1", "gpu2")
 
 
-def test_a_collector_whose_loop_is_stuck_is_started_anew(fleet: Fleet) -> None:
+def test_a_collector_with_a_hung_loop_is_restarted(fleet: Fleet) -> None:
     machine = fleet.machine("gpu2")
     unit = "gpu-monitor-collector"
     drop_in = machine.root / "etc" / "systemd" / "system" / f"{unit}.service.d" / "lab.conf"
@@ -41,7 +41,9 @@ def test_a_collector_whose_loop_is_stuck_is_started_anew(fleet: Fleet) -> None:
     machine.call("systemctl", "restart", unit)
     before = main_pid(fleet, "gpu2", unit)
     machine.call("kill", "-STOP", str(before))
-    eventually(lambda: main_pid(fleet, "gpu2", unit) not in (0, before), "the watchdog to bite")
+    eventually(
+        lambda: main_pid(fleet, "gpu2", unit) not in (0, before), "the watchdog to restart it"
+    )
     assert "Watchdog timeout" in machine.journal(unit)
     drop_in.unlink()
     drop_in.parent.rmdir()
@@ -50,7 +52,7 @@ def test_a_collector_whose_loop_is_stuck_is_started_anew(fleet: Fleet) -> None:
     fleet.wait_for("live", "gpu1", "gpu2")
 
 
-def test_since_when_a_gpu_is_idle_survives_a_stop_and_a_start(fleet: Fleet) -> None:
+def test_idle_times_survive_a_restart(fleet: Fleet) -> None:
     def idle_since() -> list[float | None]:
         return list(fleet.host("gpu1")["gpus"]["idle_since"])
 
@@ -61,21 +63,21 @@ def test_since_when_a_gpu_is_idle_survives_a_stop_and_a_start(fleet: Fleet) -> N
 
     before = eventually(lambda: long_idle() or None, "GPUs that stay idle")
     fleet.machine("gpu1").call("systemctl", "stop", "gpu-monitor-collector")
-    fleet.wait_for("stale", "gpu1")  # so that no reading after it is of the old one
+    fleet.wait_for("stale", "gpu1")  # from here on, all readings are of the new one
     fleet.machine("gpu1").call("systemctl", "start", "gpu-monitor-collector")
     fleet.wait_for("live", "gpu1")
 
-    def told() -> list[tuple[float, float]] | None:
+    def measured() -> list[tuple[float, float]] | None:
         after = [(old, idle_since()[row]) for row, old in before.items()]
         known = [(old, new) for old, new in after if new is not None]
         return known if len(known) == len(after) else None
 
-    kept = eventually(told, "slices to be measured again")  # over five seconds
-    # Whole seconds, rounded by each start's own look at the clocks.
+    kept = eventually(measured, "slices to be measured again")  # over five seconds
+    # Whole seconds, which each start rounds by its own reading of the clocks.
     assert all(abs(new - old) <= 1 for old, new in kept), kept
 
 
-def test_a_pulled_cable_is_shown_in_time_and_nothing_old_after_it(
+def test_a_pulled_cable_shows_in_time_and_no_old_reading_follows(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
     machine = fleet.machine("gpu1")
@@ -108,7 +110,7 @@ def test_a_pulled_cable_is_shown_in_time_and_nothing_old_after_it(
     age = first.at - written.get(first.temperature[0] + 1, first.at)
     words = "cable back: the first data is older than the newest by at most, seconds (aim 3)"
     figures[words] = round(age, 2)
-    assert age < CUT_SECONDS / 2  # what waited during the cut is older than that
+    assert age < CUT_SECONDS / 2  # readings queued during the cut are older than that
     fleet.write_scenario(machine, usual)
 
 
@@ -129,17 +131,15 @@ def test_one_host_down_does_not_stop_the_others(fleet: Fleet) -> None:
     fleet.wait_for("stale", "gpu2")
     fleet.variables["gpu_monitor_config"] = {"base_path": BASE_PATH, "held_idle_after": 600}
     play = fleet.play()
-    assert play.code == 4  # Ansible's word for: some could not be reached
+    assert play.code == 4  # Ansible's code for unreachable hosts
     assert play.recap("gpu2")["unreachable"] == 1
     assert play.recap("gpu1")["failed"] == play.recap("server")["failed"] == 0
-    # The broker was started anew, for the new setting: it has never heard that host.
-    assert f"missing: {fleet.shown_as('gpu2')}; see there" in play.output
+    # The broker was restarted for the new setting, and has not received from that host since.
+    assert f"missing: {fleet.shown_as('gpu2')}; run there" in play.output
     assert f"live: {fleet.shown_as('gpu1')}" in play.output
 
 
-def test_after_a_power_cut_a_host_is_back_without_a_hand(
-    fleet: Fleet, figures: dict[str, object]
-) -> None:
+def test_a_host_comes_back_after_a_power_cut(fleet: Fleet, figures: dict[str, object]) -> None:
     switched_on_at = time.monotonic()
     fleet.machine("gpu2").boot()
     fleet.wait_for("live", "gpu2")
@@ -147,7 +147,7 @@ def test_after_a_power_cut_a_host_is_back_without_a_hand(
     fleet.bed.wait_for_ssh(fleet.machine("gpu2"))
 
 
-def test_after_a_reboot_of_the_server_the_page_is_back_without_a_hand(
+def test_the_page_comes_back_after_a_reboot_of_the_server(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
     server = fleet.machine("server")
@@ -159,7 +159,7 @@ def test_after_a_reboot_of_the_server_the_page_is_back_without_a_hand(
     fleet.bed.wait_for_ssh(server)
 
 
-def test_services_stop_in_order_and_at_once(fleet: Fleet, figures: dict[str, object]) -> None:
+def test_services_stop_cleanly_and_quickly(fleet: Fleet, figures: dict[str, object]) -> None:
     server = fleet.machine("server")
     started = time.monotonic()
     server.call("systemctl", "stop", "gpu-monitor-web", "gpu-monitor-broker")

@@ -10,10 +10,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.lab.bed import CONTROL, call
 from tests.lab.fleet import BASE_PATH, Fleet
 from tests.support.browser import FLAGS, PATIENCE_MS, chromium
-from tests.support.proxies import proxy, readme_blocks
+from tests.support.proxies import fenced_block, proxy
 
-NGINX_STRIPS = readme_blocks("nginx")[-1]
-CADDY_STRIPS, CADDY_KEEPS = readme_blocks("caddyfile")[-2:]
+NGINX_STRIPS = fenced_block("nginx sub-path")
+CADDY_STRIPS = fenced_block("caddyfile strip")
+CADDY_KEEPS = fenced_block("caddyfile keep")
 HANDSHAKE = """
 import http.client, sys, urllib.parse
 url, origin = sys.argv[1:]
@@ -34,7 +35,7 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def origins(fleet: Fleet) -> Iterator[dict[str, str]]:
-    """Where each form of proxy listens on the server."""
+    """The address of each kind of proxy on the server."""
     server = fleet.machine("server")
     with ExitStack() as stack:
         found = {}
@@ -50,7 +51,7 @@ def origins(fleet: Fleet) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def browser(fleet: Fleet) -> Iterator[Browser]:
-    """Chromium on the operator's machine, which reaches the lab and nothing else."""
+    """Chromium on the operator's machine, which can reach only the lab."""
     wrapper = fleet.bed.folder / "chromium"
     words = " ".join([*fleet.bed.at(CONTROL), chromium()])
     wrapper.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
@@ -72,7 +73,7 @@ def visit(browser: Browser, complaints: list[str]) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_page_of_a_rolled_out_fleet_is_live(
+def test_the_page_of_a_deployed_fleet_is_live(
     fleet: Fleet, origins: dict[str, str], visit: Page, complaints: list[str], name: str
 ) -> None:
     sockets: list[str] = []
@@ -87,7 +88,7 @@ def test_the_page_of_a_rolled_out_fleet_is_live(
     assert complaints == []
 
 
-def test_opened_without_the_slash_the_page_finds_its_place(
+def test_the_page_also_opens_without_the_trailing_slash(
     origins: dict[str, str], visit: Page
 ) -> None:
     for name, (_, _, path) in FORMS.items():
@@ -97,7 +98,7 @@ def test_opened_without_the_slash_the_page_finds_its_place(
             assert visit.url == origins[name] + path
 
 
-def test_the_page_tells_of_a_silent_broker_and_recovers_by_itself(
+def test_the_page_reports_a_silent_broker_and_recovers_by_itself(
     fleet: Fleet, origins: dict[str, str], visit: Page
 ) -> None:
     visit.goto(origins["nginx takes the path away"] + f"{BASE_PATH}/")
@@ -111,10 +112,10 @@ def test_the_page_tells_of_a_silent_broker_and_recovers_by_itself(
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_another_sites_page_may_not_open_the_websocket(
+def test_a_page_of_another_site_cannot_open_the_websocket(
     fleet: Fleet, origins: dict[str, str], name: str
 ) -> None:
     url = origins[name] + FORMS[name][2] + "ws"
     command = [*fleet.bed.at(CONTROL), sys.executable, "-c", HANDSHAKE, url]
     assert call(*command, "https://other.example") == "403\n"
-    assert call(*command, "") == "101\n"  # no browser: nobody's credentials are with it
+    assert call(*command, "") == "101\n"  # not a browser, so it carries no credentials

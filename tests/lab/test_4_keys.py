@@ -1,4 +1,4 @@
-"""Keys on a rolled out fleet: what is on the wire, who is let in, rotation and revocation."""
+"""Keys on a deployed fleet: encryption, enrolment, rotation and revocation."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ KEYS = "/etc/gpu-monitor/keys"
 COMMAND = "/opt/gpu-monitor/current/bin/gpu-monitor"
 RECORD = Path(__file__).parent / "record.py"
 GREETING = b"CURVE"
-"""How ZeroMQ begins a connection with keys, in clear: proof that the recorder hears."""
+"""How ZeroMQ begins an encrypted connection, in clear text: proof that the recorder works."""
 
 
 def public_keys(fleet: Fleet) -> dict[str, str]:
@@ -31,7 +31,7 @@ def secrets(fleet: Fleet) -> list[str]:
     ]
 
 
-def test_secrets_are_the_services_own_and_never_the_same(fleet: Fleet) -> None:
+def test_secret_keys_are_private_to_the_services_and_all_different(fleet: Fleet) -> None:
     for machine in fleet.bed.machines.values():
         assert machine.call("stat", "-c", "%U %a", KEYS, f"{KEYS}/own.key") == (
             "gpu-monitor 700\ngpu-monitor 600\n"
@@ -39,12 +39,12 @@ def test_secrets_are_the_services_own_and_never_the_same(fleet: Fleet) -> None:
     assert len(set(secrets(fleet))) == len(set(public_keys(fleet).values())) == 3
 
 
-def test_no_name_is_in_clear_between_collector_and_broker(fleet: Fleet) -> None:
+def test_names_are_encrypted_between_collector_and_broker(fleet: Fleet) -> None:
     recorded = fleet.bed.folder / "recorded"
     command = [*fleet.bed.at(SWITCH), sys.executable, str(RECORD), str(recorded)]
     recorder = subprocess.Popen(command)
     try:
-        eventually(recorded.exists, "the recorder to listen")
+        eventually(recorded.exists, "the recorder to start")
         fleet.machine("gpu1").call("systemctl", "restart", "gpu-monitor-collector")
         eventually(lambda: GREETING in recorded.read_bytes(), "a connection to be made")
         fleet.wait_for("live", "gpu1")
@@ -52,14 +52,14 @@ def test_no_name_is_in_clear_between_collector_and_broker(fleet: Fleet) -> None:
     finally:
         recorder.kill()
         recorder.wait()
-    heard = recorded.read_bytes()
+    sent = recorded.read_bytes()
     host = fleet.host("gpu1")
     in_clear = {b"gpu1", b"gpu2", b"hostname", b"utilization", host["gpus"]["uuid"][0].encode()}
     in_clear |= {host["gpus"]["name"][0].encode(), host["system"]["os"].encode()}
-    assert [word for word in in_clear if word in heard] == []
+    assert [word for word in in_clear if word in sent] == []
 
 
-def test_a_revoked_host_is_out_at_once_and_one_enrolled_is_in(
+def test_a_revoked_host_is_out_at_once_and_an_enrolled_one_in(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
     server = fleet.machine("server")
@@ -70,7 +70,7 @@ def test_a_revoked_host_is_out_at_once_and_one_enrolled_is_in(
         server.call(COMMAND, "keys", "revoke", "gpu2", "--keys", KEYS)
         eventually(lambda: fleet.states().get("gpu2") != "live", "gpu2 to be out")
         last = max(each.at for each in viewer.sights("gpu2") if each.state == "live")
-        time.sleep(6)  # long enough for it to come back, if it could
+        time.sleep(6)  # time enough to come back, if it could
         assert fleet.states().get("gpu2") != "live"
         enrolled_at = time.monotonic()
         server.call(COMMAND, "keys", "add", "gpu2", f"--public={public}", "--keys", KEYS)
@@ -79,11 +79,11 @@ def test_a_revoked_host_is_out_at_once_and_one_enrolled_is_in(
         figures["enrolled: live after, seconds (aim 10)"] = round(time.monotonic() - enrolled_at, 2)
         others = {each.state for each in viewer.sights("gpu1")}
     figures["revoked: states of another host beside live"] = sorted(others - {"live"})
-    said = server.journal("gpu-monitor-broker")
-    assert "revoked: hosts gpu2" in said and "revoked: hosts gpu1" not in said
+    log = server.journal("gpu-monitor-broker")
+    assert "revoked: hosts gpu2" in log and "revoked: hosts gpu1" not in log
 
 
-def test_a_host_that_leaves_the_inventory_is_let_in_no_longer(fleet: Fleet) -> None:
+def test_a_host_that_leaves_the_inventory_is_revoked(fleet: Fleet) -> None:
     fleet.groups["rpcservers"].remove("gpu2")
     play = fleet.play()
     assert play.code == 0, play.output
@@ -91,10 +91,10 @@ def test_a_host_that_leaves_the_inventory_is_let_in_no_longer(fleet: Fleet) -> N
     assert eventually(lambda: fleet.states().keys() == {"gpu1"}, "gpu2 to be gone")
 
 
-def test_every_key_is_replaced_by_one_flag_and_no_secret_is_printed(
+def test_one_flag_replaces_every_key_and_no_secret_is_printed(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
-    fleet.groups["rpcservers"].append("gpu2")  # and back: the same run lets it in again
+    fleet.groups["rpcservers"].append("gpu2")  # back again: the same run enrols it
     before, secrets_before = public_keys(fleet), secrets(fleet)
     with Viewer(fleet.bed) as viewer:
         eventually(lambda: viewer.sights("gpu1"), "the page to be live")

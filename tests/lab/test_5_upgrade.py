@@ -1,4 +1,4 @@
-"""An upgrade under a live page, a second web server, and the end: nothing is left."""
+"""An upgrade under a live page, a second web server, and a complete uninstall."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from tests.support.house import eventually
 NEXT = "0.1.1"
 
 
-def test_an_upgrade_is_a_short_gap_under_the_live_page(
+def test_an_upgrade_is_a_short_gap_on_the_live_page(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
     fleet.bump_version(NEXT)
@@ -36,20 +36,20 @@ def test_an_upgrade_is_a_short_gap_under_the_live_page(
 
 
 def versions(fleet: Fleet) -> set[str]:
-    """Of the collectors, as the page shows them."""
+    """The versions of the collectors on the page."""
     document = fleet.ask("api/v1/fleet")
     hosts = document["hosts"].values() if document else ()
     return {host["collector"]["version"] for host in hosts if "collector" in host}
 
 
-def test_the_release_before_is_kept_and_no_other(fleet: Fleet) -> None:
+def test_only_the_previous_release_is_kept(fleet: Fleet) -> None:
     for machine in fleet.bed.machines.values():
         kept = machine.call("ls", "/opt/gpu-monitor/releases").split()
         assert [name.partition("-")[0] for name in sorted(kept)] == ["0.1.0", NEXT]
         assert f"releases/{NEXT}-" in machine.call("readlink", "/opt/gpu-monitor/current")
 
 
-def test_who_may_see_the_page_is_said_in_the_inventory_and_on_the_server(fleet: Fleet) -> None:
+def test_sign_in_is_set_in_the_inventory_and_viewers_on_the_server(fleet: Fleet) -> None:
     fleet.variables["gpu_monitor_config"] = {"sign_in": "token", "viewers": "viewers"}
     play = fleet.play()
     assert play.code == 0, play.output
@@ -59,7 +59,7 @@ def test_who_may_see_the_page_is_said_in_the_inventory_and_on_the_server(fleet: 
     token = server.call(command, "viewers", "add", "alice", *config).split()[-1]
     assert server.call("stat", "-c", "%U %a", "/etc/gpu-monitor/viewers") == "gpu-monitor 600\n"
     assert fleet.ask("api/v1/fleet") is None
-    shown = eventually(lambda: fleet.ask("api/v1/fleet", token=token), "alice to be let in")
+    shown = eventually(lambda: fleet.ask("api/v1/fleet", token=token), "alice to be admitted")
     assert shown["hosts"]
     del fleet.variables["gpu_monitor_config"]
 
@@ -73,7 +73,7 @@ def test_a_second_web_server_shows_the_same_fleet(fleet: Fleet) -> None:
     assert fleet.host("server")["gpus"]["index"] == []
 
 
-def test_uninstall_is_never_done_unasked_and_leaves_nothing(fleet: Fleet) -> None:
+def test_uninstall_runs_only_by_its_tag_and_leaves_nothing(fleet: Fleet) -> None:
     play = fleet.play("--tags", "uninstall")
     assert play.code == 0, play.output
     for name, machine in fleet.bed.machines.items():

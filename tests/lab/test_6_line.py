@@ -1,6 +1,6 @@
-"""Lines that are thin, or long and lossy: who is behind one holds up nobody, and is told no tale.
+"""Slow, long and lossy lines: a viewer behind one delays nobody, and gets consistent data.
 
-Nothing is rolled out for it: the commands of this checkout run in namespaces of their own.
+Nothing is deployed for it: the commands of this checkout run in network namespaces.
 """
 
 import itertools
@@ -25,13 +25,13 @@ HOSTS = 100
 SECONDS = 32
 THIN = (64, 0.02, 0.0)
 LOSSY = (2000, 0.3, 0.05)
-"""kbit/s, seconds of delay each way, share that is lost."""
+"""kbit/s, seconds of delay in each direction, rate of lost frames."""
 DEFLATE, JSON = "gpu-monitor.v1.deflate", "gpu-monitor.v1.json"
 GPUS = "[driver]\nversion = 550.54.15\n[gpu 0-7]\nutilization_percent = 20..90/7\n"
 
 
 class Town:
-    """A place with the servers, and others that a line each connects with it."""
+    """A namespace with the servers, and others connected to it by one line each."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class Town:
         self._add("server")
 
     def line(self, kbit: float, delay: float, loss: float) -> tuple[str, str]:
-        """A place at the end of such a line, and the server's address as seen from there."""
+        """Create a namespace behind such a line; return it and the server's address there."""
         number = next(self._numbers)
         place, subnet = f"far{number}", f"10.78.{number}"
         for name in (place, between := f"line{number}"):
@@ -54,7 +54,7 @@ class Town:
             pair = ["link", "add", f"to-{name}", "type", "veth", "peer", "name", f"eth{number}"]
             call("ip", "-n", self._space(between), *pair, "netns", self._space(name))
             call("ip", "-n", self._space(between), "link", "set", f"to-{name}", "up")
-            # A card would send a long run of segments as one frame, which no line takes.
+            # A card with segmentation offload sends large frames, which no line carries.
             short = ["gso_max_size", "1500", "gso_max_segs", "1", "up"]
             call("ip", "-n", self._space(name), "link", "set", f"eth{number}", *short)
             address = ["address", "add", f"{subnet}.{end}/24", "dev", f"eth{number}"]
@@ -64,13 +64,13 @@ class Town:
         return place, f"{subnet}.1"
 
     def command(self, place: str, name: str, *words: str, **keys: object) -> None:
-        """A command of ours there, with a config.yml of its own."""
+        """Run a command there, with a config.yml of its own."""
         config = self._folder / f"{place}-{name}.yml"
         config.write_text("".join(f"{key}: {json.dumps(keys[key])}\n" for key in keys))
         self.start(place, name, *COMMAND, name, *words, "--config", str(config))
 
     def view(self, place: str, url: str, protocol: str) -> Path:
-        """A viewer there; the file that it writes."""
+        """Start a viewer there; return its output file."""
         words = (sys.executable, str(HERE / "ages.py"), url, protocol)
         return self.start(place, f"view-{protocol}", *words)
 
@@ -110,7 +110,7 @@ def read(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_behind_a_thin_line_all_is_whole_and_in_order_and_nobody_else_waits(
+def test_viewers_behind_slow_lines_get_consistent_data_and_delay_nobody(
     town: Town, figures: dict[str, object]
 ) -> None:
     thin, json_thin, lossy = town.line(*THIN), town.line(*THIN), town.line(*LOSSY)
@@ -136,14 +136,14 @@ def test_behind_a_thin_line_all_is_whole_and_in_order_and_nobody_else_waits(
     collected = town.view("server", "http://127.0.0.1:8052/ws", JSON)
     time.sleep(SECONDS)
 
-    told = read(good)
-    gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(told)]
+    lines = read(good)
+    gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(lines)]
     figures["beside thin lines: a good viewer's longest wait, seconds"] = round(max(gaps), 2)
-    assert max(gaps) < 2 and {each["type"] for each in told[1:]} == {"patch"}
+    assert max(gaps) < 2 and {each["type"] for each in lines[1:]} == {"patch"}
     for name, log in viewers.items():
-        told = read(log)
-        assert told[0]["type"] == "fleet" and "lost" not in {each["type"] for each in told}
-        oldest = max(each["age"] for each in told)
+        lines = read(log)
+        assert lines[0]["type"] == "fleet" and "lost" not in {each["type"] for each in lines}
+        oldest = max(each["age"] for each in lines)
         figures[f"{HOSTS} hosts, {name}: oldest message, seconds"] = round(oldest, 1)
         assert oldest < SECONDS
     states = [each["states"][host] for each in read(collected) if host in each["states"]]

@@ -1,4 +1,4 @@
-"""A plain Debian for the lab's machines, made once and kept as a tarball under build/."""
+"""A plain Debian for the lab's machines, built once and kept as a tarball under build/."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/source
 
 
 def debian_sources() -> Path | None:
-    """Where this machine says which mirror it takes that release from; None where it does not."""
+    """The apt source of this machine for that release; None if it has none."""
     for path in SOURCES:
         if path.is_file() and RELEASE in path.read_text():
             return path
@@ -28,7 +28,7 @@ def debian_sources() -> Path | None:
 
 
 def tarball(packages: str = PACKAGES) -> Path:
-    """The tree packed; made now where there is none yet for these packages."""
+    """The tarball of the tree; built now unless there is one for these packages."""
     digest = hashlib.sha256(f"{RELEASE} {packages} {USER} {PASSWORD}".encode()).hexdigest()
     path = BUILDS / f"debian-{digest[:12]}.tar"
     if not path.exists():

@@ -1,7 +1,7 @@
-"""The units' limits where the kernel enforces them: in an emulated machine with cgroup v2.
+"""The limits of the units where the kernel enforces them: in an emulated machine with cgroup v2.
 
-Containers of a machine with cgroup v1 accept MemoryMax and DeviceAllow without any effect. This
-takes minutes, so that `make lab` leaves it out: run it when a unit changes.
+On a machine with cgroup v1, containers accept MemoryMax and DeviceAllow without effect. This takes
+minutes and is not part of `make lab`: run it after changing a unit.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ WantedBy=multi-user.target
 
 @pytest.fixture(scope="module")
 def proof() -> Iterator[dict[str, str]]:
-    """What the machine has said."""
+    """The console output of the machine."""
     reason = missing()
     if not reason and shutil.which("qemu-system-x86_64") is None:
         reason = "qemu-system-x86_64 is not installed"
@@ -52,7 +52,7 @@ def proof() -> Iterator[dict[str, str]]:
 
 
 def run_machine(folder: Path) -> str:
-    """Make a disk, start it, and return all that the machine has written to its console."""
+    """Build a disk, boot it, and return everything that the machine wrote to its console."""
     root = folder / "root"
     root.mkdir()
     call("tar", "-C", root, "--xattrs", "-xpf", tree.tarball(PACKAGES))
@@ -75,7 +75,7 @@ def run_machine(folder: Path) -> str:
 
 
 def install(root: Path) -> None:
-    """What the rollout does, in a tree that is not booted; all three services on one machine."""
+    """Install like the rollout, in a tree that is not booted; all three services on one machine."""
     package = Path(call(ROOT / "tools" / "setup", "wheel").strip())
     wheels = root / "srv" / "wheels"
     shutil.copytree(wheelhouse(), wheels)
@@ -108,12 +108,12 @@ def install(root: Path) -> None:
     call("chroot", root, "sh", "-c", f"ldconfig; systemctl enable {' '.join(units)}")
 
 
-def test_the_services_work_with_every_limit_in_force(proof: dict[str, str]) -> None:
+def test_the_services_work_with_all_limits_in_force(proof: dict[str, str]) -> None:
     assert proof["state"] == "live"
     assert proof["gpus"] == "10"
 
 
-def test_the_collector_sees_the_owners_of_processes_on_a_host_with_hidepid_too(
+def test_the_collector_sees_the_owners_of_processes_despite_hidepid(
     proof: dict[str, str],
 ) -> None:
     assert proof["seen by an ordinary user"] == ""
@@ -126,9 +126,9 @@ def test_the_memory_of_each_service_is_limited(proof: dict[str, str]) -> None:
     assert proof["over MemoryMax"] == "oom-kill"
 
 
-def test_the_collector_may_open_the_drivers_devices_and_no_others(proof: dict[str, str]) -> None:
+def test_the_collector_may_open_only_the_devices_of_the_driver(proof: dict[str, str]) -> None:
     said = proof["devices"]
     for name in ("nvidia0", "nvidiactl"):
-        assert f"{name} ENXIO" in said  # let through, and no driver behind it
+        assert f"{name} ENXIO" in said  # allowed, but no driver behind it
     assert "other EPERM" in said
     assert "null opened" in said

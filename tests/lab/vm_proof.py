@@ -1,4 +1,4 @@
-"""Runs inside the emulated machine of vm_limits.py, and tells its console what it finds."""
+"""Runs inside the emulated machine of vm_limits.py, and prints what it finds on the console."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def read(path: str) -> str:
 
 
 def host_when(is_right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The only host of the page once it is as wanted, or as it is when patience ends."""
+    """The only host on the page, once it is as wanted or time is up."""
     host: dict[str, Any] = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not (host and is_right(host)):
@@ -73,7 +73,7 @@ def host_when(is_right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
 
 
 def owners() -> list[str]:
-    """Who is shown to own the processes of pid 1 on GPUs, by a collector just started."""
+    """The owners that a newly started collector shows for processes of pid 1."""
     started_at = time.time()
     run("systemctl", "restart", COLLECTOR)
 
@@ -90,7 +90,7 @@ def hide_processes() -> None:
 
 
 def said_by(program: str) -> str:
-    """What a program prints that runs once in place of the collector, with all its limits."""
+    """The output of a program that runs once in place of the collector, under all its limits."""
     Path("/opt/said.py").write_text(program)
     lines = ["Type=oneshot", "Restart=no", "WatchdogSec=0", "ExecStart="]
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)

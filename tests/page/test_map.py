@@ -1,13 +1,15 @@
 """The fleet map and the bars of the last hour, on the page of a simulated fleet."""
 
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
-from tests.support.house import House, eventually
+from tests.support.house import ROOT, House, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -15,12 +17,13 @@ HOSTS = 12
 STALE_MS = 40_000
 """The simulated host falls silent 20 s after its start; the rest is for a busy machine."""
 
-CELL = """async ([name, slot]) => {
-    const app = document.querySelector("script[type=module]").src;
-    const { layoutOf, cornerOf } = await import(app.replace("main.js", "layout.js"));
+LAYOUT = ROOT / "frontend" / "app" / "map" / "layout.js"
+"""It imports nothing, so that it can be run inside the page, bundled or not."""
+CELL = """([name, slot]) => {
+    LAYOUT
     const canvas = document.querySelector("#map canvas");
     // Rows, and where those are far, the names of hosts.
-    const parts = [...document.querySelectorAll("details.host, .chunk > .spoken")];
+    const parts = [...document.querySelectorAll("details.host, .stretch > .spoken")];
     const names = parts.flatMap((one) => one.dataset.name ?? one.textContent.split("\\n"));
     const map = new URLSearchParams(location.search).get("map") ?? "auto";
     const layout = layoutOf(names.length, 8, canvas.clientWidth, map);
@@ -32,7 +35,7 @@ CELL = """async ([name, slot]) => {
         colours.add(`rgb(${pixels[at]}, ${pixels[at + 1]}, ${pixels[at + 2]})`);
     }
     return { x: x + size / 2, y: y + size / 2, colours: [...colours] };
-}"""
+}""".replace("LAYOUT", LAYOUT.read_text().replace("export ", ""))
 TOKEN = """(name) => {
     const probe = document.body.appendChild(document.createElement("i"));
     probe.style.setProperty("color", `var(--${name})`);
@@ -42,12 +45,19 @@ TOKEN = """(name) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A simulated fleet that is large enough for a map; the tests only read it."""
+    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
+        house.start("demo", "--hosts", str(HOSTS))
+        house.host("node12")
+        yield house
+
+
 @pytest.fixture
-def fleet(house: House, page: Page) -> Page:
-    """The page of a simulated fleet that is large enough for a map."""
-    house.start("demo", "--hosts", str(HOSTS))
-    house.host("node12")
-    page.goto(house.url)
+def fleet(demo: House, page: Page) -> Page:
+    """The fleet's page, with its map drawn."""
+    page.goto(demo.url)
     expect(page.locator("#map canvas")).to_be_visible()
     return page
 

@@ -70,11 +70,11 @@ NOTE_TEXTS = """button => {
 
 
 def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> None:
-    query(visit).fill("state:idle")
+    query(visit).fill("state:held_idle")
     expect(visit.locator("#found")).to_have_text(re.compile(r"^\d+ of 13 hosts$"))
     expect(lit(visit).first).to_have_class(re.compile("idle"))
     eventually(lambda: all_are("idle", lit(visit)), "only idle GPUs to be lit")
-    query(visit).fill("-state:idle state:free")
+    query(visit).fill("-state:held_idle state:free")
     expect(lit(visit).first).to_have_class(re.compile("free"))
 
 
@@ -88,17 +88,18 @@ def test_what_the_query_hides_is_not_drawn(demo: House, page: Page) -> None:
 
 
 def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
-    query(visit).fill("state:idle foo<bar")
-    expect(visit.locator("#unknown")).to_have_text("not understood: foo<bar")
+    query(visit).fill("state:held_idle foo<bar")
+    expect(visit.locator("#unknown")).to_have_text("Not understood: foo<bar")
     expect(lit(visit).first).to_have_class(re.compile("idle"))
-    query(visit).fill("state:idle")
+    query(visit).fill("state:held_idle")
     expect(visit.locator("#unknown")).to_be_hidden()
 
 
 def test_state_buttons_and_attention_write_into_the_query(visit: Page) -> None:
-    visit.get_by_role("button", name="Held idle").click()
-    expect(query(visit)).to_have_value("state:idle")
-    expect(visit.get_by_role("button", name="Held idle")).to_have_attribute("aria-pressed", "true")
+    held_idle = visit.locator("#bar").get_by_role("button", name="Held idle")
+    held_idle.click()
+    expect(query(visit)).to_have_value("state:held_idle")
+    expect(held_idle).to_have_attribute("aria-pressed", "true")
     visit.locator(".attention button", has_text="missing").click()
     expect(query(visit)).to_have_value("state:missing")
     expect(shown(visit)).to_have_count(1)
@@ -158,14 +159,14 @@ def test_a_user_is_one_enter_away_and_so_is_everybody(visit: Page) -> None:
 
 
 def test_users_are_sorted_by_any_column_and_the_link_says_so(visit: Page) -> None:
-    for column in ("user", "GiB", "util", "idle", "longest"):
+    for column in ("user", "GiB", "util", "held idle", "oldest job"):
         head = visit.locator("#users thead th", has_text=column)
         head.get_by_role("button").click()
         ends = "ascending" if column == "user" else "descending"
         expect(head).to_have_attribute("aria-sort", ends)
     expect(visit).to_have_url(re.compile(r"by=time"))
     visit.reload()
-    expect(visit.locator("#users th[aria-sort=descending]")).to_have_text("longest")
+    expect(visit.locator("#users th[aria-sort=descending]")).to_have_text("oldest job")
 
 
 def test_more_than_twenty_users_are_one_click_away(visit: Page) -> None:
@@ -184,7 +185,7 @@ def test_every_choice_stands_in_the_link_and_comes_back(demo: House, visit: Page
     )
     expect(visit.locator(".finder input[name=gib]")).to_have_value("20")
     expect(visit.locator(".finder input[name=model]")).to_have_value("A100")
-    expect(visit.locator(".answer")).to_contain_text("1 A100 GPU with 20 GiB free")
+    expect(visit.locator(".answer")).to_contain_text("1 x A100 with 20 GiB free")
     visit.keyboard.press("a")
     expect(visit).to_have_url(demo.url + link.replace("q=state:free&", ""))
     visit.keyboard.press("Escape")
@@ -274,10 +275,10 @@ def test_without_notifications_title_and_banner_tell_when_it_is_free(
     page.add_init_script("delete window.Notification")
     open_page(page, busy_house.url + "?need=1x1&model=H100")
     page.get_by_role("button", name="Tell me when free").click()
-    expect(page.locator("#answer")).to_contain_text("the title of this page will say so")
+    expect(page.locator("#answer")).to_contain_text("the tab title will change instead")
     fake_nvml.write(FREE)
     expect(page).to_have_title("✓ free · GPUs")
-    expect(page.locator(".banner.good")).to_contain_text("Free now: 1 H100 GPU")
+    expect(page.locator(".banner.good")).to_contain_text("Free now: 1 x H100")
     expect(page.locator("#answer")).not_to_contain_text("Waiting")
     page.get_by_role("button", name="Dismiss").click()
     expect(page).to_have_title("GPUs")
@@ -293,7 +294,7 @@ def test_a_notification_tells_once_also_while_nobody_looks(
     )
     open_page(page, busy_house.url + "?need=1")
     page.get_by_role("button", name="Tell me when free").click()
-    expect(page.locator("#answer")).to_contain_text("A notification will say so")
+    expect(page.locator("#answer")).to_contain_text("A notification will appear")
     page.evaluate(HIDE)
     fake_nvml.write(FREE)
     eventually(lambda: page.evaluate("window.told.length > 0"), "the notification")
@@ -326,7 +327,7 @@ def test_a_hidden_page_draws_nothing_and_is_right_when_it_is_seen(
 
 
 def test_the_csv_holds_what_is_shown(demo: House, visit: Page) -> None:
-    query(visit).fill("state:idle")
+    query(visit).fill("state:held_idle")
     expect(visit.locator("#found")).not_to_be_empty()
     with visit.expect_download() as download:
         visit.get_by_role("button", name="CSV").click()
@@ -433,7 +434,7 @@ def test_what_a_viewer_may_not_know_is_a_dash_with_its_reason(
     expect(process.locator(".user")).to_have_attribute("title", re.compile("your role"))
     expect(process.locator(".command [title*='your role']")).to_have_text(DASH)
     expect(page.locator("details[data-name='node01'] .cell").nth(1)).to_contain_text(DASH)
-    expect(page.locator("#users")).to_contain_text("Kept back by your role")
+    expect(page.locator("#users")).to_contain_text("Hidden for your role")
     query(page).fill("user:alice")
     expect(page.locator("#empty")).to_contain_text("No host matches")
     assert complaints == []

@@ -80,6 +80,6 @@ def test_its_page_listens_to_nothing(trap: Page) -> None:
 def test_whoever_opens_the_page_by_that_name_reads_what_to_do(trap: Page, port: int) -> None:
     trap.goto(f"http://{EVIL}:{port}/?q=1")
     told = re.compile(
-        f"'{EVIL}' is no name of this server\\s.*web_hosts|proxy does not say who asks"
+        f"'{EVIL}' is not a name of this server\\s.*web_hosts|proxy does not name the user"
     )
     expect(trap.locator("body")).to_have_text(told)

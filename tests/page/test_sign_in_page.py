@@ -19,12 +19,12 @@ from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
 from tests.house.test_proxies import FORMS
 from tests.page.test_accessibility import findings
 from tests.support.house import COMMAND, PATIENCE_SECONDS, ROOT, House, eventually
-from tests.support.proxies import find_program, proxy, readme_blocks
+from tests.support.proxies import fenced_block, find_program, proxy
 
 pytestmark = pytest.mark.browser
 
-NGINX_SIGNS_IN = readme_blocks("nginx")[0]
-CADDY_SIGNS_IN = readme_blocks("caddyfile")[0]
+NGINX_SIGNS_IN = fenced_block("nginx sign-in")
+CADDY_SIGNS_IN = fenced_block("caddyfile sign-in")
 PASSWORD = "a long password"
 DASH = "\u2013"
 FORGED = """
@@ -194,7 +194,7 @@ def test_with_a_token_the_page_is_live_behind_every_proxy(
     expect(page.locator("#link")).to_have_count(0)
     page.get_by_label("Your token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not known here")
+    expect(page.get_by_role("alert")).to_contain_text("Unknown token")
     page.get_by_label("Your token").fill(token_for(site, name))
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#link")).to_contain_text("Live")
@@ -288,14 +288,15 @@ def test_who_may_see_no_users_sees_dashes_with_their_reason(site: Site, page: Pa
     house = site.viewers[0]
     page.goto(f"{house.url}?token={site.tokens['None counts']}")
     expect_live(page)
-    expect(page.locator("#users")).to_contain_text("Kept back by your role.")
+    expect(page.locator("#users")).to_contain_text("Hidden for your role.")
     row = page.locator("details[data-name='node1'] .gpus tbody tr").first
     expect(row.locator(".user")).to_have_text(DASH)
     expect(row.locator(".command span")).to_have_attribute("title", re.compile("your role"))
     expect(row.locator(".user")).to_have_attribute("title", re.compile("your role"))
     assert "python" not in page.content()
     page.keyboard.press("?")
-    expect(page.locator("#keys")).to_contain_text("You are shown no users.")
+    words = "Your role: you can see neither users nor commands."
+    expect(page.locator("#keys")).to_contain_text(words)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -339,7 +340,7 @@ def signed_in(browser: Browser, name: str, password: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("program", ["nginx", "caddy"])
-def test_the_proxy_s_sign_in_that_readme_shows_works(
+def test_sign_in_by_a_proxy_works_as_the_security_page_shows(
     program: str, browser: Browser, fake: FakeNvml, tmp_path: Path
 ) -> None:
     if program == "nginx":

@@ -15,7 +15,7 @@ from tests.support.house import House, eventually
 
 pytestmark = pytest.mark.browser
 
-WAITS = "a faulty row of its memory waits to be remapped: reset the GPU"
+WAITS = "a faulty memory row is waiting to be remapped: reset the GPU"
 SIGN = "\u26a0\ufe0e"
 ILL = Gpu(name="NVIDIA H100", remapped_pending=1)
 BUSY = Gpu(name="NVIDIA H100", utilization_percent=90, processes=[Process("self", 8192)])
@@ -39,7 +39,7 @@ def visit(demo: House, page: Page) -> Page:
 
 
 def test_a_card_that_ails_wears_a_sign_beside_its_use(visit: Page) -> None:
-    expect(visit.locator("#hosts .mark:not(.low)")).to_have_count(2)
+    expect(visit.locator("#hosts .mark:not(.amber)")).to_have_count(2)
     row = visit.locator("details[data-name='node06']")
     ill = row.locator(".cell").first
     expect(ill.locator(".mark")).to_have_text(SIGN)
@@ -70,14 +70,14 @@ def test_the_map_marks_it_and_names_what_it_is(visit: Page, theme: str) -> None:
 
 
 def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: Page) -> None:
-    words = re.compile(r"possibly stuck for 3\dm: busy at low power")
+    words = re.compile(r"\d+% busy at \d+% power for 3\dm: probably waiting")
     visit.locator(".attention button", has_text="possibly stuck").click()
     expect(visit.locator("#search")).to_have_value("state:stalled")
     row = visit.locator("details.host:not([hidden])")
     expect(row).to_have_attribute("data-name", "node06")
     shown = row.locator(".cell:not(.dim)").first
     expect(shown.locator("b")).to_have_text("100%")
-    expect(shown.locator(".mark.low")).to_have_text("?")
+    expect(shown.locator(".mark.amber")).to_have_text("?")
     shown.hover()
     expect(shown).to_have_attribute("title", words)
     row.locator("> summary").click()
@@ -111,7 +111,7 @@ def test_its_words_fit_a_phone_and_a_desktop(visit: Page, width: int, name: str)
 
 def test_the_sign_is_there_where_colours_are_forced(visit: Page) -> None:
     visit.emulate_media(forced_colors="active")
-    sign = visit.locator("details[data-name='node06'] .mark:not(.low)")
+    sign = visit.locator("details[data-name='node06'] .mark:not(.amber)")
     expect(sign).to_be_visible()
     assert sign.evaluate(
         """one => { const { color, borderTopColor, backgroundColor } = getComputedStyle(one);
@@ -127,10 +127,9 @@ def test_a_card_is_followed_from_nvml_to_the_finder(
     eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
     page.goto(house.url + "?need=1x0")
     expect(page.locator(".cell").first.locator(".mark")).to_be_visible()
-    expect(page.locator(".offer small")).to_have_text(
-        f"GPU 0 ({SIGN} unhealthy) · no more left free"
-    )
+    words = f"GPU 0 ({SIGN} unhealthy) · uses the last free GPUs on this host"
+    expect(page.locator(".offer small")).to_have_text(words)
     (offer,) = house.get("api/v1/free")["hosts"]
     assert offer["gpus"][0]["unhealthy"] is True
     fake_nvml.write(Scenario(gpus=[ILL, Gpu(name="NVIDIA H100")]))
-    expect(page.locator(".offer small")).to_have_text("GPU 1 · 1 more left free")
+    expect(page.locator(".offer small")).to_have_text("GPU 1 · leaves 1 free")

@@ -1,4 +1,4 @@
-"""Fixtures that drive the system's Chromium: a page, and what its console complains about."""
+"""Fixtures that drive the system's Chromium: a page, and the errors on its console."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ FLAGS = (
 )
 PATIENCE_MS = 20_000
 
-expect.set_options(timeout=PATIENCE_MS)  # 5 s of its own, whatever a page's timeout is
+expect.set_options(timeout=PATIENCE_MS)  # the default is 5 s, whatever the timeout of the page
 
 
 def chromium() -> str:
-    """Where the system's Chromium lies."""
+    """The path of the system's Chromium."""
     found = [path for name in PROGRAMS if (path := shutil.which(name))]
     assert found, "no Chromium here: make test installs it"
     return found[0]
@@ -31,7 +31,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium per module. Not per run: its event loop would be in the way of async tests."""
+    """One Chromium per module. Not per run: its event loop would interfere with async tests."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         yield browser
@@ -40,13 +40,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser's console reports: script errors and refusals of the security policy."""
+    """Errors on the browser's console: of scripts, and of the content security policy."""
     return []
 
 
 @pytest.fixture
 def page(browser: Browser, complaints: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page of a desktop, in the light theme; its picture is kept when the test fails."""
+    """A desktop-sized page in the light theme; a screenshot is kept if the test fails."""
     page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
     page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -1,6 +1,6 @@
-"""A Chromium driven by its own protocol alone: its pages can be hidden, frozen and stopped.
+"""A Chromium driven by the DevTools protocol, whose pages can be hidden, frozen and stopped.
 
-Playwright keeps every page in view, and what is in view is never frozen.
+Playwright keeps every page visible, and visible pages are never frozen.
 """
 
 import re
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Tab:
-    """A page, in front of an empty one."""
+    """A page in front of an empty one."""
 
     def __init__(self, socket: Any, browser: psutil.Process) -> None:
         self._socket = socket
@@ -31,35 +31,35 @@ class Tab:
         self._target = self._behind = ""
 
     async def open(self, url: str) -> None:
-        """Goes there; once for each tab."""
+        """Navigate to a URL; once per tab."""
         self._behind = (await self._send("Target.createTarget", url="about:blank"))["targetId"]
         self._target = (await self._send("Target.createTarget", url=url))["targetId"]
         attached = await self._send("Target.attachToTarget", targetId=self._target, flatten=True)
         self._session = attached["sessionId"]
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """Evaluate an expression in the page."""
         answer = await self._send("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     async def freeze(self) -> None:
-        """Puts another page in front of this one, and stops all that goes on in it."""
+        """Hide the page behind another one, and freeze it."""
         await self._send("Target.activateTarget", targetId=self._behind)
         await self._send("Page.setWebLifecycleState", state="frozen")
 
     async def thaw(self) -> None:
-        """Takes it back to the front, as it was."""
+        """Bring the page back to the front, and unfreeze it."""
         await self._send("Page.setWebLifecycleState", state="active")
         await self._send("Target.activateTarget", targetId=self._target)
 
     async def stop(self) -> None:
-        """Stops all processes of the browser, as a machine does that goes to sleep."""
+        """Stop all processes of the browser, like a machine that is suspended."""
         for process in self._processes():
             process.send_signal(signal.SIGSTOP)
 
     async def wake(self) -> None:
-        """Lets the processes go on."""
+        """Let the processes continue."""
         for process in self._processes():
             process.send_signal(signal.SIGCONT)
 
@@ -67,7 +67,7 @@ class Tab:
         return [self._browser, *self._browser.children(recursive=True)]
 
     async def _send(self, method: str, **params: Any) -> Any:
-        """What the browser answers; its events are of no interest."""
+        """The browser's answer; events in between are ignored."""
         self._number += 1
         call = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -82,7 +82,7 @@ class Tab:
 
 @asynccontextmanager
 async def browser_tab(profile: Path) -> AsyncIterator[Tab]:
-    """A tab in a browser of its own, whose files are in the folder `profile`."""
+    """A tab in a browser of its own, with `profile` as its folder."""
     options = ("--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}")
     browser = await create_subprocess_exec(chromium(), *FLAGS, *options, stderr=PIPE)
     try:

@@ -1,8 +1,7 @@
 """Golden outputs: what the product printed or published when tests/golden/ was last written.
 
-A change that is meant to change nothing, such as a move or a renaming, leaves all of them as they
-are. Where an output is meant to change, renew the files and review the difference before the
-commit:
+A refactoring leaves all of them as they are. If a change is meant to change an output, renew the
+files and review the difference before the commit:
 
     .venv/bin/python tests/support/goldens.py --write
 """
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from gpu_monitor.__main__ import COMMANDS, main
+from gpu_monitor.__main__ import main
+from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.ingest import Ingest
@@ -33,11 +33,11 @@ from gpu_monitor.config.role_settings import (
     collector_settings,
     web_settings,
 )
-from gpu_monitor.demo.fleet import NEVER_HEARD
+from gpu_monitor.demo.fleet import MISSING_HOST
 from gpu_monitor.demo.host import SimulatedHost
-from gpu_monitor.web.api.exposition import begin, write
-from gpu_monitor.web.api.metrics import metrics, viewers
-from gpu_monitor.web.auth.redaction import see
+from gpu_monitor.web.api.exposition import render, render_families
+from gpu_monitor.web.api.metrics import fleet_metrics, viewer_metrics
+from gpu_monitor.web.auth.redaction import redact_document
 from gpu_monitor.web.settings import Role
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.codec import pack
@@ -49,19 +49,19 @@ ROLES: dict[str, Callable[..., object]] = {
     "web": web_settings,
     "viewers": check_viewers,
 }
-"""By the name in refusals.json: what rejects a configuration that is valid as a file."""
+"""By the name in refusals.json: what refuses a configuration that is valid as a file."""
 
 WALL = 1_763_910_000.0
 """The wall clock at boot, in unix seconds."""
 SILENT_HOST = 6
 SILENT_FROM_TICK = 8
 HOSTS = (1, 4, SILENT_HOST, 8, 30)
-"""Simulated hosts, by number: with a lost GPU, with MIG slices, one that falls silent at a tick,
-one whose GPUs are held idle, one with a GPU that is busy at low power."""
+"""Numbers of simulated hosts: with a lost GPU, with MIG slices, one that falls silent during the
+test, one with GPUs held idle, and one with a GPU that is busy at low power."""
 GPUS = 2
 PICTURE_TICK = 3
 TICKS = 18
-"""One a second: up to `PICTURE_TICK` they make the document, after it the patches."""
+"""One per second: those up to `PICTURE_TICK` make the document, the later ones the patches."""
 REFUSED_TICK, LOAD_TICK = 6, 10
 LOAD = {
     "messages": 40,
@@ -81,9 +81,9 @@ class Stream(NamedTuple):
 
 @cache
 def demo_stream() -> Stream:
-    """A demo fleet, packed and received as from its collectors, with all clocks given."""
+    """A demo fleet, packed and received as from collectors, with fixed clocks."""
     settings = BrokerSettings(
-        hosts=(NEVER_HEARD,), rpc_timeout=2.0, forget_after=4.0, simulated=True
+        hosts=(MISSING_HOST,), rpc_timeout=2.0, forget_after=4.0, simulated=True
     )
     fleet = Fleet(settings.hosts, settings.rpc_timeout, settings.forget_after)
     ingest = Ingest(fleet, Directory(()), lambda: None)
@@ -92,7 +92,7 @@ def demo_stream() -> Stream:
     document: dict[str, Any] = {}
     patches: list[dict[str, Any]] = []
     for tick in range(1, TICKS + 1):
-        with mock.patch("time.time", lambda now=WALL + tick: now):  # the broker's wall clock
+        with mock.patch("time.time", lambda now=WALL + tick: now):  # the broker's clock
             _receive(ingest, hosts, tick)
         fleet.mark_stale(tick)
         load = LOAD if tick == LOAD_TICK else None
@@ -129,16 +129,18 @@ def patches_json() -> str:
 
 
 def exposition(role: Role, *, openmetrics: bool = False, lost: bool = False) -> str:
-    """The answer of /metrics for the document, as someone with this role is sent it.
+    """The answer of /metrics for the document, as sent to a viewer with this role.
 
-    Hosts and users are sorted: their order in a document means nothing, and is not always the same.
+    Hosts and users are sorted, because their order in a document is neither fixed nor meaningful.
     """
     document = json.loads(document_json())
     document = {**document, "web": {"version": __version__, "assets": "assets"}}
     if lost:
         document["broker"] = {**document["broker"], "state": "lost"}
-    own = begin(viewers(3, {"slow": 1, "silent": 2}, 4), openmetrics=openmetrics)
-    return (own + write(metrics(see(document, role)), openmetrics=openmetrics)).decode()
+    own = render_families(viewer_metrics(3, {"slow": 1, "silent": 2}, 4), openmetrics=openmetrics)
+    return (
+        own + render(fleet_metrics(redact_document(document, role)), openmetrics=openmetrics)
+    ).decode()
 
 
 def help_text() -> str:
@@ -155,7 +157,7 @@ def help_text() -> str:
 
 
 def _help(name: Sequence[str]) -> str:
-    """The lines of usage are joined: Python's versions break them at different places."""
+    """Usage lines are joined: Python versions break them in different places."""
     printed = io.StringIO()
     fixed = {"COLUMNS": "80", "PYTHON_COLORS": "0"}
     leaves = contextlib.suppress(SystemExit)
@@ -166,10 +168,10 @@ def _help(name: Sequence[str]) -> str:
 
 
 def refusals_json() -> str:
-    """The lines for every wrong configuration of refusals.json: add inputs there, without lines.
+    """The error lines for every configuration in refusals.json; add cases there, without lines.
 
-    `config` is the file's text, its bytes that are not UTF-8 as lone surrogates; `path` names a
-    file or folder instead; `role` the settings that reject it.
+    `config` is the text of the file, with bytes that are not UTF-8 as lone surrogates; `path` names
+    a file or folder instead; `role` is the role whose settings refuse it.
     """
     with tempfile.TemporaryDirectory() as folder:
         cases = [
@@ -193,7 +195,7 @@ def _refusal(case: dict[str, Any], folder: str) -> list[str]:
 
 
 def canonical(value: Any, indent: int = 0) -> str:
-    """JSON with sorted keys: a member of an object a line, an array of values in one."""
+    """JSON with sorted keys: one line per member of an object, arrays of values on one line."""
     inner = "\n" + " " * (indent + 1)
     outer = "\n" + " " * indent
     if type(value) is dict and value:
@@ -220,16 +222,16 @@ OUTPUTS: dict[str, Callable[[], str]] = {
     "help.txt": help_text,
     "refusals.json": refusals_json,
 }
-"""By file in tests/golden/, what makes its text."""
+"""By file in tests/golden/, the function that returns its text."""
 
 
 def made(file: str) -> bytes:
-    """What the product puts out now; its own version is left open, as every release changes it."""
+    """The output now, without the version, which changes with every release."""
     return OUTPUTS[file]().replace(f'"{__version__}"', '"VERSION"').encode()
 
 
 def renew() -> Iterator[str]:
-    """Writes every golden file that differs; yields its name."""
+    """Write every golden file that differs, and yield its name."""
     for file in OUTPUTS:
         path, latest = FOLDER / file, made(file)
         if not path.exists() or path.read_bytes() != latest:

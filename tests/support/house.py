@@ -1,4 +1,4 @@
-"""The whole house for tests: the commands as processes, on free ports of loopback."""
+"""The whole product for tests: the commands as processes, on free ports of loopback."""
 
 import contextlib
 import itertools
@@ -11,22 +11,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = (sys.executable, "-m", "gpu_monitor")
-PATIENT_COMMAND = (
-    sys.executable,
-    "-c",
-    "import sys\n"
-    "from gpu_monitor.commands import check, probe\n"
-    "from gpu_monitor.__main__ import main\n"
-    "check.PATIENCE_SECONDS = probe.PATIENCE_SECONDS = 30.0\n"
-    "sys.exit(main(sys.argv[1:]))\n",
-)
-"""For a check whose answers are all to come, however busy the machine: it waits 2 s in earnest."""
+PATIENT_CHECK = (sys.executable, "-m", "tests.support.patient_check")
 PATIENCE_SECONDS = 30.0
 PORTS_OF_A_RUN = 200
 CLOCK_REALTIME_COARSE = 5  # linux/time.h; Python has no name for it
@@ -34,10 +26,10 @@ Found = TypeVar("Found")
 
 
 def _ports_of_this_run() -> Iterator[int]:
-    """Ports in turn, for ever, that no other run of these tests has.
+    """An endless cycle of ports that no other run of these tests uses.
 
-    They are below those that the system gives to connections: such a one would take a port
-    before its command is up or while it is down, or even connect to itself.
+    They are below the ephemeral range: a connection could otherwise take a port before its command
+    is up or while it is down, or even connect to itself.
     """
     range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
     end = int(range_file.read_text().split()[0])
@@ -55,7 +47,7 @@ _ports = _ports_of_this_run()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, nor is given to any other test soon."""
+    """Ports of 127.0.0.1 that are free now, and will not be given to another test soon."""
     ports: list[int] = []
     for port in itertools.islice(_ports, PORTS_OF_A_RUN):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -65,21 +57,23 @@ def free_ports(count: int) -> list[int]:
     raise AssertionError(f"no {count} free ports")
 
 
-def eventually(look: Callable[[], Found | None], what: str) -> Found:
-    """What `look` finds, as soon as it is neither None nor False; fails after 30 s."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(
+    probe: Callable[[], Found | None], what: str, patience: float = PATIENCE_SECONDS
+) -> Found:
+    """The result of `probe` once it is neither None nor False; fails after `patience` seconds."""
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        found = look()
+        found = probe()
         if found is not None and found is not False:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}")
+    raise AssertionError(f"waited {patience:.0f} s for {what}")
 
 
 def let_file_clock_tick() -> None:
-    """What is done to a file from now on has another time than what was done before.
+    """Wait until changes to a file get a new timestamp.
 
-    Kernels before 6.13, and some file systems, take the time from a clock of 1 to 10 ms.
+    Kernels before 6.13, and some file systems, take timestamps from a clock of 1 to 10 ms.
     """
     before = time.clock_gettime(CLOCK_REALTIME_COARSE)
     eventually(lambda: time.clock_gettime(CLOCK_REALTIME_COARSE) > before, "the next tick")
@@ -87,9 +81,9 @@ def let_file_clock_tick() -> None:
 
 @contextlib.contextmanager
 def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
-    """A process in this project's folder, killed at the end of the block however that comes.
+    """A process started in the project's folder, and killed at the end of the block in any case.
 
-    Without that, one that waits for a process which a failed test never told to end waits for ever.
+    Otherwise a failed test would leave it running, and wait for it for ever.
     """
     with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:
         try:
@@ -98,11 +92,24 @@ def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-class House:
-    """Commands started from one config.yml; `close` stops what still runs.
+def unpacked_wheel(to: Path) -> Path:
+    """Unpack the release wheel, with the bundled page, into the folder `to`."""
+    command = (sys.executable, str(ROOT / "tools" / "wheel.py"))
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    (wheel,) = Path(built).glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(to)
+    return to
 
-    `environment` is added to the processes', such as where the fake NVML lies.
+
+class House:
+    """Commands that share one config.yml; `close` stops those that still run.
+
+    `environment` is added to theirs, such as the path of the fake NVML. They run the package in the
+    folder `code`: this checkout, or an unpacked wheel.
     """
+
+    code = ROOT
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -112,7 +119,7 @@ class House:
         self.url = f"http://127.0.0.1:{self.web_port}/"
 
     def config(self, **keys: object) -> Path:
-        """A config.yml with this house's ports and `keys`, one file per distinct content."""
+        """Write a config.yml with these ports and `keys`, one file per distinct content."""
         ports = {
             "web_port": self.web_port,
             "rpc_port": self.rpc_port,
@@ -124,12 +131,12 @@ class House:
         return path
 
     def start(self, command: str, *arguments: str, title: str = "", **keys: object) -> None:
-        """Start `gpu-monitor COMMAND`; its log is `TITLE.log` in the folder."""
+        """Start `gpu-monitor COMMAND`, with its log in `TITLE.log`."""
         title = title or command
         with (self.folder / f"{title}.log").open("a") as log:
             self.running[title] = subprocess.Popen(
                 [*COMMAND, command, *arguments, "--config", str(self.config(**keys))],
-                cwd=ROOT,
+                cwd=self.code,
                 env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,
@@ -143,11 +150,11 @@ class House:
         return process.wait(PATIENCE_SECONDS)
 
     def log(self, title: str) -> str:
-        """What a process has written so far."""
+        """What a process has logged so far."""
         return (self.folder / f"{title}.log").read_text()
 
     def text(self, path: str) -> str | None:
-        """The answer of the web server, None while it does not answer with 200."""
+        """The answer of the web server, or None unless its status is 200."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=PATIENCE_SECONDS) as answer:
                 body: bytes = answer.read()
@@ -156,19 +163,21 @@ class House:
         return body.decode()
 
     def get(self, path: str) -> Any:
-        """The same, read as JSON."""
+        """The same answer, parsed as JSON."""
         text = self.text(path)
         return json.loads(text) if text is not None else None
 
-    def host(self, name: str, state: str = "live") -> dict[str, Any]:
-        """The host as soon as the API shows it in `state`."""
+    def host(
+        self, name: str, state: str = "live", patience: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
+        """The host, once the API shows it in `state`; fails after `patience` seconds."""
 
-        def look() -> dict[str, Any] | None:
+        def find() -> dict[str, Any] | None:
             host: dict[str, Any] | None = self.get(f"api/v1/hosts/{name}")
             return host if host is not None and host["state"] == state else None
 
         try:
-            return eventually(look, f"{name} to be {state}")
+            return eventually(find, f"{name} to be {state}", patience)
         except AssertionError as error:
             logs = "\n".join(f"{path.name}:\n{path.read_text()}" for path in self.logs())
             raise AssertionError(
@@ -176,11 +185,11 @@ class House:
             ) from None
 
     def logs(self) -> list[Path]:
-        """Every log file."""
+        """All log files."""
         return sorted(self.folder.glob("*.log"))
 
     def close(self) -> None:
-        """Kill what still runs; an orderly stop is a test of its own."""
+        """Kill what still runs; orderly stops have tests of their own."""
         for process in self.running.values():
             process.kill()
             process.wait(PATIENCE_SECONDS)

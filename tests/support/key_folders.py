@@ -7,7 +7,7 @@ from gpu_monitor.wire.curve.keys import HOSTS, WEBS, names, own_pair
 
 
 class KeyFolders:
-    """The folders of a broker and of the machines that it may let in, below one place."""
+    """The key folders of a broker and of its peers, in one parent folder."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -15,7 +15,7 @@ class KeyFolders:
         key_files.init(self.broker, "broker")
 
     def machine(self, name: str, *kinds: str) -> str:
-        """The folder of a machine that pins the broker's key, enrolled as those kinds."""
+        """The folder of a machine that has the broker's key, enrolled as these kinds."""
         folder = self.place / name
         key_files.init(str(folder), name)
         (folder / "broker.pub").write_text(own_pair(self.broker).public + "\n")
@@ -24,11 +24,11 @@ class KeyFolders:
         return str(folder)
 
     def host(self, name: str) -> str:
-        """The folder of a collector's machine that may report."""
+        """The folder of an enrolled GPU host."""
         return self._known(name, HOSTS)
 
     def web(self, name: str) -> str:
-        """The folder of a web server's machine that may listen."""
+        """The folder of an enrolled web server."""
         return self._known(name, WEBS)
 
     def _known(self, name: str, kind: str) -> str:
@@ -37,10 +37,10 @@ class KeyFolders:
         return self.machine(name, kind)
 
     def enrol(self, name: str, kind: str) -> None:
-        """Lets a machine in that has a folder."""
+        """Enrol a machine that has a folder."""
         public = own_pair(str(self.place / name)).public
         key_files.add(self.broker, kind, name, public)
 
     def revoke(self, name: str, kind: str) -> None:
-        """Lets it in no longer."""
+        """Revoke the key of a machine."""
         key_files.revoke(self.broker, kind, name)

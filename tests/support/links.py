@@ -1,4 +1,4 @@
-"""A broker with keys on free ports, and the real ends of its two links, for tests."""
+"""A broker with keys on free ports, and the peers on its two links."""
 
 import asyncio
 import os
@@ -26,13 +26,13 @@ from tests.support.snapshots import make_snapshot
 
 PATIENCE_SECONDS = 30.0
 RPC_TIMEOUT = 3.0
-"""A pause of the machine must not make a host stale that is to stay live."""
+"""Long enough that a pause of the machine makes no host stale."""
 
 Made = TypeVar("Made")
 
 
 class Clock:
-    """A clock that runs, and may be put forward: nobody waits for a retry."""
+    """A running clock that can be advanced, so that tests need not wait for retries."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -42,14 +42,14 @@ class Clock:
 
 
 class StillClock(Clock):
-    """One that goes on only when it is put forward."""
+    """A clock that moves only when it is advanced."""
 
     def __call__(self) -> float:
         return self.ahead
 
 
 class Collector:
-    """Pushes a snapshot every 0.05 s, under the name that it gives itself."""
+    """Pushes a snapshot every 0.05 s, under its own name."""
 
     def __init__(self, endpoint: str, folder: str, name: str) -> None:
         self.clock = StillClock()
@@ -61,7 +61,7 @@ class Collector:
         self._sequence = 0
         self.pushed = 0
         self.instead = b""
-        """What it pushes instead of snapshots."""
+        """The message to push instead of snapshots."""
 
     def push(self) -> None:
         if self.instead:
@@ -74,7 +74,7 @@ class Collector:
 
 
 class Web:
-    """A web server's end of the updates link; `lost` counts how often it lost the broker."""
+    """The web server's end of the updates link; `lost` counts losses of the broker."""
 
     def __init__(self, endpoint: str, folder: str, context: Any) -> None:
         self.clock = Clock()
@@ -99,7 +99,7 @@ class Web:
         return state
 
     def states(self, name: str) -> set[str]:
-        """Every state that a host was shown in from its first word on."""
+        """Every state of a host since it first appeared."""
         hosts = (patch.get("hosts", {}).get(name, {}) for patch in self.patches)
         return {host["state"] for host in hosts if "state" in host} - {"missing"}
 
@@ -109,7 +109,7 @@ class Web:
 
 
 class Links:
-    """Collectors and web servers that are driven on the event loop until a test has seen enough."""
+    """Collectors and web servers that run on the event loop until a test has seen enough."""
 
     def __init__(self, folders: KeyFolders, settings: BrokerSettings) -> None:
         self.folders = folders
@@ -136,14 +136,14 @@ class Links:
         return web
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Everything runs until it holds."""
+        """Run everything until the condition holds."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not holds():
             assert time.monotonic() < deadline, self._webs[0].document if self._webs else ""
             await self.turn()
 
     async def meanwhile(self, work: Callable[..., Made], *arguments: Any) -> Made:
-        """What takes its time, as a disk may, while everything runs."""
+        """Run a blocking function in a thread, while everything else goes on."""
         task = asyncio.create_task(asyncio.to_thread(work, *arguments))
         await self.until(task.done)
         return task.result()
@@ -165,7 +165,7 @@ class Links:
 
 @asynccontextmanager
 async def links(place: Path, **keys: Any) -> AsyncIterator[Links]:
-    """A running broker that knows node1, other, page0 and page1; `keys` replace its settings."""
+    """A running broker that has enrolled node1, other, page0 and page1; `keys` replace settings."""
     folders = KeyFolders(place)
     for name in ("node1", "other"):
         folders.host(name)

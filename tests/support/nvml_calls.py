@@ -1,4 +1,4 @@
-"""NVML's calls about one GPU, through nvidia-ml-py, and every error they may end in."""
+"""All NVML calls about one GPU, through nvidia-ml-py, and the errors that they may return."""
 
 import time
 from collections.abc import Callable
@@ -92,13 +92,13 @@ READINGS: dict[str, Callable[[Any], Any]] = {
         gpu, 7, pynvml.c_nvmlGpmSample_t()
     ),
 }
-"""Every function that is asked about one GPU, by its name in the library."""
+"""Every function about one GPU, by its name in the library."""
 
 ERRORS = [code for code in (*range(1, 31), 999)]
 
 
 def failure(call: Callable[..., Any], *arguments: Any) -> int:
-    """The NVML error that a call must end in."""
+    """The NVML error that the call must raise."""
     with pytest.raises(pynvml.NVMLError) as caught:
         call(*arguments)
     raised: Any = caught.value
@@ -106,7 +106,7 @@ def failure(call: Callable[..., Any], *arguments: Any) -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """For what another thread is about to bring about."""
+    """Wait for something that another thread is about to do."""
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "waited for 30 s"

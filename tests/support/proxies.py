@@ -1,4 +1,4 @@
-"""nginx and Caddy for tests: in the foreground, on a port of their own, gone with the test."""
+"""nginx and Caddy for tests: in the foreground, on ports of their own, ended with the test."""
 
 import os
 import re
@@ -34,7 +34,7 @@ http {{
 }}
 """
 NAME = "gpus.example.org"
-"""Caddy answers to no other name than its site's, and nginx to any."""
+"""Caddy serves only the name of its site, nginx any."""
 KNOCK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 CADDY = """
 {{
@@ -44,14 +44,15 @@ CADDY = """
 """
 
 
-def readme_blocks(language: str, page: str = "README.md") -> list[str]:
-    """The fenced blocks of a page in that language, so that what it advises is what is tried."""
-    fence = rf"^```{language}\n(.*?)^```$"
-    return re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+def fenced_block(label: str, page: str = "docs/security.md") -> str:
+    """The only fenced block of a page with that label, so that tests run what the page advises."""
+    fence = rf"^```{label}\n(.*?)^```$"
+    (block,) = re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return str(block)
 
 
 def find_program(name: str) -> str:
-    """Where a program lies; skips where `make test` has found no way to have it."""
+    """The path of a program; skips the test if `make test` could not fetch it."""
     places = [FETCHED / "usr" / folder / name for folder in ("sbin", "bin")]
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     for path in (found, *places):
@@ -72,9 +73,9 @@ def proxy(
     address: str = "127.0.0.1",
     launcher: Sequence[str] = (),
 ) -> Iterator[str]:
-    """The origin of a proxy that serves a block of README.md for the web server on that port.
+    """Run a proxy, configured by `block`, in front of the web server; return its origin.
 
-    `launcher` stands in front of its command, to start it elsewhere in the network.
+    `launcher` is a prefix for the command, to start it elsewhere in the network.
     """
     (port,) = free_ports(1)
     origin = f"http://{address}:{port}"

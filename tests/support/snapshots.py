@@ -1,4 +1,4 @@
-"""Snapshots for tests: a small host that is right in every column."""
+"""Snapshots for tests: a small host, valid in every column."""
 
 import copy
 from typing import Any, cast
@@ -28,7 +28,7 @@ def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapsho
 
 
 def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dict[str, Any]:
-    """A snapshot of two GPUs and one process as it arrives, unpacked; `members` replace its own."""
+    """An unpacked snapshot of two GPUs and one process; `members` replace its own."""
     snapshot: dict[str, Any] = {
         "version": 1,
         "name": name,
@@ -67,6 +67,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "power_watts": 71,
         "power_limit_watts": 700,
         "fan_percent": None,
+        "health": "ok",
         "sm_clock_mhz": 345,
         "memory_clock_mhz": 2619,
         "idle_since": 1_700_000_000,
@@ -82,7 +83,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
 
 
 def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
-    """A table of one compute process of alice's on the first GPU; `columns` replace or add."""
+    """A table of one compute process, alice's, on the first GPU; `columns` replace or add."""
     table: dict[str, list[Any]] = {
         "gpu": [0],
         "pid": [4242],
@@ -91,7 +92,8 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "effective_user": [None],
         "command": ["python train.py"],
         "container": [None],
-        "job": [None],
+        "slurm_job_id": [None],
+        "pod_uid": [None],
         "state": [None],
         "started_at": [1_699_990_000],
         "idle_since": [None],

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that keeps all that passes through it."""
+"""A TCP proxy on loopback that records everything that passes through it."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Recorder:
-    """Listens on `port` and passes everything on to `target`, another port of 127.0.0.1."""
+    """Listens on `port` and forwards to `target`, another port of 127.0.0.1."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -19,7 +19,7 @@ class Recorder:
 
     @property
     def data(self) -> bytes:
-        """What has passed so far, in both directions."""
+        """Everything that has passed so far, in both directions."""
         return b"".join(self._parts)
 
     def __enter__(self) -> "Recorder":
@@ -28,7 +28,7 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         for each in self._sockets:
-            with contextlib.suppress(OSError):  # not connected any more
+            with contextlib.suppress(OSError):  # no longer connected
                 each.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
             thread.join(10)
@@ -55,7 +55,7 @@ class Recorder:
                 self._start(self._pass, far, near)
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # either side has gone
+        with contextlib.suppress(OSError):  # either side has closed
             while data := source.recv(65536):
                 self._parts.append(data)
                 target.sendall(data)

@@ -18,7 +18,7 @@ QUIET: dict[str, int] = {}
 
 
 class Broker:
-    """Fleet and document on one clock; `followed` is what a subscriber makes of the patches."""
+    """Fleet and document on one clock; `followed` is a subscriber's copy of the document."""
 
     def __init__(self, **keys: Any) -> None:
         settings = BrokerSettings(**keys)
@@ -36,7 +36,7 @@ class Broker:
         self.fleet.accept(name, changes, at, WALL + at, "10.0.0.1")
 
     def tell(self, at: float, name: str = "node1", **members: Any) -> None:
-        """As `hear`, packed: after a first message only what differs is read."""
+        """Like `hear`, but packed: after the first message only differences are decoded."""
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": WALL + at}
         message = make_snapshot(name, self.sequence, **{**clocks, **members})
@@ -52,7 +52,7 @@ class Broker:
         return patch
 
     def live(self, name: str = "node1", **members: Any) -> None:
-        """Heard twice and published, at 0 and 1."""
+        """Receive two snapshots, at 0 and 1, and publish."""
         self.hear(0.0, name, **members)
         self.hear(1.0, name, **members)
         self.tick(1.0)

@@ -1,4 +1,4 @@
-"""A web server on a free port, and the broker's end of its updates link in the test's hands."""
+"""A web server on a free port, and the broker's end of its updates link, run by the test."""
 
 import asyncio
 import json
@@ -11,18 +11,18 @@ import aiohttp
 import zmq
 
 from gpu_monitor.web.main import run
-from gpu_monitor.web.settings import WebSettings
+from gpu_monitor.web.settings import WebLimits, WebSettings
 from gpu_monitor.wire.codec import pack, unpack
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports
 
 PATIENCE_SECONDS = 30.0
 SILENCE: dict[str, Any] = {"rpc_timeout": 0.6}
-"""Settings for a broker that falls silent; any other is live however long a pause takes."""
+"""For tests in which the broker falls silent; elsewhere no pause may make it seem so."""
 
 
 def make_fleet(**hosts: Any) -> dict[str, Any]:
-    """A small document as a broker would publish it."""
+    """A small document, as a broker publishes it."""
     return {
         "version": 1,
         "now": 1000.0,
@@ -38,7 +38,7 @@ def make_fleet(**hosts: Any) -> dict[str, Any]:
 
 
 def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: Any) -> Any:
-    """A live host whose first GPUs are free, each with 80 GiB."""
+    """A live host; its first GPUs are free and have 80 GiB each."""
     rows = range(free + busy)
     gpus = {
         "index": list(rows),
@@ -52,7 +52,7 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
 
 
 class Broker:
-    """The XPUB end: it answers for a picture only when a test says so."""
+    """The XPUB end; it answers a request for the document only when the test says so."""
 
     def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
         self._context = zmq.Context()
@@ -67,7 +67,7 @@ class Broker:
         self._questions: list[bytes] = []
 
     async def asked(self) -> bytes:
-        """The topic of a question for a picture that has not been taken back."""
+        """The topic of a request for the document that has not been withdrawn."""
         while True:
             await self.heard()
             while self._socket.poll(0):
@@ -77,7 +77,7 @@ class Broker:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """For so long it answers every question, as a real one does: one may be asked anew."""
+        """Answer all requests for this long, as a real broker does: a request may be repeated."""
 
         async def answer() -> None:
             while True:
@@ -104,7 +104,7 @@ class Broker:
         return message
 
     async def asked_recent(self) -> bytes:
-        """The topic of a question for the last hour."""
+        """The topic of a request for the last hour."""
         while not (message := await self.heard()).startswith(b"\x01recent/"):
             pass
         return message[1:]
@@ -121,7 +121,7 @@ class Broker:
         self._send(b"patch", patch=patch)
 
     def lose(self, patch: dict[str, Any]) -> None:
-        """A patch that is lost on its way."""
+        """A patch that is lost in transit."""
         self.document = merge(self.document, patch)
         self.sequence += 1
 
@@ -135,7 +135,7 @@ class Broker:
 
 
 class House:
-    """The server's address, a client for it, and its broker."""
+    """A running web server, with a client and its broker."""
 
     def __init__(self, url: str, client: aiohttp.ClientSession, broker: Broker) -> None:
         self.url = url
@@ -150,7 +150,7 @@ class House:
             return response.status, await response.json()
 
     async def show(self, **hosts: Any) -> None:
-        """The broker has been heard, with these hosts."""
+        """Wait until the server has the broker's document, with these hosts."""
 
         def shown(_: int, fleet: Any) -> bool:
             return "now" in fleet and fleet["hosts"].keys() == hosts.keys()
@@ -160,7 +160,7 @@ class House:
             await self.until("api/v1/fleet", shown)
 
     async def until(self, path: str, holds: Callable[[int, Any], bool]) -> Any:
-        """The JSON of a path once it is as wanted."""
+        """The JSON of a path, once it is as wanted."""
         answer: Any = None
 
         async def look() -> bool:
@@ -178,8 +178,10 @@ class House:
 
 
 @asynccontextmanager
-async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[House]:
-    """A running web server whose broker has not spoken yet; `headers` are our own client's."""
+async def web_house(
+    headers: dict[str, str] | None = None, limits: WebLimits | None = None, **settings: Any
+) -> AsyncIterator[House]:
+    """A running web server whose broker has sent nothing yet; `headers` are sent by its client."""
     broker = Broker()
     ready = asyncio.Event()
     urls: list[str] = []
@@ -189,7 +191,8 @@ async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> A
         ready.set()
 
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
-    server = asyncio.ensure_future(run(WebSettings(web_port=0, **chosen), told))
+    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or WebLimits())
+    server = asyncio.ensure_future(running)
     server.add_done_callback(lambda _: ready.set())
     try:
         await ready.wait()
@@ -206,19 +209,19 @@ async def web_house(headers: dict[str, str] | None = None, **settings: Any) -> A
 
 
 async def wait_for(holds: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Until something holds; TimeoutError when it does not in time."""
+    """Wait until a condition holds; TimeoutError if it does not in time."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
         held = holds()
         if held if isinstance(held, bool) else await held:
             return
         if asyncio.get_running_loop().time() > deadline:
-            raise TimeoutError("it did not come to hold")
+            raise TimeoutError("the condition never held")
         await asyncio.sleep(0.01)
 
 
 def decode(message: aiohttp.WSMessage, protocol: str | None = None) -> Any:
-    """What a frame says, by its subprotocol."""
+    """Decode a frame of a subprotocol."""
     if protocol is None or protocol.endswith(".json"):
         assert message.type is aiohttp.WSMsgType.TEXT
         return json.loads(message.data)
@@ -229,7 +232,7 @@ def decode(message: aiohttp.WSMessage, protocol: str | None = None) -> Any:
 
 
 class Follower:
-    """A client that does as the protocol says: fleet, then patches without a gap."""
+    """A client that follows the protocol: the fleet, then patches without a gap."""
 
     def __init__(self, socket: Any, protocol: str | None = None) -> None:
         self._socket = socket
@@ -238,8 +241,8 @@ class Follower:
         self.document: Any = None
         self.fleets = 0
 
-    async def hear(self) -> Any:
-        """The next message, taken over."""
+    async def receive(self) -> Any:
+        """Receive and apply the next message."""
         message = decode(await self._socket.receive(timeout=PATIENCE_SECONDS), self._protocol)
         if message["type"] == "fleet":
             self.document = message["fleet"]
@@ -251,12 +254,12 @@ class Follower:
         return message
 
     async def next_change(self) -> Any:
-        """The next patch that is more than a heartbeat."""
-        while (patch := (await self.hear())["patch"]).keys() <= {"now"}:
+        """Receive the next patch that is not a heartbeat."""
+        while (patch := (await self.receive())["patch"]).keys() <= {"now"}:
             pass
         return patch
 
     async def until(self, holds: Callable[[Any], bool]) -> None:
-        """Listen until the document is as wanted."""
+        """Receive until the document is as wanted."""
         while self.document is None or not holds(self.document):
-            await self.hear()
+            await self.receive()

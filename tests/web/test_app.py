@@ -1,4 +1,4 @@
-"""Where things are served, with which headers, and that errors are told as JSON."""
+"""Paths, headers and error responses of the whole application."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ CSP = "default-src 'self'; base-uri 'self'; frame-ancestors 'self'; object-src '
 
 
 async def raw(house: House, request: bytes) -> bytes:
-    """The answer to bytes that no client library would send.
+    """The response to bytes that no client library would send.
 
-    The server may answer and close before it has read them all, which resets the connection.
+    The server may respond and close before it has read them all, which resets the connection.
     """
     loop, answer = asyncio.get_running_loop(), b""
     with socket.socket() as connection, contextlib.suppress(ConnectionError):
@@ -31,37 +31,37 @@ async def raw(house: House, request: bytes) -> bytes:
     return answer
 
 
-async def test_the_page_names_its_files_by_their_hash() -> None:
+async def test_the_page_refers_to_its_files_by_hash() -> None:
     async with web_house() as house:
         fleet = (await house.get("api/v1/fleet"))[1]
         async with house.client.get(house.root) as response:
             page = await response.text()
             assert response.headers["Cache-Control"] == "no-cache"
-        assert f'"a/{fleet["web"]["assets"]}/main.js"' in page
+        assert f'"a/{fleet["web"]["assets"]}/app.js"' in page
         assert "a/dev/" not in page
 
 
 @pytest.mark.parametrize("role", get_args(Role))
-async def test_warnings_stand_in_the_document_whoever_reads_it(role: Role) -> None:
+async def test_every_role_sees_the_warnings(role: Role) -> None:
     async with web_house(viewer_role=role, warnings=("open",)) as house:
         assert (await house.get("api/v1/fleet"))[1]["web"]["warnings"] == ["open"]
         await house.show(a=make_host())
         assert (await house.get("api/v1/fleet"))[1]["web"]["warnings"] == ["open"]
 
 
-async def test_a_file_of_the_current_hash_is_kept_for_ever_and_another_is_not() -> None:
+async def test_only_files_with_the_current_hash_are_immutable() -> None:
     async with web_house() as house:
         current = (await house.get("api/v1/fleet"))[1]["web"]["assets"]
-        said = []
+        policies = []
         for folder in (current, "dev"):
             async with house.client.get(f"{house.root}a/{folder}/favicon.svg") as response:
                 assert response.status == 200
                 assert response.headers["Content-Type"] == "image/svg+xml"
-                said.append(response.headers["Cache-Control"])
-        assert said == ["public, max-age=31536000, immutable", "no-cache"]
+                policies.append(response.headers["Cache-Control"])
+        assert policies == ["public, max-age=31536000, immutable", "no-cache"]
 
 
-async def test_a_file_that_has_not_changed_is_not_sent_again() -> None:
+async def test_an_unchanged_file_is_not_sent_again() -> None:
     async with web_house() as house:
         async with house.client.get(house.root) as response:
             tag = response.headers["ETag"]
@@ -69,7 +69,7 @@ async def test_a_file_that_has_not_changed_is_not_sent_again() -> None:
             assert (response.status, await response.read()) == (304, b"")
 
 
-async def test_text_is_sent_compressed_to_those_who_accept_it() -> None:
+async def test_text_is_compressed_for_clients_that_accept_it() -> None:
     async with web_house() as house:
         request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         plain = (await raw(house, request + b"\r\n")).partition(b"\r\n\r\n")
@@ -80,7 +80,7 @@ async def test_text_is_sent_compressed_to_those_who_accept_it() -> None:
 
 
 @pytest.mark.parametrize("path", ["", "healthz", "readyz", "api/v1/fleet", "nowhere", "ws"])
-async def test_every_response_carries_the_safety_headers(path: str) -> None:
+async def test_every_response_has_the_security_headers(path: str) -> None:
     async with web_house() as house, house.client.get(house.root + path) as response:
         assert response.headers["Content-Security-Policy"] == CSP
         assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -90,7 +90,7 @@ async def test_every_response_carries_the_safety_headers(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["healthz", "readyz", "api/v1/fleet", "api/v1/free", "nowhere"])
-async def test_no_cache_keeps_data(path: str) -> None:
+async def test_data_must_not_be_cached(path: str) -> None:
     async with web_house() as house, house.client.get(house.root + path) as response:
         assert response.headers["Cache-Control"] == "no-store"
         assert response.content_type == "application/json"
@@ -98,7 +98,7 @@ async def test_no_cache_keeps_data(path: str) -> None:
 
 @pytest.mark.parametrize("base_path", ["/gpus", "/lab/gpus", "/a", "/api"])
 @pytest.mark.parametrize("kept", [True, False])
-async def test_with_a_base_path_everything_is_served_with_and_without_it(
+async def test_with_a_base_path_everything_is_served_below_it_and_below_the_root(
     base_path: str, kept: bool
 ) -> None:
     base = base_path[1:] + "/" if kept else ""
@@ -111,14 +111,14 @@ async def test_with_a_base_path_everything_is_served_with_and_without_it(
             assert (await socket.receive_json())["type"] == "fleet"
 
 
-async def test_the_url_told_when_ready_is_that_of_the_page() -> None:
+async def test_the_url_reported_when_ready_is_that_of_the_page() -> None:
     async with web_house(base_path="/gpus") as house, house.client.get(house.url) as response:
         assert house.url.endswith("/gpus/")
         assert response.content_type == "text/html"
 
 
 @pytest.mark.parametrize(
-    ("base", "asked", "location"),
+    ("base", "requested", "location"),
     [
         ("/gpus", "/gpus", "./gpus/"),
         ("/gpus", "/gpus?q=alice&show=idle", "./gpus/?q=alice&show=idle"),
@@ -126,10 +126,10 @@ async def test_the_url_told_when_ready_is_that_of_the_page() -> None:
     ],
 )
 async def test_a_base_path_without_its_slash_is_redirected_relatively(
-    base: str, asked: str, location: str
+    base: str, requested: str, location: str
 ) -> None:
     async with web_house(base_path=base) as house:
-        request = f"GET {asked} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+        request = f"GET {requested} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
         answer = await raw(house, request.encode())
         assert answer.startswith(b"HTTP/1.1 302")
         assert f"Location: {location}\r\n".encode() in answer
@@ -137,15 +137,15 @@ async def test_a_base_path_without_its_slash_is_redirected_relatively(
 
 
 @pytest.mark.parametrize("path", ["nowhere", "api/v1", "api/v1/hosts/", "a/dev/none.js", "a/x"])
-async def test_what_is_not_there_is_told_as_json(path: str) -> None:
+async def test_an_unknown_path_is_answered_as_json(path: str) -> None:
     async with web_house() as house:
         status, answer = await house.get(path)
         assert (status, answer["error"]) == (404, "Not Found")
-        assert "api/v1/ with fleet" in answer["hint"]
+        assert "below api/v1/: fleet" in answer["hint"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_only_reading_is_allowed(method: str) -> None:
+async def test_only_get_and_head_are_allowed(method: str) -> None:
     async with web_house() as house:
         async with house.client.request(method, house.root + "api/v1/fleet") as response:
             answer = await response.json()
@@ -162,14 +162,14 @@ async def test_only_reading_is_allowed(method: str) -> None:
         "/a/x//etc/passwd",
         "/a/x/%2fetc%2fpasswd",
         "/a/x/..\\..\\setup.cfg",
-        "/a/x/main.js%00.html",
+        "/a/x/app.js%00.html",
         "/../setup.cfg",
         "//etc/passwd",
         "/a/x/.",
         "/a/x/vendor",
     ],
 )
-async def test_nothing_outside_the_pages_files_is_served(path: str) -> None:
+async def test_nothing_outside_the_page_s_files_is_served(path: str) -> None:
     async with web_house() as house:
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         answer = await raw(house, request)
@@ -186,33 +186,35 @@ async def test_nothing_outside_the_pages_files_is_served(path: str) -> None:
         b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_without_a_line_in_the_log(
+async def test_malformed_http_is_refused_without_a_log_line(
     request_bytes: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with web_house() as house:
         answer = await raw(house, request_bytes)
         assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
-    assert [r for r in caplog.records if r.name == "web.http"] == []
+    assert [r for r in caplog.records if r.name == "gpu_monitor.web.listening"] == []
 
 
-async def test_head_is_answered_like_get_without_a_body() -> None:
+async def test_head_is_answered_without_a_body() -> None:
     async with web_house() as house:
         for path in ("", "healthz", "api/v1/fleet"):
             async with house.client.head(house.root + path) as response:
                 assert (response.status, await response.read()) == (200, b"")
 
 
-async def test_a_failure_of_ours_is_told_as_json_and_logged(
+async def test_an_internal_error_is_answered_as_json_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with web_house() as house:
         await house.show(a={"state": "live", "gpus": {"use": ["free"], "index": []}})
         status, answer = await house.get("api/v1/free")
-        assert (status, answer["error"]) == (500, "this server failed")
-    assert any("could not be answered" in record.message for record in caplog.records)
+        assert (status, answer["error"]) == (500, "internal error")
+    assert any(
+        "internal error while answering /api/v1/free" in record.message for record in caplog.records
+    )
 
 
-async def test_a_taken_port_is_an_error_of_the_system() -> None:
+async def test_a_port_in_use_raises_oserror() -> None:
     async with web_house() as house:
         from gpu_monitor.web.main import run
         from gpu_monitor.web.settings import WebSettings
@@ -223,21 +225,21 @@ async def test_a_taken_port_is_an_error_of_the_system() -> None:
 
 
 @pytest.mark.parametrize("path", [b"/", b"/nowhere", b"/api/v1/fleet"])
-@pytest.mark.parametrize("words", [b"\x80", b"200-perhaps"])
-async def test_an_expectation_nobody_meets_is_told_as_json(path: bytes, words: bytes) -> None:
+@pytest.mark.parametrize("expect", [b"\x80", b"200-perhaps"])
+async def test_an_unknown_expectation_is_answered_as_json(path: bytes, expect: bytes) -> None:
     async with web_house() as house:
         head, _, body = (
             await raw(
                 house,
                 b"GET %b HTTP/1.1\r\nHost: x\r\nExpect: %b\r\nConnection: close\r\n\r\n"
-                % (path, words),
+                % (path, expect),
             )
         ).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 417 ") and CSP.encode() in head
         assert json.loads(body)["error"] == "Expectation Failed"
 
 
-async def test_who_waits_for_100_continue_gets_it() -> None:
+async def test_100_continue_is_answered() -> None:
     async with web_house() as house:
         request = (
             b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nConnection: close\r\n\r\n"
@@ -246,12 +248,12 @@ async def test_who_waits_for_100_continue_gets_it() -> None:
         assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
-async def test_what_is_wrong_is_told_to_a_browser_in_plain_text() -> None:
+async def test_errors_are_plain_text_in_a_browser() -> None:
     async with web_house() as house:
         headers = {"Accept": "text/html,*/*;q=0.8"}
         async with house.client.get(house.root + "nowhere", headers=headers) as answer:
             assert (answer.status, answer.content_type) == (404, "text/plain")
             assert answer.headers["Cache-Control"] == "no-store"
             first, second, _ = (await answer.text()).split("\n")
-        told = (await house.get("nowhere"))[1]
-        assert told == {"error": first, "hint": second}
+        body = (await house.get("nowhere"))[1]
+        assert body == {"error": first, "hint": second}

@@ -97,7 +97,7 @@ async def test_a_lost_patch_is_made_up_for_by_a_picture() -> None:
         await house.show(a=make_host())
         async with house.watch() as socket:
             viewer = Follower(socket)
-            await viewer.hear()
+            await viewer.receive()
             house.broker.lose({"hosts": {"lost": make_host()}})
             house.broker.patch({"hosts": {"next": make_host()}})
             house.broker.picture(await house.broker.asked())
@@ -111,7 +111,7 @@ async def test_a_broker_that_comes_back_is_shown_again_without_a_new_fleet() -> 
         await house.show(a=make_host(), gone=make_host())
         async with house.watch() as socket:
             viewer = Follower(socket)
-            await viewer.hear()
+            await viewer.receive()
             house.broker.close()
             await viewer.until(lambda document: document["broker"]["state"] == "lost")
             house.broker = Broker(house.broker.endpoint, run_id="run-2")

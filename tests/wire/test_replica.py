@@ -135,12 +135,6 @@ def test_a_broker_of_another_major_version_is_named_and_not_shown() -> None:
     assert replica.lost
 
 
-def test_new_files_of_the_page_are_told() -> None:
-    replica = synced()
-    assert replica.set_web(WEB) is None
-    assert replica.set_web({**WEB, "assets": "new"}) == {"web": {**WEB, "assets": "new"}}
-
-
 def run_id(run: int) -> str:
     return f"r{run}" if run else "r"
 

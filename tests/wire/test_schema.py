@@ -234,7 +234,10 @@ def test_host_names_are_letters_digits_and_four_signs() -> None:
 
 def test_every_known_field_has_a_value_in_a_test_of_packing() -> None:
     values = {Kind.COUNT: 1, Kind.NUMBER: 1.5, Kind.TEXT: "x", Kind.WORDS: ["x"], Kind.ROW: 0}
-    gpus = {key: [values[kind]] for key, kind in GPU_COLUMNS.items()} | {"state": ["ok"]}
+    gpus = {key: [values[kind]] for key, kind in GPU_COLUMNS.items()} | {
+        "state": ["ok"],
+        "health": ["ok"],
+    }
     processes = {key: [values[kind]] for key, kind in PROCESS_COLUMNS.items()} | {"type": ["C"]}
     system = {key: values[kind] for key, kind in SYSTEM_FIELDS.items()}
     message = make_snapshot(gpus=gpus, processes=processes, system=system)

@@ -104,6 +104,7 @@ def test_a_system_without_a_thread_to_spare_gives_no_answer(
     assert answer_within(slow_lookup(str, thread_name="test"), 0.0, "default") == "default"
 
 
+@pytest.mark.processes
 def test_a_lookup_that_hangs_does_not_delay_the_end_of_the_process() -> None:
     program = (
         "import threading\n"

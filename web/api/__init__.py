@@ -1,1 +1,1 @@
-"""Answers to single HTTP requests."""
+"""The HTTP API and the metrics."""

@@ -1,4 +1,4 @@
-"""Which hosts have the wanted GPUs free now, best fit first; pure."""
+"""The finder: hosts that have the wanted GPUs free now, best fit first; pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ MIB_PER_GIB = 1024
 
 @dataclass(frozen=True)
 class Wanted:
-    """`gpus` on one host, each with at least `memory_gib` free and `model` in its name."""
+    """`gpus` GPUs on one host, each with at least `memory_gib` free and `model` in its name."""
 
     gpus: int = 1
     memory_gib: float = 0.0
@@ -17,10 +17,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class FreeGpu:
-    """One free GPU or MIG slice; `memory_free_mib` is None where the driver does not say.
+    """A free GPU or MIG slice. `memory_free_mib` is None if the driver does not report it.
 
-    A slice has the row of its GPU as `parent`, and its index is the one within that GPU.
-    `unhealthy`: something is known to be wrong with the card.
+    `parent` is the row of a slice's GPU; the slice's index counts within that GPU. `unhealthy`
+    means that the card has known problems.
     """
 
     index: int
@@ -32,10 +32,10 @@ class FreeGpu:
     unhealthy: bool = False
 
     def fits(self, wanted: Wanted) -> bool:
-        """Whether it is of the model and has the memory; unknown memory is never enough.
+        """Whether model and memory match; unknown memory is never enough.
 
-        A process can use one MIG slice and no other GPU beside it (MIG User Guide, CUDA Device
-        Enumeration): slices are only for who wants one.
+        A process can use one MIG slice and no other GPU (MIG User Guide, CUDA Device
+        Enumeration), so slices match only requests for a single GPU.
         """
         if self.parent is not None and wanted.gpus > 1:
             return False
@@ -49,7 +49,7 @@ class FreeGpu:
 
 @dataclass(frozen=True)
 class Offer:
-    """The GPUs to take on `host`; `left_over` of its free GPUs stay free."""
+    """GPUs on `host`; `left_over` of its free GPUs remain free."""
 
     host: str
     gpus: tuple[FreeGpu, ...]
@@ -57,21 +57,22 @@ class Offer:
 
     @property
     def devices(self) -> str:
-        """A value for CUDA_VISIBLE_DEVICES; a GPU without a UUID goes by its index."""
+        """A value for CUDA_VISIBLE_DEVICES; a GPU without a UUID is named by its index."""
         return ",".join(gpu.uuid or str(gpu.index) for gpu in self.gpus)
 
     @property
     def unhealthy(self) -> bool:
-        """Whether something is known to be wrong with one of them."""
+        """Whether one of them has known problems."""
         return any(gpu.unhealthy for gpu in self.gpus)
 
 
-def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
-    """The live hosts that have what is wanted: fewest free GPUs left over first, then by name.
+def find_offers(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
+    """An offer from each live host that can make one.
 
-    So whole hosts stay whole. Of a host's fitting GPUs those with the least free memory are
-    taken first. One that ails is taken last, and a host that has no others comes last. Free is
-    what the broker calls free: a MIG slice may be, its parent is not.
+    Hosts with the fewest free GPUs left over come first, so that empty hosts stay empty; ties are
+    sorted by name. On each host, GPUs with the least free memory are chosen first and unhealthy
+    ones last; offers that include an unhealthy GPU come last. Free is what the broker calls free:
+    a MIG slice can be, its parent cannot.
     """
     offers = []
     for name, host in hosts.items():
@@ -80,13 +81,13 @@ def find(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
         free = free_gpus(host.get("gpus", {}))
         fitting = sorted((gpu for gpu in free if gpu.fits(wanted)), key=_tightest_first)
         if len(fitting) >= wanted.gpus:
-            taken = tuple(sorted(fitting[: wanted.gpus], key=lambda gpu: gpu.index))
-            offers.append(Offer(name, taken, len(free) - wanted.gpus))
+            chosen = tuple(sorted(fitting[: wanted.gpus], key=lambda gpu: gpu.index))
+            offers.append(Offer(name, chosen, len(free) - wanted.gpus))
     return sorted(offers, key=lambda offer: (offer.unhealthy, offer.left_over, offer.host))
 
 
 def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
-    """The rows of a host's `gpus` whose use is free, in their order."""
+    """The rows of a host's `gpus` whose use is free, in order."""
     free = []
     for row, use in enumerate(gpus.get("use", ())):
         if use == "free":

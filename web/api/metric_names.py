@@ -1,7 +1,7 @@
-"""Which numbers of the document are metrics, what these are called and what they tell; pure.
+"""The names, units and help texts of metrics that are numbers in the document; pure.
 
-A metric is named as in the document, but in the units that Prometheus asks for: of a GPU
-`memory_used_mib` is gpu_monitor_gpu_memory_used_bytes. The texts are for those who read it there.
+A metric has the name it has in the document, but in the base units of Prometheus: the column
+`memory_used_mib` of GPUs becomes gpu_monitor_gpu_memory_used_bytes.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Scale: TypeAlias = Callable[[float], float]
 
 
 class Measure(NamedTuple):
-    """A member or column of the document, and the metric that it becomes."""
+    """A member or column of the document, and the metric it becomes."""
 
     field: str
     name: str
@@ -32,7 +32,7 @@ _UNITS: tuple[tuple[str, str, Scale], ...] = (
     ("cpu_count", "cpus", lambda cpus: cpus),
     ("", "", lambda value: value),
 )
-"""How a field's name ends, how the metric's does, and its value by the field's."""
+"""The suffix of a field, the suffix of its metric, and the conversion of the value."""
 
 
 def _measures(part: str, fields: dict[str, str]) -> tuple[Measure, ...]:
@@ -44,93 +44,95 @@ def _measures(part: str, fields: dict[str, str]) -> tuple[Measure, ...]:
     return tuple(made)
 
 
-BROKER = _measures("broker", {"started_at": "When the broker started."})
-LOAD = _measures(
+BROKER_METRICS = _measures("broker", {"started_at": "When the broker started."})
+LOAD_METRICS = _measures(
     "broker",
     {
-        "waiting_messages": "The most messages that waited at once in the last ten seconds.",
-        "tick_late_seconds": "How late updates of the page were at most in the last ten seconds.",
+        "waiting_messages": "Longest queue of messages in the last ten seconds.",
+        "tick_late_seconds": "Largest delay of an update in the last ten seconds.",
     },
 )
-LOAD_COUNTS = {
-    "messages": "Messages that came to the broker since it started.",
-    "overtaken_messages": "Those not heard because the same host's next one had come already.",
+LOAD_COUNTERS = {
+    "messages": "Messages received by the broker since it started.",
+    "overtaken_messages": "Messages skipped because a newer one of the same host was waiting.",
 }
-"""Members of the broker's load that only grow."""
-TOTALS = _measures(
+"""Members of the broker's load that are counters."""
+TOTAL_METRICS = _measures(
     "fleet",
     {
-        "hosts": "Hosts, in whatever state.",
-        "hosts_live": "Hosts that are live; all that follows is about these.",
-        "hosts_stale": "Hosts that are not heard any more.",
-        "hosts_missing": "Hosts that were never heard.",
-        "gpus": "GPUs; of a divided one its slices.",
+        "hosts": "Hosts in any state.",
+        "hosts_live": "Hosts that are live. The other totals count only these.",
+        "hosts_stale": "Hosts that have stopped reporting.",
+        "hosts_missing": "Hosts that have never reported.",
+        "gpus": "GPUs. A GPU in MIG mode counts as its slices.",
         "gpus_busy": "GPUs in use.",
-        "gpus_free": "GPUs that nobody uses.",
-        "gpus_held_idle": "GPUs that somebody holds and nothing runs on.",
-        "gpus_lost": "GPUs that fell off the bus or vanished.",
-        "memory_total_mib": "GPU memory there is.",
+        "gpus_free": "GPUs that are free.",
+        "gpus_held_idle": "GPUs held by a process while nothing runs on them.",
+        "gpus_lost": "GPUs that fell off the bus or disappeared.",
+        "memory_total_mib": "Total GPU memory.",
         "memory_used_mib": "GPU memory in use.",
-        "power_watts": "Power that the GPUs draw.",
-        "utilization_percent": "Utilization, mean of the GPUs that report it.",
+        "power_watts": "Power drawn by the GPUs.",
+        "utilization_percent": "Mean utilization of the GPUs that report it.",
         "users": "Users with a process on a GPU.",
         "processes": "Processes on GPUs.",
     },
 )
-USERS = _measures(
+USER_METRICS = _measures(
     "user",
     {
         "gpus": "GPUs on which the user has processes.",
-        "held_idle_gpus": "Those of them that nothing runs on.",
-        "processes": "Processes of the user on GPUs.",
-        "gpu_memory_mib": "GPU memory of these processes.",
-        "utilization_percent": "Utilization, mean of the user's GPUs.",
-        "oldest_started_at": "When the oldest of these processes started.",
+        "held_idle_gpus": "GPUs that the user holds while nothing runs on them.",
+        "processes": "The user's processes on GPUs.",
+        "gpu_memory_mib": "GPU memory used by the user's processes.",
+        "utilization_percent": "Mean utilization of the user's GPUs.",
+        "oldest_started_at": "When the user's oldest process on a GPU started.",
     },
 )
-HOSTS = _measures("host", {"clock_offset_seconds": "The host's clock minus the broker's."})
-SYSTEM = _measures(
+HOST_METRICS = _measures("host", {"clock_offset_seconds": "The host's clock minus the broker's."})
+SYSTEM_METRICS = _measures(
     "host",
     {
-        "booted_at": "When the host started.",
+        "booted_at": "When the host booted.",
         "cpu_count": "Logical processors.",
-        "cpu_percent": "Utilization of all processors together.",
-        "load_1m": "Load average of a minute.",
-        "memory_total_mib": "Memory there is.",
+        "cpu_percent": "Utilization of all processors.",
+        "load_1m": "Load average over one minute.",
+        "memory_total_mib": "Total memory.",
         "memory_used_mib": "Memory in use.",
-        "swap_total_mib": "Swap space there is.",
+        "swap_total_mib": "Total swap space.",
         "swap_used_mib": "Swap space in use.",
-        "network_receive_kib_per_second": "What comes in from the network.",
-        "network_send_kib_per_second": "What goes out to the network.",
+        "network_receive_kib_per_second": "Rate of bytes received from the network.",
+        "network_send_kib_per_second": "Rate of bytes sent to the network.",
     },
 )
-DISKS = _measures(
+DISK_METRICS = _measures(
     "host_disk",
-    {"total_mib": "Size of a file system.", "used_mib": "What is used of it."},
+    {"total_mib": "Size of the file system.", "used_mib": "Space used in the file system."},
 )
-COLLECTOR = _measures(
+COLLECTOR_METRICS = _measures(
     "collector",
     {
-        "cpu_percent": "What the collector takes of one processor.",
+        "cpu_percent": "CPU time used by the collector, as a share of one processor.",
         "memory_mib": "Resident memory of the collector.",
-        "sample_seconds": "How long one sample takes.",
+        "sample_seconds": "Duration of one sample.",
     },
 )
-GPUS = _measures(
+GPU_METRICS = _measures(
     "gpu",
     {
-        "memory_total_mib": "Memory there is.",
-        "memory_used_mib": "Memory in use.",
-        "utilization_percent": "Share of the last sample period in which a kernel ran.",
-        "memory_controller_utilization_percent": "Share in which memory was read or written.",
-        "temperature_celsius": "Temperature.",
-        "slowdown_celsius": "Temperature at which this GPU slows down.",
-        "power_watts": "Power that it draws.",
-        "power_limit_watts": "Power that it may draw.",
-        "fan_percent": "Speed of the fan.",
-        "sm_clock_mhz": "Clock of the multiprocessors.",
-        "memory_clock_mhz": "Clock of the memory.",
-        "idle_since": "Since when nothing runs.",
-        "stalled_since": "Since when it is busy all the time at low power.",
+        "memory_total_mib": "Total memory of the GPU.",
+        "memory_used_mib": "Memory of the GPU in use.",
+        "utilization_percent": "Share of the last sample period during which a kernel ran.",
+        "memory_controller_utilization_percent": (
+            "Share of the last sample period during which memory was read or written."
+        ),
+        "temperature_celsius": "Temperature of the GPU.",
+        "slowdown_celsius": "Temperature at which the GPU slows down.",
+        "power_watts": "Power drawn by the GPU.",
+        "power_limit_watts": "Power limit of the GPU.",
+        "fan_percent": "Fan speed, as a share of the maximum.",
+        "sm_clock_mhz": "Clock of the streaming multiprocessors.",
+        "memory_clock_mhz": "Memory clock.",
+        "idle_since": "When the GPU became idle.",
+        "stalled_since": "Since when the GPU has been busy at low power: possibly stuck.",
     },
 )

@@ -1,1 +1,1 @@
-"""Who is asking, and what they may see."""
+"""Authentication and authorization of every request."""

@@ -1,4 +1,4 @@
-"""Nothing is answered before it is known who asks; and no other site's page may listen."""
+"""Access control: identify the caller of every request, keep other sites' pages out."""
 
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -6,67 +6,73 @@ from aiohttp import web
 
 from gpu_monitor.web.auth.person import PERSON
 from gpu_monitor.web.auth.sign_in import SignIn
-from gpu_monitor.web.auth.sign_in_form import Form
+from gpu_monitor.web.auth.sign_in_form import SignInForm
 from gpu_monitor.web.auth.tickets import Tickets
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.errors import RequestRefused
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_FROM_HERE = frozenset({"same-origin", "none"})
-"""What a browser says in Sec-Fetch-Site of a request of this page, or of its address bar."""
+_OWN_PAGE = frozenset({"same-origin", "none"})
+"""Sec-Fetch-Site of requests from our page and from the address bar."""
 
 
-class Gate:
-    """What every request passes. `origins` are those of other sites that may open a websocket.
+class AccessControl:
+    """Every request passes one of these methods before its handler.
 
-    A websocket's handshake with an Origin is a browser's: its page must have fetched a ticket,
-    which another site's page cannot. One without an Origin is no browser's, so no site sent it.
+    A handshake with an Origin comes from a browser: its page must have fetched a ticket, which
+    another site's page cannot. A handshake without one comes from another kind of client, so no
+    site is behind it. `origins` are other sites that may open the websocket all the same.
     """
 
     def __init__(
-        self, signin: SignIn, tickets: Tickets, form: Form | None, origins: Iterable[str]
+        self,
+        sign_in: SignIn,
+        tickets: Tickets,
+        form: SignInForm | None,
+        origins: Iterable[str],
     ) -> None:
         self.form = form
-        self._signin = signin
+        self._sign_in = sign_in
         self._tickets = tickets
         self._origins = frozenset(origin.lower() for origin in origins)
 
-    async def to_page(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def page(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The page, or the form to sign in for it."""
         if self.form is not None:
             return await self.form.open(request, handler)
-        return await self.to_data(request, handler)
+        return await self.data(request, handler)
 
-    async def to_data(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The handler's answer, once it is known who asks: request[PERSON]."""
-        request[PERSON] = await self._signin.person(request)
+    async def data(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The handler's response, once request[PERSON] is known."""
+        request[PERSON] = await self._sign_in.identify(request)
         return await handler(request)
 
-    async def to_socket(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The same for a websocket's handshake, which moves the connection out of aiohttp."""
-        ticket = self._tickets.take(request)
-        request[PERSON] = await self._signin.person(request, ticket)
-        if ticket is None and not self._may_listen(request):
-            hint = "fetch api/v1/ticket first, or write the page's origin under allowed_origins"
-            raise Wrong(403, "a browser needs a ticket for this websocket", hint)
+    async def websocket(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The same for a handshake, which may present a ticket."""
+        holder = self._tickets.redeem(request)
+        request[PERSON] = await self._sign_in.identify(request, holder)
+        if holder is None and not self._has_allowed_origin(request):
+            hint = "fetch api/v1/ticket first, or add the page's origin to allowed_origins"
+            raise RequestRefused(403, "browsers need a ticket for this websocket", hint)
         return await handler(request)
 
-    async def to_ticket(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The same for a ticket; a refusal does not make the browser ask for a password.
+    async def ticket(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The same for a ticket; a refusal does not make the browser prompt for a password.
 
-        The page fetches tickets by itself, now and then, also when nobody is there.
+        The page fetches tickets in the background, even while no one is watching.
         """
-        if request.headers.get("Sec-Fetch-Site", "none") not in _FROM_HERE:
-            raise Wrong(403, "tickets are for this page alone", "fetch it from the page's origin")
+        if request.headers.get("Sec-Fetch-Site", "none") not in _OWN_PAGE:
+            hint = "fetch it from the page's own origin"
+            raise RequestRefused(403, "only this page may fetch tickets", hint)
         try:
-            return await self.to_data(request, handler)
-        except Wrong as wrong:
-            raise Wrong(wrong.status, wrong.error, wrong.hint) from None
+            return await self.data(request, handler)
+        except RequestRefused as refused:
+            raise RequestRefused(refused.status, refused.error, refused.hint) from None
 
-    def ticket_for(self, request: web.Request) -> str:
-        """A new ticket in the name of who asks."""
-        return self._tickets.give(request[PERSON])
+    def issue_ticket(self, request: web.Request) -> str:
+        """A new ticket in the caller's name."""
+        return self._tickets.issue(request[PERSON])
 
-    def _may_listen(self, request: web.Request) -> bool:
+    def _has_allowed_origin(self, request: web.Request) -> bool:
         origins = request.headers.getall("Origin", [])
         return self._origins.issuperset(origin.lower() for origin in origins)

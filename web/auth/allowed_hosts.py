@@ -1,94 +1,93 @@
-"""The names that this server answers to, so that no other site's name can be made to mean it.
+"""The host names this server answers to.
 
-DNS rebinding: a site lets its own name point at this machine, and its page may then read what is
-here, as if it were of that site. Only the header Host tells (RFC 9110, section 7.4). A browser
-says in it what it has in its address bar, and no page can say something else.
+Threat: DNS rebinding. A malicious site points its own name at this machine; in the browser its
+page then shares an origin with ours and can read everything. Only the Host header (RFC 9110,
+section 7.2) gives that away: a browser sends the name in its address bar, and no page can change
+it. The operator adds every further name under which viewers open the page to `web_hosts`.
 """
 
 import ipaddress
 import os
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
-from gpu_monitor.web.auth.client_address import Peers
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.auth.client_address import TrustedProxies
+from gpu_monitor.web.errors import RequestRefused
+from gpu_monitor.wire.slow_lookup import slow_lookup
 
-ASK_AGAIN_SECONDS = 10.0
-_HOST = re.compile(r"(\[[^\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
+OWN_NAME_RETRY_SECONDS = 10.0
+_HOST_HEADER = re.compile(r"(\[[^\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
 _DEFAULT_PORT = 80
 
 
-class Names:
-    """`further` are names beside the machine's own; `clock` is one of seconds.
+class AllowedHosts:
+    """The machine's own names and `further` ones; `clock` counts seconds.
 
-    A proxy that passes on the name which the viewer has opened is believed, where it is a
-    trusted one: it knows for which names it answers. But a browser of this machine may come from
-    the same address as a proxy. It has our port in its address bar then, as a proxy has not, for
-    both cannot listen on it.
+    A trusted proxy that passes on the name the viewer opened is believed: it knows which names it
+    serves. A browser on this machine may have the same address as such a proxy, but has our port
+    in its address bar; the proxy cannot, because only one of us can listen on it.
     """
 
     def __init__(
         self,
         further: Iterable[str],
-        peers: Peers,
+        proxies: TrustedProxies,
         clock: Callable[[], float],
-        ask: Callable[[], str] | None = None,
+        resolve: Callable[[], str] | None = None,
     ) -> None:
-        self._known = {_plain(name) for name in further} | own_names()
-        self._peers = peers
+        self._allowed = {_normalized(name) for name in further} | own_names()
+        self._proxies = proxies
         self._clock = clock
-        self._ask = ask or full_name
-        self._asked_at = float("-inf")
-        self._look()
+        self._resolve = resolve or full_name
+        self._resolved_at = float("-inf")
+        self._resolve_own_name()
 
     def check(self, request: web.BaseRequest) -> None:
-        """Wrong when the viewer has opened a name that is none of this server's."""
+        """Raise RequestRefused if the viewer opened a name that is not this server's."""
         for host in request.headers.getall("Host", []):
             name, port = split(host)
-            if not self._is_known(name) and not self._is_of_proxy(request, port):
-                self._look()
+            if not self._is_allowed(name) and not self._is_proxys(request, port):
+                self._resolve_own_name()
                 hint = (
-                    "open it by its address or by its own name; if this name is right, whoever"
-                    " runs this server can write it under web_hosts in config.yml"
+                    "open it by its address or its own name; if this name is right, whoever runs"
+                    " the server can add it to web_hosts in config.yml"
                 )
-                raise Wrong(421, f"{name[:80]!r} is no name of this server", hint)
+                raise RequestRefused(421, f"{name[:80]!r} is not a name of this server", hint)
 
-    def _is_known(self, name: str) -> bool:
-        return name in self._known or name.endswith(".localhost") or is_address(name)
+    def _is_allowed(self, name: str) -> bool:
+        return name in self._allowed or name.endswith(".localhost") or is_address(name)
 
-    def _is_of_proxy(self, request: web.BaseRequest, port: int | None) -> bool:
+    def _is_proxys(self, request: web.BaseRequest, port: int | None) -> bool:
         transport = request.transport
         own_port = transport.get_extra_info("sockname")[1] if transport is not None else None
-        return port not in (None, own_port) and self._peers.is_proxy(request)
+        return port not in (None, own_port) and self._proxies.forwarded(request)
 
-    def _look(self) -> None:
-        """Ask for the machine's full name, unless that was done just now.
+    def _resolve_own_name(self) -> None:
+        """Resolve the machine's full name in the background, unless that was just done.
 
-        In a thread that is a daemon: a name service that hangs holds up neither start nor end.
-        One that knows nothing yet, as after a boot, is asked again when a name is refused.
+        A name service that is not up yet, as after a boot, is asked again when a name is refused.
         """
         now = self._clock()
-        if now - self._asked_at >= ASK_AGAIN_SECONDS:
-            self._asked_at = now
-            threading.Thread(target=self._learn, name="own name", daemon=True).start()
+        if now - self._resolved_at >= OWN_NAME_RETRY_SECONDS:
+            self._resolved_at = now
+            slow_lookup(self._allow_own_name, thread_name="own name")
 
-    def _learn(self) -> None:
-        self._known.add(_plain(self._ask()))
+    def _allow_own_name(self) -> None:
+        self._allowed.add(_normalized(self._resolve()))
 
 
 def own_names() -> set[str]:
-    """What this machine is called without asking anybody: host name, short, and by mDNS."""
-    name = _plain(os.uname().nodename)
+    """What this machine is called without a name service: host name, short name, mDNS name."""
+    name = _normalized(os.uname().nodename)
     short = name.partition(".")[0]
     return {"localhost", name, short, f"{short}.local"}
 
 
 def full_name() -> str:
-    """The machine's name with its domain, as `hostname --fqdn` has it; may take seconds."""
+    """The machine's name with its domain, like `hostname --fqdn`; may take seconds."""
     own = os.uname().nodename
     try:
         return socket.getaddrinfo(own, None, flags=socket.AI_CANONNAME)[0][3] or own
@@ -97,15 +96,15 @@ def full_name() -> str:
 
 
 def split(host: str) -> tuple[str, int | None]:
-    """Name and port of a header Host; no port where it is none that a browser would send."""
-    match = _HOST.fullmatch(host.strip())
+    """Name and port of a Host header; the port is None if no browser would send such a header."""
+    match = _HOST_HEADER.fullmatch(host.strip())
     if match is None:
         return host, None
-    return _plain(match[1]), int(match[2] or _DEFAULT_PORT)
+    return _normalized(match[1]), int(match[2] or _DEFAULT_PORT)
 
 
 def is_address(name: str) -> bool:
-    """Whether that is an IP address, which no site can own; IPv6 stands in brackets."""
+    """Whether this is an IP address, which no site can own; IPv6 in brackets."""
     try:
         if name.startswith("["):
             ipaddress.IPv6Address(name[1:-1].partition("%")[0])
@@ -116,6 +115,6 @@ def is_address(name: str) -> bool:
     return True
 
 
-def _plain(name: str) -> str:
-    """Names are the same in any case, and with the dot that ends a full one."""
+def _normalized(name: str) -> str:
+    """Names ignore case and the final dot of a fully qualified one."""
     return name.lower().removesuffix(".")

@@ -1,4 +1,10 @@
-"""Who is at the other end of a connection, and on whose behalf a proxy says that it asks."""
+"""The viewer's address and scheme, also behind proxies.
+
+Threat: any client can send X-Forwarded-For and pose as another address, to evade the limit on
+guesses or the limit on viewers; with `sign_in: proxy` it could pose as another user. So these
+headers count only on connections from `trusted_proxies`. The operator lists exactly the proxies
+there, and lets each of them set or append the headers instead of passing on what the client sent.
+"""
 
 import ipaddress
 from collections.abc import Iterable
@@ -6,26 +12,26 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _MAX_HOPS = 32
 
 
-class Peers:
-    """Believes what X-Forwarded-For and -Proto say only where a trusted proxy says it.
+class TrustedProxies:
+    """Reads X-Forwarded-For and X-Forwarded-Proto from trusted proxies only.
 
-    X-Forwarded-Host is believed of nobody: nothing here depends on the name the page goes by.
+    X-Forwarded-Host is never used: nothing here depends on the name in the address bar.
     """
 
-    def __init__(self, trusted: Iterable[str]) -> None:
-        self._trusted = [ipaddress.ip_network(text, strict=False) for text in trusted]
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
 
-    def is_proxy(self, request: web.BaseRequest) -> bool:
-        """Whether the connection is a trusted proxy's."""
+    def forwarded(self, request: web.BaseRequest) -> bool:
+        """Whether the connection comes from a trusted proxy."""
         return self._trusts(_parse(request.remote or ""))
 
-    def address(self, request: web.BaseRequest) -> str:
-        """The viewer's address: that of the first one back from here who is no trusted proxy."""
+    def client_address(self, request: web.BaseRequest) -> str:
+        """The viewer's address: going back hop by hop, the first that is no trusted proxy."""
         address = _parse(request.remote or "")
         if address is None:
             return request.remote or ""
@@ -35,25 +41,25 @@ class Peers:
             for hop in header.split(",")
         ]
         for hop in reversed(hops[-_MAX_HOPS:]):
-            before = _parse(hop)
-            if before is None or not self._trusts(address):
+            previous = _parse(hop)
+            if previous is None or not self._trusts(address):
                 break
-            address = before
+            address = previous
         return str(address)
 
     def is_https(self, request: web.BaseRequest) -> bool:
-        """Whether the viewer's own connection is encrypted, as a trusted proxy says."""
-        said = request.headers.get("X-Forwarded-Proto", "")
-        return self.is_proxy(request) and said.split(",")[0].strip().lower() == "https"
+        """Whether the viewer's own connection is encrypted, according to a trusted proxy."""
+        scheme = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip()
+        return scheme.lower() == "https" and self.forwarded(request)
 
-    def _trusts(self, address: Address | None) -> bool:
+    def _trusts(self, address: IpAddress | None) -> bool:
         return address is not None and any(
-            address.version == network.version and address in network for network in self._trusted
+            address.version == network.version and address in network for network in self._networks
         )
 
 
-def _parse(text: str) -> Address | None:
-    """An address, with or without a port; an IPv4 one also where it is written as IPv6."""
+def _parse(text: str) -> IpAddress | None:
+    """An address with or without a port; IPv4 addresses written as IPv6 become IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,4 +1,4 @@
-"""Whether a password is right: found out in a thread, and remembered for a minute."""
+"""Password verification in threads, with a short memory for right ones."""
 
 import asyncio
 import hmac
@@ -10,60 +10,78 @@ from gpu_monitor.web.auth.hashing import is_password
 
 REMEMBERED_SECONDS = 60.0
 MAX_REMEMBERED = 4096
-AT_ONCE = 2
-"""Each takes 16 MiB and a core: the page must go on for the others."""
+PARALLEL_CHECKS = 2
+"""Each takes 16 MiB and a core, and the page must stay responsive for others."""
 MAX_WAITING = 64
 
 
-class Busy(Exception):
-    """More passwords wait to be looked at than can be in reasonable time."""
+class TooManyChecks(Exception):
+    """More passwords wait for verification than can be done in reasonable time."""
 
 
-class Passwords:
-    """Right ones are remembered as digests under a key of this process; wrong ones are not."""
+class PasswordChecker:
+    """Remembers right passwords as digests under a key of this process; never wrong ones.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `check(password, secret)` runs in a thread.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        check: Callable[[str, str], bool] = is_password,
+        max_remembered: int = MAX_REMEMBERED,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
         self._clock = clock
+        self._check = check
+        self._max_remembered = max_remembered
+        self._max_waiting = max_waiting
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
-        self._looking: dict[bytes, asyncio.Task[bool]] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
-
-    def is_new(self, password: str, secret: str) -> bool:
-        """Whether nobody has just asked the same, so that it is a guess of its own."""
-        digest = self._digest(password, secret)
-        return self._right.get(digest, 0.0) <= self._clock() and digest not in self._looking
-
-    async def is_right(self, password: str, secret: str) -> bool:
-        """Whether `secret` was made of `password`; whoever asks the same meanwhile waits too."""
-        digest = self._digest(password, secret)
-        if self._right.get(digest, 0.0) > self._clock():
-            return True
-        if digest not in self._looking:
-            if len(self._looking) >= MAX_WAITING:
-                raise Busy
-            task = asyncio.get_running_loop().create_task(self._look(password, secret))
-            self._looking[digest] = task
-            task.add_done_callback(lambda _: self._looking.pop(digest))
-        right = await asyncio.shield(self._looking[digest])
-        if right:
-            self._remember(digest)
-        return right
+        self._running: dict[bytes, asyncio.Task[bool]] = {}
+        self._turns = asyncio.Semaphore(PARALLEL_CHECKS)
 
     def __len__(self) -> int:
         return len(self._right)
 
-    async def _look(self, password: str, secret: str) -> bool:
+    def is_new(self, password: str, secret: str) -> bool:
+        """Whether this pair is neither remembered nor being verified: then it is a guess."""
+        digest = self._digest(password, secret)
+        return self._right.get(digest, 0.0) <= self._clock() and digest not in self._running
+
+    async def verify(self, password: str, secret: str) -> bool:
+        """Whether `secret` is the hash of `password`; concurrent calls share one computation.
+
+        TooManyChecks if too many others wait already.
+        """
+        digest = self._digest(password, secret)
+        if self._right.get(digest, 0.0) > self._clock():
+            return True
+        if digest not in self._running:
+            self._start(digest, password, secret)
+        right = await asyncio.shield(self._running[digest])
+        if right:
+            self._remember(digest)
+        return right
+
+    def _start(self, digest: bytes, password: str, secret: str) -> None:
+        if len(self._running) >= self._max_waiting:
+            raise TooManyChecks
+        task = asyncio.get_running_loop().create_task(self._compute(password, secret))
+        self._running[digest] = task
+        task.add_done_callback(lambda _: self._running.pop(digest))
+
+    async def _compute(self, password: str, secret: str) -> bool:
         async with self._turns:
-            return await asyncio.to_thread(is_password, password, secret)
+            return await asyncio.to_thread(self._check, password, secret)
 
     def _remember(self, digest: bytes) -> None:
         self._right[digest] = self._clock() + REMEMBERED_SECONDS
         self._right.move_to_end(digest)
-        if len(self._right) > MAX_REMEMBERED:
+        if len(self._right) > self._max_remembered:
             self._right.popitem(last=False)
 
     def _digest(self, password: str, secret: str) -> bytes:
-        """The secret holds a salt: the same password of another viewer has another digest."""
+        """The secret contains a salt, so equal passwords of two viewers have two digests."""
         text = f"{secret} {password}".encode("utf-8", "backslashreplace")
         return hmac.digest(self._key, text, "sha256")

@@ -1,4 +1,4 @@
-"""Who asks, and as what: found out before anything is answered."""
+"""The caller of a request: identified before anything is answered."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from gpu_monitor.web.settings import Role
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`name` is "" where nobody has to sign in.
+    """`name` is "" where no sign-in is required.
 
-    `secret` is the hash that stands in the viewers' file, "" where none does: with another one
-    it is another person, whatever the name.
+    `secret` is the hash in the viewers' file, "" without one. A person with another secret is
+    another person, even under the same name.
     """
 
     name: str
@@ -21,4 +21,4 @@ class Person:
 
 
 PERSON: web.RequestKey[Person] = web.RequestKey("person", Person)
-"""Where a request holds who asks."""
+"""Where a request holds its caller."""

@@ -1,9 +1,10 @@
-"""What a role may see of the document; pure, and the same for a patch on it.
+"""What each role may see of the document and of patches on it; pure.
 
-Whoever may not see all is shown what is named here and nothing else, so that a column which only
-a newer collector knows stays hidden until somebody decides. Member by member, and whatever has
-another type than it should is hidden too: so what is seen of a patch, applied to what was seen
-of the document, is what is seen of the new document.
+Threat: a viewer reads more than its role allows, in a member that was overlooked. So a limited
+role sees what is listed here and nothing else: a column that only a newer collector sends stays
+hidden, and so does a value of an unexpected type. Redaction works member by member; a redacted
+patch applied to a redacted document therefore gives the redacted new document. The operator
+chooses roles in the viewers' file and by `viewer_role`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,40 +21,41 @@ from gpu_monitor.wire.document import (
 from gpu_monitor.wire.patch import merge
 from gpu_monitor.wire.replica import Document, Patch
 
-HIDDEN_PROBLEM = "a problem, which is told in words to those who may see names"
-"""In the place of the words of each problem, and of what a GPU ails from: they are the
-collector's, and may name anybody."""
+HIDDEN_PROBLEM = "a problem (your role does not include the details)"
+"""Replaces each problem of a host or GPU: its text comes from the collector and may name users."""
 
-_WHAT_RUNS = {"command", "container", "job"}
-_WHO = {"user", "uid", "effective_user", "pid"}
+_COMMAND_COLUMNS = {"command", "container", "slurm_job_id", "pod_uid"}
+_USER_COLUMNS = {"user", "uid", "effective_user", "pid"}
 
 Rule: TypeAlias = Callable[[Any], Any]
-"""What is seen of a value; None for nothing of it, which in a patch deletes."""
+"""The visible part of a value; None if there is none, which in a patch deletes the member."""
 
 
-def see(document: Document, role: Role) -> Document:
-    """The document as `role` sees it; `web.role` says whose view it is."""
-    seen = document if role == "commands" else merge({}, _FLEET[role](document))
+def redact_document(document: Document, role: Role) -> Document:
+    """The document as `role` sees it; its member `web.role` names the role."""
+    visible = document if role == "commands" else merge({}, _FLEET_RULES[role](document))
     if role == "counts":
-        seen["users"] = {}
-    return {**seen, "web": {**seen.get("web", {}), "role": role}}
+        visible["users"] = {}
+    return {**visible, "web": {**visible.get("web", {}), "role": role}}
 
 
-def see_patch(patch: Patch, role: Role) -> Patch:
+def redact_patch(patch: Patch, role: Role) -> Patch:
     """The patch as `role` sees it."""
-    seen: Patch = patch if role == "commands" else _FLEET[role](patch)
-    return seen
+    visible: Patch = patch if role == "commands" else _FLEET_RULES[role](patch)
+    return visible
 
 
-def see_host(host: dict[str, Any], role: Role) -> dict[str, Any]:
+def redact_host(host: dict[str, Any], role: Role) -> dict[str, Any]:
     """One host of the document as `role` sees it."""
-    seen: dict[str, Any] = host if role == "commands" else merge({}, _HOST[role](host))
-    return seen
+    visible: dict[str, Any] = host if role == "commands" else merge({}, _HOST_RULES[role](host))
+    return visible
 
 
-def see_recent(recent: dict[str, Any], role: Role) -> dict[str, Any]:
-    """The last hour, in which nobody is named, as `role` sees it."""
-    return recent if role == "commands" else {k: v for k, v in recent.items() if k in _RECENT}
+def redact_recent(recent: dict[str, Any], role: Role) -> dict[str, Any]:
+    """The last hour, which names no users, as `role` sees it."""
+    return (
+        recent if role == "commands" else {k: v for k, v in recent.items() if k in _RECENT_MEMBERS}
+    )
 
 
 def _whole(value: Any) -> Any:
@@ -61,7 +63,7 @@ def _whole(value: Any) -> Any:
 
 
 def _only(names: Iterable[str]) -> Rule:
-    """Those members of an object, whole; most often it has no others."""
+    """These members of an object, unchanged. Usually it has no others and is not copied."""
     shown = frozenset(names)
 
     def rule(value: Any) -> Any:
@@ -75,7 +77,7 @@ def _only(names: Iterable[str]) -> Rule:
 
 
 def _members(rules: Mapping[str, Rule]) -> Rule:
-    """Those members of an object, each as its rule shows it."""
+    """These members of an object, each redacted by its own rule."""
 
     def rule(value: Any) -> Any:
         if type(value) is not dict:
@@ -86,7 +88,7 @@ def _members(rules: Mapping[str, Rule]) -> Rule:
 
 
 def _each(inner: Rule) -> Rule:
-    """Every member of an object, whatever its name."""
+    """Every member of an object, with any name, redacted by one rule."""
 
     def rule(value: Any) -> Any:
         if type(value) is not dict:
@@ -100,19 +102,19 @@ def _number(value: Any) -> Any:
     return value if type(value) in (int, float) else None
 
 
-def _without_words(value: Any) -> Any:
+def _without_text(value: Any) -> Any:
     return [HIDDEN_PROBLEM] * len(value) if type(value) is list else None
 
 
 def _of_gpus(names: Iterable[str]) -> Rule:
-    """Those columns, of which `health_reasons` only tells how many there are."""
+    """These columns; of `health_reasons` only how many there are."""
     only = _only(names)
 
     def rule(value: Any) -> Any:
-        seen = only(value)
-        if seen is None or type(column := seen.get("health_reasons")) is not list:
-            return seen
-        return {**seen, "health_reasons": [_without_words(words) for words in column]}
+        visible = only(value)
+        if visible is None or type(column := visible.get("health_reasons")) is not list:
+            return visible
+        return {**visible, "health_reasons": [_without_text(words) for words in column]}
 
     return rule
 
@@ -143,7 +145,7 @@ def _fleet(host: Rule, **own: Rule) -> Rule:
 
 
 _GPUS = frozenset(GPU_COLUMNS) | {"use"}
-_RECENT = {
+_RECENT_MEMBERS = {
     "until",
     "minute_seconds",
     "uuid",
@@ -151,20 +153,20 @@ _RECENT = {
     "memory_used_mib",
     "power_watts",
 }
-_HOST: dict[Role, Rule] = {
+_HOST_RULES: dict[Role, Rule] = {
     "counts": _host(
         gpus=_of_gpus(_GPUS - {"reason"}),
-        processes=_only(PROCESS_COLUMNS.keys() - _WHAT_RUNS - _WHO),
-        problems=_without_words,
+        processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS - _USER_COLUMNS),
+        problems=_without_text,
     ),
     "names": _host(
         gpus=_only(_GPUS),
-        processes=_only(PROCESS_COLUMNS.keys() - _WHAT_RUNS),
+        processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS),
         disks=_only(DISK_COLUMNS),
         problems=_whole,
     ),
 }
-_FLEET: dict[Role, Rule] = {
-    "counts": _fleet(_HOST["counts"]),
-    "names": _fleet(_HOST["names"], users=_whole),
+_FLEET_RULES: dict[Role, Rule] = {
+    "counts": _fleet(_HOST_RULES["counts"]),
+    "names": _fleet(_HOST_RULES["names"], users=_whole),
 }

@@ -1,26 +1,29 @@
-"""Who asks, in each way of signing in; whatever does not tell is a refusal with the reason."""
+"""Who is calling: every request is identified by one of four ways of signing in, or refused.
 
-import base64
-import binascii
+Threat: the document names users and what they run. With `sign_in: none` everyone who can reach
+the port sees it, as far as `viewer_role` allows; with `proxy` everyone who can pose as the proxy
+is anyone. The operator keeps the port away from others in both cases (loopback, firewall), and
+terminates TLS in front of `token` and `basic`: this server itself speaks plain HTTP.
+"""
+
 import logging
 from collections.abc import Callable
 
 from aiohttp import web
 
 from gpu_monitor.web.auth.accounts import Accounts, is_name
-from gpu_monitor.web.auth.allowed_hosts import Names
-from gpu_monitor.web.auth.client_address import Peers
-from gpu_monitor.web.auth.hashing import NOBODYS_PASSWORD, kind_of
-from gpu_monitor.web.auth.password_check import Busy, Passwords
+from gpu_monitor.web.auth.allowed_hosts import AllowedHosts
+from gpu_monitor.web.auth.client_address import TrustedProxies
+from gpu_monitor.web.auth.credentials import password_of, tokens_of
+from gpu_monitor.web.auth.hashing import DUMMY_PASSWORD_HASH, kind_of
+from gpu_monitor.web.auth.password_check import PasswordChecker, TooManyChecks
 from gpu_monitor.web.auth.person import Person
-from gpu_monitor.web.auth.rate_limit import Guesses
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.auth.rate_limit import GuessLimiter
+from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.web.settings import WebSettings
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-COOKIE = "gpu-monitor"
-"""Holds the token of a browser that has signed in."""
 CHALLENGE = {
     "token": 'Bearer realm="GPU Monitor"',
     "basic": 'Basic realm="GPU Monitor", charset="UTF-8"',
@@ -32,169 +35,140 @@ _SIGN_IN_FIRST = {
 
 
 class SignIn:
-    """`accounts` are those who may sign in; None for everybody, or whomever the proxy names.
+    """`accounts` are the viewers who may sign in; None admits everyone, or everyone whom the proxy
+    names.
 
-    Where nothing secret comes with a request (`none`, `proxy`), the name that it was sent to has
-    to be one of `names`. A token or a password is not sent to another name than it was entered
-    for, so nothing depends on that there.
+    In modes without a secret (`none`, `proxy`) the request must have been sent to one of `hosts`.
+    The others need no such check: browsers send a token or a password only to the name it was
+    entered for.
     """
 
     def __init__(
         self,
         settings: WebSettings,
         accounts: Accounts | None,
-        peers: Peers,
-        names: Names,
+        proxies: TrustedProxies,
+        hosts: AllowedHosts,
+        guesses: GuessLimiter,
         clock: Callable[[], float],
     ) -> None:
         self.mode = settings.sign_in
         self._settings = settings
         self._accounts = accounts
-        self._peers = peers
-        self._names = names
+        self._proxies = proxies
+        self._hosts = hosts
         self._clock = clock
-        self._guesses = Guesses()
-        self._passwords = Passwords(clock)
-        self._everybody = Person("", settings.viewer_role)
+        self._guesses = guesses
+        self._passwords = PasswordChecker(clock)
+        self._anyone = Person("", settings.viewer_role)
 
-    def holds(self, person: Person) -> bool:
-        """Whether a person who once signed in still might, and be shown the same."""
-        return self._accounts is None or self._accounts.holds(person)
+    def is_current(self, person: Person) -> bool:
+        """Whether a person identified earlier would still be admitted, with the same role."""
+        return self._accounts is None or self._accounts.is_current(person)
 
-    async def person(self, request: web.Request, ticket: Person | None = None) -> Person:
-        """Who asks, or Wrong. `ticket` is in whose name the ticket was that came along.
+    async def identify(self, request: web.Request, holder: Person | None = None) -> Person:
+        """The caller, or RequestRefused. `holder` is the person whose ticket was presented.
 
-        A ticket tells as well as a password, for not every browser sends its password when it
-        opens a websocket; but it is no way around a proxy.
+        A ticket replaces the token or password, because not every browser sends its password when
+        it opens a websocket. It does not replace the proxy.
         """
         if self.mode == "none":
-            self._names.check(request)
-            return self._everybody
+            self._hosts.check(request)
+            return self._anyone
         if self.mode == "proxy":
-            person = self._named_by_proxy(request)
-            self._names.check(request)
+            person = self._person_named_by_proxy(request)
+            self._hosts.check(request)
             return person
         if self.mode == "token":
             tokens = tokens_of(request)
-            if tokens or ticket is None:
-                return self.by_token(request, tokens)
-        elif "Authorization" in request.headers or ticket is None:
-            return await self._by_password(request)
-        if not self.holds(ticket):
-            raise self._refused("nobody has this ticket any more")
-        return ticket
+            if tokens or holder is None:
+                return self.person_by_token(request, tokens)
+        elif "Authorization" in request.headers or holder is None:
+            return await self._person_by_password(request)
+        if not self.is_current(holder):
+            raise self._unauthorized("the holder of this ticket has been removed")
+        return holder
 
-    def by_token(self, request: web.Request, tokens: list[str]) -> Person:
-        """The person of one of these tokens, or Wrong; a right one is never made to wait.
+    def person_by_token(self, request: web.Request, tokens: list[str]) -> Person:
+        """The owner of one of these tokens, or RequestRefused; a right token never has to wait.
 
-        A token is looked up by its hash, so the time that takes tells nothing about it.
+        Tokens are looked up by hash, so the time this takes reveals nothing.
         """
-        known = [person for token in tokens if (person := self._known(token=token)) is not None]
+        known = [person for token in tokens if (person := self._find(token=token)) is not None]
         if known:
             return known[0]
         if tokens:
-            self._guess(request)
-            raise self._refused("this token is not known here")
-        raise self._refused("sign in first")
+            self._count_guess(request)
+            raise self._unauthorized("unknown token")
+        raise self._unauthorized("sign in first")
 
-    async def _by_password(self, request: web.Request) -> Person:
-        name, password = credentials_of(request)
-        if name is None:
-            raise self._refused("sign in first")
-        person = self._known(name=name)
+    async def _person_by_password(self, request: web.Request) -> Person:
+        credentials = password_of(request)
+        if credentials is None:
+            raise self._unauthorized("sign in first")
+        name, password = credentials
+        person = self._find(name=name)
         secret = person.secret if person is not None else ""
-        if person is None or kind_of(secret) != "password":
-            secret = NOBODYS_PASSWORD
-        new = self._passwords.is_new(password, secret)
-        if new:
-            self._guess(request)
-        try:
-            right = await self._passwords.is_right(password, secret)
-        except Busy:
-            raise Wrong(503, "too many are signing in", "try again in a moment") from None
-        if person is None or not right or not self.holds(person):
-            raise self._refused("name or password is wrong")
-        if new:
-            self._guesses.wrong(self._peers.address(request), self._clock(), -1)
+        if kind_of(secret) != "password":
+            person, secret = None, DUMMY_PASSWORD_HASH
+        is_guess = self._passwords.is_new(password, secret)
+        if is_guess:
+            self._count_guess(request)
+        right = await self._verify(password, secret)
+        if person is None or not right or not self.is_current(person):
+            raise self._unauthorized("wrong name or password")
+        if is_guess:
+            self._guesses.take_back(self._proxies.client_address(request), self._clock())
         return person
 
-    def _named_by_proxy(self, request: web.Request) -> Person:
+    async def _verify(self, password: str, secret: str) -> bool:
+        try:
+            return await self._passwords.verify(password, secret)
+        except TooManyChecks:
+            hint = "try again in a moment"
+            raise RequestRefused(503, "too many people are signing in", hint) from None
+
+    def _person_named_by_proxy(self, request: web.Request) -> Person:
         header = self._settings.user_header
-        if not self._peers.is_proxy(request):
-            hint = "open the page through the proxy; its address must stand in trusted_proxies"
-            raise Wrong(403, "only the proxy may ask here", hint)
+        if not self._proxies.forwarded(request):
+            hint = "open the page through the proxy, whose address must be in trusted_proxies"
+            raise RequestRefused(403, "only the proxy may connect here", hint)
         names = request.headers.getall(header, [])
         if len(names) != 1 or not is_name(names[0]):
-            hint = f"the proxy must send {header}, once, with the name of who has signed in there"
-            raise Wrong(401, "the proxy does not say who asks", hint)
+            hint = f"the proxy must send {header} exactly once, with the name of the signed-in user"
+            raise RequestRefused(401, "the proxy does not name the user", hint)
         if self._accounts is None:
             return Person(names[0], self._settings.viewer_role)
-        person = self._known(name=names[0])
+        person = self._find(name=names[0])
         if person is None:
-            hint = "whoever runs this page can add them: gpu-monitor viewers add NAME"
-            raise Wrong(403, f"{names[0]} is none of the viewers here", hint)
+            hint = "whoever runs the server can add them: gpu-monitor viewers add NAME"
+            raise RequestRefused(403, f"{names[0]} is not a viewer here", hint)
         return person
 
-    def _known(self, name: str = "", token: str = "") -> Person | None:
-        """The viewer of that name or token, also one who was added just now."""
+    def _find(self, name: str = "", token: str = "") -> Person | None:
+        """The viewer with this name or token, even if added just now."""
         if self._accounts is None:
             return None
         for _ in range(2):
             found = self._accounts.by_token(token) if token else self._accounts.by_name(name)
             if found is not None:
                 return found
-            self._accounts.refresh_for_newcomer()
+            self._accounts.reload_for_newcomer()
         return None
 
-    def _guess(self, request: web.Request) -> None:
-        """Count one guess of this address, or refuse it."""
-        address, now = self._peers.address(request), self._clock()
+    def _count_guess(self, request: web.Request) -> None:
+        """Count a guess of this address, or refuse it."""
+        address, now = self._proxies.client_address(request), self._clock()
         wait = self._guesses.seconds_to_wait(address, now)
         if not wait:
-            if self._guesses.wrong(address, now):
-                LOG.warning("%s has tried too many wrong secrets, and has to wait", address)
+            if self._guesses.count_guess(address, now):
+                log.warning("too many wrong attempts from %s: it must wait", address)
             return
         seconds = int(wait) + 1
         after = {"Retry-After": str(seconds)}
-        raise Wrong(429, "too many wrong tries from this address", f"wait {seconds} s", after)
+        error = "too many wrong attempts from this address"
+        raise RequestRefused(429, error, f"wait {seconds} s", after)
 
-    def _refused(self, why: str) -> Wrong:
+    def _unauthorized(self, why: str) -> RequestRefused:
         challenge = {"WWW-Authenticate": CHALLENGE[self.mode]}
-        return Wrong(401, why, _SIGN_IN_FIRST[self.mode], challenge)
-
-
-def tokens_of(request: web.BaseRequest) -> list[str]:
-    """What a request shows as a token: in its header, or in its cookies."""
-    found = []
-    for header in request.headers.getall("Authorization", []):
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() == "bearer":
-            found.append(token.strip())
-    return [*found, *cookies_of(request)]
-
-
-def cookies_of(request: web.BaseRequest) -> list[str]:
-    """The tokens in a request's cookies.
-
-    Two pages of one site, at / and at /gpus/, have a cookie each: a browser sends both.
-    """
-    found = []
-    for header in request.headers.getall("Cookie", []):
-        for pair in header.split(";"):
-            name, _, token = pair.strip().partition("=")
-            if name == COOKIE and token.strip('"'):
-                found.append(token.strip('"'))
-    return found[:4]
-
-
-def credentials_of(request: web.BaseRequest) -> tuple[str, str] | tuple[None, str]:
-    """Name and password of Basic authentication (RFC 7617); no name where there are none."""
-    scheme, _, coded = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return None, ""
-    try:
-        text = base64.b64decode(coded.strip(), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None, ""
-    name, colon, password = text.partition(":")
-    return (name, password) if colon else (None, "")
+        return RequestRefused(401, why, _SIGN_IN_FIRST[self.mode], challenge)

@@ -1,4 +1,4 @@
-"""How a browser signs in with a token: by a link or a form, and the cookie that comes of it."""
+"""Signing in with a token in a browser: by a link or the form, remembered in a cookie."""
 
 import base64
 import hashlib
@@ -9,54 +9,52 @@ from urllib.parse import parse_qs, urlencode
 
 from aiohttp import web
 
-from gpu_monitor.web.auth.client_address import Peers
+from gpu_monitor.web.auth.client_address import TrustedProxies
+from gpu_monitor.web.auth.credentials import COOKIE, cookies_of
 from gpu_monitor.web.auth.hashing import hash_token
 from gpu_monitor.web.auth.person import PERSON
-from gpu_monitor.web.auth.sign_in import COOKIE, SignIn, cookies_of
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.auth.sign_in import SignIn
+from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.web.page.assets import Assets
 
 COOKIE_SECONDS = 30 * 86400
-"""Without a visit for so long a browser has to sign in again."""
+"""After this long without a visit, a browser has to sign in again."""
 _FIELD = "token"
-_SENT_AS = "application/x-www-form-urlencoded"
+_FORM_TYPE = "application/x-www-form-urlencoded"
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SIGN_OUT = '<button name="token" value="" formnovalidate>Sign out of this browser</button>'
 _CSP = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 
 
-class Form:
-    """The page's address where a token is needed; `assets` has the form.
+class SignInForm:
+    """The page's address in mode `token`; the form is one of `assets`.
 
-    The cookie has no Path: so a browser sends it for all below the page's address as the browser
-    knows it, whatever a proxy makes of that.
+    The cookie has no Path, so the browser sends it for everything below the page's address as seen
+    by the browser, even if a proxy rewrites paths.
     """
 
-    def __init__(self, signin: SignIn, peers: Peers, assets: Assets) -> None:
-        self._signin = signin
-        self._peers = peers
+    def __init__(self, sign_in: SignIn, proxies: TrustedProxies, assets: Assets) -> None:
+        self._sign_in = sign_in
+        self._proxies = proxies
         self._assets = assets
 
     async def open(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """The page to those who are signed in, the form to others; a link's token is taken.
+        """The page if the browser has signed in, or does so by the token in the link; else the
+        form.
 
-        An empty one leads to the form again, where a browser can sign out.
+        An empty token in the link leads to the form again, where a browser can sign out.
         """
-        if token := request.query.get(_FIELD):
-            return self._try(request, token)
+        token = request.query.get(_FIELD)
+        if token:
+            return self._sign_in_with(request, token)
         if token is not None:
-            return self._show(request, Wrong(401, "", ""), "")
+            return self._form(request, 401)
         try:
-            person = request[PERSON] = await self._signin.person(request)
-        except Wrong as wrong:
-            if "text/html" not in request.headers.get("Accept", ""):
-                raise
-            if request.headers.get("Sec-Fetch-Site") == "cross-site":
-                # A link on another site opens the page without its cookie (SameSite=Strict).
-                return _refresh(request, wrong.status)
-            return self._show(request, wrong, _sentence(wrong) if cookies_of(request) else "")
+            person = request[PERSON] = await self._sign_in.identify(request)
+        except RequestRefused as refused:
+            return self._refuse(request, refused)
         response = await handler(request)
         for token in cookies_of(request):
             if hash_token(token) == person.secret:
@@ -64,24 +62,34 @@ class Form:
         return response
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """The form was sent; an empty one signs out."""
+        """The submitted form; an empty token signs out."""
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-            raise Wrong(403, "this form is not of this page", "open the page to sign in")
-        if request.content_type != _SENT_AS:
-            raise Wrong(415, "this is no form", f"send it as {_SENT_AS}")
+            hint = "open the page to sign in"
+            raise RequestRefused(403, "this form belongs to another site", hint)
+        if request.content_type != _FORM_TYPE:
+            raise RequestRefused(415, "not a form", f"send it as {_FORM_TYPE}")
         fields = parse_qs((await request.read()).decode("utf-8", "replace"))
         token = fields.get(_FIELD, [""])[0].strip()
         if token:
-            return self._try(request, token)
-        response = self._show(request, Wrong(200, "", ""), "You are signed out in this browser.")
+            return self._sign_in_with(request, token)
+        response = self._form(request, 200, "You are signed out in this browser.")
         self._set_cookie(request, response, "")
         return response
 
-    def _try(self, request: web.Request, token: str) -> web.Response:
+    def _refuse(self, request: web.Request, refused: RequestRefused) -> web.Response:
+        if "text/html" not in request.headers.get("Accept", ""):
+            raise refused
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            # A link on another site opens the page without its cookie (SameSite=Strict).
+            return _refresh(request, refused.status)
+        message = _sentence(refused) if cookies_of(request) else ""
+        return self._form(request, refused.status, message, refused.headers)
+
+    def _sign_in_with(self, request: web.Request, token: str) -> web.Response:
         try:
-            self._signin.by_token(request, [token])
-        except Wrong as wrong:
-            return self._show(request, wrong, _sentence(wrong))
+            self._sign_in.person_by_token(request, [token])
+        except RequestRefused as refused:
+            return self._form(request, refused.status, _sentence(refused), refused.headers)
         response = _refresh(request, 200)
         self._set_cookie(request, response, token)
         return response
@@ -94,38 +102,44 @@ class Form:
             path="",
             httponly=True,
             samesite="Strict",
-            secure=self._peers.is_https(request),
+            secure=self._proxies.is_https(request),
         )
 
-    def _show(self, request: web.Request, wrong: Wrong, words: str) -> web.Response:
-        """The form, with words about what went wrong."""
+    def _form(
+        self,
+        request: web.Request,
+        status: int,
+        message: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> web.Response:
+        """The form, with a message about what went wrong."""
         asset = self._assets.get("sign-in.html")
         text = asset.body.decode() if asset is not None else ""
-        said = f'<p role="alert">{html.escape(words)}</p>' if words else ""
+        alert = f'<p role="alert">{html.escape(message)}</p>' if message else ""
         style = hashlib.sha256("".join(_STYLE.findall(text)).encode()).digest()
         allowed = f"style-src 'sha256-{base64.b64encode(style).decode()}'; img-src data:"
-        text = text.replace("<!-- words -->", said)
+        text = text.replace("<!-- words -->", alert)
         if cookies_of(request) and request.method == "GET":
             text = text.replace("<!-- sign out -->", _SIGN_OUT)
-        return _page(text, allowed, wrong.status, wrong.headers)
+        return _page(text, allowed, status, headers)
 
 
-def _sentence(wrong: Wrong) -> str:
-    words = wrong.error if wrong.status == 401 else f"{wrong.error}; {wrong.hint}"
-    return f"{words[:1].upper()}{words[1:]}."
+def _sentence(refused: RequestRefused) -> str:
+    text = refused.error if refused.status == 401 else f"{refused.error}; {refused.hint}"
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _refresh(request: web.Request, status: int) -> web.Response:
-    """A page that opens the page itself, without the token in its address.
+    """A page that opens our page, without the token in its address.
 
-    No redirect: that would belong to the link that was followed, and when another site has that
-    link the cookie would not be sent.
+    Not a redirect: that would count as part of the navigation that another site's link began, and
+    the browser would not send the cookie.
     """
     rest = [(name, value) for name, value in request.query.items() if name != _FIELD]
     where = html.escape("./" + (f"?{urlencode(rest, errors='replace')}" if rest else ""))
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>GPUs</title>'
-        f'<meta http-equiv="refresh" content="0; url={where}"><p><a href="{where}">Go on</a></p>'
+        f'<meta http-equiv="refresh" content="0; url={where}"><p><a href="{where}">Continue</a></p>'
     )
     return _page(text, "", status, None)
 

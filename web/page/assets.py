@@ -1,18 +1,15 @@
-"""The page's files, read into memory; each is named by a hash of them all and kept for a year."""
+"""The page's files, read into memory once; each is named by a hash of them all and kept for a year.
+
+In a checkout these are the modules as written; a released wheel has them bundled (tools/bundle.py).
+"""
 
 import hashlib
-import logging
-import os
+import posixpath
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from gpu_monitor.web.page.blanks import without_blanks
-from gpu_monitor.web.page.bundle import BundleError, bundle
-from gpu_monitor.web.page.comments import without_comments
-
-LOG = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent.parent.parent / "frontend" / "app"
 
@@ -22,6 +19,7 @@ _TYPES = {
     ".ico": "image/x-icon",
     ".js": "text/javascript",
     ".json": "application/json",
+    ".map": "application/json",
     ".md": "text/plain",
     ".png": "image/png",
     ".svg": "image/svg+xml",
@@ -32,9 +30,13 @@ _TYPES = {
 }
 _PACKED = frozenset({".ico", ".png", ".woff2"})
 _GZIP = 31
-"""As zlib writes gzip, with all of its window (wbits)."""
-_ENTRY = "main.js"
-_PLACEHOLDER = b"a/dev/"
+"""zlib's wbits for the gzip format with the largest window."""
+_PLACEHOLDER = "a/dev/"
+_ENTRY = re.compile(r'^( *)<script type="module" src="a/dev/([^"]+)"></script>$', re.MULTILINE)
+_STATIC_IMPORT = re.compile(
+    r"""(?:^|;)(?:import|export)\b[^"'();]*["'](\.\.?/[^"']+)["']""", re.MULTILINE
+)
+"""Not `import(…)`: what a page loads later is not preloaded."""
 
 
 @dataclass(frozen=True)
@@ -48,101 +50,59 @@ class Asset:
 
 
 class Assets:
-    """The files below `folder`, by their path in it; nothing else can be asked for.
+    """The files below `folder` by their path in it, as they were when this was made.
 
-    Our own scripts and styles are sent without comments and spare blanks, and main.js with all
-    that it imports; `vendor/` is sent as published.
-
-    `hash` is made of all names and contents. In index.html `a/dev/` is replaced by `a/<hash>/`,
-    and relative imports inherit it, so that a browser keeps a file until any of them changes.
+    `hash` covers all names and contents. index.html gets a modulepreload link for every module
+    that its script imports, so that none waits for another; there `a/dev/` becomes `a/<hash>/`,
+    which relative imports inherit, so that a browser keeps a file until any of them changes.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._files: dict[str, Asset] = {}
-        self.hash = ""
-        self.refresh()
-
-    def refresh(self) -> bool:
-        """Read the files again if one has changed since; True if so. A few stat calls."""
-        paths = {path.relative_to(self._folder).as_posix(): path for path in self._regular_files()}
-        seen = {name: _stamp(path) for name, path in paths.items()}
-        if seen == self._seen and self.hash:
-            return False
-        bodies = {name: paths[name].read_bytes() for name in sorted(paths)}
+        bodies = dict(_read(folder))
         digest = hashlib.sha256()
         for name, body in bodies.items():
             digest.update(b"%d %s %d " % (len(name), name.encode(), len(body)) + body)
-        self._seen, self.hash = seen, digest.hexdigest()[:12]
+        self.hash = digest.hexdigest()[:12]
         if "index.html" in bodies:
-            named = b"a/" + self.hash.encode() + b"/"
-            bodies["index.html"] = bodies["index.html"].replace(_PLACEHOLDER, named)
-        plain = {name: _plain(name, body) for name, body in bodies.items()}
-        short = {name: _shorter(name, body) for name, body in _bundled(plain).items()}
-        self._files = {name: _asset(name, body) for name, body in short.items()}
-        return True
-
-    def bytes_sent(self) -> int:
-        """What a browser loads for the whole page, compressed; for those who watch its weight."""
-        loaded: dict[str, int] = {}
-        waiting = ["index.html"]
-        while waiting:
-            name = waiting.pop()
-            if name not in loaded:
-                asset = self._files[name]
-                loaded[name] = len(asset.gzipped or asset.body)
-                waiting += _names_in(name, asset.body.decode())
-        return sum(loaded.values())
+            index = with_preloads(bodies["index.html"].decode(), bodies)
+            bodies["index.html"] = index.replace(_PLACEHOLDER, f"a/{self.hash}/").encode()
+        self._files = {name: _asset(name, body) for name, body in bodies.items()}
 
     def get(self, name: str) -> Asset | None:
         """The file of that path, or None."""
         return self._files.get(name)
 
-    def _regular_files(self) -> list[Path]:
-        """Files that are no links, nor hidden, nor in a hidden folder."""
-        found = []
-        for path in self._folder.rglob("*"):
-            hidden = any(part.startswith(".") for part in path.relative_to(self._folder).parts)
-            if not hidden and path.is_file() and not path.is_symlink():
+
+def static_imports(entry: str, files: dict[str, bytes]) -> list[str]:
+    """All modules that `entry` needs before it can run, without itself, nearest first."""
+    found = [entry]
+    for name in found:  # grows meanwhile
+        for target in _STATIC_IMPORT.findall(files[name].decode()):
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+            if path in files and path not in found:
                 found.append(path)
-        return found
+    return found[1:]
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size
+def with_preloads(index: str, files: dict[str, bytes]) -> str:
+    """The page with a modulepreload link for each static import of its module scripts."""
+
+    def preload(script: re.Match[str]) -> str:
+        indent, entry = script[1], script[2]
+        imports = static_imports(entry, files) if entry in files else []
+        links = [f'{indent}<link rel="modulepreload" href="a/dev/{name}">' for name in imports]
+        return "\n".join([*links, script[0]])
+
+    return _ENTRY.sub(preload, index)
 
 
-def _plain(name: str, body: bytes) -> bytes:
-    return body if name.startswith("vendor/") else without_comments(Path(name).suffix, body)
-
-
-def _shorter(name: str, body: bytes) -> bytes:
-    return body if name.startswith("vendor/") else without_blanks(Path(name).suffix, body)
-
-
-def _bundled(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files with all modules in main.js; as they are, which works too, where that fails."""
-    if _ENTRY not in files:
-        return files
-    try:
-        sources = {name: files[name].decode() for name in files if name.endswith(".js")}
-        return files | {_ENTRY: bundle(_ENTRY, sources).encode()}
-    except (BundleError, UnicodeDecodeError) as error:
-        LOG.warning("the page's modules are sent one by one: %s", error)
-        return files
-
-
-def _names_in(name: str, text: str) -> list[str]:
-    """The files that a page or a script loads."""
-    if name.endswith(".html"):
-        return re.findall(r'(?:src|href)="a/[^/"]+/([^"]+)"', text)
-    folder = Path(name).parent
-    return [
-        os.path.normpath(folder / target)
-        for target in re.findall(r'(?:^|;)import\b[^"]*\bfrom ?"(\.[^"]+)";', text, re.MULTILINE)
-    ]
+def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, sorted; no links, nothing hidden or in a hidden folder."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not hidden and path.is_file() and not path.is_symlink():
+            yield name.as_posix(), path.read_bytes()
 
 
 def _asset(name: str, body: bytes) -> Asset:

@@ -1,1 +1,1 @@
-"""The document's stream over websockets."""
+"""The stream of the document over websockets."""

@@ -1,57 +1,54 @@
-"""Viewers that are sent the same bytes: each frame built once, the slow ones caught up."""
+"""Viewers that receive the same bytes: build each frame once, help the slow ones catch up."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from gpu_monitor.web.auth.redaction import see
+from gpu_monitor.web.auth.redaction import redact_document
 from gpu_monitor.web.settings import Role
 from gpu_monitor.web.stream.encodings import Encoding
 from gpu_monitor.web.stream.viewer import Viewer
 from gpu_monitor.wire.replica import Document, Patch
 
-Names: TypeAlias = frozenset[str]
+HostNames: TypeAlias = frozenset[str]
 
 _RECENT_FRAMES = 4
 
 
-class Group:
-    """Viewers with the same encoding, hosts and role: they are sent the same bytes.
+class ViewerGroup:
+    """Viewers with the same encoding, hosts and role.
 
-    `recent` holds the latest patch frames, the last one of sequence `sequence`: who misses no
-    more than these is sent them; who misses more, a fleet frame and what came after it. `cut`
-    is called for who takes nothing.
+    `recent` holds the latest patch frames; `sequence` is that of the last one. Viewers at most
+    this far behind get the missing frames; others get a full snapshot and what came after it.
     """
 
     def __init__(
         self,
         encoding: Encoding,
-        names: Names | None,
+        names: HostNames | None,
         role: Role,
         sequence: int,
         now: float,
-        cut: Callable[[Viewer], None],
     ) -> None:
         self.encoding = encoding
         self.names = names
         self.role: Role = role
         self.sequence = sequence
-        self._cut = cut
         self.current: set[Viewer] = set()
         self.behind: set[Viewer] = set()
         self.sent_at = now
         self.recent: deque[bytes] = deque()
         self.fleet: tuple[int, bytes] | None = None
+        """The latest snapshot frame and the sequence it was built at, while it is of use."""
         self.building: tuple[int, asyncio.Task[None]] | None = None
 
     def fleet_frame(self, sequence: int, document: Document) -> bytes:
-        """The whole document as of patch `sequence`; slow for a large fleet: for a thread."""
-        fleet = see(narrow(document, self.names), self.role)
+        """The whole document as of patch `sequence`. Slow for a large fleet: for a thread."""
+        fleet = redact_document(narrow(document, self.names), self.role)
         return self.encoding.frame({"type": "fleet", "sequence": sequence, "fleet": fleet})
 
-    def send(self, patch: Patch, now: float) -> None:
-        """The next patch, as the role sees it, to everyone whose buffer is empty.
+    def send_patch(self, patch: Patch, now: float) -> None:
+        """Send the next patch, already redacted for the role, to every drained viewer.
 
         The others fall behind.
         """
@@ -62,37 +59,37 @@ class Group:
         self._remember(frame)
         slow = []
         for viewer in self.current:
-            to = viewer.to
-            if to.get_write_buffer_size():
-                slow.append(viewer)
+            if viewer.is_drained:
+                viewer.write(frame)
             else:
-                to.write(frame)
+                slow.append(viewer)
         for viewer in slow:
             viewer.fall_behind(before, self.sent_at)
         self.sent_at = now
         self.current.difference_update(slow)
         self.behind.update(slow)
 
+    def stalled(self, now: float, seconds: float) -> list[Viewer]:
+        """Viewers that have taken no byte for this long."""
+        return [viewer for viewer in self.behind if viewer.stalled_seconds(now) >= seconds]
+
     def catch_up(self, now: float) -> bool:
-        """Send those that fell behind what they miss; True when that takes a new fleet frame."""
+        """Send drained viewers what they miss; True if some of them need a new snapshot."""
         needs_fleet = False
-        for viewer in list(self.behind):
-            if viewer.is_stuck(now):
-                self._cut(viewer)
-            elif viewer.left_bytes:
-                continue
-            elif (frames := self._missing(viewer.sequence)) is None:
+        for viewer in [viewer for viewer in self.behind if viewer.is_drained]:
+            frames = self._missing(viewer.sequence)
+            if frames is None:
                 needs_fleet = True
-            else:
-                viewer.to.writelines(frames)
-                viewer.fall_behind(self.sequence, now)
-                if not viewer.left_bytes:
-                    self.behind.discard(viewer)
-                    self.current.add(viewer)
+                continue
+            viewer.write_all(frames)
+            viewer.fall_behind(self.sequence, now)
+            if viewer.is_drained:
+                self.behind.discard(viewer)
+                self.current.add(viewer)
         return needs_fleet
 
     def _missing(self, sequence: int) -> list[bytes] | None:
-        """The frames after `sequence`, or None if they are no longer there."""
+        """The frames after `sequence`, or None if they are gone."""
         if sequence >= 0 and self.sequence - sequence <= len(self.recent):
             return list(self.recent)[len(self.recent) - (self.sequence - sequence) :]
         if self.fleet is None:
@@ -111,8 +108,8 @@ class Group:
             self.fleet = None
 
 
-def narrow(document: dict[str, Any], names: Names | None) -> dict[str, Any]:
-    """A document or a patch with only these hosts; None means all of them."""
+def narrow(document: dict[str, Any], names: HostNames | None) -> dict[str, Any]:
+    """A document or patch with only these hosts; None means all of them."""
     hosts = document.get("hosts")
     if names is None or hosts is None:
         return document

@@ -1,4 +1,4 @@
-"""GPUs that the kernel has put to sleep: not woken by the driver's openings, and known again."""
+"""GPUs that the kernel has put to sleep: opening the driver does not wake them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.clock import moment
-from gpu_monitor.collector.gpu.driver import LOST_RETRY_SECONDS, Driver
+from gpu_monitor.collector.gpu.driver import LOST_REOPEN_SECONDS, Driver
 from gpu_monitor.collector.gpu.readings import GpuReading
-from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.gpu.watchdog import Watchdog
 from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.nvml_calls import ERRORS
@@ -24,7 +24,7 @@ BY_PLACE = "nvmlDeviceGetHandleByPciBusId_v2"
 
 
 class Host:
-    """Two GPUs, the kernel's folders about them, and the driver that is looked at."""
+    """Two GPUs, the kernel's folders about them, and the driver under test."""
 
     def __init__(self, nvml: FakeNvml, folder: Path) -> None:
         self.nvml = nvml
@@ -41,16 +41,18 @@ class Host:
         (power / "control").write_text("auto\n")
         (power / "runtime_status").write_text(f"{status}\n")
 
-    def look(self, now: float) -> list[GpuReading]:
-        """What a shared worker does in a round at `now`."""
-        if self.driver.due(now):
-            self.driver.open(now, calm=True)
+    def run_round(self, now: float) -> list[GpuReading]:
+        """What a shared worker does in one round, at `now`; the readings shown after it."""
+        if self.driver.is_due(now):
+            self.driver.open(now, is_calm=True)
         else:
-            self.driver.count(now)
+            self.driver.check_for_changes(now)
         for slot in self.driver.slots:
-            slot.read(now)
-        shown = [slot.absent or (slot.latest and slot.latest.reading) for slot in self.driver.slots]
-        return [reading for reading in shown if reading is not None]
+            slot.refresh(now)
+        readings = [
+            slot.absent or (slot.latest and slot.latest.reading) for slot in self.driver.slots
+        ]
+        return [reading for reading in readings if reading is not None]
 
 
 @pytest.fixture
@@ -64,19 +66,19 @@ def states(readings: list[GpuReading]) -> list[tuple[int, str | None, str]]:
     return [(each.identity.number, each.identity.uuid, each.state) for each in readings]
 
 
-def read_until(watch: Watch, first: Callable[[GpuReading], bool]) -> list[GpuReading]:
-    """All GPUs, read again and again until the first is as wanted."""
+def read_until(watch: Watchdog, first: Callable[[GpuReading], bool]) -> list[GpuReading]:
+    """All GPUs, as soon as the first satisfies `first`."""
     give_up_at = time.monotonic() + 30.0
-    while not first((gpus := watch.read(moment()).gpus)[0]):
+    while not first((gpus := watch.collect(moment()).gpus)[0]):
         assert time.monotonic() < give_up_at, gpus
         time.sleep(0.02)
     return list(gpus)
 
 
-def test_a_gpu_that_sleeps_at_the_start_is_not_opened(host: Host) -> None:
+def test_a_gpu_that_is_asleep_at_the_start_is_not_opened(host: Host) -> None:
     host.put(PLACES[0], "suspended")
 
-    readings = [host.look(float(second)) for second in range(20)][-1]
+    readings = [host.run_round(float(second)) for second in range(20)][-1]
 
     assert states(readings) == [(0, None, "asleep"), (1, "GPU-1", "ok")]
     assert readings[0].identity.pci_bus_id == "00000000:1B:00.0"
@@ -84,37 +86,37 @@ def test_a_gpu_that_sleeps_at_the_start_is_not_opened(host: Host) -> None:
     assert host.nvml.calls("nvmlDeviceGetUUID") == 1
 
 
-def test_a_gpu_that_wakes_up_is_opened_alone(host: Host) -> None:
+def test_a_gpu_that_wakes_up_is_opened_without_reopening_the_others(host: Host) -> None:
     host.put(PLACES[0], "suspended")
-    host.look(0.0)
+    host.run_round(0.0)
     host.put(PLACES[0], "active")
 
-    readings = host.look(1.0)
+    readings = host.run_round(1.0)
 
     assert states(readings) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
     assert host.nvml.calls("nvmlInitWithFlags") == 1
     assert host.nvml.calls("nvmlDeviceGetUUID") == 2
 
 
-def test_nvml_is_not_opened_while_all_gpus_sleep(host: Host) -> None:
+def test_nvml_stays_closed_while_all_gpus_are_asleep(host: Host) -> None:
     for place in PLACES:
         host.put(place, "suspended")
 
-    asleep = [host.look(float(second)) for second in range(20)][-1]
+    asleep = [host.run_round(float(second)) for second in range(20)][-1]
     calls = host.nvml.calls()
     host.put(PLACES[1], "active")
-    awake = [host.look(second) for second in (20.0, 21.0)][-1]
+    awake = [host.run_round(second) for second in (20.0, 21.0)][-1]
 
     assert states(asleep) == [(0, None, "asleep"), (1, None, "asleep")]
     assert (calls, host.driver.problem) == (0, None)
     assert states(awake) == [(0, None, "asleep"), (1, "GPU-1", "ok")]
 
 
-def test_a_gpu_that_falls_asleep_keeps_what_it_is(host: Host) -> None:
-    (before, _) = host.look(0.0)
+def test_a_gpu_that_falls_asleep_keeps_its_identity(host: Host) -> None:
+    (before, _) = host.run_round(0.0)
     host.put(PLACES[0], "suspended")
 
-    (after, _) = host.look(5.0)
+    (after, _) = host.run_round(5.0)
 
     assert after == GpuReading(
         before.identity,
@@ -126,51 +128,60 @@ def test_a_gpu_that_falls_asleep_keeps_what_it_is(host: Host) -> None:
     assert after.identity.name and after.memory_total_bytes
 
 
-def test_a_gpu_that_slept_through_another_opening_keeps_what_it_is(host: Host) -> None:
-    host.look(0.0)
+def test_a_gpu_that_is_asleep_during_a_reopening_keeps_its_identity(host: Host) -> None:
+    host.run_round(0.0)
     host.put(PLACES[0], "suspended")
-    (before, _) = host.look(5.0)
+    (before, _) = host.run_round(5.0)
     host.nvml.write(Scenario([FIRST, SECOND], Machine(generation=2)))
     opened = host.nvml.calls("nvmlDeviceGetUUID")
 
-    (after, other) = [host.look(second) for second in (6.0, 7.0)][-1]
+    (after, other) = [host.run_round(second) for second in (6.0, 7.0)][-1]
 
     assert after == before and other.state == "ok"
     assert host.nvml.calls("nvmlDeviceGetUUID") == opened + 1
 
 
-def test_a_gpu_that_was_first_seen_asleep_has_one_row_after_another_opening(host: Host) -> None:
+def test_a_gpu_that_was_first_seen_asleep_has_one_row_after_a_reopening(host: Host) -> None:
     host.put(PLACES[0], "suspended")
-    host.look(0.0)
+    host.run_round(0.0)
     host.put(PLACES[0], "active")
-    host.look(1.0)
+    host.run_round(1.0)
     host.nvml.write(Scenario([FIRST, SECOND], Machine(generation=2)))
 
-    readings = [host.look(second) for second in (2.0, 3.0)][-1]
+    readings = [host.run_round(second) for second in (2.0, 3.0)][-1]
 
     assert states(readings) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 
-def test_a_gpu_that_cannot_be_opened_when_it_wakes_up_is_tried_again(host: Host) -> None:
+def test_opening_a_gpu_is_retried_after_it_failed_on_waking_up(host: Host) -> None:
     host.put(PLACES[0], "suspended")
-    host.look(0.0)
+    host.run_round(0.0)
     host.put(PLACES[0], "active")
     host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(BY_PLACE, error="UNKNOWN")]))
-    broken = host.look(1.0)
+    broken = host.run_round(1.0)
     host.nvml.write(Scenario([FIRST, SECOND]))
 
-    healed = [host.look(2.0 + second) for second in range(int(LOST_RETRY_SECONDS[0]) + 2)][-1]
+    healed = [host.run_round(2.0 + second) for second in range(int(LOST_REOPEN_SECONDS[0]) + 2)][-1]
 
-    assert [reading.state for reading in broken] == ["error", "ok"]
+    assert [reading.state for reading in broken] == ["lost", "ok"]
     assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 
-def test_a_gpu_that_hangs_when_it_wakes_up_costs_itself_only(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("call", "function"),
+    [
+        (Call(BY_PLACE, hang=True), "nvmlDeviceGetHandleByPciBusId"),
+        (Call("nvmlDeviceGetTemperature", hang=True, gpu=0), "nvmlDeviceGetTemperature"),
+    ],
+)
+def test_a_gpu_that_hangs_on_waking_up_affects_no_other(
+    host: Host, call: Call, function: str
+) -> None:
     host.put(PLACES[0], "suspended")
-    watch = Watch(host.driver, patience=20.0, timeout=20.0, slow=0.2)
-    watch.read(moment())
+    watch = Watchdog(host.driver, patience=20.0, timeout=20.0, slow=0.2)
+    watch.collect(moment())
     host.put(PLACES[0], "active")
-    host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(BY_PLACE, hang=True)]))
+    host.nvml.write(Scenario([FIRST, SECOND], calls=[call]))
     try:
         hung = read_until(watch, lambda gpu: "stuck" in (gpu.reason or ""))
         host.nvml.write(Scenario([FIRST, SECOND]))
@@ -179,37 +190,39 @@ def test_a_gpu_that_hangs_when_it_wakes_up_costs_itself_only(host: Host) -> None
         watch.close()
 
     assert states(hung) == [(0, None, "error"), (1, "GPU-1", "ok")]
-    assert f"stuck in {BY_PLACE} of GPU 0 since" in str(hung[0].reason)
+    assert f"stuck in {function} of GPU 0 since" in str(hung[0].reason)
     assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 
-def test_beside_one_that_sleeps_nvml_may_lack_one_that_the_kernel_module_lists(host: Host) -> None:
+def test_nvml_may_lack_a_gpu_that_the_kernel_module_lists_beside_a_sleeping_one(host: Host) -> None:
     host.put(PLACES[0], "suspended")
     host.nvml.write(Scenario([FIRST]))
 
-    assert states(host.look(0.0)) == [(0, None, "asleep")]
+    assert states(host.run_round(0.0)) == [(0, None, "asleep")]
 
 
-def test_all_are_opened_where_nvml_counts_more_than_the_kernel_module_lists(host: Host) -> None:
+def test_all_gpus_are_opened_where_nvml_counts_more_than_the_kernel_module_lists(
+    host: Host,
+) -> None:
     host.put(PLACES[0], "suspended")
     unlisted = Gpu(uuid="GPU-2", pci_bus_id="00000000:5E:00.0")
     host.nvml.write(Scenario([FIRST, SECOND, unlisted]))
 
-    readings = host.look(0.0)
+    readings = host.run_round(0.0)
 
     assert states(readings) == [(0, "GPU-0", "asleep"), (1, "GPU-1", "ok"), (2, "GPU-2", "ok")]
     assert host.nvml.calls(BY_INDEX) == 3
 
 
 @pytest.mark.parametrize("function", [BY_PLACE, "nvmlDeviceGetIndex"])
-def test_an_error_of_an_opening_beside_one_that_sleeps_costs_that_gpu(
+def test_a_gpu_that_cannot_be_opened_does_not_affect_a_sleeping_one(
     host: Host, function: str
 ) -> None:
-    host.look(0.0)
+    host.run_round(0.0)
     host.put(PLACES[0], "suspended")
     for code in ERRORS:
         host.nvml.write(Scenario([FIRST, SECOND], calls=[Call(function, error=code)]))
-        host.driver.open(0.0, calm=True)
+        host.driver.open(0.0, is_calm=True)
 
         sleeper, hit = (slot.absent for slot in host.driver.slots)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.gpu import nvml
-from gpu_monitor.collector.gpu.device import SLOW_SECONDS, Device
-from gpu_monitor.collector.gpu.nvml import Handle
+from gpu_monitor.collector.gpu.device import SLOW_READING_SECONDS, Device
 from gpu_monitor.collector.gpu.nvml_errors import GPU_IS_LOST
+from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
 from tests.fake_nvml import FakeNvml
-from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, error
+from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, Value, error
 
 BUSY = Gpu(
     name="NVIDIA A100",
@@ -42,23 +42,22 @@ SLOW_CALLS = 5
 def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
     """NVML opened, with one busy GPU."""
     fake_nvml.write(Scenario(gpus=[BUSY]))
-    nvml.open_library()
+    nvml.open_library(Trace())
     yield fake_nvml
-    nvml.close_library()
+    nvml.close_library(Trace())
 
 
-def device(index: int = 0, direct: bool = True, **options: str) -> Device:
-    return Device(index, Handle.by_index(index, direct), Trace(), **options)
+def device(index: int = 0, **options: str) -> Device:
+    return Device(index, Handle.by_index(index, Trace()), **options)
 
 
-def read(gpu: Gpu, fake: FakeNvml, *calls: Call, direct: bool = True) -> GpuReading:
+def read(gpu: Gpu, fake: FakeNvml, *calls: Call) -> GpuReading:
     fake.write(Scenario(gpus=[gpu], calls=calls))
-    return device(direct=direct).read(0.0)
+    return device().read(0.0)
 
 
-@pytest.mark.parametrize("direct", [True, False])
-def test_every_value_is_read_in_its_unit(opened: FakeNvml, direct: bool) -> None:
-    reading = device(direct=direct).read(0.0)
+def test_every_value_is_read_in_its_unit(opened: FakeNvml) -> None:
+    reading = device().read(0.0)
 
     assert reading.identity == Identity(
         0, "GPU-1", "NVIDIA A100", "00000000:3B:00.0", None, 89,
@@ -89,29 +88,29 @@ def test_a_sample_takes_few_calls_and_slow_values_are_read_every_five_seconds(
 
     gpu.read(1.0)
     fast = opened.calls() - before
-    gpu.read(SLOW_SECONDS)
+    gpu.read(SLOW_READING_SECONDS)
 
     assert fast == FAST_CALLS
     assert opened.calls() - before == 2 * FAST_CALLS + SLOW_CALLS
     assert opened.calls("nvmlDeviceGetPcieThroughput") == 0  # blocks for 20 ms by design
 
 
-def test_slow_values_of_the_gpus_are_read_in_different_samples(opened: FakeNvml) -> None:
+def test_gpus_read_their_slow_values_in_different_samples(opened: FakeNvml) -> None:
     opened.write(Scenario(gpus=[BUSY, replace(BUSY, uuid="GPU-2")]))
-    nvml.close_library()  # GPUs are counted when NVML is opened
-    nvml.open_library()
+    nvml.close_library(Trace())  # GPUs are counted when NVML is opened
+    nvml.open_library(Trace())
     gpus = [device(0), device(1)]
     for gpu in gpus:
         gpu.read(0.0)
     before = opened.calls("nvmlDeviceGetFanSpeed")
 
     for gpu in gpus:
-        gpu.read(SLOW_SECONDS - 1)
+        gpu.read(SLOW_READING_SECONDS - 1)
 
     assert opened.calls("nvmlDeviceGetFanSpeed") - before == 1
 
 
-def test_what_a_gpu_does_not_support_is_null_and_not_asked_again(opened: FakeNvml) -> None:
+def test_an_unsupported_value_is_null_and_not_queried_again(opened: FakeNvml) -> None:
     opened.write(Scenario(gpus=[replace(BUSY, power_watts=N_A)]))
     gpu = device()
 
@@ -132,7 +131,7 @@ def test_a_call_that_fails_once_is_null_once(opened: FakeNvml) -> None:
     assert gpu.read(1.0).temperature_celsius == 66
 
 
-def test_a_reading_beyond_what_can_be_is_null(opened: FakeNvml) -> None:
+def test_an_impossible_value_is_null(opened: FakeNvml) -> None:
     absurd = replace(
         BUSY, utilization_percent=2**32 - 1, temperature_celsius=4000, power_watts=4_000_000
     )
@@ -145,7 +144,7 @@ def test_a_reading_beyond_what_can_be_is_null(opened: FakeNvml) -> None:
     assert reading.power_watts is None
 
 
-def test_a_gpu_none_of_whose_values_come_is_an_error_with_the_reason(opened: FakeNvml) -> None:
+def test_a_gpu_without_any_value_is_an_error_with_the_reason(opened: FakeNvml) -> None:
     gpu = device()
     opened.write(Scenario(gpus=[BUSY], calls=[Call("nvmlDeviceGet*", error="NO_PERMISSION")]))
 
@@ -155,7 +154,7 @@ def test_a_gpu_none_of_whose_values_come_is_an_error_with_the_reason(opened: Fak
     assert reading.reason is not None and "no permission" in reading.reason
 
 
-def test_a_lost_gpu_is_lost_in_plain_words(opened: FakeNvml) -> None:
+def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
     gpu = device()
     opened.write(Scenario(gpus=[replace(BUSY, lost=True)]))
 
@@ -163,7 +162,7 @@ def test_a_lost_gpu_is_lost_in_plain_words(opened: FakeNvml) -> None:
 
     assert reading.state == "lost"
     assert reading.reason is not None and "fell off the bus" in reading.reason
-    assert "reset or reboot" in reading.reason
+    assert "reset the GPU or reboot" in reading.reason
     assert reading.identity.uuid == "GPU-1"
     assert reading.utilization_percent is None
     assert gpu.failure is not None and gpu.failure.code == GPU_IS_LOST
@@ -176,14 +175,14 @@ def test_a_gpu_that_needs_a_reset_is_an_error_that_says_so(opened: FakeNvml) -> 
     assert reading.reason is not None and "reset" in reading.reason
 
 
-def test_a_driver_without_the_second_memory_call_is_asked_by_the_first(opened: FakeNvml) -> None:
+def test_an_older_driver_is_asked_for_memory_by_the_older_function(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetMemoryInfo_v2", error="FUNCTION_NOT_FOUND"))
 
     assert reading.memory_kind == "device"
     assert reading.memory_used_bytes == (1024 + 500) << 20  # with the driver's reserve
 
 
-def test_a_gpu_with_the_hosts_memory_tells_the_hosts(opened: FakeNvml) -> None:
+def test_a_gpu_that_shares_the_hosts_memory_shows_the_hosts(opened: FakeNvml) -> None:
     reading = read(replace(BUSY, memory_total_mib=N_A), opened)
 
     assert reading.memory_kind == "unified"
@@ -191,19 +190,18 @@ def test_a_gpu_with_the_hosts_memory_tells_the_hosts(opened: FakeNvml) -> None:
     assert 0 < reading.memory_used_bytes < reading.memory_total_bytes
 
 
-def test_memory_that_is_not_readable_for_another_reason_is_null(opened: FakeNvml) -> None:
+def test_memory_that_cannot_be_read_for_another_reason_is_null(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetMemoryInfo*", error="UNKNOWN"))
 
     assert reading.memory_kind is None
     assert reading.memory_total_bytes is reading.memory_used_bytes is None
 
 
-@pytest.mark.parametrize("direct", [True, False])
-def test_a_process_with_compute_and_graphics_is_one_use(opened: FakeNvml, direct: bool) -> None:
+def test_a_process_with_compute_and_graphics_is_one_use(opened: FakeNvml) -> None:
     both = Process(os.getpid(), memory_mib=300, type="C+G")
     client = Process(1, memory_mib=None, type="M")
 
-    reading = read(replace(BUSY, processes=[both, client]), opened, direct=direct)
+    reading = read(replace(BUSY, processes=[both, client]), opened)
 
     assert {(use.pid, use.type, use.memory_bytes) for use in reading.uses} == {
         (os.getpid(), "C+G", 300 << 20),
@@ -211,7 +209,7 @@ def test_a_process_with_compute_and_graphics_is_one_use(opened: FakeNvml, direct
     }
 
 
-def test_the_first_reading_knows_no_shares_and_the_second_does(opened: FakeNvml) -> None:
+def test_shares_are_known_from_the_second_reading_on(opened: FakeNvml) -> None:
     worker = Process(os.getpid(), sm_utilization_percent=35)
     idle = Process(1, sm_utilization_percent=None)
     opened.write(Scenario(gpus=[replace(BUSY, processes=[worker, idle])]))
@@ -223,7 +221,7 @@ def test_the_first_reading_knows_no_shares_and_the_second_does(opened: FakeNvml)
     assert [use.sm_utilization_percent for use in second.uses] == [35, 0]
 
 
-def test_shares_are_null_where_the_driver_counts_none(opened: FakeNvml) -> None:
+def test_shares_are_null_where_the_driver_does_not_sample_them(opened: FakeNvml) -> None:
     name = "nvmlDeviceGetProcessUtilization"
     gpu = replace(BUSY, processes=[Process(os.getpid())])
     opened.write(Scenario(gpus=[gpu], calls=[Call(name, error="NOT_SUPPORTED")]))
@@ -234,7 +232,7 @@ def test_shares_are_null_where_the_driver_counts_none(opened: FakeNvml) -> None:
     assert opened.calls(name) == 1
 
 
-def test_lists_of_processes_that_are_not_readable_say_why(opened: FakeNvml) -> None:
+def test_process_lists_that_cannot_be_read_say_why(opened: FakeNvml) -> None:
     calls = [
         Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
         for kind in ("Compute", "MPSCompute", "Graphics")
@@ -245,23 +243,34 @@ def test_lists_of_processes_that_are_not_readable_say_why(opened: FakeNvml) -> N
     assert reading.uses_unread is not None and "permission" in reading.uses_unread
 
 
-@pytest.mark.parametrize("direct", [True, False])
-def test_more_processes_than_expected_are_all_listed(opened: FakeNvml, direct: bool) -> None:
+def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_slices(
+    opened: FakeNvml,
+) -> None:
+    calls = [
+        Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
+        for kind in ("Compute", "MPSCompute", "Graphics")
+    ]
+    reading = read(replace(BUSY, migs=[Mig(profile="1g.10gb")]), opened, *calls)
+    (piece,) = reading.slices
+    for unread in (reading.uses_unread, piece.uses_unread):
+        assert unread is not None and "/dev/nvidia-caps" in unread
+
+
+def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
     crowd = [Process(pid) for pid in range(1000, 1300)]
 
-    reading = read(replace(BUSY, processes=crowd), opened, direct=direct)
+    reading = read(replace(BUSY, processes=crowd), opened)
 
     assert [use.pid for use in reading.uses] == list(range(1000, 1300))
 
 
-@pytest.mark.parametrize("direct", [True, False])
-def test_a_slice_is_a_reading_of_its_own_with_its_processes(opened: FakeNvml, direct: bool) -> None:
+def test_a_slice_has_a_reading_of_its_own_with_its_processes(opened: FakeNvml) -> None:
     piece = Mig(
         profile="3g.40gb", uuid="MIG-1", memory_total_mib=40448, memory_used_mib=512,
         processes=[Process(os.getpid(), memory_mib=512)],
     )  # fmt: skip
 
-    reading = read(replace(BUSY, migs=[piece, Mig(profile="1g.10gb")]), opened, direct=direct)
+    reading = read(replace(BUSY, migs=[piece, Mig(profile="1g.10gb")]), opened)
 
     assert reading.utilization_percent is None
     assert reading.power_watts == 312.4
@@ -274,7 +283,7 @@ def test_a_slice_is_a_reading_of_its_own_with_its_processes(opened: FakeNvml, di
     assert second.identity.mig_profile == "1g.10gb" and second.uses == ()
 
 
-def test_a_slices_profile_is_told_by_its_size_where_its_name_does_not(opened: FakeNvml) -> None:
+def test_a_slices_profile_is_made_from_its_size_where_its_name_has_none(opened: FakeNvml) -> None:
     opened.write(
         Scenario(
             gpus=[replace(BUSY, migs=[Mig(slices=2, compute_slices=1, memory_total_mib=20096)])],
@@ -287,7 +296,7 @@ def test_a_slices_profile_is_told_by_its_size_where_its_name_does_not(opened: Fa
     assert piece.identity.mig_profile == "1c.2g.20gb"
 
 
-def test_slices_come_and_go_with_the_mode(opened: FakeNvml) -> None:
+def test_slices_come_and_go_with_the_mig_mode(opened: FakeNvml) -> None:
     gpu = device()
     whole = gpu.read(0.0)
     opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(profile="1g.10gb")])]))
@@ -300,7 +309,7 @@ def test_slices_come_and_go_with_the_mode(opened: FakeNvml) -> None:
     assert readings == [87, None, 87]
 
 
-def test_a_sleeping_gpu_is_not_asked(opened: FakeNvml, tmp_path: Path) -> None:
+def test_a_sleeping_gpu_is_not_queried(opened: FakeNvml, tmp_path: Path) -> None:
     power = tmp_path / "0000:3b:00.0" / "power"
     power.mkdir(parents=True)
     (power / "control").write_text("auto\n")
@@ -316,7 +325,7 @@ def test_a_sleeping_gpu_is_not_asked(opened: FakeNvml, tmp_path: Path) -> None:
     assert gpu.read(1.0).state == "ok"
 
 
-def test_a_process_that_comes_grows_or_goes_is_seen_at_once(opened: FakeNvml) -> None:
+def test_a_process_that_starts_grows_or_ends_is_seen_at_once(opened: FakeNvml) -> None:
     gpu, seen = device(), []
     for second, memory_mib in enumerate((None, 100, 100, 200, None)):
         there = [] if memory_mib is None else [Process(7, memory_mib)]
@@ -324,3 +333,21 @@ def test_a_process_that_comes_grows_or_goes_is_seen_at_once(opened: FakeNvml) ->
         seen.append([use.memory_bytes for use in gpu.read(float(second)).uses])
 
     assert seen == [[], [100 << 20], [100 << 20], [200 << 20], []]
+
+
+@pytest.mark.parametrize(
+    ("margin", "fields", "slowdown"),
+    [
+        (47, {194: -2}, 40 + 47 + 2),
+        (47, {}, 40 + 47),
+        (-3, {194: -2}, 40 - 3 + 2),
+        (N_A, {194: -2}, None),
+        (-1000, {}, None),
+    ],
+)
+def test_the_slowdown_temperature_is_found_by_the_margin_where_it_is_not_reported(
+    opened: FakeNvml, margin: Value, fields: dict[int, Value], slowdown: int | None
+) -> None:
+    gpu = Gpu(slowdown_celsius=N_A, temperature_celsius=40, margin_celsius=margin, fields=fields)
+    reading = read(gpu, opened)
+    assert (reading.state, reading.identity.slowdown_celsius) == ("ok", slowdown)

@@ -1,4 +1,4 @@
-"""The driver over time: absent, reloaded, upgraded, GPUs that vanish and come."""
+"""The driver over time: absent, reloaded, upgraded; GPUs that vanish and appear."""
 
 import gc
 import shutil
@@ -11,9 +11,9 @@ from types import FrameType, TracebackType
 import pytest
 
 from gpu_monitor.collector.gpu.driver import (
-    COUNT_SECONDS,
-    LAST_RETRY_SECONDS,
-    LOST_RETRY_SECONDS,
+    CHANGE_CHECK_SECONDS,
+    LAST_REOPEN_SECONDS,
+    LOST_REOPEN_SECONDS,
     Driver,
 )
 from gpu_monitor.collector.gpu.readings import GpuReading
@@ -31,22 +31,22 @@ def driver(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Driver]:
     driver.close()
 
 
-def look(driver: Driver, now: float, calm: bool = True) -> list[GpuReading]:
-    """What a shared worker does in a round at `now`."""
-    if driver.due(now):
-        driver.open(now, calm)
+def run_round(driver: Driver, now: float, is_calm: bool = True) -> list[GpuReading]:
+    """What a shared worker does in one round, at `now`; the readings shown after it."""
+    if driver.is_due(now):
+        driver.open(now, is_calm)
     else:
-        driver.count(now)
+        driver.check_for_changes(now)
     for slot in driver.slots:
-        slot.read(now)
+        slot.refresh(now)
     latest = [slot.latest.reading if slot.latest else None for slot in driver.slots]
     shown = zip((slot.absent for slot in driver.slots), latest, strict=True)
     return [reading for absent, newest in shown if (reading := absent or newest)]
 
 
-def look_on(driver: Driver, first: int, end: int) -> list[GpuReading]:
-    """Look every second; what is seen at last."""
-    return [look(driver, float(second)) for second in range(first, end)][-1]
+def run_rounds(driver: Driver, first: int, end: int) -> list[GpuReading]:
+    """One round a second; the readings shown after the last."""
+    return [run_round(driver, float(second)) for second in range(first, end)][-1]
 
 
 def states(readings: list[GpuReading]) -> list[tuple[str | None, str]]:
@@ -56,7 +56,7 @@ def states(readings: list[GpuReading]) -> list[tuple[str | None, str]]:
 def test_the_versions_are_those_of_the_driver(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario([ONE], Machine(version="550.54.15", cuda_version="12.4")))
 
-    look(driver, 0.0)
+    run_round(driver, 0.0)
 
     assert (driver.driver_version, driver.cuda_version) == ("550.54.15", "12.4")
     assert driver.problem is None
@@ -66,17 +66,17 @@ def test_nvml_is_opened_once(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario([ONE, TWO]))
 
     for second in range(100):
-        look(driver, float(second))
+        run_round(driver, float(second))
 
     assert fake_nvml.calls("nvmlInitWithFlags") == 1
     assert fake_nvml.calls("nvmlDeviceGetHandleByIndex_v2") == 2
     assert fake_nvml.calls("nvmlDeviceGetUUID") == 2
 
 
-def test_no_library_is_one_calm_line(fake_nvml: FakeNvml, driver: Driver) -> None:
+def test_a_missing_library_is_reported_in_one_line(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.close()
 
-    assert look(driver, 0.0) == []
+    assert run_round(driver, 0.0) == []
     assert driver.problem == "no NVIDIA driver here: libnvidia-ml.so.1 not found"
 
 
@@ -86,38 +86,82 @@ def test_no_library_is_one_calm_line(fake_nvml: FakeNvml, driver: Driver) -> Non
         ("DRIVER_NOT_LOADED", "driver not loaded"),
         ("LIB_RM_VERSION_MISMATCH", "driver was upgraded: reboot needed"),
         ("NO_PERMISSION", "no permission"),
+        (17, "failed to initialize"),
+        (23, "no resources left"),
+        (27, "not ready"),
+        (29, "is it being reset?"),
     ],
 )
-def test_a_driver_that_does_not_open_says_why(
-    fake_nvml: FakeNvml, driver: Driver, error: str, words: str
+def test_a_driver_that_cannot_be_opened_says_why(
+    fake_nvml: FakeNvml, driver: Driver, error: str | int, words: str
 ) -> None:
     fake_nvml.write(Scenario([ONE], Machine(init_error=error)))
 
-    assert look(driver, 0.0) == []
+    assert run_round(driver, 0.0) == []
     assert driver.problem is not None and words in driver.problem
 
 
-def test_opening_is_tried_again_ever_less_often(fake_nvml: FakeNvml, driver: Driver) -> None:
+def test_a_driver_whose_device_file_is_missing_says_so(fake_nvml: FakeNvml, tmp_path: Path) -> None:
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "version").touch()
+    fake_nvml.write(Scenario([ONE], Machine(init_error="DRIVER_NOT_LOADED")))
+    driver = Driver(str(tmp_path / "pci"), str(module / "gpus"), str(tmp_path / "dev"))
+
+    run_round(driver, 0.0)
+
+    assert driver.problem is not None and driver.problem.startswith("NVIDIA driver loaded, but ")
+
+
+def test_a_gpu_that_cannot_be_opened_is_lost_and_named_by_the_place_that_is_left(
+    fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    for place in ("0000:17:00.0", "0000:3b:00.0", "0000:5e:00.0"):
+        (tmp_path / "gpus" / place).mkdir(parents=True)
+    gpus = [Gpu(uuid=f"GPU-{bus}", pci_bus_id=f"00000000:{bus}:00.0") for bus in ("17", "3B", "5E")]
+    call = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=1)
+    fake_nvml.write(Scenario(gpus, calls=[call]))
+    driver = Driver(str(tmp_path / "pci"), str(tmp_path / "gpus"))
+
+    readings = run_round(driver, 0.0)
+
+    places = [(reading.identity.pci_bus_id, reading.state) for reading in readings]
+    assert places == [
+        ("00000000:17:00.0", "ok"),
+        ("00000000:3B:00.0", "lost"),
+        ("00000000:5E:00.0", "ok"),
+    ]
+    assert readings[1].reason is not None and "fell off the bus" in readings[1].reason
+    fake_nvml.write(Scenario(gpus))
+    assert states(run_rounds(driver, 1, 40)) == [
+        ("GPU-17", "ok"),
+        ("GPU-3B", "ok"),
+        ("GPU-5E", "ok"),
+    ]
+    driver.close()
+
+
+def test_opening_is_retried_less_and_less_often(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario([ONE], Machine(init_error="DRIVER_NOT_LOADED")))
     tried = []
     for second in range(30):
         before = fake_nvml.calls("nvmlInitWithFlags")
-        look(driver, float(second))
+        run_round(driver, float(second))
         if fake_nvml.calls("nvmlInitWithFlags") > before:
             tried.append(second)
 
     assert tried == [0, 1, 3, 7, 15, 23]
 
 
-def test_a_driver_that_is_back_is_seen_within_ten_seconds(
+def test_a_driver_that_is_back_is_found_within_ten_seconds(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([ONE], Machine(init_error="LIB_RM_VERSION_MISMATCH")))
     for second in range(60):
-        look(driver, float(second))
+        run_round(driver, float(second))
     fake_nvml.write(Scenario([ONE]))
 
-    readings = [look(driver, 60.0 + second) for second in range(int(LAST_RETRY_SECONDS) + 1)]
+    readings = [run_round(driver, 60.0 + second) for second in range(int(LAST_REOPEN_SECONDS) + 1)]
 
     assert states(readings[-1]) == [("GPU-1", "ok")]
     assert driver.problem is None
@@ -125,26 +169,26 @@ def test_a_driver_that_is_back_is_seen_within_ten_seconds(
 
 def test_a_reloaded_driver_is_opened_again(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario([ONE], Machine(generation=1)))
-    look(driver, 0.0)
+    run_round(driver, 0.0)
     fake_nvml.write(Scenario([ONE, TWO], Machine(generation=2)))
 
-    broken, healed = look(driver, 2.0), look(driver, 3.0)
+    broken, healed = run_round(driver, 2.0), run_round(driver, 3.0)
 
     assert states(broken) == [("GPU-1", "error")]
     assert broken[0].reason is not None and "reloaded" in broken[0].reason
     assert states(healed) == [("GPU-1", "ok"), ("GPU-2", "ok")]
 
 
-def test_a_driver_that_goes_keeps_the_rows_with_its_reason(
+def test_rows_stay_with_the_reason_when_the_driver_goes_away(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([ONE, TWO], Machine(generation=1)))
-    look(driver, 0.0)
+    run_round(driver, 0.0)
     gone = Machine(generation=2, init_error="DRIVER_NOT_LOADED")
     fake_nvml.write(Scenario([ONE, TWO], gone))
-    look(driver, 2.0)
+    run_round(driver, 2.0)
 
-    readings = look(driver, 3.0)
+    readings = run_round(driver, 3.0)
 
     assert states(readings) == [("GPU-1", "error"), ("GPU-2", "error")]
     assert readings[0].reason == driver.problem
@@ -153,43 +197,43 @@ def test_a_driver_that_goes_keeps_the_rows_with_its_reason(
 
 def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario({0: ONE, 1: TWO}))
-    look(driver, 0.0)
+    run_round(driver, 0.0)
     fake_nvml.write(Scenario({1: TWO}))
 
-    falls = look(driver, 1.0)
-    after = look_on(driver, 2, 60)
+    falls = run_round(driver, 1.0)
+    after = run_rounds(driver, 2, 60)
 
     assert states(falls) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert states(after) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert after[0].reason is not None and "not found" in after[0].reason
-    assert after[1].identity.number == 0  # the driver counts anew
-    assert fake_nvml.calls("nvmlInitWithFlags") == 2  # looked again once, after 30 s
+    assert after[1].identity.number == 0  # the driver renumbers its GPUs
+    assert fake_nvml.calls("nvmlInitWithFlags") == 2  # opened again once, after 30 s
 
 
-def test_a_lost_gpu_that_was_reset_is_found_by_opening_again(
+def test_a_lost_gpu_that_was_reset_is_found_by_reopening(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([ONE, Gpu(uuid="GPU-2", lost=True)]))
-    first = look(driver, 0.0)
+    first = run_round(driver, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
 
-    readings = look_on(driver, 1, int(LOST_RETRY_SECONDS[0]) + 2)
+    readings = run_rounds(driver, 1, int(LOST_REOPEN_SECONDS[0]) + 2)
 
     assert [reading.state for reading in first] == ["ok", "lost"]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
 
 
-def test_a_gpu_that_the_kernel_module_lists_anew_is_found(
+def test_a_gpu_that_the_kernel_module_newly_lists_is_found(
     fake_nvml: FakeNvml, driver: Driver, tmp_path: Path
 ) -> None:
     fake_nvml.write(Scenario([ONE]))
-    look(driver, 0.0)
+    run_round(driver, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
     (tmp_path / "gpus" / "0000:3b:00.0").mkdir(parents=True)
 
-    before = look(driver, 1.0)
-    look(driver, COUNT_SECONDS)
-    after = look(driver, COUNT_SECONDS + 1)
+    before = run_round(driver, 1.0)
+    run_round(driver, CHANGE_CHECK_SECONDS)
+    after = run_round(driver, CHANGE_CHECK_SECONDS + 1)
 
     assert states(before) == [("GPU-1", "ok")]
     assert states(after) == [("GPU-1", "ok"), ("GPU-2", "ok")]
@@ -199,29 +243,30 @@ def test_nvml_is_not_closed_while_another_thread_is_in_a_call(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([ONE], Machine(generation=1)))
-    look(driver, 0.0)
+    run_round(driver, 0.0)
     fake_nvml.write(Scenario([ONE], Machine(generation=2)))
-    look(driver, 2.0, calm=False)
+    run_round(driver, 2.0, is_calm=False)
 
-    healed = look(driver, 3.0, calm=False)
+    healed = run_round(driver, 3.0, is_calm=False)
 
     assert states(healed) == [("GPU-1", "ok")]
     assert fake_nvml.calls("nvmlShutdown") == 0
 
 
-def test_a_gpu_whose_handle_does_not_open_is_an_error_and_the_others_go_on(
+def test_a_gpu_that_cannot_be_opened_is_lost_and_the_others_go_on(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fails = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=0)
     fake_nvml.write(Scenario([ONE, TWO], calls=[fails]))
-    broken = look(driver, 0.0)
+    broken = run_round(driver, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
-    readings = look_on(driver, 1, 40)
+    readings = run_rounds(driver, 1, 40)
 
-    assert states(broken) == [(None, "error"), ("GPU-2", "ok")]
+    assert states(broken) == [(None, "lost"), ("GPU-2", "ok")]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
 
 
+@pytest.mark.processes
 def test_a_library_that_an_upgrade_replaced_is_loaded_anew(
     fake_nvml: FakeNvml, tmp_path: Path
 ) -> None:
@@ -253,7 +298,7 @@ print(driver.problem, flush=True)
 input()
 for second in (8.0, 16.0):
     driver.open(second, True)
-driver.slots[0].read(16.0)
+driver.slots[0].refresh(16.0)
 with open("/proc/self/maps") as maps:
     deleted = any("libnvidia-ml" in line and "(deleted)" in line for line in maps)
 print(driver.problem, driver.slots[0].latest.reading.state, "deleted:", deleted)
@@ -261,26 +306,24 @@ print(driver.problem, driver.slots[0].latest.reading.state, "deleted:", deleted)
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def test_calls_that_fail_and_opening_again_leave_nothing_for_the_garbage_collector(
-    fake_nvml: FakeNvml, driver: Driver
-) -> None:
+def test_failed_calls_and_reopenings_leave_no_garbage(fake_nvml: FakeNvml, driver: Driver) -> None:
     errors = {"nvmlDeviceGetClockInfo": "UNKNOWN", "nvmlDeviceGetMemoryInfo_v2": "GPU_IS_LOST"}
     calls = [Call(name, error=error, gpu=at) for at, (name, error) in enumerate(errors.items())]
     fake_nvml.write(Scenario([ONE, TWO], calls=calls))
-    look_on(driver, 0, 3)
+    run_rounds(driver, 0, 3)
     opened = fake_nvml.calls("nvmlInitWithFlags")
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        seen = look_on(driver, 3, 200)
+        seen = run_rounds(driver, 3, 200)
         gc.collect()
         kinds = {type(each) for each in gc.garbage}
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-    assert [kind for kind in kinds if kind.__module__.startswith("collector")] == []
+    assert [kind for kind in kinds if kind.__module__.startswith("gpu_monitor.collector")] == []
     assert FrameType not in kinds and TracebackType not in kinds
     assert [reading.state for reading in seen] == ["ok", "lost"]
     assert fake_nvml.calls("nvmlInitWithFlags") > opened

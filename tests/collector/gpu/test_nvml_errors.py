@@ -1,4 +1,4 @@
-"""Every NVML call we make, with every NVML error: null or a named state, the others unaffected."""
+"""Every NVML error of every call costs one value or one GPU, with a reason; the others go on."""
 
 import itertools
 import os
@@ -9,7 +9,7 @@ from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.nvml_errors import words
 from gpu_monitor.collector.gpu.readings import GpuReading
-from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.gpu.watchdog import Watchdog
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Gpu, Mig, Process, Scenario
 
@@ -19,6 +19,7 @@ OF_A_GPU = [
     "nvmlDeviceGetName",
     "nvmlDeviceGetPciInfo_v3",
     "nvmlDeviceGetTemperatureThreshold",
+    "nvmlDeviceGetMarginTemperature",
     "nvmlDeviceGetMemoryInfo_v2",
     "nvmlDeviceGetMemoryInfo",
     "nvmlDeviceGetUtilizationRates",
@@ -36,6 +37,7 @@ OF_A_GPU = [
     "nvmlDeviceGetRemappedRows",
     "nvmlDeviceGetRetiredPagesPendingStatus",
     "nvmlDeviceGetTotalEccErrors",
+    "nvmlDeviceGetFieldValues",
     "nvmlDeviceGetMigMode",
     "nvmlDeviceGetMaxMigDeviceCount",
     "nvmlDeviceGetMigDeviceHandleByIndex",
@@ -62,18 +64,18 @@ GPUS = [
 
 
 def read_twice(fake: FakeNvml, call: Call) -> tuple[GpuReading, ...]:
-    """The second picture of a collector that starts with this call failing."""
+    """The second reading of a collector that starts with this call failing."""
     fake.write(Scenario(GPUS, calls=[call]))
-    watch = Watch(Driver(), patience=10.0, timeout=10.0)
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0)
     try:
-        watch.read(moment())
-        return watch.read(moment()).gpus
+        watch.collect(moment())
+        return watch.collect(moment()).gpus
     finally:
         watch.close()
 
 
 @pytest.mark.parametrize("function", OF_A_GPU)
-def test_an_error_of_one_gpu_costs_one_value_or_that_gpu(
+def test_an_error_about_one_gpu_costs_one_value_or_that_gpu(
     fake_nvml: FakeNvml, function: str
 ) -> None:
     for code in CODES:
@@ -87,26 +89,26 @@ def test_an_error_of_one_gpu_costs_one_value_or_that_gpu(
 
 
 @pytest.mark.parametrize(("function", "code"), [*itertools.product(OF_THE_DRIVER, CODES)])
-def test_an_error_of_the_driver_is_a_named_problem_or_an_unknown_version(
+def test_an_error_of_the_driver_is_a_problem_in_words_or_an_unknown_version(
     fake_nvml: FakeNvml, function: str, code: int
 ) -> None:
     fake_nvml.write(Scenario(GPUS, calls=[Call(function, error=code)]))
-    watch = Watch(Driver(), patience=10.0, timeout=10.0)
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0)
 
-    picture = watch.read(moment())
+    reading = watch.collect(moment())
 
     watch.close()
     if "Version" in function:
-        assert len(picture.gpus) == 2 and None in (picture.driver_version, picture.cuda_version)
+        assert len(reading.gpus) == 2 and None in (reading.driver_version, reading.cuda_version)
     else:
-        assert picture.gpus == () and picture.problems == (words(code),)
+        assert reading.gpus == () and reading.problems == (words(code),)
 
 
-def test_every_function_that_is_called_is_in_these_lists(fake_nvml: FakeNvml) -> None:
+def test_every_function_called_is_in_these_lists(fake_nvml: FakeNvml) -> None:
     fake_nvml.write(Scenario(GPUS))
-    watch = Watch(Driver(), patience=10.0, timeout=10.0)
+    watch = Watchdog(Driver(), patience=10.0, timeout=10.0)
     for _ in range(2):
-        watch.read(moment())
+        watch.collect(moment())
 
     listed = sum(fake_nvml.calls(name) for name in OF_A_GPU + OF_THE_DRIVER)
 

@@ -1,4 +1,4 @@
-"""Which GPUs on the PCI bus the driver ought to list, from a tree in place of sysfs."""
+"""GPUs on the PCI bus that the driver should list, from folders in place of sysfs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.clock import Moment
-from gpu_monitor.collector.gpu.driver import COUNT_SECONDS, Driver
-from gpu_monitor.collector.gpu.pci import LOOK_SECONDS, Bus
-from gpu_monitor.collector.gpu.watchdog import Watch
+from gpu_monitor.collector.gpu.driver import CHANGE_CHECK_SECONDS, Driver
+from gpu_monitor.collector.gpu.pci import (
+    PCI_SCAN_SECONDS,
+    POWER_CONTROL_SECONDS,
+    PciBus,
+    PciPower,
+    nvml_bus_id,
+)
+from gpu_monitor.collector.gpu.watchdog import Watchdog
 from tests.fake_nvml import FakeNvml, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as NvidiaDriver
 
@@ -16,12 +22,12 @@ H100, GT710 = "0x2330", "0x128b"
 LISTED = ["00000000:1A:00.0"]
 MISSING = "0000:3b:00.0"
 NOT_LISTED = (
-    "GPU 0000:3B:00.0 is on the bus, the driver does not list it:"
-    " look for NVRM and Xid in the kernel log",
+    "GPU 0000:3B:00.0 is on the PCI bus, but the driver does not list it:"
+    " search the kernel log for NVRM and Xid",
 )
-NOT_TAKEN = (
-    "GPU 0000:3B:00.0 is on the bus, no driver has taken it:"
-    " look for NVRM and Xid in the kernel log",
+NOT_BOUND = (
+    "GPU 0000:3B:00.0 is on the PCI bus, but no driver is bound to it:"
+    " search the kernel log for NVRM and Xid",
 )
 
 
@@ -61,12 +67,12 @@ class Machine:
             )
         return folder
 
-    def bus(self) -> Bus:
-        return Bus(str(self.pci), str(self.gpus), str(self.dev), str(self.group))
+    def bus(self) -> PciBus:
+        return PciBus(str(self.pci), str(self.gpus), str(self.dev), str(self.group))
 
     def problems(self) -> tuple[str, ...]:
         bus = self.bus()
-        bus.look(LISTED, 0.0)
+        bus.scan(LISTED, 0.0)
         return bus.problems
 
 
@@ -75,48 +81,48 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_all_is_well_where_each_gpu_is_listed(machine: Machine) -> None:
+def test_there_is_no_problem_where_every_gpu_is_listed(machine: Machine) -> None:
     assert machine.problems() == ()
 
 
-def test_a_gpu_that_the_driver_has_and_does_not_list_is_told(machine: Machine) -> None:
+def test_a_gpu_bound_to_the_driver_but_not_listed_is_missing(machine: Machine) -> None:
     machine.add(MISSING, minor=1)
 
     assert machine.problems() == NOT_LISTED
 
 
-def test_a_gpu_that_no_driver_took_is_told_where_others_of_its_kind_are(machine: Machine) -> None:
+def test_an_unbound_gpu_is_missing_where_others_of_its_model_are_listed(machine: Machine) -> None:
     machine.add(MISSING, driver=None)
 
-    assert machine.problems() == NOT_TAKEN
+    assert machine.problems() == NOT_BOUND
 
 
 @pytest.mark.parametrize("driver", ["vfio-pci", "nouveau"])
-def test_a_gpu_of_another_driver_is_not_missed(machine: Machine, driver: str) -> None:
+def test_a_gpu_bound_to_another_driver_is_not_missing(machine: Machine, driver: str) -> None:
     machine.add(MISSING, driver=driver)
 
     assert machine.problems() == ()
 
 
-def test_an_old_card_for_the_screen_is_not_missed(machine: Machine) -> None:
+def test_an_old_display_card_is_not_missing(machine: Machine) -> None:
     machine.add(MISSING, driver=None, device=GT710, kind="0x030000")
 
     assert machine.problems() == ()
 
 
-def test_a_gpu_that_was_excluded_is_not_missed(machine: Machine) -> None:
+def test_an_excluded_gpu_is_not_missing(machine: Machine) -> None:
     machine.add(MISSING, minor=1, excluded="Yes")
 
     assert machine.problems() == ()
 
 
-def test_a_virtual_function_is_not_missed(machine: Machine) -> None:
+def test_a_virtual_function_is_not_missing(machine: Machine) -> None:
     (machine.add(MISSING, minor=1) / "physfn").symlink_to("../0000:1a:00.0")
 
     assert machine.problems() == ()
 
 
-def test_what_a_container_was_not_given_is_not_missed(machine: Machine) -> None:
+def test_a_gpu_that_a_container_was_not_given_is_not_missing(machine: Machine) -> None:
     machine.add(MISSING, minor=1)
     (machine.dev / "nvidia1").unlink()
 
@@ -126,99 +132,141 @@ def test_what_a_container_was_not_given_is_not_missed(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "group", ["0::/system.slice/slurmstepd.scope/job_12/step_0", f"0::/docker/{64 * 'a'}"]
 )
-def test_in_a_batch_job_or_container_nothing_is_missed(machine: Machine, group: str) -> None:
+def test_nothing_is_missing_in_a_batch_job_or_container(machine: Machine, group: str) -> None:
     machine.group.write_text(group)
     machine.add(MISSING, minor=1)
 
     assert machine.problems() == ()
 
 
-def test_nothing_is_said_where_a_listed_one_has_no_place(machine: Machine) -> None:
+def test_nothing_is_reported_where_a_listed_gpu_has_no_bus_id(machine: Machine) -> None:
     machine.add(MISSING, minor=1)
     bus = machine.bus()
 
-    bus.look([*LISTED, None], 0.0)
+    bus.scan([*LISTED, None], 0.0)
 
     assert bus.problems == ()
 
 
-def test_without_pci_nothing_is_said(tmp_path: Path) -> None:
-    bus = Bus(str(tmp_path / "none"), str(tmp_path), str(tmp_path))
+def test_nothing_is_reported_without_a_pci_bus(tmp_path: Path) -> None:
+    bus = PciBus(str(tmp_path / "none"), str(tmp_path), str(tmp_path))
 
-    bus.look([], 0.0)
+    bus.scan([], 0.0)
 
     assert bus.problems == ()
 
 
-def test_a_domain_may_have_more_than_four_digits(machine: Machine) -> None:
+def test_a_pci_domain_may_have_more_than_four_digits(machine: Machine) -> None:
     machine.add("10000:01:00.0", minor=2)
     bus = machine.bus()
 
-    bus.look([*LISTED, "00010000:01:00.0"], 0.0)
+    bus.scan([*LISTED, "00010000:01:00.0"], 0.0)
 
     assert bus.problems == ()
 
 
-def test_it_looks_once_a_minute_and_when_the_list_is_another(machine: Machine) -> None:
+def test_the_bus_is_scanned_once_a_minute_and_when_the_list_changes(machine: Machine) -> None:
     bus = machine.bus()
-    bus.look(LISTED, 0.0)
+    bus.scan(LISTED, 0.0)
     machine.add(MISSING, minor=1)
 
-    bus.look(LISTED, LOOK_SECONDS - 1)
+    bus.scan(LISTED, PCI_SCAN_SECONDS - 1)
     before = bus.problems
-    bus.look(LISTED, LOOK_SECONDS)
+    bus.scan(LISTED, PCI_SCAN_SECONDS)
     after = bus.problems
-    bus.look([*LISTED, "00000000:3B:00.0"], LOOK_SECONDS + 1)
+    bus.scan([*LISTED, "00000000:3B:00.0"], PCI_SCAN_SECONDS + 1)
 
     assert (before, after, bus.problems) == ((), NOT_LISTED, ())
 
 
 @pytest.fixture
-def watch(fake_nvml: FakeNvml, machine: Machine) -> Iterator[Watch]:
+def watch(fake_nvml: FakeNvml, machine: Machine) -> Iterator[Watchdog]:
     driver = Driver(str(machine.pci), str(machine.gpus), str(machine.dev))
-    watch = Watch(driver, patience=20.0, timeout=60.0, slow=10.0, clock=lambda: 0.0)
+    watch = Watchdog(driver, patience=20.0, timeout=60.0, slow=10.0, clock=lambda: 0.0)
     yield watch
     watch.close()
 
 
-def look(watch: Watch, now: float) -> tuple[str, ...]:
-    return watch.read(Moment(now, now, 1_700_000_000.0 + now)).problems
+def problems_at(watch: Watchdog, now: float) -> tuple[str, ...]:
+    return watch.collect(Moment(now, now, 1_700_000_000.0 + now)).problems
 
 
-def test_a_gpu_that_is_missing_from_the_start_is_told_seconds_after_it(
-    fake_nvml: FakeNvml, watch: Watch, machine: Machine
+def test_a_gpu_missing_from_the_start_is_reported_within_seconds(
+    fake_nvml: FakeNvml, watch: Watchdog, machine: Machine
 ) -> None:
     machine.add(MISSING, minor=1)
     fake_nvml.write(Scenario([Gpu(pci_bus_id=LISTED[0])]))
 
-    said = [look(watch, now) for now in (0.0, COUNT_SECONDS - 1, COUNT_SECONDS)]
+    seen = [
+        problems_at(watch, now) for now in (0.0, CHANGE_CHECK_SECONDS - 1, CHANGE_CHECK_SECONDS)
+    ]
 
-    assert said == [(), (), NOT_LISTED]
+    assert seen == [(), (), NOT_LISTED]
 
 
-def test_a_gpu_that_fell_off_later_has_a_row_and_is_not_told_twice(
-    fake_nvml: FakeNvml, watch: Watch, machine: Machine
+def test_a_gpu_that_fell_off_later_has_a_row_and_is_not_reported_twice(
+    fake_nvml: FakeNvml, watch: Watchdog, machine: Machine
 ) -> None:
     machine.add(MISSING, minor=1)
     both = [Gpu(pci_bus_id=LISTED[0]), Gpu(pci_bus_id="00000000:3B:00.0", lost=True)]
     fake_nvml.write(Scenario(both))
 
-    said = [look(watch, now) for now in (0.0, COUNT_SECONDS, COUNT_SECONDS + LOOK_SECONDS)]
+    seen = [
+        problems_at(watch, now)
+        for now in (0.0, CHANGE_CHECK_SECONDS, CHANGE_CHECK_SECONDS + PCI_SCAN_SECONDS)
+    ]
 
-    assert said == [()] * 3
+    assert seen == [()] * 3
 
 
-def test_while_there_is_no_driver_that_alone_is_told(
-    fake_nvml: FakeNvml, watch: Watch, machine: Machine
+def test_without_a_driver_only_that_is_reported(
+    fake_nvml: FakeNvml, watch: Watchdog, machine: Machine
 ) -> None:
     machine.add(MISSING, minor=1)
     gpus = [Gpu(pci_bus_id=LISTED[0])]
     fake_nvml.write(Scenario(gpus, NvidiaDriver(generation=1)))
-    before = [look(watch, now) for now in (0.0, COUNT_SECONDS)][-1]
+    before = [problems_at(watch, now) for now in (0.0, CHANGE_CHECK_SECONDS)][-1]
     gone = NvidiaDriver(generation=2, init_error="DRIVER_NOT_LOADED")
     fake_nvml.write(Scenario(gpus, gone))
 
-    after = [look(watch, COUNT_SECONDS + second) for second in (1, 2)][-1]
+    after = [problems_at(watch, CHANGE_CHECK_SECONDS + second) for second in (1, 2)][-1]
 
     assert before == NOT_LISTED
     assert after == ("NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",)
+
+
+def test_only_a_device_that_may_be_suspended_is_asleep(tmp_path: Path) -> None:
+    power = tmp_path / "0000:3b:00.0" / "power"
+    power.mkdir(parents=True)
+    (power / "control").write_text("on\n")
+    (power / "runtime_status").write_text("suspended\n")
+    sleep = PciPower("00000000:3B:00.0", str(tmp_path))
+    awake = sleep.is_asleep(0.0)
+    (power / "control").write_text("auto\n")
+
+    assert [awake, sleep.is_asleep(1.0), sleep.is_asleep(POWER_CONTROL_SECONDS)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [("0000:3b:00.0", "00000000:3B:00.0"), ("10000:e1:00.0", "00010000:E1:00.0")],
+)
+def test_nvml_and_the_kernel_have_names_for_the_same_place_on_the_bus(
+    tmp_path: Path, address: str, named: str
+) -> None:
+    power = tmp_path / address / "power"
+    power.mkdir(parents=True)
+    (power / "control").write_text("auto\n")
+    (power / "runtime_status").write_text("suspending\n")
+
+    assert nvml_bus_id(address) == named
+    assert PciPower(named, str(tmp_path)).is_asleep(0.0)
+
+
+def test_a_device_that_is_not_on_the_bus_counts_as_awake(tmp_path: Path) -> None:
+    assert not PciPower("00000000:3B:00.0", str(tmp_path)).is_asleep(0.0)
+    assert not PciPower(None, str(tmp_path)).is_asleep(0.0)

@@ -1,19 +1,30 @@
-"""What the driver reports of a GPU as it happens: heard, told in words, and fading."""
+"""Critical errors that the driver reports of a GPU: received, put into words, faded."""
 
+import contextlib
+import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from gpu_monitor.collector.clock import moment
-from gpu_monitor.collector.gpu.driver import COUNT_SECONDS, Driver
-from gpu_monitor.collector.gpu.watchdog import Watch
-from gpu_monitor.collector.gpu.xid import FADE_SECONDS, MAX_KINDS, OF_PROGRAMS, Xids
-from tests.collector.gpu.test_driver import look, look_on
-from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
+from gpu_monitor.collector.gpu.driver import CHANGE_CHECK_SECONDS, Driver
+from gpu_monitor.collector.gpu.watchdog import Watchdog
+from gpu_monitor.collector.gpu.xid import MAX_XID_CODES, XID_FADE_SECONDS, XidLog
+from gpu_monitor.collector.gpu.xid_catalog import (
+    APPLICATION_XIDS,
+    CROSS_USER_XIDS,
+    DEGRADED_XIDS,
+    FAILED_XIDS,
+)
+from tests.collector.gpu.test_driver import run_round, run_rounds
+from tests.fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.house import eventually
 
 NOON = 1_700_049_600.0
+RECOVERY_ACTION = 230
+"""NVML_FI_DEV_GET_GPU_RECOVERY_ACTION."""
 
 
 @pytest.fixture
@@ -24,51 +35,120 @@ def driver(fake_nvml: FakeNvml, tmp_path: object) -> Iterator[Driver]:
 
 
 @pytest.fixture
-def xids() -> Xids:
-    return Xids(lambda: NOON)
+def xids() -> XidLog:
+    return XidLog(lambda: NOON)
 
 
-def test_an_error_is_told_with_its_meaning_and_time(xids: Xids) -> None:
-    xids.add(48, 0.0)
-    assert xids.words(0.0) == (
-        "Xid 48 (memory error that ECC could not correct) at 2023-11-15 12:00 UTC",
+def test_an_error_is_reported_with_its_meaning_and_time(xids: XidLog) -> None:
+    xids.record(48, 0.0)
+    assert xids.reasons(0.0) == (
+        "Xid 48 (uncorrectable memory (ECC) error) at 2023-11-15 12:00 UTC",
     )
 
 
-def test_an_error_of_unknown_meaning_is_told_by_its_number(xids: Xids) -> None:
-    xids.add(999, 0.0)
-    assert xids.words(0.0) == ("Xid 999 at 2023-11-15 12:00 UTC",)
+def test_an_error_of_unknown_meaning_is_reported_by_its_number(xids: XidLog) -> None:
+    xids.record(999, 0.0)
+    assert xids.reasons(0.0) == ("Xid 999 at 2023-11-15 12:00 UTC",)
 
 
-def test_what_happens_again_is_counted_and_comes_first(xids: Xids) -> None:
+def test_an_error_is_in_one_class_of_the_catalogue_at_most() -> None:
+    classes = [APPLICATION_XIDS, DEGRADED_XIDS.keys(), FAILED_XIDS.keys()]
+    assert sum(map(len, classes)) == len(frozenset().union(*classes))
+    assert CROSS_USER_XIDS <= APPLICATION_XIDS
+
+
+@pytest.mark.parametrize("code", sorted(FAILED_XIDS))
+def test_a_gpu_has_failed_until_it_is_reset(xids: XidLog, code: int) -> None:
+    xids.record(code, 0.0)
+    later = 10 * XID_FADE_SECONDS
+    assert xids.has_failed(later) and len(xids.reasons(later)) == 1
+    xids.mark_reset()
+    assert not xids.has_failed(0.0) and xids.reasons(0.0) == ()
+
+
+@pytest.mark.parametrize("code", [*DEGRADED_XIDS, 173, 999])
+def test_other_errors_leave_a_gpu_degraded_for_a_day_whether_it_is_reset_or_not(
+    xids: XidLog, code: int
+) -> None:
+    xids.record(code, 0.0)
+    xids.mark_reset()
+    assert not xids.has_failed(0.0)
+    assert len(xids.reasons(XID_FADE_SECONDS - 1)) == 1 and xids.reasons(XID_FADE_SECONDS) == ()
+
+
+def test_a_repeated_error_is_counted_and_comes_first(xids: XidLog) -> None:
     for code in (74, 48, 74):
-        xids.add(code, 0.0)
-    again, once = xids.words(0.0)
-    assert again == "Xid 74 (error of an NVLink) 2 times, last at 2023-11-15 12:00 UTC"
+        xids.record(code, 0.0)
+    again, once = xids.reasons(0.0)
+    assert again == "Xid 74 (NVLink error) 2 times, last at 2023-11-15 12:00 UTC"
     assert once.startswith("Xid 48 ")
 
 
-def test_an_error_fades_a_day_after_the_last_of_its_kind(xids: Xids) -> None:
-    xids.add(48, 0.0)
-    xids.add(74, 100.0)
-    xids.add(48, 200.0)
-    assert len(xids.words(FADE_SECONDS + 99)) == 2
-    (left,) = xids.words(FADE_SECONDS + 199)
+def test_an_error_fades_a_day_after_the_last_one_with_its_code(xids: XidLog) -> None:
+    xids.record(48, 0.0)
+    xids.record(74, 100.0)
+    xids.record(48, 200.0)
+    assert len(xids.reasons(XID_FADE_SECONDS + 99)) == 2
+    (left,) = xids.reasons(XID_FADE_SECONDS + 199)
     assert left.startswith("Xid 48 ")
-    assert xids.words(FADE_SECONDS + 200) == ()
+    assert xids.reasons(XID_FADE_SECONDS + 200) == ()
 
 
-@pytest.mark.parametrize("code", sorted(OF_PROGRAMS))
-def test_what_a_program_did_is_no_ailment_of_the_gpu(xids: Xids, code: int) -> None:
-    xids.add(code, 0.0)
-    assert xids.words(0.0) == ()
+@pytest.mark.parametrize("code", sorted(APPLICATION_XIDS))
+def test_a_programs_fault_is_no_reason_against_the_gpu(xids: XidLog, code: int) -> None:
+    xids.record(code, 0.0)
+    assert xids.reasons(0.0) == ()
 
 
-def test_only_so_many_kinds_are_kept_the_last_ones(xids: Xids) -> None:
+def test_only_the_latest_codes_are_kept(xids: XidLog) -> None:
     for code in range(200, 300):
-        xids.add(code, 0.0)
-    kept = xids.words(0.0)
-    assert len(kept) == MAX_KINDS and kept[0].startswith("Xid 299 ")
+        xids.record(code, 0.0)
+    kept = xids.reasons(0.0)
+    assert len(kept) == MAX_XID_CODES and kept[0].startswith("Xid 299 ")
+
+
+def test_a_failure_is_kept_however_many_other_errors_follow(xids: XidLog) -> None:
+    for code in (79, *range(200, 300)):
+        xids.record(code, 0.0)
+    kept = xids.reasons(0.0)
+    assert len(kept) == MAX_XID_CODES and kept[-1].startswith("Xid 79 ")
+
+
+@pytest.mark.parametrize(
+    ("hits", "now", "users"),
+    [
+        ([(13, 0.0, {1000}), (31, 60.0, {1001})], 60.0, 2),
+        ([(31, 0.0, {1000}), (31, 1.0, {1001}), (13, 2.0, {1002})], 2.0, 3),
+        ([(31, 0.0, {1000}), (31, 60.0, {1000})], 60.0, 0),
+        ([(31, 0.0, {1000}), (43, 60.0, {1001})], 60.0, 0),
+        ([(31, 0.0, {1000, 1001})], 0.0, 0),
+        ([(31, 0.0, set()), (31, 60.0, {1001})], 60.0, 0),
+        ([(31, 0.0, {1000}), (31, XID_FADE_SECONDS, {1001})], XID_FADE_SECONDS, 0),
+        ([(31, 0.0, {1000}), (31, 60.0, {1001})], XID_FADE_SECONDS, 0),
+    ],
+)
+def test_program_errors_of_several_users_within_a_day_point_to_the_card(
+    hits: list[tuple[int, float, set[int]]], now: float, users: int
+) -> None:
+    current: set[int] = set()
+    xids = XidLog(lambda: NOON, lambda now: frozenset(current))
+    for code, at, owners in hits:
+        current = owners
+        xids.record(code, at)
+    words = f"Xid 13 or 31 ended programs of {users} users within a day"
+    assert [each.split(":")[0] for each in xids.reasons(now)] == ([words] if users else [])
+    assert not xids.has_failed(now)
+
+
+@contextlib.contextmanager
+def process_of(uid: int) -> Iterator[int]:
+    """The pid of a process that this user runs."""
+    process = subprocess.Popen(["sleep", "600"], user=uid)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
 
 
 def health_reasons(driver: Driver, now: float) -> list[list[str]]:
@@ -77,50 +157,110 @@ def health_reasons(driver: Driver, now: float) -> list[list[str]]:
     return [[" ".join(words.split()[:2]) for words in of_gpu] for of_gpu in found]
 
 
-def test_an_error_is_heard_within_seconds_under_its_gpu(
+def test_an_error_is_reported_within_seconds_under_its_gpu(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([Gpu(xids=[62]), Gpu()]))
-    look_on(driver, 0, 6)
+    run_rounds(driver, 0, 6)
     assert health_reasons(driver, 6.0) == [[], []]
     fake_nvml.write(Scenario([Gpu(xids=[62]), Gpu(xids=[48, 31, 74])]))
-    look_on(driver, 6, 6 + int(COUNT_SECONDS))
+    run_rounds(driver, 6, 6 + int(CHANGE_CHECK_SECONDS))
     assert health_reasons(driver, 11.0) == [[], ["Xid 74", "Xid 48"]]
 
 
-def test_a_lost_gpu_tells_what_happened_to_it(fake_nvml: FakeNvml, driver: Driver) -> None:
+def test_a_lost_gpu_keeps_its_reasons(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario([Gpu(remapped_pending=1)]))
-    look_on(driver, 0, 6)
+    run_rounds(driver, 0, 6)
     fake_nvml.write(Scenario([Gpu(remapped_pending=1, xids=[79], lost=True)]))
-    (reading,) = look_on(driver, 6, 60)
+    (reading,) = run_rounds(driver, 6, 60)
     assert reading.state == "lost"
     assert health_reasons(driver, 60.0) == [["Xid 79", "a faulty"]]
 
 
-def test_an_error_is_remembered_when_nvml_is_opened_again(
+def test_a_gpu_has_not_failed_any_more_once_it_answers_after_it_was_lost(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([Gpu()]))
-    look_on(driver, 0, 6)
+    run_rounds(driver, 0, 6)
+    fake_nvml.write(Scenario([Gpu(xids=[79, 48], lost=True)]))
+    run_rounds(driver, 6, 60)
+    assert driver.slots[0].has_failed(60.0)
+    fake_nvml.write(Scenario([Gpu(xids=[79, 48])]))
+    (reading,) = run_rounds(driver, 60, 200)
+    assert reading.state == "ok" and not driver.slots[0].has_failed(200.0)
+    assert health_reasons(driver, 200.0) == [["Xid 48"]]
+
+
+def test_a_gpu_has_not_failed_any_more_once_its_driver_is_reloaded(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([Gpu()]))
+    run_rounds(driver, 0, 6)
+    fake_nvml.write(Scenario([Gpu(xids=[119])]))
+    run_rounds(driver, 6, 12)
+    assert driver.slots[0].has_failed(12.0)
+    fake_nvml.write(Scenario([Gpu(xids=[119])], Machine(generation=2)))
+    run_rounds(driver, 12, 20)
+    assert not driver.slots[0].has_failed(20.0) and health_reasons(driver, 20.0) == [[]]
+
+
+def test_an_error_is_over_once_the_driver_recommends_no_recovery_any_more(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([Gpu(fields={RECOVERY_ACTION: 0})]))
+    run_rounds(driver, 0, 6)
+    needs_reset = Gpu(xids=[109, 154], fields={RECOVERY_ACTION: 1})
+    fake_nvml.write(Scenario([needs_reset]))
+    run_rounds(driver, 6, 70)
+    assert driver.slots[0].health_reasons(70.0)[1:] == (
+        "the driver recommends a recovery: reset the GPU",
+    )
+    fake_nvml.write(Scenario([Gpu(xids=[109, 154, 154], fields={RECOVERY_ACTION: 0})]))
+    run_rounds(driver, 70, 135)
+    assert health_reasons(driver, 135.0) == [[]] and not driver.slots[0].has_failed(135.0)
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
+def test_programs_of_two_users_that_run_into_the_same_error_point_to_the_card(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    with process_of(1000) as first, process_of(1001) as second:
+        fake_nvml.write(Scenario([Gpu(processes=[Process(first)])]))
+        run_rounds(driver, 0, 6)
+        fake_nvml.write(Scenario([Gpu(processes=[Process(first)], xids=[31])]))
+        run_rounds(driver, 6, 12)
+        fake_nvml.write(Scenario([Gpu(processes=[Process(second)], xids=[31])]))
+        run_rounds(driver, 12, 40)
+        assert health_reasons(driver, 40.0) == [[]]
+        fake_nvml.write(Scenario([Gpu(processes=[Process(second)], xids=[31, 13])]))
+        run_rounds(driver, 40, 46)
+    assert health_reasons(driver, 46.0) == [["Xid 13"]]
+    assert not driver.slots[0].has_failed(46.0)
+
+
+def test_errors_outlive_a_reopening_of_nvml(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([Gpu()]))
+    run_rounds(driver, 0, 6)
     fake_nvml.write(Scenario([Gpu(xids=[48])]))
-    look_on(driver, 6, 12)
+    run_rounds(driver, 6, 12)
     fake_nvml.write(Scenario([Gpu(xids=[48])], Machine(generation=2)))
-    look_on(driver, 12, 20)
+    run_rounds(driver, 12, 20)
     fake_nvml.write(Scenario([Gpu(xids=[48, 74])], Machine(generation=2)))
-    look_on(driver, 20, 30)
+    run_rounds(driver, 20, 30)
     assert health_reasons(driver, 30.0) == [["Xid 74", "Xid 48"]]
     driver.close()
     assert fake_nvml.event_sets() == 0
 
 
-def test_while_a_thread_hangs_in_nvml_no_event_set_is_freed(
+def test_no_event_set_is_freed_while_a_thread_hangs_in_nvml(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([Gpu()]))
-    look_on(driver, 0, 6)
+    run_rounds(driver, 0, 6)
     fake_nvml.write(Scenario([Gpu()], Machine(generation=2)))
-    look(driver, 6.0)
-    look(driver, 8.0, calm=False)
+    run_round(driver, 6.0)
+    run_round(driver, 8.0, is_calm=False)
     assert fake_nvml.calls("nvmlEventSetFree") == 0
 
 
@@ -128,35 +268,35 @@ def test_while_a_thread_hangs_in_nvml_no_event_set_is_freed(
     "name", ["nvmlEventSetCreate", "nvmlDeviceRegisterEvents", "nvmlEventSetWait_v2"]
 )
 @pytest.mark.parametrize("error", ["NOT_SUPPORTED", "UNKNOWN", "GPU_IS_LOST", "UNINITIALIZED"])
-def test_a_driver_that_tells_no_events_is_read_all_the_same(
+def test_a_driver_without_events_is_read_all_the_same(
     fake_nvml: FakeNvml, driver: Driver, name: str, error: str
 ) -> None:
     fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[Call(name, error=error)]))
-    readings = look_on(driver, 0, 20)
+    readings = run_rounds(driver, 0, 20)
     assert [reading.state for reading in readings] == ["ok", "ok"]
     assert driver.problem is None and health_reasons(driver, 20.0) == [[], []]
 
 
-def test_a_gpu_whose_errors_are_not_told_does_not_keep_the_others_from_being_heard(
+def test_a_gpu_without_events_does_not_silence_the_others(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
-    deaf = Call("nvmlDeviceRegisterEvents", error="NOT_SUPPORTED", gpu=0)
-    fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[deaf]))
-    look_on(driver, 0, 15)
-    fake_nvml.write(Scenario([Gpu(xids=[48]), Gpu(xids=[48])], calls=[deaf]))
-    look_on(driver, 15, 25)
+    silent = Call("nvmlDeviceRegisterEvents", error="NOT_SUPPORTED", gpu=0)
+    fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[silent]))
+    run_rounds(driver, 0, 15)
+    fake_nvml.write(Scenario([Gpu(xids=[48]), Gpu(xids=[48])], calls=[silent]))
+    run_rounds(driver, 15, 25)
     assert health_reasons(driver, 25.0) == [[], ["Xid 48"]]
     assert fake_nvml.calls("nvmlDeviceRegisterEvents") == 2
 
 
-def test_an_error_is_a_problem_of_the_host_under_the_gpus_number(fake_nvml: FakeNvml) -> None:
+def test_an_error_is_a_problem_of_the_host_with_the_gpus_index(fake_nvml: FakeNvml) -> None:
     fake_nvml.write(Scenario([Gpu(), Gpu()]))
-    watch = Watch(Driver(), patience=20.0, timeout=60.0, slow=10.0)
+    watch = Watchdog(Driver(), patience=20.0, timeout=60.0, slow=10.0)
     seconds = iter(range(0, 100_000, 6))
 
     def problems() -> tuple[str, ...]:
         now = moment()
-        return watch.read(now._replace(monotonic=now.monotonic + next(seconds))).problems
+        return watch.collect(now._replace(monotonic=now.monotonic + next(seconds))).problems
 
     try:
         assert problems() == problems() == ()
@@ -164,5 +304,5 @@ def test_an_error_is_a_problem_of_the_host_under_the_gpus_number(fake_nvml: Fake
         (problem,) = eventually(lambda: problems() or None, "a problem")
     finally:
         watch.close()
-    assert problem.startswith("GPU 1: Xid 119 (the GPU's own processor (GSP) does not answer")
+    assert problem.startswith("GPU 1: Xid 119 (the GPU's system processor (GSP) does not respond")
     assert fake_nvml.event_sets() == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpu_monitor.collector.host.cgroup import container_id, job_name, owner_uid
+from gpu_monitor.collector.host.cgroup import container_id, owner_uid, pod_uid, slurm_job_id
 
 ID = "3f4e" * 16
 POD = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -22,7 +22,7 @@ UNDERSCORED = POD.replace("-", "_")
         f"0::/docker/{'a' * 64}/docker/{ID}\n",
     ],
 )
-def test_a_container_is_told_by_its_first_twelve_digits(text: str) -> None:
+def test_a_container_is_identified_by_its_first_twelve_digits(text: str) -> None:
     assert container_id(text) == ID[:12]
 
 
@@ -36,18 +36,31 @@ def test_other_groups_are_no_container(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "job"),
     [
+        (f"4:memory:/kubepods/burstable/pod{POD}/{ID}\n", None),
         ("8:memory:/slurm/uid_1000/job_4711/step_0/task_0\n", "4711"),
         ("0::/system.slice/slurmstepd.scope/job_4711/step_batch/user/task_0\n", "4711"),
         ("0::/slurm_node1/uid_0/job_12\n", "12"),
-        (f"0::/kubepods.slice/kubepods-pod{UNDERSCORED}.slice/crio-{ID}.scope\n", f"pod {POD}"),
-        (f"4:memory:/kubepods/burstable/pod{POD}/{ID}\n", f"pod {POD}"),
         ("0::/user.slice/job_12\n", None),
         ("0::/system.slice/docker-x.scope\n", None),
         ("", None),
     ],
 )
-def test_a_job_is_slurms_or_a_pod(text: str, job: str | None) -> None:
-    assert job_name(text) == job
+def test_a_slurm_job_is_known_by_its_id(text: str, job: str | None) -> None:
+    assert slurm_job_id(text) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "pod"),
+    [
+        (f"0::/kubepods.slice/kubepods-pod{UNDERSCORED}.slice/crio-{ID}.scope\n", POD),
+        (f"4:memory:/kubepods/burstable/pod{POD}/{ID}\n", POD),
+        ("8:memory:/slurm/uid_1000/job_4711/step_0/task_0\n", None),
+        ("0::/kubepods.slice/kubepods-podx.slice\n", None),
+        ("", None),
+    ],
+)
+def test_a_pod_is_known_by_its_uid(text: str, pod: str | None) -> None:
+    assert pod_uid(text) == pod
 
 
 @pytest.mark.parametrize(
@@ -77,5 +90,5 @@ def test_a_job_is_slurms_or_a_pod(text: str, job: str | None) -> None:
         ("", None),
     ],
 )
-def test_the_owner_is_who_the_group_was_made_for(text: str, owner: int | None) -> None:
+def test_the_owner_is_the_user_whom_the_group_was_created_for(text: str, owner: int | None) -> None:
     assert owner_uid(text) == owner

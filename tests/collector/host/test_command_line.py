@@ -145,7 +145,7 @@ def test_there_are_at_least_sixty_patterns() -> None:
         "python x.py --url https://example.org:8080/a/b?x=1",
     ],
 )
-def test_an_ordinary_line_is_left_as_it_is(line: str) -> None:
+def test_an_ordinary_line_stays_as_it_is(line: str) -> None:
     assert describe(shlex.split(line), "scrubbed") == line
 
 
@@ -166,20 +166,20 @@ def test_an_ordinary_line_is_left_as_it_is(line: str) -> None:
         ("python", "python"),
     ],
 )
-def test_by_name_a_command_is_its_program_and_script(line: str, shown: str) -> None:
+def test_at_level_name_a_command_is_its_program_and_script(line: str, shown: str) -> None:
     assert describe(shlex.split(line), "name") == shown
 
 
-def test_a_process_that_renamed_itself_is_taken_apart_first() -> None:
+def test_the_title_of_a_process_that_renamed_itself_is_split_first() -> None:
     assert describe(["python train.py --data /secret/x"], "name") == "python train.py"
 
 
 @pytest.mark.parametrize("level", [*LEVELS, "full"])
-def test_a_process_that_calls_itself_nothing_but_blanks_has_no_command(level: Commands) -> None:
+def test_a_blank_title_is_no_command(level: Commands) -> None:
     assert not describe(["  "], level)
 
 
-def test_home_folders_are_nobodys() -> None:
+def test_home_folders_do_not_name_their_owner() -> None:
     line = "python /home/alice/x.py --out /mnt/nfs/home/bob/runs /root/y /Users/eve/z /rootfs"
 
     shown = describe(line.split(), "scrubbed")
@@ -197,11 +197,11 @@ def test_home_folders_are_nobodys() -> None:
         ("/Users/bob/home/bob", "~"),
     ],
 )
-def test_a_home_folder_is_found_wherever_it_stands_in_a_path(path: str, shown: str) -> None:
+def test_a_home_folder_is_found_anywhere_in_a_path(path: str, shown: str) -> None:
     assert describe(["x", path], "scrubbed") == f"x {shown}"
 
 
-def test_off_says_nothing_and_full_says_all() -> None:
+def test_level_off_shows_nothing_and_level_full_everything() -> None:
     argv = ["python", "train.py", "--token", S]
 
     assert describe(argv, "off") is None
@@ -236,7 +236,7 @@ def test_a_long_line_is_cut() -> None:
 @pytest.mark.parametrize(
     "piece", ["-", "a:", "::", '"', "a+", "=", "/a", "//", "/home/a", "eyJab-"]
 )
-def test_a_line_made_to_be_slow_to_read_is_not(piece: str) -> None:
+def test_no_line_takes_long_to_scrub(piece: str) -> None:
     line = (piece * 4000)[:4000]
     for level in LEVELS:
         began = time.process_time()
@@ -257,6 +257,6 @@ def test_whatever_the_arguments_the_text_is_clean_and_short(
 
 
 @given(st.text(alphabet="abAB019_-.", min_size=1, max_size=12))
-def test_whatever_follows_a_secrets_name_is_hidden(value: str) -> None:
+def test_whatever_follows_the_name_of_a_secret_is_hidden(value: str) -> None:
     for argv in (["x", f"--token={value}@@"], ["x", f"MY_API_KEY={value}@@"]):
         assert "@@" not in (describe(argv, "scrubbed") or "")

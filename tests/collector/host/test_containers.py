@@ -1,4 +1,4 @@
-"""Names of containers: asked over a real Unix socket, waited for by nobody."""
+"""Names of containers, asked for over a real Unix socket without waiting for the answer."""
 
 import contextlib
 import http.client
@@ -18,20 +18,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.collector.host import containers
 from gpu_monitor.collector.host.containers import (
-    ASK_AGAIN_SECONDS,
-    KEPT_SECONDS,
-    Containers,
-    names,
-    running,
+    CONTAINER_NAMES_SECONDS,
+    UNKNOWN_CONTAINER_SECONDS,
+    ContainerNames,
+    parse_names,
+    running_containers,
 )
-from gpu_monitor.collector.host.processes import REFRESH_SECONDS
+from gpu_monitor.collector.host.processes import PROCESS_REFRESH_SECONDS
 from gpu_monitor.commands.check import findings
 from gpu_monitor.config.keys import Config
 from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
 from tests.support.house import PATIENCE_SECONDS, eventually
-from tests.support.proxies import find_program, readme_blocks
+from tests.support.proxies import fenced_block, find_program
 
 JUPYTER, BATCH = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 DOCKER = [
@@ -50,7 +49,7 @@ Answer: TypeAlias = "tuple[int, bytes]"
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Callable[[int, object], str]]:
-    """What answers at a Unix socket as a container runtime does, with what it is told to."""
+    """Starts servers on Unix sockets that answer like a container runtime, as given."""
     servers: list[socketserver.UnixStreamServer] = []
 
     def start(status: int, answer: object) -> str:
@@ -83,10 +82,9 @@ def runtime(tmp_path: Path) -> Iterator[Callable[[int, object], str]]:
         server.server_close()
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime that answers is waited for, however busy the machine."""
-    monkeypatch.setattr(containers, "PATIENCE_SECONDS", PATIENCE_SECONDS)
+def patient(path: str, ask: Callable[[str], dict[str, str]] = running_containers) -> ContainerNames:
+    """Waits for every answer, however busy the machine."""
+    return ContainerNames(path, ask, PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -99,52 +97,50 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
         ([{"Id": JUPYTER, "Names": ["/a\u202eb\n<c>"]}], {JUPYTER[:12]: "ab <c>"}),
     ],
 )
-def test_what_a_runtime_answers_are_names(
+def test_a_runtimes_answer_becomes_names(
     runtime: Callable[[int, object], str], answer: object, known: dict[str, str]
 ) -> None:
-    assert running(runtime(200, answer)) == known
+    assert running_containers(runtime(200, answer)) == known
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "said"),
+    ("status", "answer", "reason"),
     [
-        (403, b"", "it answers with 403 instead of its containers"),
-        (200, b"{", "its answer is no list of containers"),
-        (200, {"message": "no"}, "its answer is no list of containers"),
-        (200, [{"Id": 7, "Names": ["/a"]}], "its answer is no list of containers"),
-        (200, [{"Id": JUPYTER, "Names": [7]}], "its answer is no list of containers"),
-        (200, b"[" * 100_000, "its answer is no list of containers"),
+        (403, b"", "the answer has status 403 instead of the containers"),
+        (200, b"{", "the answer is not a list of containers"),
+        (200, {"message": "no"}, "the answer is not a list of containers"),
+        (200, [{"Id": 7, "Names": ["/a"]}], "the answer is not a list of containers"),
+        (200, [{"Id": JUPYTER, "Names": [7]}], "the answer is not a list of containers"),
+        (200, b"[" * 100_000, "the answer is not a list of containers"),
     ],
 )
-def test_what_is_no_runtime_is_refused_in_words(
-    runtime: Callable[[int, object], str], status: int, answer: object, said: str
+def test_an_answer_of_another_server_is_refused_with_the_reason(
+    runtime: Callable[[int, object], str], status: int, answer: object, reason: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
-        running(runtime(status, answer))
+    with pytest.raises(ValueError, match=reason):
+        running_containers(runtime(status, answer))
 
 
-def test_an_answer_without_end_is_not_read_to_the_end(
-    runtime: Callable[[int, object], str], monkeypatch: pytest.MonkeyPatch
+def test_an_endless_answer_is_not_read_to_the_end(
+    runtime: Callable[[int, object], str],
 ) -> None:
-    monkeypatch.setattr(containers, "MAX_BYTES", 10)
-    with pytest.raises(ValueError, match="more containers than this collector reads"):
-        running(runtime(200, DOCKER))
+    with pytest.raises(ValueError, match="longer than this collector reads"):
+        running_containers(runtime(200, DOCKER), max_bytes=10)
 
 
-def test_what_does_not_speak_http_or_does_not_answer_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_is_silent_or_does_not_speak_http_is_refused(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(containers, "TIMEOUT_SECONDS", 0.05)
     path = str(tmp_path / "socket")
     with pytest.raises(FileNotFoundError):
-        running(path)
+        running_containers(path)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         with pytest.raises(ConnectionRefusedError):
-            running(path)
+            running_containers(path)
         server.listen()
         with pytest.raises(TimeoutError):
-            running(path)
+            running_containers(path, timeout=0.05)
 
         def answer() -> None:
             server.accept()[0].close()  # the one that was not answered
@@ -152,11 +148,10 @@ def test_what_does_not_speak_http_or_does_not_answer_is_refused(
                 connection.recv(4096)
                 connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
 
-        monkeypatch.setattr(containers, "TIMEOUT_SECONDS", PATIENCE_SECONDS)
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(ValueError, match="does not speak HTTP"):
-            running(path)
+            running_containers(path, timeout=PATIENCE_SECONDS)
         thread.join()
 
 
@@ -171,46 +166,49 @@ json_values = st.recursive(
 
 
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_whatever_is_answered_is_names_or_refused(body: bytes) -> None:
+def test_every_answer_becomes_names_or_is_refused(body: bytes) -> None:
     with contextlib.suppress(ValueError):
-        assert all(isinstance(word, str) for pair in names(body).items() for word in pair)
+        assert all(isinstance(word, str) for pair in parse_names(body).items() for word in pair)
 
 
-def test_without_a_socket_nobody_is_asked() -> None:
+def test_without_a_socket_no_runtime_is_asked() -> None:
     asked: list[str] = []
-    containers = Containers("", lambda path: asked.append(path) or {})  # type: ignore[func-returns-value]
-    assert containers.name(JUPYTER[:12], 0.0) == JUPYTER[:12]
+    containers = ContainerNames("", lambda path: asked.append(path) or {})  # type: ignore[func-returns-value]
+    assert containers.resolve(JUPYTER[:12], 0.0) == JUPYTER[:12]
     assert asked == []
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_container_has_its_name_and_a_process_outside_none(
+def test_a_container_has_its_name_and_a_process_outside_has_none(
     runtime: Callable[[int, object], str],
 ) -> None:
-    containers = Containers(runtime(200, DOCKER))
-    assert containers.name(JUPYTER[:12], 0.0) == "jupyter-alice"
-    assert containers.name("aaaaaaaaaaaa", 0.0) == "aaaaaaaaaaaa"
-    assert containers.name(None, 0.0) is None
+    containers = patient(runtime(200, DOCKER))
+    assert containers.resolve(JUPYTER[:12], 0.0) == "jupyter-alice"
+    assert containers.resolve("aaaaaaaaaaaa", 0.0) == "aaaaaaaaaaaa"
+    assert containers.resolve(None, 0.0) is None
 
 
-@pytest.mark.usefixtures("patient")
-def test_an_unknown_container_is_asked_for_sooner_than_a_known_one() -> None:
+def test_an_unknown_container_is_looked_up_sooner_than_a_known_one() -> None:
     asked: list[str] = []
 
     def ask(path: str) -> dict[str, str]:
         asked.append(path)
         return dict(list(KNOWN.items())[: len(asked)])
 
-    containers = Containers("/socket", ask)
-    times = (0.0, 1.0, ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS + KEPT_SECONDS - 1)
-    found = [containers.name(BATCH[:12], now) for now in times]
+    containers = patient("/socket", ask)
+    times = (
+        0.0,
+        1.0,
+        UNKNOWN_CONTAINER_SECONDS,
+        UNKNOWN_CONTAINER_SECONDS + CONTAINER_NAMES_SECONDS - 1,
+    )
+    found = [containers.resolve(BATCH[:12], now) for now in times]
     assert found == [BATCH[:12], BATCH[:12], "batch_7", "batch_7"]
     assert len(asked) == 2
-    containers.name(BATCH[:12], ASK_AGAIN_SECONDS + KEPT_SECONDS)
+    containers.resolve(BATCH[:12], UNKNOWN_CONTAINER_SECONDS + CONTAINER_NAMES_SECONDS)
     assert len(asked) == 3
 
 
-def test_a_silent_runtime_holds_up_nothing_and_the_last_names_stand() -> None:
+def test_a_silent_runtime_delays_nothing_and_the_last_names_stay() -> None:
     answer, asked = threading.Event(), []
 
     def ask(path: str) -> dict[str, str]:
@@ -219,16 +217,17 @@ def test_a_silent_runtime_holds_up_nothing_and_the_last_names_stand() -> None:
             answer.wait(PATIENCE_SECONDS)
         return KNOWN
 
-    containers = Containers("/socket", ask)
-    containers.name(JUPYTER[:12], 0.0)
-    eventually(lambda: containers.name(JUPYTER[:12], 1.0) == "jupyter-alice", "the name")
-    found = [containers.name(JUPYTER[:12], KEPT_SECONDS * times) for times in (1, 2, 3)]
+    containers = ContainerNames("/socket", ask)
+    containers.resolve(JUPYTER[:12], 0.0)
+    eventually(lambda: containers.resolve(JUPYTER[:12], 1.0) == "jupyter-alice", "the name")
+    found = [
+        containers.resolve(JUPYTER[:12], CONTAINER_NAMES_SECONDS * times) for times in (1, 2, 3)
+    ]
     answer.set()
     assert found == ["jupyter-alice"] * 3 and len(asked) == 2
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_runtime_that_fails_is_said_once_and_so_is_its_return(
+def test_a_failing_runtime_and_its_return_are_logged_once(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -237,27 +236,28 @@ def test_a_runtime_that_fails_is_said_once_and_so_is_its_return(
 
     def ask(path: str) -> dict[str, str]:
         asked.append(path)
-        return running(path) if len(asked) < 3 else KNOWN
+        return running_containers(path) if len(asked) < 3 else KNOWN
 
-    containers = Containers(path, ask)
-    found = [containers.name(JUPYTER[:12], KEPT_SECONDS * times) for times in range(4)]
+    containers = patient(path, ask)
+    found = [
+        containers.resolve(JUPYTER[:12], CONTAINER_NAMES_SECONDS * times) for times in range(4)
+    ]
     assert found == [JUPYTER[:12], JUPYTER[:12], "jupyter-alice", "jupyter-alice"]
     assert caplog.messages == [
-        f"names of containers: {path}: no such file or directory",
-        f"names of containers: {path} answers",
+        f"no container names from {path}: no such file or directory",
+        f"container names from {path} are available again",
     ]
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_process_is_shown_in_its_container_by_name(
+def test_a_process_has_the_name_of_its_container(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
     write_process(tmp_path, group=f"0::/system.slice/docker-{BATCH}.scope\n")
-    processes = table(proc=str(tmp_path), containers=Containers(runtime(200, DOCKER)))
+    processes = table(proc=str(tmp_path), containers=patient(runtime(200, DOCKER)))
     assert processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].container == "batch_7"
 
 
-def test_a_container_without_a_name_has_one_when_its_process_is_read_again(
+def test_a_container_has_its_name_once_its_process_is_read_again(
     tmp_path: Path,
 ) -> None:
     answer = threading.Event()
@@ -266,13 +266,13 @@ def test_a_container_without_a_name_has_one_when_its_process_is_read_again(
         answer.wait(PATIENCE_SECONDS)
         return KNOWN
 
-    containers = Containers("/socket", ask)
+    containers = ContainerNames("/socket", ask)
     write_process(tmp_path, group=f"0::/system.slice/docker-{BATCH}.scope\n")
     processes = table(proc=str(tmp_path), containers=containers)
     assert processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].container == BATCH[:12]
     answer.set()
-    eventually(lambda: containers.name(BATCH[:12], 0.0) == "batch_7", "the name")
-    found = processes.facts([NO_SUCH_PID], REFRESH_SECONDS)[NO_SUCH_PID]
+    eventually(lambda: containers.resolve(BATCH[:12], 0.0) == "batch_7", "the name")
+    found = processes.facts([NO_SUCH_PID], PROCESS_REFRESH_SECONDS)[NO_SUCH_PID]
     assert found.container == "batch_7"
 
 
@@ -281,20 +281,21 @@ def lines(socket: str) -> list[str]:
     return [str(finding) for finding in found if "containers:" in str(finding)]
 
 
-def test_check_tells_whether_names_come(
+def test_check_reports_whether_names_are_available(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
     path, gone = runtime(200, DOCKER), tmp_path / "gone.sock"
     assert lines("") == []
-    assert lines(path) == [f"ok   containers: 2 run now, named by {path}"]
-    said = f"FAIL containers: {gone}: no such file or directory; look at its rights"
-    assert lines(str(gone)) == [said]
+    assert lines(path) == [f"ok   containers: 2 running, with names from {path}"]
+    failure = f"FAIL containers: {gone}: no such file or directory; check its permissions"
+    assert lines(str(gone)) == [failure]
 
 
-def test_through_nginx_as_the_handbook_has_it_only_the_list_passes(
+@pytest.mark.processes
+def test_the_handbooks_nginx_lets_only_the_list_pass(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
-    (block,) = readme_blocks("nginx", "docs/operations.md")
+    block = fenced_block("nginx", "docs/operations.md")
     narrow = str(tmp_path / "names.sock")
     block = block.replace("/run/docker.sock", runtime(200, DOCKER))
     block = block.replace("/run/container-names.sock", narrow)
@@ -311,7 +312,7 @@ def test_through_nginx_as_the_handbook_has_it_only_the_list_passes(
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as nginx:
         try:
             eventually(lambda: os.path.exists(narrow), "nginx")
-            assert eventually(lambda: running(narrow), "names") == KNOWN
+            assert eventually(lambda: running_containers(narrow), "names") == KNOWN
             asked = [
                 ("POST", "/containers/json"),
                 ("GET", "/containers/create"),

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.collector.host import users
-from gpu_monitor.collector.host.processes import Processes
-from gpu_monitor.collector.host.users import Users
+from gpu_monitor.collector.host.processes import ProcessTable
+from gpu_monitor.collector.host.users import UserNames
 from tests.collector.host.test_processes import DEADLINE, NO_SUCH_PID, write_process
 
 SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
@@ -25,25 +24,23 @@ SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
         (0, "0::/user.slice/user-4711.slice/session-1.scope\n", "uid 4711", "root"),
     ],
 )
-def test_what_runs_as_root_or_as_nobody_in_somebodys_session_is_his(
+def test_a_process_of_root_or_a_nameless_uid_belongs_to_the_session_owner(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     uid: int,
     group: str,
     user: str,
     effective_user: str | None,
 ) -> None:
-    monkeypatch.setattr("gpu_monitor.collector.host.users.PATIENCE_SECONDS", DEADLINE)
     write_process(tmp_path, uid=uid, group=group)
-    users = Users({0: "root", 1000: "alice", 1001: "bob"}.get)
+    users = UserNames({0: "root", 1000: "alice", 1001: "bob"}.get, DEADLINE)
 
-    facts = Processes("name", users, str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
+    facts = ProcessTable("name", users, str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
 
     assert (facts.uid, facts.user, facts.effective_user) == (uid, user, effective_user)
 
 
-def test_whose_a_process_is_is_not_guessed_while_the_name_service_is_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_owner_is_not_guessed_while_the_name_service_is_silent(
+    tmp_path: Path,
 ) -> None:
     write_process(tmp_path, uid=1001, group=SESSION)
     answer = threading.Event()
@@ -52,8 +49,7 @@ def test_whose_a_process_is_is_not_guessed_while_the_name_service_is_silent(
         answer.wait(DEADLINE)
         return {1000: "alice", 1001: "bob"}[uid]
 
-    monkeypatch.setattr(users, "PATIENCE_SECONDS", 0.0)
-    processes = Processes("name", Users(look_up), str(tmp_path))
+    processes = ProcessTable("name", UserNames(look_up, 0.0), str(tmp_path))
     facts = processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
     answer.set()
 

@@ -12,34 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.collector.host import users
-from gpu_monitor.collector.host.containers import Containers
-from gpu_monitor.collector.host.pidfds import Endings
+from gpu_monitor.collector.host.containers import ContainerNames
+from gpu_monitor.collector.host.pidfds import PidFds
 from gpu_monitor.collector.host.processes import (
-    REFRESH_SECONDS,
-    Processes,
+    PROCESS_REFRESH_SECONDS,
     ProcessFacts,
+    ProcessTable,
     no_facts,
-    start_ticks,
 )
-from gpu_monitor.collector.host.users import Users
+from gpu_monitor.collector.host.procfs import start_ticks
+from gpu_monitor.collector.host.users import UserNames, user_name
 from gpu_monitor.collector.settings import Commands
 
 DEADLINE = 30.0
 NO_SUCH_PID = 2**22 + 1
-"""Above the highest pid of any kernel: what a test's own /proc may hold without meaning anyone."""
+"""Above the highest pid of any kernel: a test's own /proc may use it for any process."""
 
 Child = Callable[[], "subprocess.Popen[bytes]"]
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name service that answers is waited for, however busy the machine."""
-    monkeypatch.setattr(users, "PATIENCE_SECONDS", DEADLINE)
-
-
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child(processes: None) -> Iterator[Child]:
     """Starts processes that sleep, and ends them."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -61,10 +54,10 @@ def table(
     commands: Commands = "name",
     proc: str = "/proc",
     settle: float = 0.0,
-    containers: Containers | None = None,
-) -> Processes:
-    users = Users(lambda uid: {1000: "alice"}.get(uid))
-    return Processes(commands, users, proc, settle, containers)
+    containers: ContainerNames | None = None,
+) -> ProcessTable:
+    users = UserNames({1000: "alice"}.get, DEADLINE)
+    return ProcessTable(commands, users, proc, settle, containers)
 
 
 def write_process(
@@ -92,7 +85,9 @@ def write_process(
 
 def test_a_process_has_its_user_command_and_start() -> None:
     started = Path(f"/proc/{os.getpid()}").stat().st_ctime
-    facts = Processes("name", Users()).facts([os.getpid()], 0.0)[os.getpid()]
+    facts = ProcessTable("name", UserNames(user_name, DEADLINE)).facts([os.getpid()], 0.0)[
+        os.getpid()
+    ]
 
     assert facts.uid == os.getuid()
     assert facts.user == pwd.getpwuid(os.getuid()).pw_name
@@ -102,24 +97,24 @@ def test_a_process_has_its_user_command_and_start() -> None:
     assert boot + facts.started_ticks / 100 <= started + 1
 
 
-def test_all_facts_of_a_process_are_read(tmp_path: Path) -> None:
+def test_all_facts_about_a_process_are_read(tmp_path: Path) -> None:
     write_process(tmp_path)
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0) == {
         NO_SUCH_PID: ProcessFacts(
-            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, job="12"
+            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, slurm_job_id="12"
         )
     }
 
 
-def test_a_process_that_is_gone_or_hidden_costs_its_row_only() -> None:
+def test_a_process_that_is_gone_or_hidden_costs_only_its_row() -> None:
     facts = table(settle=2.0).facts([NO_SUCH_PID, os.getpid()], 0.0)
 
     assert facts[NO_SUCH_PID] == ProcessFacts(NO_SUCH_PID)
     assert facts[os.getpid()].uid is not None
 
 
-def test_a_pid_that_is_used_again_is_another_process(tmp_path: Path) -> None:
+def test_a_reused_pid_is_another_process(tmp_path: Path) -> None:
     write_process(tmp_path)
     processes = table(proc=str(tmp_path))
     processes.facts([NO_SUCH_PID], 0.0)
@@ -137,7 +132,8 @@ def test_a_process_that_execs_is_read_again_after_a_while(tmp_path: Path) -> Non
     write_process(tmp_path)
 
     commands = [
-        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].command for now in (1.0, REFRESH_SECONDS)
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].command
+        for now in (1.0, PROCESS_REFRESH_SECONDS)
     ]
 
     assert commands == ["bash", "python train.py"]
@@ -155,7 +151,7 @@ def test_a_process_that_is_not_asked_for_is_forgotten(child: Child) -> None:
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-def test_a_process_that_ends_keeps_its_facts_and_is_said_to_have_ended(child: Child) -> None:
+def test_a_process_that_ends_keeps_its_facts_and_is_shown_as_ended(child: Child) -> None:
     processes, process = table(settle=2.0), child()
     alive = processes.facts([process.pid], 0.0)[process.pid]
     process.kill()
@@ -167,7 +163,7 @@ def test_a_process_that_ends_keeps_its_facts_and_is_said_to_have_ended(child: Ch
     assert after == [alive, alive, alive._replace(state="ended")]
 
 
-def test_a_process_that_had_ended_before_is_said_to_have_ended_too() -> None:
+def test_a_process_that_had_ended_before_is_shown_as_ended_too() -> None:
     processes = table(settle=2.0)
 
     states = [processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, 1.0, 2.0)]
@@ -175,7 +171,7 @@ def test_a_process_that_had_ended_before_is_said_to_have_ended_too() -> None:
     assert states == [None, None, "ended"]
 
 
-def test_a_pid_that_had_ended_and_is_used_again_is_another_process(tmp_path: Path) -> None:
+def test_a_pid_that_is_reused_after_its_end_is_another_process(tmp_path: Path) -> None:
     write_process(tmp_path)
     processes = table(proc=str(tmp_path))
     processes.facts([NO_SUCH_PID], 0.0)
@@ -211,25 +207,25 @@ def test_a_zombie_that_was_known_before_keeps_its_command(child: Child) -> None:
     assert facts == [alive._replace(state="zombie")] * 2
 
 
-def looked_at(proc: Path, *states: tuple[str, int]) -> list[str | None]:
-    """What is said of a process that is found in these states, having woken up so often."""
+def shown_states(proc: Path, *states: tuple[str, int]) -> list[str | None]:
+    """How a process is shown that is found in these states, with this count of switches."""
     processes = table(proc=str(proc))
-    said: list[str | None] = []
+    shown: list[str | None] = []
     for number, (state, switches) in enumerate(states):
         write_process(proc, state=state, switches=switches)
-        now = number * REFRESH_SECONDS
-        said.append(processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state)
-    return said
+        now = number * PROCESS_REFRESH_SECONDS
+        shown.append(processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state)
+    return shown
 
 
 def test_a_process_that_does_not_wake_up_is_stuck(tmp_path: Path) -> None:
-    said = looked_at(tmp_path, ("D", 7), ("D", 7), ("D", 7), ("D", 8), ("S", 8))
+    shown = shown_states(tmp_path, ("D", 7), ("D", 7), ("D", 7), ("D", 8), ("S", 8))
 
-    assert said == [None, "stuck", "stuck", None, None]
+    assert shown == [None, "stuck", "stuck", None, None]
 
 
 def test_a_process_that_often_waits_for_a_disk_is_not_stuck(tmp_path: Path) -> None:
-    assert looked_at(tmp_path, ("D", 7), ("D", 8), ("S", 9), ("S", 9)) == [None] * 4
+    assert shown_states(tmp_path, ("D", 7), ("D", 8), ("S", 9), ("S", 9)) == [None] * 4
 
 
 def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Path) -> None:
@@ -241,20 +237,23 @@ def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Pat
     (thread / "stat").write_text("17 (python) D 0 0")
     (thread / "status").write_text("voluntary_ctxt_switches:\t1\nvoluntary_ctxt_switches:\t2\n")
 
-    said = [
-        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, REFRESH_SECONDS)
+    shown = [
+        processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state
+        for now in (0.0, PROCESS_REFRESH_SECONDS)
     ]
 
-    assert said == [None, "stuck"]
+    assert shown == [None, "stuck"]
 
 
-def test_a_process_whose_first_thread_ended_while_others_work_is_ordinary(tmp_path: Path) -> None:
+def test_a_process_whose_first_thread_has_ended_is_ordinary_while_others_work(
+    tmp_path: Path,
+) -> None:
     write_process(tmp_path, state="Z", threads=2)
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state is None
 
 
-def test_a_zombie_of_which_proc_tells_rubbish_raises_nothing(tmp_path: Path) -> None:
+def test_invalid_data_about_a_zombie_raises_nothing(tmp_path: Path) -> None:
     write_process(tmp_path, state="Z", threads="?")
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].state == "ended"
@@ -266,7 +265,8 @@ def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Pat
     assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
 
 
-def test_processes_that_come_and_go_fast_raise_nothing() -> None:
+@pytest.mark.processes
+def test_short_lived_processes_raise_nothing() -> None:
     processes = table()
     code = "import os\nfor _ in range(300):\n    if not os.fork(): os._exit(0)\n    os.wait()"
     with subprocess.Popen([sys.executable, "-c", code]) as forks:
@@ -282,7 +282,7 @@ def test_at_level_off_no_command_is_read(tmp_path: Path) -> None:
     assert table("off", str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].command is None
 
 
-def test_a_command_in_no_encoding_is_text(tmp_path: Path) -> None:
+def test_a_command_in_no_known_encoding_is_text(tmp_path: Path) -> None:
     write_process(tmp_path, command=b"/bin/\xff\xfe\x1b[31mx\0--y\0")
 
     command = table("full", str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].command
@@ -290,7 +290,7 @@ def test_a_command_in_no_encoding_is_text(tmp_path: Path) -> None:
     assert command == "/bin/��[31mx --y"
 
 
-def test_in_a_pid_namespace_of_its_own_a_pid_is_nobodys() -> None:
+def test_in_another_pid_namespace_every_process_is_hidden() -> None:
     pid = os.getpid()
 
     assert no_facts([pid], 0.0) == {pid: ProcessFacts(pid, state="hidden")}
@@ -303,23 +303,23 @@ def test_the_start_is_found_whatever_the_name(name: str) -> None:
     assert start_ticks(stat.encode()) == 22
 
 
-def test_a_process_that_ended_is_told(child: Child) -> None:
-    endings, process = Endings(), child()
-    assert endings.follow(process.pid) and endings.follows(process.pid)
-    before = endings.ended()
+def test_a_followed_process_is_known_to_have_ended(child: Child) -> None:
+    pidfds, process = PidFds(), child()
+    assert pidfds.follow(process.pid) and pidfds.is_followed(process.pid)
+    before = pidfds.ended()
 
     process.kill()
     process.wait()
 
     assert before == set()
-    assert endings.ended() == {process.pid}
-    endings.forget(process.pid)
-    assert endings.ended() == set() and not endings.follows(process.pid)
+    assert pidfds.ended() == {process.pid}
+    pidfds.forget(process.pid)
+    assert pidfds.ended() == set() and not pidfds.is_followed(process.pid)
 
 
-def test_a_process_that_is_not_there_is_not_followed() -> None:
-    assert not Endings().follow(NO_SUCH_PID)
+def test_a_missing_process_is_not_followed() -> None:
+    assert not PidFds().follow(NO_SUCH_PID)
 
 
-def test_a_pid_that_no_kernel_has_costs_its_row_only() -> None:
+def test_an_impossible_pid_costs_only_its_row() -> None:
     assert table().facts([2**32 - 1], 0.0)[2**32 - 1].state == "ended"

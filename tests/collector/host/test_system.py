@@ -25,11 +25,11 @@ MOUNTS = [
 ]
 
 
-def test_a_first_reading_lacks_what_needs_two() -> None:
-    host = system.System("node1")
+def test_a_first_sample_lacks_what_needs_two() -> None:
+    host = system.HostSystem("node1")
 
-    first, _ = host.read(0.0)
-    second, _ = host.read(system.SLOW_SECONDS)
+    first, _ = host.sample(0.0)
+    second, _ = host.sample(system.HOST_SCAN_SECONDS)
 
     rates = {"network_receive_kib_per_second", "network_send_kib_per_second"}
     assert second.keys() - first.keys() >= rates
@@ -37,10 +37,10 @@ def test_a_first_reading_lacks_what_needs_two() -> None:
     assert (first["hostname"], first["kernel"]) == ("node1", os.uname().release)
 
 
-def test_a_reading_passes_the_wires_check() -> None:
-    host = system.System("node1")
-    host.read(0.0)
-    scalars, disks = host.read(1.0)
+def test_a_sample_passes_the_brokers_check() -> None:
+    host = system.HostSystem("node1")
+    host.sample(0.0)
+    scalars, disks = host.sample(1.0)
 
     try:
         check_snapshot(make_snapshot(system=scalars, disks=disks))
@@ -50,7 +50,7 @@ def test_a_reading_passes_the_wires_check() -> None:
 
 def test_memory_agrees_with_psutil() -> None:
     before = psutil.virtual_memory()
-    scalars, _ = system.System("node1").read(0.0)
+    scalars, _ = system.HostSystem("node1").sample(0.0)
     after = psutil.virtual_memory()
 
     assert scalars["memory_total_mib"] == after.total >> 20
@@ -61,7 +61,7 @@ def test_memory_agrees_with_psutil() -> None:
 
 def test_the_root_disk_agrees_with_psutil() -> None:
     before = psutil.disk_usage("/")
-    _, disks = system.System("node1").read(0.0)
+    _, disks = system.HostSystem("node1").sample(0.0)
     after = psutil.disk_usage("/")
 
     assert disks["mount"][0] == "/"
@@ -70,10 +70,10 @@ def test_the_root_disk_agrees_with_psutil() -> None:
     assert min(used) - 1024 < disks["used_mib"][0] < max(used) + 1024
 
 
-def test_the_share_of_the_processors_is_a_percentage() -> None:
-    host = system.System("node1")
-    first, _ = host.read(0.0)
-    while "cpu_percent" not in (later := host.read(1.0)[0]):
+def test_processor_use_is_a_percentage() -> None:
+    host = system.HostSystem("node1")
+    first, _ = host.sample(0.0)
+    while "cpu_percent" not in (later := host.sample(1.0)[0]):
         time.sleep(0.01)  # the kernel counts in hundredths of a second
 
     assert "cpu_percent" not in first
@@ -84,7 +84,7 @@ def test_waiting_for_a_disk_is_not_busy() -> None:
     assert system.processor_ticks(STAT) == (140, 980)
 
 
-def test_use_is_the_share_of_busy_ticks() -> None:
+def test_processor_use_is_the_share_of_busy_ticks() -> None:
     assert system.processor_use((100, 1000), (150, 1200)) == {"cpu_percent": 25}
     assert system.processor_use((100, 1000), (100, 1000)) == {}
     assert system.processor_use((100, 1000), (90, 1200)) == {}
@@ -116,7 +116,7 @@ def test_a_disk_that_cannot_be_read_is_left_out() -> None:
     assert system.disk_columns(["/", "/no/such/mount"])["mount"] == ["/"]
 
 
-def test_interfaces_with_a_device_count_and_in_a_container_all_but_loopback(
+def test_interfaces_with_a_device_count_or_all_but_loopback_in_a_container(
     tmp_path: Path,
 ) -> None:
     for name in ("lo", "docker0", "eth0"):
@@ -142,7 +142,9 @@ def test_interfaces_with_a_device_count_and_in_a_container_all_but_loopback(
         ('PRETTY_NAME="open\n', "open"),
     ],
 )
-def test_the_distribution_says_its_name(tmp_path: Path, text: str, name: str | None) -> None:
+def test_the_operating_system_has_the_distributions_name(
+    tmp_path: Path, text: str, name: str | None
+) -> None:
     (tmp_path / "os-release").write_text(text)
 
     assert system.operating_system(str(tmp_path / "os-release")) == name

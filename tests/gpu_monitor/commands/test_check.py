@@ -11,24 +11,21 @@ from typing import Any
 import pytest
 
 from gpu_monitor.commands import probe
-from gpu_monitor.commands.check import (
-    Finding,
-    _check_sign_in,
-    check_states,
-    check_versions,
-    findings,
-)
+from gpu_monitor.commands.check import findings
+from gpu_monitor.commands.check_broker import check_states, check_versions
+from gpu_monitor.commands.check_page import check_sign_in
+from gpu_monitor.commands.finding import Finding
 from gpu_monitor.config.keys import Config
 from gpu_monitor.web.auth.hashing import hash_token
 from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
-from tests.support.house import COMMAND, PATIENT_COMMAND, ROOT, House, free_ports
+from tests.support.house import COMMAND, PATIENT_CHECK, ROOT, House, free_ports
 
 ABSENT = "host.that.is.absent.invalid"  # RFC 6761: never resolves
 HOLDS_2 = Scenario(gpus=[Gpu(), Gpu()])
 
 
 @pytest.fixture
-def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
+def house(tmp_path: Path, fake_nvml: FakeNvml, processes: None) -> Iterator[House]:
     fake_nvml.write(HOLDS_2)
     house = House(tmp_path, fake_nvml.environment())
     yield house
@@ -38,10 +35,11 @@ def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
 def report(
     house: House, part: str = "all", patient: bool = False, **keys: object
 ) -> tuple[int, str]:
-    """Exit code and lines of `gpu-monitor check` with the house's config."""
-    command = PATIENT_COMMAND if patient else COMMAND
+    """Exit code and output of `gpu-monitor check` with the config of the house."""
+    config = str(house.config(**keys))
+    quick = [*COMMAND, "check", part, "--config", config]
     answer = subprocess.run(
-        [*command, "check", part, "--config", str(house.config(**keys))],
+        [*PATIENT_CHECK, config, "--part", part] if patient else quick,
         cwd=ROOT,
         env=os.environ | house.environment,
         capture_output=True,
@@ -51,23 +49,23 @@ def report(
     return answer.returncode, answer.stdout
 
 
-def test_a_machine_where_all_is_right_passes(house: House) -> None:
+def test_a_machine_without_problems_passes(house: House) -> None:
     code, lines = report(house, patient=True)
     assert code == 0
     assert all(line.startswith("ok   ") for line in lines.splitlines())
     assert "ok   gpus: 2 found, driver " in lines
-    assert f"ok   broker: not running here; rpc_port {house.rpc_port} is free for it" in lines
-    assert f"ok   web: not running here; web_port {house.web_port} is free for it" in lines
+    assert f"ok   broker: not running here; rpc_port {house.rpc_port} is free" in lines
+    assert f"ok   web: not running here; web_port {house.web_port} is free" in lines
 
 
-def test_the_names_that_the_page_answers_to_are_told_where_they_count(house: House) -> None:
+def test_the_names_of_the_page_are_listed_where_they_matter(house: House) -> None:
     own = os.uname().nodename.lower()
     keys: dict[str, Any] = {"broker": "localhost", "web_hosts": ["gpus.example.org"]}
-    (told,) = re.findall("web: answers to addresses and to (.*); any", report(house, **keys)[1])
-    assert {"gpus.example.org", "localhost", own} <= set(told.split(", "))
+    (names,) = re.findall("web: opens under any address and as (.*); ", report(house, **keys)[1])
+    assert {"gpus.example.org", "localhost", own} <= set(names.split(", "))
     (house.folder / "v").touch(0o600)
     signed_in = report(house, sign_in="token", viewers=str(house.folder / "v"))[1]
-    assert "answers to" not in signed_in
+    assert "opens under" not in signed_in
 
 
 VIEWERS = f"alice names {hash_token('a')}\nbob counts -\n"
@@ -76,22 +74,22 @@ VIEWERS = f"alice names {hash_token('a')}\nbob counts -\n"
 @pytest.mark.parametrize(
     ("keys", "mode", "good", "line"),
     [
-        ({}, 0o600, True, "ok   sign_in: none, everybody sees commands"),
-        ({"sign_in": "proxy"}, 0o600, True, "ok   sign_in: proxy, whoever it names sees commands"),
-        ({"sign_in": "proxy", "viewers": "v"}, 0o600, True, "ok   sign_in: proxy, 2 may sign in"),
-        ({"sign_in": "token", "viewers": "v"}, 0o600, False, "FAIL viewers: no token of bob; rem"),
-        ({"sign_in": "basic", "viewers": "v"}, 0o600, False, "0 may sign in; gpu-monitor viewers"),
-        ({"sign_in": "token", "viewers": "v"}, 0o644, False, "others may read or change it; chmod"),
+        ({}, 0o600, True, "ok   sign_in: none, everyone sees commands"),
+        ({"sign_in": "proxy"}, 0o600, True, "ok   sign_in: proxy, everyone it names sees commands"),
+        ({"sign_in": "proxy", "viewers": "v"}, 0o600, True, "ok   sign_in: proxy, 2 can sign in"),
+        ({"sign_in": "token", "viewers": "v"}, 0o600, False, "FAIL viewers: no token for bob; rem"),
+        ({"sign_in": "basic", "viewers": "v"}, 0o600, False, "0 can sign in; run gpu-monitor"),
+        ({"sign_in": "token", "viewers": "v"}, 0o644, False, "other users can read or change it;"),
         ({"sign_in": "token", "viewers": "none"}, 0o600, False, "FAIL viewers: "),
         (
             {"sign_in": "token", "viewers": "none", "broker": "192.0.2.1"},
             0o600,
             True,
-            "none is not here, and needed only where the page is served",
+            "none is missing here, but needed only where the page is served",
         ),
     ],
 )
-def test_who_may_sign_in_is_told(
+def test_sign_in_and_its_viewers_are_checked(
     tmp_path: Path, keys: dict[str, Any], mode: int, good: bool, line: str
 ) -> None:
     viewers = tmp_path / "v"
@@ -99,21 +97,21 @@ def test_who_may_sign_in_is_told(
     viewers.chmod(mode)
     if "viewers" in keys:
         keys = {**keys, "viewers": str(tmp_path / keys["viewers"])}
-    told = list(_check_sign_in(Config(**keys)))
-    assert all(finding.good for finding in told) == good
-    assert line in "\n".join(map(str, told))
+    found = list(check_sign_in(Config(**keys)))
+    assert all(finding.good for finding in found) == good
+    assert line in "\n".join(map(str, found))
 
 
-def test_what_runs_here_already_is_recognised(house: House) -> None:
+def test_roles_that_run_already_are_recognised(house: House) -> None:
     house.start("up", name="node1", rpc_timeout=30)
     house.host("node1")
     code, lines = report(house, patient=True)
     assert code == 0
-    assert f"broker: 127.0.0.1:{house.updates_port} is heard, 1 of 1 hosts live" in lines
-    assert f"web: the page is served at port {house.web_port}" in lines
+    assert f"broker: receiving from 127.0.0.1:{house.updates_port}, 1 of 1 hosts live" in lines
+    assert f"web: serving the page on port {house.web_port}" in lines
 
 
-def test_a_port_of_another_program_fails(house: House) -> None:
+def test_a_port_taken_by_another_program_fails(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         code, lines = report(house, rpc_port=port)
@@ -122,16 +120,16 @@ def test_a_port_of_another_program_fails(house: House) -> None:
     assert f"FAIL broker: {words}" in lines
 
 
-def test_a_name_without_an_address_fails_with_a_remedy(house: House) -> None:
+def test_a_name_that_does_not_resolve_fails_with_a_remedy(house: House) -> None:
     code, lines = report(house, hosts=["localhost", ABSENT])
     assert code == 1
-    assert f"FAIL hosts: {ABSENT} has no address here; add it to DNS or /etc/hosts" in lines
-    assert "hosts: 1 of 2 have an address" in lines
+    assert f"FAIL hosts: {ABSENT} does not resolve; add it to DNS or /etc/hosts" in lines
+    assert "hosts: 1 of 2 resolve" in lines
 
 
-def test_no_host_with_an_address_is_nothing_to_call_ok(house: House) -> None:
+def test_without_any_host_that_resolves_there_is_no_ok_line(house: House) -> None:
     _, lines = report(house, hosts=[ABSENT])
-    assert not [line for line in lines if line.startswith("ok") and "have an address" in line]
+    assert not [line for line in lines if line.startswith("ok") and "resolve" in line]
 
 
 def test_a_broker_elsewhere_that_does_not_answer_fails(house: House) -> None:
@@ -140,23 +138,23 @@ def test_a_broker_elsewhere_that_does_not_answer_fails(house: House) -> None:
     assert f"FAIL broker: 192.0.2.1:{house.rpc_port} does not answer; start" in lines
 
 
-def test_an_rpc_bind_that_keeps_the_hosts_out_fails(house: House) -> None:
+def test_an_rpc_bind_that_hosts_cannot_reach_fails(house: House) -> None:
     code, lines = report(house, hosts=["localhost", "192.0.2.7"], rpc_bind="127.0.0.1")
     assert code == 1
-    assert "FAIL broker: rpc_bind 127.0.0.1 keeps hosts out; remove rpc_bind" in lines
+    assert "FAIL broker: hosts cannot reach rpc_bind 127.0.0.1; remove it" in lines
 
 
-def test_a_broker_without_an_address_fails(house: House) -> None:
+def test_a_broker_that_does_not_resolve_fails(house: House) -> None:
     code, lines = report(house, broker=ABSENT)
     assert code == 1
-    assert f"FAIL broker: {ABSENT} has no address here" in lines
+    assert f"FAIL broker: {ABSENT} does not resolve" in lines
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (Call("nvmlDeviceGetCount_v2", error="NO_PERMISSION"), "no permission to ask"),
-        (Call("nvmlDeviceGetCount_v2", hang=True), "the NVIDIA driver hangs; look at dmesg"),
+        (Call("nvmlDeviceGetCount_v2", error="NO_PERMISSION"), "no permission to access"),
+        (Call("nvmlDeviceGetCount_v2", hang=True), "the NVIDIA driver hangs; see dmesg"),
     ],
 )
 def test_a_driver_that_does_not_answer_fails(
@@ -169,7 +167,7 @@ def test_a_driver_that_does_not_answer_fails(
 
 
 def kinds(lines: str) -> set[str]:
-    """What the findings are about."""
+    """The subjects of the findings."""
     return {line[5:].partition(":")[0] for line in lines.splitlines()}
 
 
@@ -182,7 +180,7 @@ def kinds(lines: str) -> set[str]:
         ("web", {"config", "broker", "web", "sign_in"}),
     ],
 )
-def test_one_part_is_looked_at_alone(house: House, part: str, about: set[str]) -> None:
+def test_one_part_can_be_checked_alone(house: House, part: str, about: set[str]) -> None:
     assert kinds(report(house, part)[1]) == about
 
 
@@ -195,19 +193,19 @@ def test_the_broker_names_the_state_of_each_host(house: House) -> None:
     code, lines = report(house, "broker", patient=True, hosts=hosts)
     assert code == 1
     assert "ok   live: 127.0.0.1\n" in lines
-    assert "FAIL missing: 192.0.2.7; see there: systemctl status" in lines
+    assert "FAIL missing: 192.0.2.7; run there: systemctl status" in lines
 
 
-def test_a_long_list_of_hosts_is_cut() -> None:
+def test_a_long_list_of_hosts_is_truncated() -> None:
     hosts = {f"node{number}": {"state": "live"} for number in range(60)}
     hosts |= {f"gone{number}": {"state": "stale"} for number in range(60)}
     found = list(check_states(hosts))
-    assert found[0].words.endswith("node49 and 10 more")
-    assert found[-1].words == "and 10 more hosts are not live"
+    assert found[0].text.endswith("node49 and 10 more")
+    assert found[-1].text == "and 10 more hosts are not live"
     assert len(found) == 52
 
 
-def test_collectors_of_another_version_than_the_brokers_are_told() -> None:
+def test_collectors_of_another_version_cause_a_warning() -> None:
     versions = {"old1": "0.0.9", "old2": "0.0.9", "new": "0.2.0", "same": "0.1.0"}
     hosts: dict[str, dict[str, object]] = {
         name: {"state": "live", "collector": {"version": version}}
@@ -224,72 +222,60 @@ def test_collectors_of_another_version_than_the_brokers_are_told() -> None:
 
 
 @pytest.mark.parametrize(("part", "broker"), [("broker", "127.0.0.1"), ("web", "192.0.2.1")])
-def test_a_broker_that_is_not_heard_fails_where_it_has_to_be(
-    house: House, part: str, broker: str
-) -> None:
+def test_a_silent_broker_fails_where_it_is_needed(house: House, part: str, broker: str) -> None:
     code, lines = report(house, part, broker=broker)
     assert code == 1
-    assert f"FAIL broker: {broker}:{house.updates_port} is not heard; start" in lines
+    assert f"FAIL broker: nothing received from {broker}:{house.updates_port}; start" in lines
 
 
-def test_a_finding_reads_as_one_line() -> None:
+def test_a_finding_prints_as_one_line() -> None:
     assert str(Finding(True, "gpus: 2 found")) == "ok   gpus: 2 found"
-    assert str(Finding(False, "hosts: a has no address")) == "FAIL hosts: a has no address"
+    assert str(Finding(False, "hosts: a does not resolve")) == "FAIL hosts: a does not resolve"
     assert str(Finding(True, "web: it is open", is_warning=True)) == "warn web: it is open"
 
 
-def test_what_is_open_to_others_is_warned_of_where_it_is_and_fails_nothing(house: House) -> None:
+def test_an_open_port_is_a_warning_of_its_own_part_and_no_failure(house: House) -> None:
     opened: dict[str, Any] = {"web_bind": "0.0.0.0", "updates_bind": "0.0.0.0"}
     code, lines = report(house, patient=True, **opened)
     warned = [line for line in lines.splitlines() if not line.startswith("ok   ")]
     assert code == 0
     assert warned == [
         f"warn broker: updates_port {house.updates_port} is open on all interfaces without keys: "
-        "everyone who can reach it can read the fleet",
-        f"warn web: the page is readable by everyone who can reach port {house.web_port} on all "
-        "interfaces",
+        "anyone who can reach it can read the state of the fleet",
+        f"warn web: anyone who can reach port {house.web_port} on all interfaces can read the page",
     ]
     assert "warn broker" not in report(house, "web", **opened)[1]
     assert "warn web" not in report(house, "broker", **opened)[1]
 
 
 def test_the_file_that_was_read_comes_first() -> None:
-    assert next(findings(Config(), "my.yml")).words == "config: my.yml"
-    assert next(findings(Config(), None)).words == "config: no config.yml, so the defaults apply"
+    assert next(findings(Config(), "my.yml")).text == "config: my.yml"
+    assert (
+        next(findings(Config(), None)).text == "config: no config.yml found, so the defaults apply"
+    )
 
 
-def test_hardware_is_told_by_vendor_and_class(tmp_path: Path) -> None:
-    for name, vendor, kind in [("0", "0x8086", "0x030000"), ("1", "0x10de", "0x040300")]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "vendor").write_text(vendor + "\n")
-        (tmp_path / name / "class").write_text(kind + "\n")
-    assert not probe.has_nvidia_hardware(tmp_path)
-    (tmp_path / "1" / "class").write_text("0x030200\n")
-    assert probe.has_nvidia_hardware(tmp_path)
-    assert not probe.has_nvidia_hardware(tmp_path / "none")
-
-
-def test_many_names_are_resolved_side_by_side() -> None:
-    found = probe.resolve({"localhost", "10.0.0.3", "::1"})
+def test_names_and_addresses_resolve() -> None:
+    found = probe.resolve({"localhost", "10.0.0.3", "::1"}, 30.0)
     assert found["10.0.0.3"] == ["10.0.0.3"]
     assert found["::1"] == ["::1"]
     assert "127.0.0.1" in found["localhost"]
 
 
-def test_own_addresses_are_known() -> None:
+def test_loopback_belongs_to_this_machine_and_a_test_address_does_not() -> None:
     assert probe.is_own(["192.0.2.1", "127.0.0.1"])
     assert not probe.is_own(["192.0.2.1"])
 
 
-def test_another_web_server_is_not_taken_for_ours() -> None:
+def test_another_server_is_not_mistaken_for_the_page() -> None:
     (port,) = free_ports(1)
     with socket.create_server(("127.0.0.1", port)):
-        assert probe.accepts(["127.0.0.1"], port)
-    assert not probe.is_our_page("127.0.0.1", port)
-    assert not probe.accepts(["127.0.0.1"], port)
+        assert probe.accepts(["127.0.0.1"], port, 2.0)
+    assert not probe.is_our_page("127.0.0.1", port, 2.0)
+    assert not probe.accepts(["127.0.0.1"], port, 2.0)
 
 
 def test_any_free_port_can_be_bound() -> None:
-    assert probe.why_taken("127.0.0.1", 0) == ""
-    assert probe.why_taken("*", 0) == ""
-    assert probe.why_taken("192.0.2.1", 0) == "cannot assign requested address"
+    assert probe.why_not_bindable("127.0.0.1", 0) == ""
+    assert probe.why_not_bindable("*", 0) == ""
+    assert probe.why_not_bindable("192.0.2.1", 0) == "cannot assign requested address"

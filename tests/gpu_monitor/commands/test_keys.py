@@ -1,4 +1,4 @@
-"""`gpu-monitor keys`: what it writes, what it says, and what it never overwrites or shows."""
+"""`gpu-monitor keys`: what it writes and prints, and what it never overwrites or reveals."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.__main__ import _parser
+from gpu_monitor.arguments import build_parser
 from gpu_monitor.commands.keys import run
 from gpu_monitor.config.file import ConfigError
 from gpu_monitor.config.keys import Config
@@ -20,20 +20,20 @@ from tests.support.house import COMMAND, ROOT
 
 
 class Folder:
-    """A folder of keys that the command works on, and what it says."""
+    """A folder of keys, and everything that the command has printed about it."""
 
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = path
         self._capsys = capsys
         self.good = True
-        self.said = ""
+        self.printed = ""
 
     def keys(self, *arguments: str) -> str:
         """What `gpu-monitor keys ARGUMENTS` prints to stdout."""
-        asked = _parser().parse_args(["keys", *arguments])
+        asked = build_parser().parse_args(["keys", *arguments])
         self.good = run(asked, Config(keys=str(self.path)))
         printed = self._capsys.readouterr()
-        self.said += printed.out + printed.err
+        self.printed += printed.out + printed.err
         return printed.out
 
     def refusal(self, *arguments: str) -> str:
@@ -68,7 +68,7 @@ def other(tmp_path: Path) -> str:
     return init(str(tmp_path / "other"), "other")[0]
 
 
-def test_init_makes_a_pair_for_the_owner_alone_and_prints_the_public_key(folder: Folder) -> None:
+def test_init_creates_a_private_pair_and_prints_the_public_key(folder: Folder) -> None:
     printed = folder.keys("init")
     assert printed == own_pair(str(folder.path)).public + "\n"
     assert printed == public_key(str(folder.path), "own.pub") + "\n"
@@ -86,7 +86,7 @@ def test_init_overwrites_nothing_and_prints_the_same_key_again(folder: Folder) -
     assert (folder.path / "own.key").read_bytes() == before
 
 
-def test_init_writes_a_public_key_that_was_lost_or_another_s(folder: Folder, other: str) -> None:
+def test_init_restores_a_missing_or_wrong_public_key(folder: Folder, other: str) -> None:
     printed = folder.keys("init")
     (folder.path / "own.pub").unlink()
     folder.keys("init")
@@ -96,7 +96,7 @@ def test_init_writes_a_public_key_that_was_lost_or_another_s(folder: Folder, oth
     assert public_key(str(folder.path), "own.pub") + "\n" == printed
 
 
-def test_init_does_not_touch_a_secret_that_is_broken(folder: Folder) -> None:
+def test_init_leaves_an_unusable_secret_key_alone(folder: Folder) -> None:
     folder.keys("init")
     (folder.path / "own.key").write_text("nonsense")
     assert "own.key: holds no key" in folder.refusal("init")
@@ -104,7 +104,7 @@ def test_init_does_not_touch_a_secret_that_is_broken(folder: Folder) -> None:
 
 
 def test_add_with_a_public_key_enrols_it(broker: Folder, other: str) -> None:
-    assert broker.keys("add", "node1", f"--public={other}").startswith("node1 is let in from now")
+    assert broker.keys("add", "node1", f"--public={other}").startswith("node1 is enrolled (")
     assert public_key(str(broker.path), "hosts/node1.pub") == other
     assert not (broker.path / "webs").exists() and not (broker.path / "carry").exists()
 
@@ -120,7 +120,7 @@ def test_add_does_not_replace_a_key(broker: Folder, other: str) -> None:
     broker.keys("add", "node1")
     before = (broker.path / "hosts/node1.pub").read_bytes()
     for arguments in (("node1", f"--public={other}"), ("node1",)):
-        words = "node1: has another key already; gpu-monitor keys rotate replaces it"
+        words = "node1: enrolled with another key; use gpu-monitor keys rotate"
         assert broker.refusal("add", *arguments) == words
     assert (broker.path / "hosts/node1.pub").read_bytes() == before
 
@@ -133,7 +133,7 @@ def test_add_reads_a_key_file_from_stdin(
     assert public_key(str(broker.path), "webs/page1.pub") == other
 
 
-def test_add_without_a_key_makes_a_folder_to_carry_there(broker: Folder) -> None:
+def test_add_without_a_key_creates_a_folder_to_move_to_the_host(broker: Folder) -> None:
     printed = broker.keys("add", "node1")
     carry = broker.path / "carry/hosts/node1"
     assert f"Its keys are in {carry}\n" in printed
@@ -154,13 +154,13 @@ def test_rotate_replaces_a_key(broker: Folder, other: str) -> None:
     assert public_key(str(broker.path), "hosts/node1.pub") == other
 
 
-def test_rotate_of_somebody_unknown_enrols_nobody(broker: Folder, other: str) -> None:
-    words = "nodeI: is not enrolled here; gpu-monitor keys add enrols it"
+def test_rotate_of_an_unknown_name_enrols_nothing(broker: Folder, other: str) -> None:
+    words = "nodeI: not enrolled here; use gpu-monitor keys add"
     assert broker.refusal("rotate", "nodeI", f"--public={other}") == words
     assert not (broker.path / "hosts").exists()
 
 
-def test_rotate_without_a_host_makes_a_new_pair_here(broker: Folder) -> None:
+def test_rotate_without_a_host_replaces_the_own_pair(broker: Folder) -> None:
     before = own_pair(str(broker.path))
     printed = broker.keys("rotate")
     after = own_pair(str(broker.path))
@@ -168,15 +168,15 @@ def test_rotate_without_a_host_makes_a_new_pair_here(broker: Folder) -> None:
     assert before.secret != after.secret and broker.mode("own.key") == 0o600
 
 
-def test_rotate_says_what_else_there_is_to_do(broker: Folder) -> None:
+def test_rotate_names_the_next_step(broker: Folder) -> None:
     broker.keys("rotate")
-    assert "once the broker has this key, it lets this machine in again" in broker.said
+    assert "the broker accepts this machine again once it has this key" in broker.printed
     broker.keys("add", "node1")
     broker.keys("rotate")
-    assert "restart the broker, and put own.pub on every machine as broker.pub" in broker.said
+    assert "restart the broker, and copy own.pub to every machine as broker.pub" in broker.printed
 
 
-def test_a_broker_s_key_that_is_pinned_on_its_own_machine_follows_a_rotation(
+def test_rotating_the_broker_s_key_also_updates_its_own_broker_pub(
     broker: Folder, other: str
 ) -> None:
     pinned = broker.path / "broker.pub"
@@ -188,38 +188,38 @@ def test_a_broker_s_key_that_is_pinned_on_its_own_machine_follows_a_rotation(
     assert public_key(str(broker.path), "broker.pub") == own_pair(str(broker.path)).public
 
 
-def test_revoke_takes_the_key_out_and_what_waits_to_be_carried(broker: Folder) -> None:
+def test_revoke_removes_the_key_and_a_pair_not_yet_moved(broker: Folder) -> None:
     broker.keys("add", "node1")
     broker.keys("add", "--web", "node1")
     broker.keys("revoke", "node1")
     assert not (broker.path / "hosts/node1.pub").exists()
     assert not (broker.path / "carry/hosts/node1").exists()
     assert (broker.path / "webs/node1.pub").exists()
-    assert broker.refusal("revoke", "node1").endswith("is not enrolled here; nothing to revoke")
+    assert broker.refusal("revoke", "node1").endswith("not enrolled here; nothing to revoke")
 
 
-def test_two_machines_cannot_have_one_key(broker: Folder, other: str) -> None:
+def test_two_machines_cannot_share_a_key(broker: Folder, other: str) -> None:
     broker.keys("add", "node1", f"--public={other}")
-    words = "node2: this key is node1's already; make another one there"
+    words = "node2: this key belongs to node1; create another one there"
     assert broker.refusal("add", "node2", f"--public={other}") == words
     broker.keys("add", "--web", "node1", f"--public={other}")  # one machine, both roles
 
 
 @pytest.mark.parametrize("name", ["a/b", "../own", "..", ".hidden", "a b", "", "ü", "x" * 254])
-def test_a_name_that_is_no_host_s_is_refused(broker: Folder, name: str) -> None:
+def test_an_invalid_host_name_is_refused(broker: Folder, name: str) -> None:
     for action in ("add", "rotate", "revoke"):
         if name or action != "rotate":
-            assert "no host name" in broker.refusal(action, name)
+            assert "is not a host name" in broker.refusal(action, name)
     assert not (broker.path / "hosts").exists()
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 41, "~" * 40, "# comment", "%" * 40])
-def test_what_is_no_key_is_refused_and_not_repeated(broker: Folder, key: str) -> None:
+def test_an_invalid_key_is_refused_and_not_repeated(broker: Folder, key: str) -> None:
     words = broker.refusal("add", "node1", f"--public={key}")
-    assert words.startswith("--public: that is no key") and key not in words
+    assert words.startswith("--public: not a key") and key not in words
 
 
-def test_list_tells_who_is_let_in_and_passes(broker: Folder, other: str) -> None:
+def test_list_shows_the_enrolled_machines_and_succeeds(broker: Folder, other: str) -> None:
     broker.keys("add", "node1", f"--public={other}")
     broker.keys("add", "--web", "page1", f"--public={other}")
     lines = [line.split() for line in broker.keys("list").splitlines()]
@@ -228,10 +228,10 @@ def test_list_tells_who_is_let_in_and_passes(broker: Folder, other: str) -> None
     assert broker.good and broker.keys() == broker.keys("list")
 
 
-def test_list_names_what_is_wrong_and_fails(broker: Folder) -> None:
+def test_list_names_problems_and_fails(broker: Folder) -> None:
     broker.keys("add", "node1")
     assert (
-        f"{broker.path}/carry/hosts/node1 holds a secret of another machine: carry it there"
+        f"{broker.path}/carry/hosts/node1 holds the secret key of another machine; move it there"
         in broker.keys("list")
     )
     assert not broker.good
@@ -241,7 +241,7 @@ def test_list_names_what_is_wrong_and_fails(broker: Folder) -> None:
     assert not broker.good
     os.chmod(broker.path / "own.key", 0o600)
     os.chmod(broker.path, 0o755)
-    assert f"{broker.path}: others may look into it; run chmod 700" in broker.keys("list")
+    assert f"{broker.path}: other users can read it; run chmod 700" in broker.keys("list")
     assert not broker.good
 
 
@@ -258,36 +258,39 @@ def test_no_secret_is_ever_printed(broker: Folder, other: str) -> None:
     ):
         broker.keys(*line.split())
         assert len(broker.secrets()) >= 1
-        assert [secret for secret in broker.secrets() if secret in broker.said] == []
+        assert [secret for secret in broker.secrets() if secret in broker.printed] == []
 
 
 @pytest.fixture
-def nobody_s_folder() -> Iterator[Path]:
-    """A folder of another user, where that user may go."""
+def foreign_folder() -> Iterator[Path]:
+    """A folder that belongs to another user."""
     place = Path(tempfile.mkdtemp(prefix="keys-"))
     os.chown(place, 65534, 65534)
     yield place
     shutil.rmtree(place)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root acts for another user")
-def test_what_root_makes_in_the_folder_of_a_user_is_that_user_s(nobody_s_folder: Path) -> None:
+def test_files_created_by_root_belong_to_the_owner_of_the_folder(foreign_folder: Path) -> None:
     for action in (["init"], ["add", "node1"], ["list"]):
-        line = [*COMMAND, "keys", *action, "--keys", str(nobody_s_folder)]
+        line = [*COMMAND, "keys", *action, "--keys", str(foreign_folder)]
         subprocess.run(line, cwd=ROOT, capture_output=True)
-    files = list(nobody_s_folder.rglob("*"))
+    files = list(foreign_folder.rglob("*"))
     assert len(files) == 10
     assert {file.stat().st_uid for file in files} == {65534}
 
 
-def test_without_a_folder_it_says_how_to_name_one() -> None:
+@pytest.mark.processes
+def test_without_a_folder_the_refusal_says_how_to_set_one() -> None:
     answer = subprocess.run(
         [*COMMAND, "keys", "init"], cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True
     )
     assert answer.returncode == 2
-    assert answer.stderr.startswith(b"keys: no folder is named; write keys: /etc/gpu-monitor/keys")
+    assert answer.stderr.startswith(b"keys: no folder is set; write keys: /etc/gpu-monitor/keys")
 
 
+@pytest.mark.processes
 def test_list_fails_with_1_and_a_refusal_with_2(broker: Folder) -> None:
     os.chmod(broker.path, 0o755)
     codes = [

@@ -1,4 +1,4 @@
-"""What config.yml says, as the roles are told it."""
+"""How the keys of config.yml become the settings of each role."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.support.key_folders import KeyFolders
 OTHERS = ("node1", "node2")
 
 
-def test_the_defaults_stay_on_this_machine() -> None:
+def test_by_default_nothing_leaves_this_machine() -> None:
     config = Config()
     assert collector_settings(config).endpoint == "tcp://127.0.0.1:8043"
     assert broker_settings(config).rpc_endpoints == ("tcp://127.0.0.1:8043",)
@@ -48,24 +48,24 @@ def test_a_list_of_this_machine_alone_keeps_the_broker_on_loopback(host: str) ->
     assert rpc_address(Config(hosts=(host,))) == "127.0.0.1"
 
 
-def test_rpc_bind_decides_where_it_is_given() -> None:
+def test_rpc_bind_overrides_the_default_address() -> None:
     assert rpc_address(Config(hosts=OTHERS, rpc_bind="10.0.0.1")) == "10.0.0.1"
     assert rpc_address(Config(rpc_bind="*")) == "*"
 
 
-def test_in_one_process_the_inner_endpoints_come_first() -> None:
+def test_in_one_process_the_inproc_endpoints_come_first() -> None:
     settings = broker_settings(Config(), one_process=True)
     assert settings.rpc_endpoints[0] == RPC_INPROC
     assert settings.updates_endpoints[0] == UPDATES_INPROC
 
 
-def test_an_ipv6_address_stands_in_brackets_and_port_0_is_any_port() -> None:
+def test_an_ipv6_address_is_bracketed_and_port_0_is_any_port() -> None:
     config = Config(broker="fd00::1", updates_bind="::1", updates_port=0)
     assert collector_settings(config).endpoint == "tcp://[fd00::1]:8043"
     assert broker_settings(config).updates_endpoints == ("tcp://[::1]:*",)
 
 
-def test_a_port_that_nobody_can_know_is_refused_for_a_role_alone() -> None:
+def test_port_0_is_refused_for_a_role_in_its_own_process() -> None:
     config = Config(rpc_port=0, updates_port=0)
     with pytest.raises(ConfigError, match="rpc_port: 0"):
         collector_settings(config)
@@ -74,7 +74,7 @@ def test_a_port_that_nobody_can_know_is_refused_for_a_role_alone() -> None:
     assert collector_settings(config, RPC_INPROC).endpoint == RPC_INPROC
 
 
-def test_every_link_that_leaves_the_machine_is_warned_of() -> None:
+def test_every_open_port_without_keys_causes_a_warning() -> None:
     assert list(link_warnings(Config())) == []
     warnings = list(link_warnings(Config(hosts=OTHERS, updates_bind="0.0.0.0")))
     assert len(warnings) == 2
@@ -82,7 +82,7 @@ def test_every_link_that_leaves_the_machine_is_warned_of() -> None:
     assert "updates_port 8044 is open on all interfaces without keys" in warnings[1]
 
 
-def test_with_keys_links_are_open_to_others_without_a_warning(tmp_path: Path) -> None:
+def test_with_keys_ports_are_open_without_a_warning(tmp_path: Path) -> None:
     folders = KeyFolders(tmp_path)
     config = Config(keys=folders.broker, updates_bind="*")
     assert list(link_warnings(config)) == []
@@ -91,24 +91,24 @@ def test_with_keys_links_are_open_to_others_without_a_warning(tmp_path: Path) ->
     assert rpc_address(Config(keys=folders.broker, rpc_bind="127.0.0.1")) == "127.0.0.1"
 
 
-def test_keys_are_for_what_leaves_the_process(tmp_path: Path) -> None:
+def test_keys_are_not_used_within_one_process(tmp_path: Path) -> None:
     config = Config(keys=KeyFolders(tmp_path).host("node1"))
     assert collector_settings(config).keys == web_settings(config).keys == config.keys
     assert collector_settings(config, RPC_INPROC).keys == ""
     assert web_settings(config, UPDATES_INPROC).keys == ""
 
 
-def test_keys_that_cannot_be_used_are_refused_at_the_door(tmp_path: Path) -> None:
+def test_unusable_keys_are_refused_at_the_start(tmp_path: Path) -> None:
     config = Config(keys=str(tmp_path / "none"))
     for settings in (collector_settings, web_settings, broker_settings):
         with pytest.raises(ConfigError, match="none: is missing; make it with gpu-monitor keys"):
             settings(config)
 
 
-def test_who_opens_what_to_others_warns_of_it() -> None:
+def test_the_role_that_opens_a_port_warns_about_it() -> None:
     config = Config(web_bind="10.0.0.1", hosts=OTHERS)
     (words,) = page_warnings(config)
-    assert words == "the page is readable by everyone who can reach port 8042 on 10.0.0.1"
+    assert words == "anyone who can reach port 8042 on 10.0.0.1 can read the page"
     assert web_settings(config).warnings == (words,)
     assert broker_settings(config).warnings == tuple(link_warnings(config))
 
@@ -116,12 +116,12 @@ def test_who_opens_what_to_others_warns_of_it() -> None:
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("token", "tokens travel in clear to port 8042 on all interfaces, unless a proxy with TLS"),
-        ("basic", "passwords travel in clear to port 8042 on all interfaces, unless a proxy"),
-        ("proxy", "names of viewers and what they are shown travel in clear to port 8042"),
+        ("token", "tokens are sent unencrypted to port 8042 on all interfaces; let only a proxy"),
+        ("basic", "passwords are sent unencrypted to port 8042 on all interfaces; let only"),
+        ("proxy", "the names of viewers and what they see are sent unencrypted to port 8042"),
     ],
 )
-def test_a_page_that_asks_who_one_is_is_warned_of_what_travels_in_clear(
+def test_an_open_page_with_sign_in_warns_about_what_is_sent_unencrypted(
     mode: Mode, words: str
 ) -> None:
     (warning,) = page_warnings(Config(web_bind="*", sign_in=mode))
@@ -129,7 +129,7 @@ def test_a_page_that_asks_who_one_is_is_warned_of_what_travels_in_clear(
     assert list(page_warnings(Config(sign_in=mode))) == []
 
 
-def test_what_sign_in_needs_reaches_the_web_server() -> None:
+def test_sign_in_settings_reach_the_web_server() -> None:
     config = Config(
         sign_in="proxy",
         viewers="/etc/viewers",
@@ -144,13 +144,13 @@ def test_what_sign_in_needs_reaches_the_web_server() -> None:
     assert web.allowed_origins == ("https://a",)
 
 
-def test_the_page_answers_to_the_names_that_config_yml_has_for_its_machine() -> None:
+def test_names_in_config_yml_are_allowed_hosts_of_the_page() -> None:
     named = Config(name="lab", broker="head.example", web_hosts=("gpus.example", "head.example"))
     assert web_settings(named).web_hosts == ("lab", "head.example", "gpus.example")
     assert web_settings(Config()).web_hosts == ()
 
 
-def test_idle_times_are_kept_in_the_folder_that_systemd_made(
+def test_activity_is_kept_in_the_runtime_directory_of_systemd(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
@@ -159,7 +159,7 @@ def test_idle_times_are_kept_in_the_folder_that_systemd_made(
     assert collector_settings(Config()).state_folder == "/run/gpu-monitor"
 
 
-def test_every_key_of_a_role_reaches_it() -> None:
+def test_every_key_reaches_the_settings_of_its_role() -> None:
     config = Config(
         interval=3.0,
         rpc_timeout=7.0,
@@ -188,5 +188,5 @@ def test_every_key_of_a_role_reaches_it() -> None:
     assert (web.base_path, web.web_bind, web.rpc_timeout) == ("/gpus", "", 7.0)
 
 
-def test_this_machine_has_a_name_that_may_stand_in_the_document() -> None:
+def test_the_own_name_is_a_valid_host_name() -> None:
     assert is_host_name(own_name())

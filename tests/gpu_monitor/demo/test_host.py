@@ -1,4 +1,4 @@
-"""Simulated hosts: right by the wire's own check, lively, and the same for the same seed."""
+"""Simulated hosts: valid snapshots, lively readings, reproducible by seed."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.demo.host import ODD_HOSTS, SILENT_AFTER_SECONDS, SimulatedHost
+from gpu_monitor.demo.host import SILENT_AFTER_SECONDS, SPECIAL_HOSTS, SimulatedHost
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Snapshot
 from tests.support.snapshots import read_snapshot
@@ -14,8 +14,8 @@ from tests.support.snapshots import read_snapshot
 NOW = 1_763_910_000.0
 
 
-def sent(host: SimulatedHost, now: float) -> Snapshot:
-    """What a broker makes of the host's next message."""
+def received(host: SimulatedHost, now: float) -> Snapshot:
+    """The next snapshot of the host, as a broker receives it."""
     return read_snapshot(pack(host.snapshot(now, now - NOW + 100, 1.0)))
 
 
@@ -23,14 +23,14 @@ def after(seconds: int, number: int = 0, gpus: int = 8) -> Snapshot:
     host = SimulatedHost(number, gpus, NOW)
     for second in range(seconds):
         host.step(NOW + second)
-    return sent(host, NOW + seconds)
+    return received(host, NOW + seconds)
 
 
-def odd(kind: str) -> Snapshot:
-    return after(3, ODD_HOSTS.index(kind))
+def special(kind: str) -> Snapshot:
+    return after(3, SPECIAL_HOSTS.index(kind))
 
 
-@pytest.mark.parametrize("number", range(len(ODD_HOSTS)))
+@pytest.mark.parametrize("number", range(len(SPECIAL_HOSTS)))
 def test_times_are_whole_seconds_as_the_collector_sends_them(number: int) -> None:
     snapshot = after(40, number)
     gpus, processes = snapshot["gpus"], snapshot["processes"]
@@ -39,7 +39,7 @@ def test_times_are_whole_seconds_as_the_collector_sends_them(number: int) -> Non
 
 
 @given(st.integers(0, 1249), st.integers(1, 16), st.integers(0, 60))
-def test_every_host_at_any_time_passes_the_check(number: int, gpus: int, seconds: int) -> None:
+def test_every_snapshot_is_valid(number: int, gpus: int, seconds: int) -> None:
     snapshot = after(seconds, number, gpus)
     assert snapshot["gpus"].keys() == GPU_COLUMNS.keys()
     assert snapshot["processes"].keys() == PROCESS_COLUMNS.keys()
@@ -55,9 +55,9 @@ def test_most_gpus_change_a_few_readings_each_second() -> None:
     changed, rows = 0, 0
     for number in range(20):
         host = SimulatedHost(number, 8, NOW)
-        before = sent(host, NOW)["gpus"]
+        before = received(host, NOW)["gpus"]
         host.step(NOW)
-        gpus = sent(host, NOW + 1)["gpus"]
+        gpus = received(host, NOW + 1)["gpus"]
         for row in range(8):
             rows += 1
             changed += any(gpus[column][row] != before[column][row] for column in gpus)
@@ -70,21 +70,21 @@ def test_jobs_come_and_go() -> None:
     for second in range(3600):
         host.step(NOW + second)
         if second % 60 == 0:
-            seen.add(tuple(sent(host, NOW + second)["processes"]["pid"]))
+            seen.add(tuple(received(host, NOW + second)["processes"]["pid"]))
     assert len(seen) > 10
 
 
 @pytest.mark.parametrize("state", ["lost", "asleep"])
-def test_a_gpu_that_is_gone_keeps_its_row_without_readings(state: str) -> None:
-    gpus = odd(state)["gpus"]
+def test_a_lost_or_sleeping_gpu_keeps_its_row_without_readings(state: str) -> None:
+    gpus = special(state)["gpus"]
     assert gpus["state"] == ["ok"] * 7 + [state]
     assert gpus["reason"][7] and gpus["uuid"][7]
     assert gpus["utilization_percent"][7] is gpus["memory_used_mib"][7] is None
     assert (gpus["memory_total_mib"][7] is None) == (state == "lost")
 
 
-def test_slices_stand_behind_the_gpus_and_name_their_parent() -> None:
-    gpus = odd("mig")["gpus"]
+def test_slices_follow_the_gpus_and_name_their_parent() -> None:
+    gpus = special("mig")["gpus"]
     assert gpus["parent"] == [None] * 8 + [0] * 4
     assert gpus["utilization_percent"][0] is None
     assert gpus["memory_used_mib"][0] == sum(gpus["memory_used_mib"][8:])
@@ -92,55 +92,55 @@ def test_slices_stand_behind_the_gpus_and_name_their_parent() -> None:
 
 
 def test_a_held_host_has_been_idle_for_hours_on_all_gpus() -> None:
-    snapshot = odd("held")
+    snapshot = special("held")
     held = snapshot["gpus"]["idle_since"]
     assert all(NOW - since > 3600 for since in held)
     assert len(snapshot["processes"]["pid"]) == 8
     assert snapshot["gpus"]["utilization_percent"] == [0] * 8
 
 
-def test_the_other_odd_hosts_show_what_they_stand_for() -> None:
-    hot = odd("hot")["gpus"]
+def test_the_other_special_hosts_show_their_fault() -> None:
+    hot = special("hot")["gpus"]
     assert hot["throttle"][0] == ["software thermal slowdown"]
     assert hot["temperature_celsius"][0] >= hot["slowdown_celsius"][0] - 2
-    assert odd("free")["processes"]["pid"] == []
-    assert len(odd("problems")["problems"]) == 2
+    assert special("free")["processes"]["pid"] == []
+    assert len(special("problems")["problems"]) == 2
 
 
-def test_few_gpus_of_a_large_fleet_have_an_ailment_which_the_host_s_problems_tell_too() -> None:
+def test_few_gpus_are_unhealthy_and_the_problems_of_their_hosts_say_so() -> None:
     unhealthy = 0
     for number in range(500):
-        snapshot = sent(SimulatedHost(number, 8, NOW), NOW)
+        snapshot = received(SimulatedHost(number, 8, NOW), NOW)
         for row, health_reasons in enumerate(snapshot["gpus"]["health_reasons"]):
-            for words in health_reasons or ():
-                assert f"GPU {row}: {words}" in snapshot["problems"]
+            for reason in health_reasons or ():
+                assert f"GPU {row}: {reason}" in snapshot["problems"]
                 unhealthy += 1
     assert unhealthy == 12
-    assert odd("lost")["gpus"]["health_reasons"][7][0].startswith("Xid 79 ")
+    assert special("lost")["gpus"]["health_reasons"][7][0].startswith("Xid 79 ")
 
 
-def test_few_gpus_of_a_large_fleet_are_busy_at_low_power() -> None:
-    waiting = [0, 0]
+def test_few_gpus_are_stalled() -> None:
+    stalled = [0, 0]
     for number in range(500):
         host = SimulatedHost(number, 8, NOW)
         host.step(NOW + 1)
-        gpus = sent(host, NOW + 1)["gpus"]
+        gpus = received(host, NOW + 1)["gpus"]
         for row, since in enumerate(gpus["stalled_since"]):
             if since is not None:
                 assert gpus["utilization_percent"][row] == 100
                 assert gpus["power_watts"][row] < 0.4 * gpus["power_limit_watts"][row]
-                waiting[number >= len(ODD_HOSTS)] += 1
-    assert waiting[0] >= 1 and 5 <= waiting[1] <= 30
+                stalled[number >= len(SPECIAL_HOSTS)] += 1
+    assert stalled[0] >= 1 and 5 <= stalled[1] <= 30
 
 
 def test_a_host_falls_silent_after_a_while() -> None:
-    silent = SimulatedHost(ODD_HOSTS.index("silent"), 8, NOW)
+    silent = SimulatedHost(SPECIAL_HOSTS.index("silent"), 8, NOW)
     assert not silent.is_silent(NOW + SILENT_AFTER_SECONDS)
     assert silent.is_silent(NOW + SILENT_AFTER_SECONDS + 1)
     assert not SimulatedHost(0, 8, NOW).is_silent(NOW + 3600)
 
 
-def test_memory_never_exceeds_what_a_gpu_has() -> None:
+def test_used_memory_never_exceeds_total_memory() -> None:
     for number in range(20):
         gpus: dict[str, list[Any]] = after(60, number)["gpus"]
         pairs = zip(gpus["memory_used_mib"], gpus["memory_total_mib"], strict=True)

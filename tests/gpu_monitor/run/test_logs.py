@@ -1,4 +1,4 @@
-"""Log lines in the form that suits the reader."""
+"""Log lines in the format that their reader expects."""
 
 import logging
 import os
@@ -11,19 +11,19 @@ import pytest
 from gpu_monitor.run.logs import JournalFormatter, LineFormatter, is_journal
 
 
-def record(level: int, words: str) -> logging.LogRecord:
-    return logging.LogRecord("broker.main", level, __file__, 1, words, None, None)
+def record(level: int, text: str) -> logging.LogRecord:
+    return logging.LogRecord("broker.main", level, __file__, 1, text, None, None)
 
 
 @pytest.mark.parametrize(
     ("level", "priority"),
     [(logging.DEBUG, 7), (logging.INFO, 6), (logging.WARNING, 4), (logging.ERROR, 3)],
 )
-def test_the_journal_gets_priority_and_words_without_a_time(level: int, priority: int) -> None:
+def test_the_journal_gets_a_priority_and_no_time(level: int, priority: int) -> None:
     assert JournalFormatter().format(record(level, "up")) == f"<{priority}>broker.main: up"
 
 
-def test_every_line_of_a_traceback_has_its_priority() -> None:
+def test_every_line_of_a_traceback_has_a_priority() -> None:
     failed = record(logging.ERROR, "failed")
     try:
         raise ValueError("no")
@@ -39,7 +39,7 @@ def test_a_terminal_gets_time_level_and_module() -> None:
     assert re.fullmatch(r"[0-9-]{10} [0-9:]{8} WARNING broker\.main: stale: node1", line)
 
 
-def test_the_journal_is_told_by_the_socket_that_systemd_names() -> None:
+def test_the_journal_is_recognised_by_the_socket_that_systemd_names() -> None:
     with socket.socket() as own, socket.socket() as other:
         stat = os.fstat(own.fileno())
         name = f"{stat.st_dev}:{stat.st_ino}"

@@ -1,4 +1,4 @@
-"""What stands in a metric can be read back by Prometheus's own readers, whatever it is."""
+"""Prometheus's own parsers read back any text and number that a metric contains."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,7 +11,14 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from gpu_monitor.web.api.exposition import Family, joined, label, labels, prefers_openmetrics, write
+from gpu_monitor.web.api.exposition import (
+    Family,
+    joined,
+    label,
+    labels,
+    prefers_openmetrics,
+    render,
+)
 
 READERS: dict[bool, Callable[[str], Iterable[Any]]] = {False: read_text, True: read_openmetrics}
 hostile = st.text(alphabet=st.sampled_from('ab\\"\n\r\t{}=,# é\u2028\x00n'), max_size=12)
@@ -20,25 +27,25 @@ numbers = st.integers(0, 2**60) | st.floats(allow_nan=False, allow_infinity=Fals
 
 
 def read(families: list[Family], openmetrics: bool) -> dict[str, Any]:
-    """What a reader makes of them, by name."""
-    text = write(families, openmetrics=openmetrics).decode()
+    """The families as parsed, by name."""
+    text = render(families, openmetrics=openmetrics).decode()
     return {family.name: family for family in READERS[openmetrics](text)}
 
 
 @pytest.mark.parametrize("openmetrics", READERS)
-@given(told=st.dictionaries(st.tuples(texts, texts), numbers, min_size=1, max_size=4))
-def test_any_text_and_any_number_is_read_back_as_it_was(
-    told: dict[tuple[str, str], float], openmetrics: bool
+@given(values=st.dictionaries(st.tuples(texts, texts), numbers, min_size=1, max_size=4))
+def test_any_text_and_number_is_read_back_unchanged(
+    values: dict[tuple[str, str], float], openmetrics: bool
 ) -> None:
-    samples = [(labels(host=host, user=user), value) for (host, user), value in told.items()]
+    samples = [(labels(host=host, user=user), value) for (host, user), value in values.items()]
     family = read([Family("things", "gauge", "Things.", samples)], openmetrics)["things"]
     assert (family.type, family.documentation) == ("gauge", "Things.")
-    assert {(s.labels["host"], s.labels["user"]): s.value for s in family.samples} == told
+    assert {(s.labels["host"], s.labels["user"]): s.value for s in family.samples} == values
 
 
 @pytest.mark.parametrize("openmetrics", READERS)
 @given(first=texts, second=texts)
-def test_one_more_label_is_read_back_too(first: str, second: str, openmetrics: bool) -> None:
+def test_a_joined_label_is_read_back_unchanged(first: str, second: str, openmetrics: bool) -> None:
     own = joined(labels(host=first), label("state", second))
     (sample,) = read([Family("things", "gauge", "Things.", [(own, 1)])], openmetrics)[
         "things"
@@ -46,13 +53,13 @@ def test_one_more_label_is_read_back_too(first: str, second: str, openmetrics: b
     assert sample.labels == {"host": first, "state": second}
 
 
-def test_an_unknown_label_is_left_out() -> None:
+def test_labels_with_unknown_values_are_omitted() -> None:
     assert labels(host="a", uuid=None) == '{host="a"}'
     assert labels(uuid=None) == ""
 
 
 @pytest.mark.parametrize("openmetrics", READERS)
-def test_counters_and_infos_are_named_as_the_format_wants(openmetrics: bool) -> None:
+def test_counters_and_infos_are_named_as_each_format_requires(openmetrics: bool) -> None:
     families = [
         Family("refused_total", "counter", "Refused.", [("", 3)]),
         Family("build_info", "info", "Versions.", [('{version="1"}', 1)]),
@@ -64,19 +71,19 @@ def test_counters_and_infos_are_named_as_the_format_wants(openmetrics: bool) -> 
     assert kinds == {"counter", "info" if openmetrics else "gauge"}
 
 
-def test_openmetrics_ends_with_its_mark_and_the_text_format_has_none() -> None:
+def test_only_openmetrics_ends_with_an_eof_marker() -> None:
     families = [Family("things", "gauge", "Things.", [("", 1)])]
-    assert write(families, openmetrics=True).endswith(b"things 1\n# EOF\n")
-    assert write(families, openmetrics=False).endswith(b"things 1\n")
+    assert render(families, openmetrics=True).endswith(b"things 1\n# EOF\n")
+    assert render(families, openmetrics=False).endswith(b"things 1\n")
 
 
-def test_a_family_without_a_sample_is_left_out() -> None:
-    assert write([Family("things", "gauge", "Things.", [])], openmetrics=False) == b""
+def test_a_family_without_samples_is_omitted() -> None:
+    assert render([Family("things", "gauge", "Things.", [])], openmetrics=False) == b""
 
 
-def test_labels_stand_once_in_a_family() -> None:
+def test_repeated_labels_appear_once_with_their_last_value() -> None:
     twice = [('{host="a"}', 1), ('{host="b"}', 5), ('{host="a"}', 2)]
-    text = write([Family("things", "gauge", "Things.", twice)], openmetrics=False).decode()
+    text = render([Family("things", "gauge", "Things.", twice)], openmetrics=False).decode()
     assert text.splitlines()[2:] == ['things{host="a"} 2', 'things{host="b"} 5']
 
 
@@ -87,7 +94,7 @@ PROMETHEUS = (
 
 
 @pytest.mark.parametrize(
-    ("accept", "wanted"),
+    ("accept", "expected"),
     [
         ("", False),
         ("*/*", False),
@@ -105,5 +112,5 @@ PROMETHEUS = (
         ("application/openmetrics-text;;q=1.0,,", True),
     ],
 )
-def test_openmetrics_is_for_those_who_ask_for_it(accept: str, wanted: bool) -> None:
-    assert prefers_openmetrics(accept) is wanted
+def test_openmetrics_is_sent_only_to_clients_that_prefer_it(accept: str, expected: bool) -> None:
+    assert prefers_openmetrics(accept) is expected

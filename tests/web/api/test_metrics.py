@@ -1,4 +1,4 @@
-"""What of the document becomes a metric: known values of live hosts, in base units, by name."""
+"""The document as metrics: known values of live hosts, in base units."""
 
 import re
 from typing import Any
@@ -10,18 +10,18 @@ from gpu_monitor.broker.host_count import count
 from gpu_monitor.broker.load_stats import Load
 from gpu_monitor.broker.seats import seats
 from gpu_monitor.broker.totals import Totals
-from gpu_monitor.web.api.exposition import OPENMETRICS, TEXT, write
+from gpu_monitor.web.api.exposition import OPENMETRICS, TEXT, render
 from gpu_monitor.web.api.metric_names import (
-    COLLECTOR,
-    DISKS,
-    GPUS,
-    LOAD,
-    LOAD_COUNTS,
-    SYSTEM,
-    TOTALS,
-    USERS,
+    COLLECTOR_METRICS,
+    DISK_METRICS,
+    GPU_METRICS,
+    LOAD_COUNTERS,
+    LOAD_METRICS,
+    SYSTEM_METRICS,
+    TOTAL_METRICS,
+    USER_METRICS,
 )
-from gpu_monitor.web.api.metrics import metrics, viewers
+from gpu_monitor.web.api.metrics import fleet_metrics, viewer_metrics
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
     DISK_COLUMNS,
@@ -33,11 +33,11 @@ from gpu_monitor.wire.document import (
 )
 from tests.support.house import ROOT, House
 from tests.support.web_house import PATIENCE_SECONDS, make_fleet, make_host, web_house
-from tests.web.auth.test_redaction import telling_host
+from tests.web.auth.test_redaction import talkative_host
 
 NUMBERS = (Kind.COUNT, Kind.NUMBER)
 NO_METRIC = {"index", "state_since"}
-"""Numbers of a GPU that name it, or that the history of its state tells."""
+"""Numbers that identify a GPU, or that follow from the history of its state."""
 LABELS = {
     *("host", "gpu", "uuid", "model", "mount", "user", "state", "use", "reason", "part"),
     *("version", "hostname", "os", "kernel", "driver_version", "cuda_version"),
@@ -49,13 +49,13 @@ def fleet(**hosts: Any) -> dict[str, Any]:
 
 
 def gpu(**columns: Any) -> dict[str, Any]:
-    """A live host with one GPU, of which only this is known."""
+    """A live host with one GPU that has only these columns."""
     own = {"index": [0], "uuid": ["GPU-a"], "name": ["H100"], "state": ["ok"]}
     return {"state": "live", "gpus": {**own, **{k: [v] for k, v in columns.items()}}}
 
 
 def read(text: str) -> dict[str, dict[str, float]]:
-    """Values by name, without its prefix, and by labels as they are written."""
+    """Values by name, without the prefix, and by labels."""
     found: dict[str, dict[str, float]] = {}
     for family in read_text(text):
         for name, own, value, *_ in family.samples:
@@ -64,8 +64,8 @@ def read(text: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def told(document: dict[str, Any]) -> dict[str, dict[str, float]]:
-    return read(write(metrics(document), openmetrics=False).decode())
+def exposed(document: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return read(render(fleet_metrics(document), openmetrics=False).decode())
 
 
 A = "host=a,gpu=0,uuid=GPU-a,model=H100"
@@ -82,42 +82,46 @@ A = "host=a,gpu=0,uuid=GPU-a,model=H100"
         ("idle_since", 1763910000, "gpu_idle_since_timestamp_seconds", 1763910000),
     ],
 )
-def test_a_number_is_told_in_base_units(
+def test_a_number_is_exposed_in_base_units(
     column: str, value: int, name: str, expected: float
 ) -> None:
-    assert told(fleet(a=gpu(**{column: value})))[name] == {A: expected}
+    assert exposed(fleet(a=gpu(**{column: value})))[name] == {A: expected}
 
 
-def test_zero_is_zero_and_what_is_not_known_is_left_out() -> None:
-    known = told(fleet(a=gpu(utilization_percent=0, power_watts=None)))
+def test_zero_is_exposed_and_unknown_values_are_omitted() -> None:
+    known = exposed(fleet(a=gpu(utilization_percent=0, power_watts=None)))
     assert known["gpu_utilization_ratio"] == {A: 0}
     assert "gpu_power_watts" not in known and "gpu_fan_ratio" not in known
     assert "host_cpu_ratio" not in known
 
 
-def test_a_gpu_without_a_uuid_has_no_such_label() -> None:
-    assert told(fleet(a=gpu(uuid=None, power_watts=1)))["gpu_power_watts"] == {
+def test_a_gpu_without_a_uuid_has_no_uuid_label() -> None:
+    assert exposed(fleet(a=gpu(uuid=None, power_watts=1)))["gpu_power_watts"] == {
         "host=a,gpu=0,model=H100": 1
     }
 
 
-def test_a_state_is_one_for_what_holds_and_zero_for_the_others() -> None:
-    known = told(fleet(a=gpu(state="error", use=None), b=gpu(use="free")))
+def test_the_current_state_is_one_and_the_others_are_zero() -> None:
+    known = exposed(fleet(a=gpu(state="error", use=None), b=gpu(use="free")))
     states = {own.rpartition("state=")[2]: n for own, n in known["gpu_state"].items() if A in own}
     assert states == {"ok": 0, "lost": 0, "asleep": 0, "error": 1}
+    known = exposed(fleet(a=gpu(health="degraded")))
+    healths = {own.rpartition("state=")[2]: n for own, n in known["gpu_health"].items()}
+    assert healths == {"ok": 0, "degraded": 1, "failed": 0}
+    known = exposed(fleet(a=gpu(state="error", use=None), b=gpu(use="free")))
     uses = {own.rpartition("use=")[2]: value for own, value in known["gpu_use"].items()}
     assert uses == {"busy": 0, "free": 1, "held_idle": 0}
 
 
-def test_of_a_lost_gpu_only_its_state_is_told() -> None:
-    known = told(fleet(a=gpu(state="lost", memory_total_mib=81920, power_watts=0)))
+def test_a_lost_gpu_has_only_a_state() -> None:
+    known = exposed(fleet(a=gpu(state="lost", memory_total_mib=81920, power_watts=0)))
     assert known["gpu_state"][f"{A},state=lost"] == 1
     assert [name for name in known if name.startswith("gpu_")] == ["gpu_state"]
 
 
-def test_what_a_gpu_ails_from_is_counted_and_of_a_lost_one_too() -> None:
+def test_health_reasons_are_counted_even_on_a_lost_gpu() -> None:
     rotten, sound = gpu(state="lost", health_reasons=["a", "b"]), gpu(health_reasons=[])
-    known = told(fleet(a=rotten, b=sound, c=gpu(state="asleep", health_reasons=None), d=gpu()))
+    known = exposed(fleet(a=rotten, b=sound, c=gpu(state="asleep", health_reasons=None), d=gpu()))
     assert known["gpu_health_reasons"] == {A: 2, A.replace("host=a", "host=b"): 0}
 
 
@@ -130,13 +134,13 @@ def test_slices_are_numbered_as_on_the_page() -> None:
         "state": ["ok"] * 4,
         "memory_used_mib": [0] * 4,
     }
-    known = told(fleet(a={"state": "live", "gpus": columns}))["gpu_memory_used_bytes"]
+    known = exposed(fleet(a={"state": "live", "gpus": columns}))["gpu_memory_used_bytes"]
     assert [own.split(",")[1] for own in known] == ["gpu=0", "gpu=7", "gpu=7.0", "gpu=7.1"]
 
 
 @pytest.mark.parametrize("state", ["stale", "missing", "conflict"])
 def test_a_host_that_is_not_live_is_not_up_and_has_no_values(state: str) -> None:
-    known = told(fleet(a={**telling_host(), "state": state}, b=make_host()))
+    known = exposed(fleet(a={**talkative_host(), "state": state}, b=make_host()))
     assert known["host_up"] == {"host=a": 0, "host=b": 1}
     states = {own: value for own, value in known["host_state"].items() if "host=a" in own}
     assert [own for own, value in states.items() if value] == [f"host=a,state={state}"]
@@ -145,10 +149,10 @@ def test_a_host_that_is_not_live_is_not_up_and_has_no_values(state: str) -> None
     assert [own for own in others if "host=a" in own] == ["host=a"]
 
 
-def test_while_the_broker_is_lost_nothing_is_up_and_nothing_has_a_value() -> None:
-    lost = {**fleet(a=telling_host(), b={"state": "missing"})}
+def test_while_the_broker_is_lost_nothing_is_up_or_has_values() -> None:
+    lost = {**fleet(a=talkative_host(), b={"state": "missing"})}
     lost["broker"] = {**lost["broker"], "state": "lost", "refused": {"old": 1}}
-    known = told(lost)
+    known = exposed(lost)
     assert known.keys() == {"build_info", "web_warnings", "broker_up", "host_up", "host_state"}
     assert known["broker_up"] == {"": 0}
     assert known["host_up"] == {"host=a": 0, "host=b": 0}
@@ -156,71 +160,71 @@ def test_while_the_broker_is_lost_nothing_is_up_and_nothing_has_a_value() -> Non
     assert known["host_state"]["host=b,state=missing"] == 1
 
 
-def test_the_broker_tells_what_it_refused() -> None:
+def test_messages_refused_by_the_broker_are_exposed() -> None:
     document = fleet()
     document["broker"] |= {"refused": {"unknown key": 4, "old": 0}, "warnings": ["w"]}
-    known = told(document)
+    known = exposed(document)
     refused = {"reason=unknown key": 4, "reason=old": 0}
     assert known["broker_refused_messages_total"] == refused
     assert (known["broker_warnings"], known["broker_up"]) == ({"": 1}, {"": 1})
 
 
-def test_the_broker_tells_whether_it_keeps_up() -> None:
+def test_the_load_of_the_broker_is_exposed() -> None:
     document = fleet()
     load = {"messages": 9, "overtaken_messages": 2, "waiting_messages": 0}
     document["broker"] |= {"load": {**load, "tick_late_seconds": 0.25}}
-    known = told(document)
+    known = exposed(document)
     assert known["broker_messages_total"] == {"": 9}
     assert known["broker_overtaken_messages_total"] == {"": 2}
     assert known["broker_waiting_messages"] == {"": 0}
     assert known["broker_tick_late_seconds"] == {"": 0.25}
 
 
-def test_the_web_server_tells_its_warnings_whether_the_broker_is_heard_or_not() -> None:
+def test_warnings_of_the_web_server_are_exposed_even_without_a_broker() -> None:
     document = fleet()
     document["web"] |= {"warnings": ["w", "x"]}
-    assert told(document)["web_warnings"] == {"": 2}
+    assert exposed(document)["web_warnings"] == {"": 2}
     document["broker"] |= {"state": "lost"}
-    assert told(document)["web_warnings"] == {"": 2}
+    assert exposed(document)["web_warnings"] == {"": 2}
 
 
-def test_users_have_their_own_totals() -> None:
+def test_users_have_totals_of_their_own() -> None:
     document = fleet()
     document["users"] = {"al\nice": {"gpus": 2, "gpu_memory_mib": 1, "hosts": ["a", "b"]}}
-    known = told(document)
+    known = exposed(document)
     assert known["user_gpus"] == {"user=al\nice": 2}
     assert known["user_gpu_memory_bytes"] == {"user=al\nice": 1024**2}
     assert known["user_hosts"] == {"user=al\nice": 2}
     assert "user_processes" not in known
 
 
-def test_no_process_and_nothing_that_a_newer_collector_sends_makes_a_label() -> None:
-    document = fleet(a=telling_host())
-    families = list(read_text(write(metrics(document), openmetrics=False).decode()))
+def test_neither_processes_nor_unknown_members_become_labels() -> None:
+    document = fleet(a=talkative_host())
+    families = list(read_text(render(fleet_metrics(document), openmetrics=False).decode()))
     assert {label for family in families for s in family.samples for label in s.labels} <= LABELS
     assert not any("SECRET-command" in str(family.samples) for family in families)
 
 
-def test_a_row_that_a_collector_sends_twice_is_told_once() -> None:
+def test_a_row_sent_twice_is_exposed_once() -> None:
     one = gpu(power_watts=1)["gpus"]
     twice = {name: column * 2 for name, column in one.items()}
-    assert told(fleet(a={"state": "live", "gpus": twice}))["gpu_power_watts"] == {A: 1}
+    assert exposed(fleet(a={"state": "live", "gpus": twice}))["gpu_power_watts"] == {A: 1}
 
 
-def test_every_number_of_the_wire_is_a_metric_or_known_to_be_none() -> None:
+def test_every_number_on_the_wire_is_a_metric_or_a_known_exception() -> None:
     for measures, fields in (
-        (SYSTEM, SYSTEM_FIELDS),
-        (COLLECTOR, COLLECTOR_FIELDS),
-        (DISKS, DISK_COLUMNS),
-        (GPUS, GPU_COLUMNS),
+        (SYSTEM_METRICS, SYSTEM_FIELDS),
+        (COLLECTOR_METRICS, COLLECTOR_FIELDS),
+        (DISK_METRICS, DISK_COLUMNS),
+        (GPU_METRICS, GPU_COLUMNS),
     ):
         numbers = {field for field, kind in fields.items() if kind in NUMBERS}
         assert {measure.field for measure in measures} == numbers - NO_METRIC
 
 
 def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:
-    told_by_gpu = ("memory_total_mib", "memory_used_mib", "power_watts", "utilization_percent")
-    gpus: Table = {"state": ["ok"], **{column: [1] for column in told_by_gpu}}
+    summed = ("memory_total_mib", "memory_used_mib", "power_watts", "utilization_percent")
+    gpus: Table = {"state": ["ok"], **{column: [1] for column in summed}}
     columns = {"gpu": 0, "user": "alice", "gpu_memory_mib": 1, "started_at": 1, "type": "C"}
     processes = {name: [value] for name, value in columns.items()}
     totals = Totals()
@@ -228,17 +232,17 @@ def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:
     totals.replace("a", None, counted)
     user = totals.user("alice")
     assert user is not None
-    assert {measure.field for measure in USERS} == user.keys() - {"hosts"}
-    assert {measure.field for measure in TOTALS} == totals.document({"live": 1}).keys()
+    assert {measure.field for measure in USER_METRICS} == user.keys() - {"hosts"}
+    assert {measure.field for measure in TOTAL_METRICS} == totals.document({"live": 1}).keys()
 
 
 def test_every_number_of_the_load_is_a_metric() -> None:
-    fields = {measure.field for measure in LOAD} | LOAD_COUNTS.keys()
+    fields = {measure.field for measure in LOAD_METRICS} | LOAD_COUNTERS.keys()
     assert fields == (Load().report(0.0) or {}).keys()
 
 
 def everything() -> dict[str, Any]:
-    """A document in which nothing is unknown."""
+    """A document without unknown values."""
 
     def known(kinds: dict[str, Kind]) -> dict[str, Any]:
         return {name: "words" if kind is Kind.TEXT else 1 for name, kind in kinds.items()}
@@ -250,15 +254,15 @@ def everything() -> dict[str, Any]:
     tables["gpus"] |= {"parent": [None], "use": ["free"], "health_reasons": [["words"]]}
     parts = {"system": known(SYSTEM_FIELDS), "collector": known(COLLECTOR_FIELDS)}
     document = fleet(a={"state": "live", "clock_offset_seconds": 0, **tables, **parts})
-    document["totals"] = {measure.field: 1 for measure in TOTALS}
-    document["users"] = {"alice": {measure.field: 1 for measure in USERS} | {"hosts": ["a"]}}
+    document["totals"] = {measure.field: 1 for measure in TOTAL_METRICS}
+    document["users"] = {"alice": {measure.field: 1 for measure in USER_METRICS} | {"hosts": ["a"]}}
     document["broker"] |= {"refused": {"old": 1}, "load": Load().report(0.0)}
     return document
 
 
-def test_the_protocol_page_names_every_metric_and_the_rules_name_none_that_is_none() -> None:
-    beside = read(write(viewers(1, {"slow": 1}, 1), openmetrics=False).decode())
-    known = {f"gpu_monitor_{name}" for name in {**told(everything()), **beside}}
+def test_the_protocol_page_lists_every_metric_and_the_alert_rules_use_no_other() -> None:
+    beside = read(render(viewer_metrics(1, {"slow": 1}, 1), openmetrics=False).decode())
+    known = {f"gpu_monitor_{name}" for name in {**exposed(everything()), **beside}}
     page = (ROOT / "docs" / "protocol.md").read_text()
     section = page[page.index("\n## Metrics") : page.index("\n## Signing in")]
     assert set(re.findall(r"`(gpu_monitor_[a-z0-9_]+)`", section)) == known
@@ -272,9 +276,9 @@ ROLES = ("counts", "names", "commands")
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_metrics_are_as_the_role_sees_the_fleet(role: Any) -> None:
+async def test_metrics_are_redacted_by_role(role: Any) -> None:
     async with web_house(viewer_role=role) as house:
-        await house.show(a=telling_host())
+        await house.show(a=talkative_host())
         async with house.client.get(house.root + "metrics") as answer:
             text = await answer.text()
     assert ("alice" in text) == (role != "counts")
@@ -287,7 +291,7 @@ async def test_metrics_are_as_the_role_sees_the_fleet(role: Any) -> None:
     ("accept", "kind", "ending"),
     [("*/*", TEXT, ""), ("application/openmetrics-text; version=1.0.0", OPENMETRICS, "# EOF\n")],
 )
-async def test_metrics_are_told_in_the_format_that_is_asked_for_and_kept_by_nobody(
+async def test_metrics_have_the_requested_format_and_must_not_be_cached(
     accept: str, kind: str, ending: str
 ) -> None:
     async with web_house() as house:
@@ -299,7 +303,7 @@ async def test_metrics_are_told_in_the_format_that_is_asked_for_and_kept_by_nobo
             assert (await answer.text()).endswith(ending)
 
 
-async def test_metrics_are_compressed_for_those_who_take_that() -> None:
+async def test_metrics_are_compressed_for_clients_that_accept_it() -> None:
     async with web_house() as house:
         await house.show(a=make_host(8))
         headers = {"Accept-Encoding": "gzip"}
@@ -309,21 +313,21 @@ async def test_metrics_are_compressed_for_those_who_take_that() -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text; version=1.0.0"])
-async def test_metrics_tell_who_watches_now_though_the_broker_is_silent(accept: str) -> None:
-    async def told_viewers() -> float:
+async def test_metrics_count_viewers_even_without_a_broker(accept: str) -> None:
+    async def viewer_count() -> float:
         headers = {"Accept": accept}
         async with house.client.get(house.root + "metrics", headers=headers) as answer:
             return read(await answer.text())["web_viewers"][""]
 
     async with web_house() as house:
-        assert await told_viewers() == 0
+        assert await viewer_count() == 0
         async with house.watch(), house.watch() as socket:
             await socket.receive(timeout=PATIENCE_SECONDS)
-            assert await told_viewers() == 2
+            assert await viewer_count() == 2
 
 
-def test_viewers_that_were_sent_away_are_counted_by_reason() -> None:
-    known = read(write(viewers(3, {"slow": 2, "silent": 0}, 1), openmetrics=False).decode())
+def test_cut_and_refused_viewers_are_counted() -> None:
+    known = read(render(viewer_metrics(3, {"slow": 2, "silent": 0}, 1), openmetrics=False).decode())
     assert known == {
         "web_viewers": {"": 3},
         "web_cut_viewers_total": {"reason=slow": 2, "reason=silent": 0},
@@ -331,13 +335,13 @@ def test_viewers_that_were_sent_away_are_counted_by_reason() -> None:
     }
 
 
-async def test_metrics_tell_that_the_broker_was_never_heard() -> None:
+async def test_metrics_show_that_the_broker_never_connected() -> None:
     async with web_house() as house, house.client.get(house.root + "metrics") as answer:
         assert answer.status == 200
         assert read(await answer.text())["broker_up"] == {"": 0}
 
 
-def test_metrics_follow_a_gpu_from_nvml_on(house: House) -> None:
+def test_metrics_follow_a_gpu_from_nvml_to_prometheus(house: House) -> None:
     house.start("up", name="node1", rpc_timeout=30)
     house.host("node1")
     known = read(house.text("metrics") or "")

@@ -1,25 +1,25 @@
-"""However many ask, an answer about the whole fleet is made once."""
+"""Responses about the whole fleet are computed once, however many clients ask."""
 
 import asyncio
 from typing import Any
 
-from gpu_monitor.web.api.response_cache import Once
+from gpu_monitor.web.api.response_cache import ResponseCache
 from gpu_monitor.wire.replica import Replica
 
 
-async def test_what_many_ask_for_is_made_once_for_each_document_and_role() -> None:
-    made: list[str] = []
+async def test_a_response_is_computed_once_for_each_document_and_role() -> None:
+    computed: list[str] = []
 
-    def make(seen: dict[str, Any]) -> bytes:
-        made.append(seen["web"]["role"])
-        return b"%d" % len(made)
+    def compute(document: dict[str, Any]) -> bytes:
+        computed.append(document["web"]["role"])
+        return b"%d" % len(computed)
 
     replica = Replica({"version": "0"}, 2.0, 0.0)
-    once = Once(replica)
-    asks = [once.made("kind", role, make) for role in ("names", "names", "counts", "names")]
-    answers = await asyncio.gather(*asks)
-    assert (sorted(made), len(set(answers))) == (["counts", "names"], 2)
-    replica.set_web({"version": "1"})
-    await once.made("kind", "names", make)
-    await once.made("other", "names", make)
-    assert made[2:] == ["names", "names"]
+    cache = ResponseCache(replica)
+    requests = [cache.get("kind", role, compute) for role in ("names", "names", "counts", "names")]
+    responses = await asyncio.gather(*requests)
+    assert (sorted(computed), len(set(responses))) == (["counts", "names"], 2)
+    replica.document = {**replica.document, "web": {"version": "1"}}
+    await cache.get("kind", "names", compute)
+    await cache.get("other", "names", compute)
+    assert computed[2:] == ["names", "names"]

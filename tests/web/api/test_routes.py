@@ -1,4 +1,4 @@
-"""Every HTTP path, each of its errors, and what is said while the broker is lost."""
+"""Every path of the API, its errors, and its responses while the broker is lost."""
 
 import asyncio
 import json
@@ -7,29 +7,29 @@ from typing import Any
 import pytest
 
 from gpu_monitor.web.api.free_gpus import Wanted
-from gpu_monitor.web.api.routes import read_wanted
-from gpu_monitor.web.errors import Wrong
+from gpu_monitor.web.api.free_query import parse_wanted
+from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.wire import broker_link
 from tests.support.web_house import SILENCE, make_fleet, make_host, web_house
 
 DATA_PATHS = ["readyz", "api/v1/hosts/a", "api/v1/users", "api/v1/free"]
 
 
-async def test_a_serving_process_is_healthy_though_the_broker_is_lost() -> None:
+async def test_a_process_is_healthy_without_a_broker() -> None:
     async with web_house() as house:
         assert await house.get("healthz") == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize("path", DATA_PATHS)
-async def test_before_the_broker_is_heard_the_answer_is_503_with_the_reason(path: str) -> None:
+async def test_without_a_broker_data_is_refused_with_503_and_the_reason(path: str) -> None:
     async with web_house() as house:
         status, answer = await house.get(path)
         assert status == 503
-        assert "has not been heard since the start" in answer["error"]
+        assert "the broker has been silent since the start" in answer["error"]
         assert "broker" in answer["hint"]
 
 
-async def test_the_server_is_ready_when_the_broker_is_heard() -> None:
+async def test_the_server_is_ready_once_the_broker_is_connected() -> None:
     async with web_house() as house:
         await house.show()
         assert await house.get("readyz") == (200, {"status": "ready"})
@@ -39,7 +39,7 @@ async def test_the_server_is_not_ready_once_the_broker_falls_silent() -> None:
     async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         answer = await house.until("readyz", lambda status, _: status == 503)
-        assert answer["error"].startswith("the broker has not been heard for")
+        assert answer["error"].startswith("the broker has been silent for")
         for path in ("api/v1/free", "api/v1/users"):
             assert (await house.get(path))[0] == 503
 
@@ -53,7 +53,7 @@ async def test_the_fleet_is_the_whole_document() -> None:
         assert web.keys() == {"version", "assets", "role"}
 
 
-async def test_a_fleet_whose_broker_is_lost_says_so() -> None:
+async def test_the_fleet_shows_that_its_broker_is_lost() -> None:
     async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         fleet = await house.until("api/v1/fleet", lambda _, f: f["broker"]["state"] == "lost")
@@ -61,7 +61,7 @@ async def test_a_fleet_whose_broker_is_lost_says_so() -> None:
         assert fleet["hosts"] == {"a": make_host()}
 
 
-async def test_one_host_is_asked_for_by_name() -> None:
+async def test_one_host_is_found_by_name() -> None:
     async with web_house() as house:
         await house.show(a=make_host(), b=make_host(8))
         assert await house.get("api/v1/hosts/b") == (200, make_host(8))
@@ -71,7 +71,7 @@ async def test_an_unknown_host_is_not_found() -> None:
     async with web_house() as house:
         await house.show(a=make_host())
         status, answer = await house.get("api/v1/hosts/nobody")
-        assert (status, answer["error"]) == (404, "there is no host 'nobody'")
+        assert (status, answer["error"]) == (404, "unknown host 'nobody'")
 
 
 async def test_no_host_is_live_while_the_broker_is_lost() -> None:
@@ -81,13 +81,13 @@ async def test_no_host_is_live_while_the_broker_is_lost() -> None:
         assert host == make_host(state="stale")
 
 
-async def test_users_are_the_table_of_the_document() -> None:
+async def test_users_are_those_of_the_document() -> None:
     async with web_house() as house:
         await house.show()
         assert await house.get("api/v1/users") == (200, {"alice": {"gpus": 1}})
 
 
-async def test_free_gpus_are_offered_with_uuids_to_paste() -> None:
+async def test_free_gpus_are_offered_with_a_value_for_cuda_visible_devices() -> None:
     async with web_house() as house:
         await house.show(a=make_host(8), b=make_host(2, 6), c=make_host(1))
         query = {"gpus": "2", "memory_gib": "40", "model": "h100"}
@@ -99,7 +99,7 @@ async def test_free_gpus_are_offered_with_uuids_to_paste() -> None:
         assert answer["hosts"][0]["gpus"][0]["unhealthy"] is False
 
 
-async def test_a_gpu_that_ails_is_offered_last_and_said_to() -> None:
+async def test_an_unhealthy_gpu_is_offered_last_and_marked() -> None:
     ill = make_host(1)
     ill["gpus"]["health_reasons"] = [["SECRET-words"]]
     async with web_house(viewer_role="counts") as house:
@@ -110,7 +110,7 @@ async def test_a_gpu_that_ails_is_offered_last_and_said_to() -> None:
     assert "SECRET" not in str(answer)
 
 
-async def test_free_gpus_are_one_line_per_host_as_text() -> None:
+async def test_free_gpus_as_text_are_one_line_per_host() -> None:
     async with web_house() as house:
         await house.show(a=make_host(2), b=make_host(1))
         path = house.root + "api/v1/free?gpus=1"
@@ -139,68 +139,72 @@ async def test_free_gpus_are_one_line_per_host_as_text() -> None:
         {"cpus": "1"},
     ],
 )
-def test_a_wrong_parameter_is_named_with_what_would_be_right(query: dict[str, str]) -> None:
-    with pytest.raises(Wrong) as wrong:
-        read_wanted(query)
-    assert wrong.value.status == 400
-    assert next(iter(query)) in wrong.value.error
-    assert len(wrong.value.error) < 100
-    assert wrong.value.hint
+def test_an_invalid_parameter_is_named_with_a_hint(query: dict[str, str]) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        parse_wanted(query)
+    assert refused.value.status == 400
+    assert next(iter(query)) in refused.value.error
+    assert len(refused.value.error) < 100
+    assert refused.value.hint
 
 
-def test_parameters_have_defaults_and_take_fractions() -> None:
-    assert read_wanted({}) == Wanted(gpus=1, memory_gib=0.0, model="")
-    assert read_wanted({"gpus": "8", "memory_gib": "39.5"}) == Wanted(8, 39.5)
+def test_parameters_have_defaults_and_memory_may_be_fractional() -> None:
+    assert parse_wanted({}) == Wanted(gpus=1, memory_gib=0.0, model="")
+    assert parse_wanted({"gpus": "8", "memory_gib": "39.5"}) == Wanted(8, 39.5)
 
 
-async def test_a_wrong_parameter_is_answered_as_400() -> None:
+async def test_an_invalid_parameter_is_answered_with_400() -> None:
     async with web_house() as house:
         status, answer = await house.get("api/v1/free?gpus=no")
-        assert (status, answer.keys()) == (400, {"error", "hint"})
+        assert status == 400
+        assert answer == {
+            "error": "gpus must be 1 to 64, not 'no'",
+            "hint": "write for example gpus=2",
+        }
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "deflate", "identity"])
-async def test_a_large_answer_is_compressed_as_the_client_accepts(accepted: str) -> None:
+async def test_a_large_response_is_compressed_as_the_client_accepts(accepted: str) -> None:
     async with web_house() as house:
         hosts: dict[str, Any] = {f"node{n}": make_host(8) for n in range(100)}
         await house.show(**hosts)
         headers = {"Accept-Encoding": accepted}
         async with house.client.get(house.root + "api/v1/fleet", headers=headers) as response:
-            said = response.headers.get("Content-Encoding", "identity")
+            encoding = response.headers.get("Content-Encoding", "identity")
             fleet = json.loads(await response.read())
-        assert said == accepted
+        assert encoding == accepted
         assert fleet["hosts"] == hosts
 
 
 @pytest.mark.parametrize(("path", "name"), [("api/v1/recent", ""), ("api/v1/hosts/a/recent", "a")])
-async def test_the_last_hour_is_asked_of_the_broker(
+async def test_the_broker_provides_the_last_hour(
     path: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_link, "ANSWER_SECONDS", 60.0)
     async with web_house() as house:
         await house.show(a=make_host())
-        asking = asyncio.ensure_future(house.get(path))
+        pending = asyncio.ensure_future(house.get(path))
         topic = await house.broker.asked_recent()
         assert topic.decode().split("/")[2] == name
         house.broker.recent(topic, {"until": 60})
-        assert await asking == (200, {"until": 60})
+        assert await pending == (200, {"until": 60})
 
 
-async def test_a_host_without_a_past_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_that_never_reported_has_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_link, "ANSWER_SECONDS", 60.0)
     async with web_house() as house:
         await house.show(a={"state": "missing"})
-        asking = asyncio.ensure_future(house.get("api/v1/hosts/a/recent"))
+        pending = asyncio.ensure_future(house.get("api/v1/hosts/a/recent"))
         house.broker.recent(await house.broker.asked_recent(), None)
-        assert (await asking)[0] == 404
+        assert (await pending)[0] == 404
         assert (await house.get("api/v1/hosts/other/recent"))[0] == 404
 
 
-async def test_a_broker_that_does_not_know_the_question_is_named() -> None:
+async def test_a_broker_without_history_is_reported() -> None:
     async with web_house() as house:
         await house.show(a=make_host())
         status, answer = await house.get("api/v1/hosts/a/recent")
-        assert status == 503 and "does not tell of the last hour" in answer["error"]
+        assert status == 503 and answer["error"] == "the broker has no history"
 
 
 async def test_the_document_changes_with_each_patch() -> None:

@@ -1,4 +1,4 @@
-"""The viewers' file: what a line may be, and when it is read again."""
+"""The viewers' file: which lines are valid, and when it is read again."""
 
 import os
 from pathlib import Path
@@ -25,8 +25,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_line_is_a_name_a_role_and_a_hash() -> None:
-    people, wrong = parse(f"# words\n\n{ALICE}{BOB}proxied commands -\n")
-    assert wrong == []
+    people, errors = parse(f"# words\n\n{ALICE}{BOB}proxied commands -\n")
+    assert errors == []
     assert people[0] == Person("alice", "names", hash_token("a"))
     assert [(person.name, person.role) for person in people[1:]] == [
         ("bob", "counts"),
@@ -35,62 +35,60 @@ def test_a_line_is_a_name_a_role_and_a_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "error"),
     [
-        ("alice", "1 words stand here"),
-        ("alice names", "2 words stand here"),
-        ("alice names - more", "4 words stand here"),
-        ("alice root -", "'root' is no role; write counts, names or commands"),
-        ("al:ice names -", "'al:ice' is no name"),
-        ("alice names sha256:12", "the hash of alice is broken"),
-        (ALICE + ALICE, "line 2: alice stands there already"),
+        ("alice", "expected 3 fields (name, role, hash), found 1"),
+        ("alice names", "found 2"),
+        ("alice names - more", "found 4"),
+        ("alice root -", "'root' is not a role; write counts, names or commands"),
+        ("al:ice names -", "'al:ice' is not a valid name"),
+        ("alice names sha256:12", "the hash of alice is damaged"),
+        (ALICE + ALICE, "line 2: duplicate viewer alice; remove one"),
     ],
 )
-def test_a_wrong_line_is_named_and_lets_nobody_in(line: str, words: str) -> None:
-    people, wrong = parse(line + "\n" + BOB)
-    assert words in wrong[0] and wrong[0].startswith("line ")
+def test_an_invalid_line_is_reported_and_admits_no_one(line: str, error: str) -> None:
+    people, errors = parse(line + "\n" + BOB)
+    assert error in errors[0] and errors[0].startswith("line ")
     assert people[-1].name == "bob"
 
 
 @given(st.text())
-def test_any_text_is_viewers_and_wrong_lines(text: str) -> None:
+def test_any_text_can_be_parsed(text: str) -> None:
     people, _ = parse(text)
     assert all(is_name(person.name) for person in people)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "#a", "a\n", "a\x00", "\udcff", "x" * 129])
-def test_some_names_cannot_stand_in_the_file(name: str) -> None:
+def test_the_file_cannot_contain_some_names(name: str) -> None:
     assert not is_name(name)
 
 
-def test_names_of_directories_and_mail_are_names() -> None:
+def test_user_names_of_directories_and_mail_addresses_are_valid() -> None:
     assert all(map(is_name, ["alice", "alice@example.org", "LAB\\alice", "zoë", "a.b-c_d#1"]))
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o644, 0o620, 0o666])
-def test_a_file_that_others_can_read_or_change_is_refused_with_a_remedy(
-    file: Path, mode: int
-) -> None:
+def test_a_file_accessible_to_other_users_is_refused_with_a_remedy(file: Path, mode: int) -> None:
     file.chmod(mode)
     with pytest.raises(AccountsError, match=f"chmod o=,g-w {file}"):
         read(str(file))
 
 
-def test_a_file_of_root_and_the_service_s_group_is_taken(file: Path) -> None:
+def test_a_file_readable_by_the_service_s_group_is_accepted(file: Path) -> None:
     file.chmod(0o640)
     assert read(str(file)) == ALICE
 
 
-def test_what_is_no_readable_file_is_refused(file: Path, tmp_path: Path) -> None:
+def test_anything_but_a_readable_file_is_refused(file: Path, tmp_path: Path) -> None:
     with pytest.raises(AccountsError, match="cannot be read"):
         read(str(tmp_path / "none"))
     with pytest.raises(AccountsError, match="cannot be read"):
         read(str(tmp_path))
-    with pytest.raises(AccountsError, match="is no file"):
+    with pytest.raises(AccountsError, match="not a regular file"):
         read("/dev/null")
     with file.open("a") as more:
         more.write("#" * (4 << 20))
-    with pytest.raises(AccountsError, match="over 4 MiB"):
+    with pytest.raises(AccountsError, match="larger than 4 MiB"):
         read(str(file))
 
 
@@ -99,70 +97,70 @@ def test_a_viewer_is_found_by_name_and_by_token(file: Path) -> None:
     alice = Person("alice", "names", hash_token("a"))
     assert accounts.by_name("alice") == accounts.by_token("a") == alice
     assert accounts.by_name("bob") is accounts.by_token("b") is None
-    assert accounts.holds(alice)
+    assert accounts.is_current(alice)
 
 
 def test_the_file_is_read_again_when_it_changes(file: Path) -> None:
     accounts = Accounts(str(file))
     alice = accounts.by_name("alice")
-    accounts.refresh()
+    accounts.reload_if_changed()
     assert alice is not None and accounts.changes == 0
     file.write_text(ALICE.replace("names", "counts") + BOB)
-    accounts.refresh()
-    accounts.refresh()
+    accounts.reload_if_changed()
+    accounts.reload_if_changed()
     assert accounts.changes == 1
-    assert not accounts.holds(alice)
+    assert not accounts.is_current(alice)
     assert len(accounts) == 2
 
 
-def test_one_who_is_removed_and_added_again_is_another(file: Path) -> None:
+def test_a_viewer_removed_and_added_again_is_a_different_person(file: Path) -> None:
     accounts = Accounts(str(file))
     alice = accounts.by_name("alice")
     assert alice is not None
     let_file_clock_tick()
     file.write_text(f"alice names {hash_token('new')}\n")
-    accounts.refresh()
-    assert not accounts.holds(alice) and accounts.by_token("a") is None
+    accounts.reload_if_changed()
+    assert not accounts.is_current(alice) and accounts.by_token("a") is None
 
 
-def test_a_file_that_others_could_read_since_lets_nobody_in_until_it_is_mended(
+def test_a_file_that_becomes_readable_to_others_admits_no_one_until_fixed(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     accounts = Accounts(str(file))
     file.chmod(0o644)
-    accounts.refresh()
+    accounts.reload_if_changed()
     assert len(accounts) == 0
     assert caplog.text.count("chmod") == 1
     file.chmod(0o600)
-    accounts.refresh()
+    accounts.reload_if_changed()
     assert len(accounts) == 1 and accounts.changes == 2
 
 
-def test_a_file_that_is_away_for_a_moment_is_waited_for(file: Path, tmp_path: Path) -> None:
+def test_a_file_missing_for_a_moment_is_not_treated_as_gone(file: Path, tmp_path: Path) -> None:
     accounts = Accounts(str(file))
     file.rename(tmp_path / "away")
     for _ in range(9):
-        accounts.refresh_for_newcomer()
-    accounts.refresh()
+        accounts.reload_for_newcomer()
+    accounts.reload_if_changed()
     assert len(accounts) == 1
-    accounts.refresh()
+    accounts.reload_if_changed()
     assert len(accounts) == 0
     (tmp_path / "away").rename(file)
-    accounts.refresh()
+    accounts.reload_if_changed()
     assert len(accounts) == 1
 
 
-def test_one_who_was_added_just_now_is_known(file: Path) -> None:
+def test_a_viewer_added_just_now_is_found(file: Path) -> None:
     accounts = Accounts(str(file))
     file.write_text(ALICE + BOB)
     assert accounts.by_name("bob") is None
-    accounts.refresh_for_newcomer()
+    accounts.reload_for_newcomer()
     assert accounts.by_name("bob") is not None and accounts.changes == 1
 
 
-def test_wrong_lines_are_said_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_line_is_logged_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     file.write_text(ALICE + "nonsense\n")
     accounts = Accounts(str(file))
     os.utime(file, (1, 1))
-    accounts.refresh()
-    assert caplog.text.count("line 2: 1 words stand here") == 1
+    accounts.reload_if_changed()
+    assert caplog.text.count("line 2: expected 3 fields") == 1

@@ -2,44 +2,46 @@
 
 import asyncio
 import base64
+import hashlib
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.web.auth import password_check
 from gpu_monitor.web.auth.hashing import (
+    DUMMY_PASSWORD_HASH,
     NO_SECRET,
-    NOBODYS_PASSWORD,
     hash_password,
     hash_token,
     is_password,
     kind_of,
     new_token,
 )
-from gpu_monitor.web.auth.password_check import MAX_REMEMBERED, REMEMBERED_SECONDS, Busy, Passwords
+from gpu_monitor.web.auth.password_check import (
+    REMEMBERED_SECONDS,
+    PasswordChecker,
+    TooManyChecks,
+)
 
 CHEAP = "scrypt:2:1:1:"
 
 
 def cheap_hash(password: str) -> str:
-    """As `hash_password` makes it, with parameters that cost nothing."""
-    import hashlib
-
+    """Like `hash_password`, with parameters that cost nothing."""
     salt = b"s" * 16
     key = hashlib.scrypt(password.encode(), salt=salt, n=2, r=1, p=1, dklen=32)
     parts = [base64.urlsafe_b64encode(data).decode().rstrip("=") for data in (salt, key)]
     return CHEAP + ":".join(parts)
 
 
-def test_tokens_are_256_random_bits_that_may_stand_in_a_url() -> None:
+def test_tokens_are_256_random_bits_and_url_safe() -> None:
     tokens = {new_token() for _ in range(100)}
     assert len(tokens) == 100
     assert {len(base64.urlsafe_b64decode(token + "=")) for token in tokens} == {32}
 
 
-def test_a_password_is_told_from_another_and_salted() -> None:
+def test_password_hashes_are_salted_and_distinguish_passwords() -> None:
     one, other = hash_password("correct horse"), hash_password("correct horse")
     assert one != other
     assert is_password("correct horse", one) and is_password("correct horse", other)
@@ -47,16 +49,16 @@ def test_a_password_is_told_from_another_and_salted() -> None:
     assert "horse" not in one
 
 
-def test_the_parameters_that_stand_in_a_hash_are_used() -> None:
+def test_verification_uses_the_parameters_in_the_hash() -> None:
     assert is_password("x", cheap_hash("x")) and not is_password("y", cheap_hash("x"))
 
 
-def test_nobodys_password_is_none_that_can_be_found() -> None:
-    assert kind_of(NOBODYS_PASSWORD) == "password"
-    assert not is_password("", NOBODYS_PASSWORD)
+def test_the_dummy_hash_matches_no_password() -> None:
+    assert kind_of(DUMMY_PASSWORD_HASH) == "password"
+    assert not is_password("", DUMMY_PASSWORD_HASH)
 
 
-def test_a_hash_says_of_what_it_is() -> None:
+def test_a_hash_reveals_its_kind() -> None:
     assert kind_of(hash_token("a")) == "token"
     assert kind_of(cheap_hash("a")) == "password"
     assert kind_of(NO_SECRET) == "none"
@@ -81,7 +83,7 @@ def test_a_hash_says_of_what_it_is() -> None:
         cheap_hash("a")[:-1] + "!",
     ],
 )
-def test_what_is_no_hash_of_ours_is_none(text: str) -> None:
+def test_anything_else_is_no_hash(text: str) -> None:
     assert kind_of(text) is None
 
 
@@ -91,7 +93,7 @@ def test_any_text_is_some_kind_or_none(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_may_be_a_token_or_a_password(text: str) -> None:
+def test_any_text_can_be_a_token_or_a_password(text: str) -> None:
     assert kind_of(hash_token(text)) == "token"
     assert not is_password(text + "x", cheap_hash("a"))
 
@@ -105,50 +107,44 @@ class Clock:
 
 async def test_a_right_password_is_remembered_for_a_while_and_a_wrong_one_never() -> None:
     clock = Clock()
-    passwords = Passwords(clock)
+    passwords = PasswordChecker(clock)
     secret = cheap_hash("right")
-    assert not await passwords.is_right("wrong", secret)
+    assert not await passwords.verify("wrong", secret)
     assert passwords.is_new("wrong", secret)
-    assert await passwords.is_right("right", secret)
+    assert await passwords.verify("right", secret)
     assert not passwords.is_new("right", secret)
     clock.now = REMEMBERED_SECONDS
     assert passwords.is_new("right", secret)
 
 
-async def test_with_another_hash_it_is_looked_at_again() -> None:
-    passwords = Passwords(Clock())
-    assert await passwords.is_right("right", cheap_hash("right"))
-    assert not await passwords.is_right("right", cheap_hash("other"))
+async def test_a_password_is_verified_again_when_its_hash_changes() -> None:
+    passwords = PasswordChecker(Clock())
+    assert await passwords.verify("right", cheap_hash("right"))
+    assert not await passwords.verify("right", cheap_hash("other"))
 
 
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(password_check, "MAX_REMEMBERED", 3)
-    passwords = Passwords(Clock())
+async def test_the_number_of_remembered_passwords_is_limited() -> None:
+    passwords = PasswordChecker(Clock(), max_remembered=3)
     for number in range(5):
-        assert await passwords.is_right(str(number), cheap_hash(str(number)))
+        assert await passwords.verify(str(number), cheap_hash(str(number)))
     assert len(passwords) == 3
     assert passwords.is_new("0", cheap_hash("0")) and not passwords.is_new("4", cheap_hash("4"))
-    assert MAX_REMEMBERED > 3
 
 
-async def test_the_same_password_is_looked_at_once_and_only_so_many_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    go, looks = threading.Event(), []
+async def test_concurrent_checks_of_one_password_share_a_thread_and_few_may_wait() -> None:
+    go, checked = threading.Event(), []
 
-    def look(password: str, secret: str) -> bool:
-        looks.append(password)
+    def check(password: str, secret: str) -> bool:
+        checked.append(password)
         return go.wait(60)
 
-    monkeypatch.setattr(password_check, "is_password", look)
-    monkeypatch.setattr(password_check, "MAX_WAITING", 3)
-    passwords = Passwords(Clock())
-    asking = [asyncio.ensure_future(passwords.is_right(p, "s")) for p in ("a", "a", "b", "c")]
+    passwords = PasswordChecker(Clock(), check, max_waiting=3)
+    pending = [asyncio.ensure_future(passwords.verify(p, "s")) for p in ("a", "a", "b", "c")]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not passwords.is_new("a", "s")
-    with pytest.raises(Busy):
-        await passwords.is_right("d", "s")
+    with pytest.raises(TooManyChecks):
+        await passwords.verify("d", "s")
     go.set()
-    assert await asyncio.gather(*asking) == [True] * 4
-    assert sorted(looks) == ["a", "b", "c"]
+    assert await asyncio.gather(*pending) == [True] * 4
+    assert sorted(checked) == ["a", "b", "c"]

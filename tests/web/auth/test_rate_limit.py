@@ -1,66 +1,69 @@
-"""How often an address may be wrong, and whose address it is."""
+"""How often an address may guess, and whose address it is."""
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from gpu_monitor.web.auth import rate_limit
-from gpu_monitor.web.auth.client_address import Peers
-from gpu_monitor.web.auth.rate_limit import AT_ONCE, SECONDS_EACH, Guesses
+from gpu_monitor.web.auth.client_address import TrustedProxies
+from gpu_monitor.web.auth.rate_limit import GUESS_BURST, GuessLimiter
+
+SECONDS_EACH = 6.0
 
 
-def test_a_few_wrong_guesses_are_free_and_then_each_takes_its_time() -> None:
-    book = Guesses()
-    for _ in range(int(AT_ONCE)):
-        assert book.seconds_to_wait("a", 0.0) == 0
-        book.wrong("a", 0.0)
-    assert book.seconds_to_wait("a", 0.0) == SECONDS_EACH
-    assert book.seconds_to_wait("b", 0.0) == 0
-    assert book.seconds_to_wait("a", SECONDS_EACH) == 0
-    book.wrong("a", SECONDS_EACH)
-    assert book.seconds_to_wait("a", SECONDS_EACH) == SECONDS_EACH
+@pytest.fixture
+def limiter() -> GuessLimiter:
+    return GuessLimiter(SECONDS_EACH)
 
 
-def test_in_an_hour_an_address_has_six_hundred_and_ten_guesses() -> None:
-    book, made = Guesses(), 0
-    for now in range(3600):
-        while not book.seconds_to_wait("a", float(now)):
-            book.wrong("a", float(now))
-            made += 1
-    assert made == pytest.approx(AT_ONCE + 3600 / SECONDS_EACH, abs=1)
-
-
-def test_that_an_address_is_slowed_is_news_once_until_it_has_rested() -> None:
-    book = Guesses()
-    news = [book.wrong("a", float(now)) for now in range(40)]
-    assert news.count(True) == 1
-    rested = 40 + AT_ONCE * SECONDS_EACH
-    assert [book.wrong("a", rested) for _ in range(12)].count(True) == 1
-
-
-def test_a_guess_that_was_right_is_taken_back() -> None:
-    book = Guesses()
-    for _ in range(100):
-        book.wrong("a", 0.0)
-        book.wrong("a", 0.0, -1)
-    assert book.seconds_to_wait("a", 0.0) == 0
-
-
-def test_an_ipv6_household_counts_as_one() -> None:
-    book = Guesses()
-    for number in range(int(AT_ONCE)):
-        book.wrong(f"2001:db8::{number:x}", 0.0)
-    assert book.seconds_to_wait("2001:db8::ffff", 0.0) > 0
-    assert book.seconds_to_wait("2001:db8:0:1::1", 0.0) == 0
-
-
-def test_however_many_addresses_guess_only_so_many_are_kept(
-    monkeypatch: pytest.MonkeyPatch,
+def test_after_a_burst_of_wrong_guesses_each_further_one_has_to_wait(
+    limiter: GuessLimiter,
 ) -> None:
-    monkeypatch.setattr(rate_limit, "MAX_ADDRESSES", 10)
-    book = Guesses()
+    for _ in range(int(GUESS_BURST)):
+        assert limiter.seconds_to_wait("a", 0.0) == 0
+        limiter.count_guess("a", 0.0)
+    assert limiter.seconds_to_wait("a", 0.0) == SECONDS_EACH
+    assert limiter.seconds_to_wait("b", 0.0) == 0
+    assert limiter.seconds_to_wait("a", SECONDS_EACH) == 0
+    limiter.count_guess("a", SECONDS_EACH)
+    assert limiter.seconds_to_wait("a", SECONDS_EACH) == SECONDS_EACH
+
+
+def test_an_address_has_610_guesses_an_hour(limiter: GuessLimiter) -> None:
+    made = 0
+    for now in range(3600):
+        while not limiter.seconds_to_wait("a", float(now)):
+            limiter.count_guess("a", float(now))
+            made += 1
+    assert made == pytest.approx(GUESS_BURST + 3600 / SECONDS_EACH, abs=1)
+
+
+def test_exhausting_the_burst_is_reported_once_until_it_has_recovered(
+    limiter: GuessLimiter,
+) -> None:
+    reports = [limiter.count_guess("a", float(now)) for now in range(40)]
+    assert reports.count(True) == 1
+    recovered = 40 + GUESS_BURST * SECONDS_EACH
+    assert [limiter.count_guess("a", recovered) for _ in range(12)].count(True) == 1
+
+
+def test_a_right_guess_is_taken_back(limiter: GuessLimiter) -> None:
+    for _ in range(100):
+        limiter.count_guess("a", 0.0)
+        limiter.take_back("a", 0.0)
+    assert limiter.seconds_to_wait("a", 0.0) == 0
+
+
+def test_an_ipv6_network_of_64_bits_counts_as_one_address(limiter: GuessLimiter) -> None:
+    for number in range(int(GUESS_BURST)):
+        limiter.count_guess(f"2001:db8::{number:x}", 0.0)
+    assert limiter.seconds_to_wait("2001:db8::ffff", 0.0) > 0
+    assert limiter.seconds_to_wait("2001:db8:0:1::1", 0.0) == 0
+
+
+def test_the_number_of_remembered_addresses_is_limited() -> None:
+    limiter = GuessLimiter(SECONDS_EACH, max_addresses=10)
     for number in range(1000):
-        book.wrong(f"10.0.{number // 256}.{number % 256}", 0.0)
-    assert len(book) == 10
+        limiter.count_guess(f"10.0.{number // 256}.{number % 256}", 0.0)
+    assert len(limiter) == 10
 
 
 def request(peer: str, **headers: str) -> object:
@@ -95,12 +98,12 @@ def request(peer: str, **headers: str) -> object:
         ("127.0.0.1", "127.0.0.1," * 500, "127.0.0.1"),
     ],
 )
-def test_an_address_is_believed_of_trusted_proxies_alone(
+def test_only_trusted_proxies_are_believed_about_addresses(
     peer: str, forwarded: str, address: str
 ) -> None:
-    peers = Peers(["127.0.0.1", "::1", "10.0.0.0/8"])
-    asked = request(peer, **({"X_Forwarded_For": forwarded} if forwarded else {}))
-    assert peers.address(asked) == address  # type: ignore[arg-type]  # made by hand
+    proxies = TrustedProxies(["127.0.0.1", "::1", "10.0.0.0/8"])
+    received = request(peer, **({"X_Forwarded_For": forwarded} if forwarded else {}))
+    assert proxies.client_address(received) == address  # type: ignore[arg-type]  # made by hand
 
 
 @pytest.mark.parametrize(
@@ -113,15 +116,15 @@ def test_an_address_is_believed_of_trusted_proxies_alone(
         ("198.51.100.1", "https", False),
     ],
 )
-def test_encryption_is_believed_of_trusted_proxies_alone(
+def test_only_trusted_proxies_are_believed_about_encryption(
     peer: str, proto: str, https: bool
 ) -> None:
-    peers = Peers(["127.0.0.1"])
-    assert peers.is_https(request(peer, X_Forwarded_Proto=proto)) is https  # type: ignore[arg-type]  # made by hand
+    proxies = TrustedProxies(["127.0.0.1"])
+    assert proxies.is_https(request(peer, X_Forwarded_Proto=proto)) is https  # type: ignore[arg-type]  # made by hand
 
 
-def test_without_trusted_proxies_nobody_is_believed() -> None:
-    peers = Peers([])
-    asked = request("127.0.0.1", X_Forwarded_For="198.51.100.7", X_Forwarded_Proto="https")
-    assert peers.address(asked) == "127.0.0.1"  # type: ignore[arg-type]  # made by hand
-    assert not peers.is_https(asked) and not peers.is_proxy(asked)  # type: ignore[arg-type]  # made by hand
+def test_without_trusted_proxies_no_header_is_believed() -> None:
+    proxies = TrustedProxies([])
+    received = request("127.0.0.1", X_Forwarded_For="198.51.100.7", X_Forwarded_Proto="https")
+    assert proxies.client_address(received) == "127.0.0.1"  # type: ignore[arg-type]  # made by hand
+    assert not proxies.is_https(received) and not proxies.forwarded(received)  # type: ignore[arg-type]  # made by hand

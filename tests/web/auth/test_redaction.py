@@ -1,4 +1,4 @@
-"""Nobody is sent what their role may not see, in any frame, answer or patch."""
+"""No frame, response or patch contains what its viewer's role must not see."""
 
 import json
 import re
@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.web.auth.redaction import HIDDEN_PROBLEM, see, see_host, see_patch
+from gpu_monitor.web.auth.redaction import (
+    HIDDEN_PROBLEM,
+    redact_document,
+    redact_host,
+    redact_patch,
+)
 from gpu_monitor.web.settings import Role
 from gpu_monitor.web.stream.encodings import ENCODINGS
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
@@ -24,18 +29,23 @@ WHO = {
     "effective_user": ["SECRET-other"],
     "pid": [4343434343],
 }
-WHAT = {"command": ["SECRET-command"], "container": ["SECRET-box"], "job": ["SECRET-job"]}
+WHAT = {
+    "command": ["SECRET-command"],
+    "container": ["SECRET-box"],
+    "slurm_job_id": ["SECRET-job"],
+    "pod_uid": ["SECRET-pod"],
+}
 UNKNOWN = {"shiny": ["SECRET-unknown"]}
 SECRETS: dict[Role, tuple[str, ...]] = {
     "counts": ("SECRET", "4242424242", "4343434343"),
-    "names": ("SECRET-command", "SECRET-box", "SECRET-job", "SECRET-unknown"),
+    "names": ("SECRET-command", "SECRET-box", "SECRET-job", "SECRET-pod", "SECRET-unknown"),
     "commands": (),
 }
 PROCESSES = {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7], **WHO, **WHAT, **UNKNOWN}
 
 
-def telling_host(**more: Any) -> Any:
-    """A host that tells all it can, and more than this version knows."""
+def talkative_host(**more: Any) -> Any:
+    """A host that sends everything it can, and members that this version does not know."""
     host = make_host(1, 1, **more)
     host["gpus"] |= {"reason": [None, "SECRET-reason"], "shiny": ["SECRET-unknown", None]}
     host["gpus"] |= {"health_reasons": [["SECRET-reason"], None]}
@@ -50,7 +60,7 @@ def telling_host(**more: Any) -> Any:
     }
 
 
-def telling_fleet(**hosts: Any) -> dict[str, Any]:
+def talkative_fleet(**hosts: Any) -> dict[str, Any]:
     return {
         "version": 1,
         "now": 1.0,
@@ -68,43 +78,47 @@ def leaks(text: str, role: Role) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_is_shown_no_byte_that_it_may_not_see(role: Role) -> None:
-    fleet = telling_fleet(a=telling_host())
-    assert leaks(json.dumps(see(fleet, role)), role) == []
-    assert leaks(json.dumps(see_patch(fleet, role)), role) == []
-    assert leaks(json.dumps(see_host(fleet["hosts"]["a"], role)), role) == []
+def test_a_role_sees_no_byte_that_it_must_not(role: Role) -> None:
+    fleet = talkative_fleet(a=talkative_host())
+    assert leaks(json.dumps(redact_document(fleet, role)), role) == []
+    assert leaks(json.dumps(redact_patch(fleet, role)), role) == []
+    assert leaks(json.dumps(redact_host(fleet["hosts"]["a"], role)), role) == []
 
 
-def test_counts_keep_what_a_process_costs_and_how_much_there_is_to_mend() -> None:
-    host = see_host(telling_host(), "counts")
+def test_counts_keep_the_cost_of_processes_and_the_number_of_problems() -> None:
+    host = redact_host(talkative_host(), "counts")
     assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
     assert host["problems"] == [HIDDEN_PROBLEM] * 2
     assert host["gpus"]["health_reasons"] == [[HIDDEN_PROBLEM], None]
     assert host["gpus"]["uuid"] == ["GPU-0", "GPU-1"]
-    assert see(telling_fleet(), "counts")["users"] == {}
+    assert redact_document(talkative_fleet(), "counts")["users"] == {}
 
 
-def test_names_keep_all_but_what_runs() -> None:
-    host = see_host(telling_host(), "names")
+def test_names_keep_everything_but_commands() -> None:
+    host = redact_host(talkative_host(), "names")
     assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
     assert host["problems"] == ["SECRET-problem", "SECRET-other"]
     assert host["gpus"]["health_reasons"] == [["SECRET-reason"], None]
-    assert see(telling_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
+    assert redact_document(talkative_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
 
 
 def test_commands_keep_everything() -> None:
-    fleet = telling_fleet(a=telling_host())
-    assert see(fleet, "commands") == {**fleet, "web": {**fleet["web"], "role": "commands"}}
-    assert see_patch(fleet, "commands") is fleet
+    fleet = talkative_fleet(a=talkative_host())
+    assert redact_document(fleet, "commands") == {
+        **fleet,
+        "web": {**fleet["web"], "role": "commands"},
+    }
+    assert redact_patch(fleet, "commands") is fleet
 
 
 @pytest.mark.parametrize("role", LESS)
-def test_every_known_column_is_decided_about(role: Role) -> None:
-    """A new column of the wire is hidden from nobody and shown to nobody by accident."""
+def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
+    """A new column of the wire is neither hidden nor shown by accident."""
     tables = {"gpus": [*GPU_COLUMNS, "use"], "processes": list(PROCESS_COLUMNS)}
     host = {name: {column: [1] for column in columns} for name, columns in tables.items()}
     hidden = {
-        name: set(columns) - see_host(host, role)[name].keys() for name, columns in tables.items()
+        name: set(columns) - redact_host(host, role)[name].keys()
+        for name, columns in tables.items()
     }
     assert (
         hidden
@@ -115,13 +129,13 @@ def test_every_known_column_is_decided_about(role: Role) -> None:
     )
 
 
-def test_the_protocol_page_names_what_each_role_is_sent() -> None:
+def test_the_protocol_page_lists_what_each_role_sees() -> None:
     page = (ROOT / "docs" / "protocol.md").read_text()
     rows = dict(re.findall(r"^\| `(counts|names)` \| (.*) \|$", page, re.MULTILINE))
     processes = {column: [1] for column in PROCESS_COLUMNS}
-    shown = see_host({"processes": processes}, "counts")["processes"]
-    (told,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
-    assert set(re.findall(r"`(\w+)`", told)) == shown.keys()
+    shown = redact_host({"processes": processes}, "counts")["processes"]
+    (listed,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
+    assert set(re.findall(r"`(\w+)`", listed)) == shown.keys()
     assert set(re.findall(r"`(\w+)`", rows["names"])) == WHAT.keys()
 
 
@@ -146,7 +160,8 @@ tables = st.fixed_dictionaries(
         "health_reasons": st.none()
         | st.lists(st.sampled_from([["SECRET-user"], [], None]), max_size=2),
         "command": secret_cells,
-        "job": secret_cells,
+        "slurm_job_id": secret_cells,
+        "pod_uid": secret_cells,
         "shiny": anything,
     },
 )
@@ -200,56 +215,54 @@ def json_shaped(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(fleets, st.lists(fleets, max_size=4), st.sampled_from(ROLES))
-def test_what_is_seen_of_each_patch_makes_what_is_seen_of_the_new_document(
+def test_redacted_patches_lead_to_the_redacted_document(
     first: dict[str, Any], later: list[dict[str, Any]], role: Role
 ) -> None:
     document = json_shaped(first)
-    shown = see(document, role)
+    shown = redact_document(document, role)
     for fleet in map(json_shaped, later):
         patch = compare(document, fleet)
         document = fleet
-        patch_seen = see_patch(patch, role)
-        shown = merge(shown, patch_seen)
-        assert shown == see(document, role)
-        assert role == "commands" or "SECRET-command" not in json.dumps([shown, patch_seen])
+        redacted = redact_patch(patch, role)
+        shown = merge(shown, redacted)
+        assert shown == redact_document(document, role)
+        assert role == "commands" or "SECRET-command" not in json.dumps([shown, redacted])
 
 
 @given(fleets, st.lists(wild_patches, max_size=4), st.sampled_from(LESS))
-def test_it_does_so_for_patches_that_no_broker_would_send(
+def test_so_do_patches_that_no_broker_would_send(
     first: dict[str, Any], patches: list[dict[str, Any]], role: Role
 ) -> None:
     document = json_shaped(first)
-    shown = see(document, role)
+    shown = redact_document(document, role)
     for patch in patches:
         if role == "counts":
             patch.pop("users", None)
         document = merge(document, patch)
-        shown = merge(shown, see_patch(patch, role))
-        assert shown == see(document, role)
+        shown = merge(shown, redact_patch(patch, role))
+        assert shown == redact_document(document, role)
 
 
 @pytest.mark.parametrize("role", LESS)
 @pytest.mark.parametrize("protocol", [None, *ENCODINGS])
-async def test_every_frame_of_every_encoding_is_as_the_role_sees_it(
-    protocol: str | None, role: Role
-) -> None:
+async def test_every_frame_in_every_encoding_is_redacted(protocol: str | None, role: Role) -> None:
     async with web_house(viewer_role=role) as house:
-        await house.show(a=telling_host())
+        await house.show(a=talkative_host())
         async with house.watch(protocol=protocol) as socket:
             viewer = Follower(socket, protocol)
-            await viewer.hear()
-            host = telling_host(state="stale")
+            await viewer.receive()
+            host = talkative_host(state="stale")
             house.broker.patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
             while "b" not in viewer.document["hosts"]:
-                assert leaks(json.dumps(await viewer.hear()), role) == []
+                assert leaks(json.dumps(await viewer.receive()), role) == []
             assert viewer.document == (await house.get("api/v1/fleet"))[1]
             assert viewer.document["web"]["role"] == role
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_every_answer_of_the_api_is_as_the_role_sees_it(role: Role) -> None:
+async def test_every_response_of_the_api_is_redacted(role: Role) -> None:
     async with web_house(viewer_role=role) as house:
-        await house.show(a=telling_host())
+        await house.show(a=talkative_host())
         answers = [
             await house.get(path)
             for path in ("api/v1/fleet", "api/v1/hosts/a", "api/v1/free", "api/v1/users", "readyz")
@@ -260,10 +273,10 @@ async def test_every_answer_of_the_api_is_as_the_role_sees_it(role: Role) -> Non
         assert role == "counts" or users == {"alice": {"gpus": 1}}
 
 
-async def test_a_choice_of_hosts_and_a_role_go_together() -> None:
+async def test_host_choice_and_role_combine() -> None:
     async with web_house(viewer_role="names") as house:
-        await house.show(a=telling_host(), b=telling_host())
+        await house.show(a=talkative_host(), b=talkative_host())
         async with house.watch("ws?hosts=b") as socket:
             viewer = Follower(socket)
             await viewer.until(lambda document: "b" in document["hosts"])
-            assert viewer.document["hosts"] == {"b": see_host(telling_host(), "names")}
+            assert viewer.document["hosts"] == {"b": redact_host(talkative_host(), "names")}

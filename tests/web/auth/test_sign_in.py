@@ -1,23 +1,24 @@
-"""Nobody is answered who is not signed in: every way of signing in, path and credential."""
+"""Only people who have signed in are answered: every mode, path and credential."""
 
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
-from gpu_monitor.web.auth import rate_limit
 from gpu_monitor.web.auth.hashing import hash_token
 from gpu_monitor.web.auth.person import Person
-from gpu_monitor.web.auth.tickets import VALID_SECONDS, Tickets
-from gpu_monitor.web.main import LOOK_SECONDS, LOOKS_PER_FILE
+from gpu_monitor.web.auth.tickets import TICKET_SECONDS, Tickets
+from gpu_monitor.web.main import HUB_TICK_SECONDS, TICKS_PER_ACCOUNTS_POLL
+from gpu_monitor.web.settings import WebLimits
 from gpu_monitor.web.stream.encodings import ENCODINGS
-from gpu_monitor.web.stream.viewer import CLOSING_SECONDS
+from gpu_monitor.web.stream.handshake import CLOSING_SECONDS
 from tests.support.house import ROOT
 from tests.support.web_house import (
     PATIENCE_SECONDS,
@@ -31,25 +32,13 @@ from tests.web.auth.test_hashing import cheap_hash
 
 TOKEN, GONE, OTHER = "right-token", "removed-token", "other-token"
 DUE, CLOSED = {200, 101, 404, 503}, {401, 403, 429}
-FILES = ["a/dev/main.js", "a/dev/style.css", "a/dev/sign-in.html"]
+FILES = ["a/dev/app.js", "a/dev/style.css", "a/dev/sign-in.html"]
 DATA = ["", *FILES, "readyz", "metrics", "nowhere"]
 API = ["fleet", "hosts/a", "hosts/a/recent", "hosts/none", "recent", "users", "free", "ticket"]
 PATHS = [*DATA, *(f"api/v1/{name}" for name in API)]
 BASES = ["", "gpus/"]
 OPEN = ["healthz", "gpus/healthz", "gpus"]
 PROTOCOLS = ["", *ENCODINGS]
-cells: dict[str, int] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def figure(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tells how many cells of the matrix were tried."""
-    yield
-    words = ", ".join(f"{mode} {count}" for mode, count in cells.items())
-    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
-    if capture is not None and cells:
-        with capture.global_and_fixture_disabled():
-            print(f"\nsign-in matrix: {sum(cells.values())} cells ({words})")
 
 
 def basic(name: str, password: str) -> str:
@@ -60,64 +49,64 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Try(NamedTuple):
-    """Headers of a request, and whether an answer is due for them."""
+    """Headers of a request, and whether they must be answered."""
 
     due: bool
     headers: Headers
 
 
-def asks(due: bool, *headers: tuple[str, str]) -> Try:
+def attempt(due: bool, *headers: tuple[str, str]) -> Try:
     return Try(due, headers)
 
 
 USER = "X-Remote-User"
 TRIES: dict[str, dict[str, Try]] = {
-    "none": {"nothing": asks(True), "a token": asks(True, ("Authorization", "Bearer x"))},
+    "none": {"nothing": attempt(True), "a token": attempt(True, ("Authorization", "Bearer x"))},
     "token": {
-        "nothing": asks(False),
-        "a wrong token": asks(False, ("Authorization", "Bearer wrong")),
-        "the right token": asks(True, ("Authorization", f"Bearer {TOKEN}")),
-        "a removed token": asks(False, ("Authorization", f"Bearer {GONE}")),
-        "its hash": asks(False, ("Authorization", f"Bearer {hash_token(TOKEN)}")),
-        "the token as a password": asks(False, ("Authorization", basic("alice", TOKEN))),
-        "an empty token": asks(False, ("Authorization", "Bearer ")),
-        "the right cookie": asks(True, ("Cookie", f"a=b; gpu-monitor={TOKEN}")),
-        "two cookies": asks(True, ("Cookie", f"gpu-monitor=x; gpu-monitor={TOKEN}")),
-        "a wrong cookie": asks(False, ("Cookie", "gpu-monitor=wrong")),
-        "a removed cookie": asks(False, ("Cookie", f"gpu-monitor={GONE}")),
-        "another cookie": asks(False, ("Cookie", f"other={TOKEN}")),
-        "a proxy's header": asks(False, (USER, "alice")),
+        "nothing": attempt(False),
+        "a wrong token": attempt(False, ("Authorization", "Bearer wrong")),
+        "the right token": attempt(True, ("Authorization", f"Bearer {TOKEN}")),
+        "a removed token": attempt(False, ("Authorization", f"Bearer {GONE}")),
+        "its hash": attempt(False, ("Authorization", f"Bearer {hash_token(TOKEN)}")),
+        "the token as a password": attempt(False, ("Authorization", basic("alice", TOKEN))),
+        "an empty token": attempt(False, ("Authorization", "Bearer ")),
+        "the right cookie": attempt(True, ("Cookie", f"a=b; gpu-monitor={TOKEN}")),
+        "two cookies": attempt(True, ("Cookie", f"gpu-monitor=x; gpu-monitor={TOKEN}")),
+        "a wrong cookie": attempt(False, ("Cookie", "gpu-monitor=wrong")),
+        "a removed cookie": attempt(False, ("Cookie", f"gpu-monitor={GONE}")),
+        "another cookie": attempt(False, ("Cookie", f"other={TOKEN}")),
+        "a proxy's header": attempt(False, (USER, "alice")),
     },
     "basic": {
-        "nothing": asks(False),
-        "the right password": asks(True, ("Authorization", basic("alice", TOKEN))),
-        "a wrong password": asks(False, ("Authorization", basic("alice", "wrong"))),
-        "another's password": asks(False, ("Authorization", basic("bob", TOKEN))),
-        "an unknown name": asks(False, ("Authorization", basic("nobody", TOKEN))),
-        "a removed viewer": asks(False, ("Authorization", basic("gone", GONE))),
-        "one without a password": asks(False, ("Authorization", basic("tokenful", OTHER))),
-        "no base64": asks(False, ("Authorization", "Basic !!!")),
-        "no colon": asks(False, ("Authorization", "Basic YWxpY2U=")),
-        "a token": asks(False, ("Authorization", f"Bearer {OTHER}")),
-        "a cookie": asks(False, ("Cookie", f"gpu-monitor={OTHER}")),
-        "a proxy's header": asks(False, (USER, "alice")),
+        "nothing": attempt(False),
+        "the right password": attempt(True, ("Authorization", basic("alice", TOKEN))),
+        "a wrong password": attempt(False, ("Authorization", basic("alice", "wrong"))),
+        "another's password": attempt(False, ("Authorization", basic("bob", TOKEN))),
+        "an unknown name": attempt(False, ("Authorization", basic("nobody", TOKEN))),
+        "a removed viewer": attempt(False, ("Authorization", basic("gone", GONE))),
+        "one without a password": attempt(False, ("Authorization", basic("tokenful", OTHER))),
+        "no base64": attempt(False, ("Authorization", "Basic !!!")),
+        "no colon": attempt(False, ("Authorization", "Basic YWxpY2U=")),
+        "a token": attempt(False, ("Authorization", f"Bearer {OTHER}")),
+        "a cookie": attempt(False, ("Cookie", f"gpu-monitor={OTHER}")),
+        "a proxy's header": attempt(False, (USER, "alice")),
     },
     "proxy": {
-        "nothing": asks(False),
-        "a viewer's name": asks(True, (USER, "alice")),
-        "a name without a secret": asks(True, (USER, "proxied")),
-        "an unknown name": asks(False, (USER, "nobody")),
-        "a removed viewer": asks(False, (USER, "gone")),
-        "no name": asks(False, (USER, "")),
-        "two names": asks(False, (USER, "alice"), (USER, "bob")),
-        "a list of names": asks(False, (USER, "alice, bob")),
-        "another header": asks(False, ("X-Forwarded-User", "alice")),
-        "a token": asks(False, ("Authorization", f"Bearer {OTHER}")),
+        "nothing": attempt(False),
+        "a viewer's name": attempt(True, (USER, "alice")),
+        "a name without a secret": attempt(True, (USER, "proxied")),
+        "an unknown name": attempt(False, (USER, "nobody")),
+        "a removed viewer": attempt(False, (USER, "gone")),
+        "no name": attempt(False, (USER, "")),
+        "two names": attempt(False, (USER, "alice"), (USER, "bob")),
+        "a list of names": attempt(False, (USER, "alice, bob")),
+        "another header": attempt(False, ("X-Forwarded-User", "alice")),
+        "a token": attempt(False, ("Authorization", f"Bearer {OTHER}")),
     },
     "proxy elsewhere": {
-        "nothing": asks(False),
-        "a viewer's name": asks(False, (USER, "alice")),
-        "a forged hop": asks(False, (USER, "alice"), ("X-Forwarded-For", "198.51.100.1")),
+        "nothing": attempt(False),
+        "a viewer's name": attempt(False, (USER, "alice")),
+        "a forged hop": attempt(False, (USER, "alice"), ("X-Forwarded-For", "198.51.100.1")),
     },
 }
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -136,7 +125,7 @@ KEY = {
 
 @pytest.fixture
 def viewers(tmp_path: Path) -> Path:
-    """alice, bob and others: with tokens, or with passwords."""
+    """An empty viewers' file; `write` fills it."""
     path = tmp_path / "viewers"
     path.touch(0o600)
     return path
@@ -156,7 +145,7 @@ def write(path: Path, mode: str, *, gone: bool = True) -> None:
 
 @asynccontextmanager
 async def guarded(viewers: Path, mode: str, **more: Any) -> AsyncIterator[House]:
-    """A house that shows host a, in a mode of SETTINGS; the viewer `gone` is still there."""
+    """A house that shows host a, in a mode of SETTINGS; the viewer `gone` still exists."""
     write(viewers, mode)
     own = {"viewers": str(viewers)} if mode != "none" else {}
     chosen = {"rpc_timeout": 30.0, "base_path": "/gpus", **SETTINGS[mode], **own, **more}
@@ -166,8 +155,8 @@ async def guarded(viewers: Path, mode: str, **more: Any) -> AsyncIterator[House]
         yield house
 
 
-async def is_gone(house: House, viewers: Path, mode: str) -> None:
-    """The viewer `gone` is removed, and the server knows."""
+async def remove_gone(house: House, viewers: Path, mode: str) -> None:
+    """Remove the viewer `gone`, and wait until the server has noticed."""
     write(viewers, mode, gone=False)
     headers = {
         "token": {"Authorization": f"Bearer {GONE}"},
@@ -187,7 +176,7 @@ numbers = iter(range(1, 1 << 16))
 
 
 async def ask(house: House, path: str, headers: Headers, method: str = "GET") -> int:
-    """The status of an answer, asked from an address of its own."""
+    """The status of a request from an address of its own."""
     number = next(numbers)
     lines = [f"{method} /{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     names = {name for name, _ in headers}
@@ -205,18 +194,18 @@ async def ask(house: House, path: str, headers: Headers, method: str = "GET") ->
 
 
 def handshake(protocol: str) -> Headers:
-    wanted = (("Sec-WebSocket-Protocol", protocol),) if protocol else ()
+    offer = (("Sec-WebSocket-Protocol", protocol),) if protocol else ()
     return (
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", base64.b64encode(os.urandom(16)).decode()),
-        *wanted,
+        *offer,
     )
 
 
 def all_requests(headers: Headers) -> list[tuple[str, Headers, str]]:
-    """Every path, by both methods, and every kind of websocket."""
+    """Every path with both methods, and every kind of websocket."""
     paths = [
         (base + path, headers, method)
         for base in BASES
@@ -231,59 +220,54 @@ def all_requests(headers: Headers) -> list[tuple[str, Headers, str]]:
     return paths + sockets
 
 
-def test_readme_tells_how_many_cells_the_matrix_has() -> None:
+def test_the_security_page_says_how_many_requests_are_tried() -> None:
     tries = sum(len(tries) for tries in TRIES.values())
     cells = tries * (len(all_requests(())) + len(OPEN))
-    readme = (ROOT / "README.md").read_text()
-    assert f"{cells:,} requests" in readme
+    page = (ROOT / "docs" / "security.md").read_text()
+    assert f"{cells:,} requests" in page
 
 
 @pytest.mark.parametrize("mode", TRIES)
-async def test_an_answer_is_given_where_it_is_due_and_nowhere_else(
-    mode: str, viewers: Path
-) -> None:
+async def test_exactly_the_signed_in_are_answered(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:
-        await is_gone(house, viewers, mode)
-        tried = 0
+        await remove_gone(house, viewers, mode)
         for title, (due, headers) in TRIES[mode].items():
             requests = all_requests(headers)
             answers = await asyncio.gather(*(ask(house, *request) for request in requests))
             allowed = DUE if due else CLOSED
-            wrong = [
+            unexpected = [
                 (path, method, status)
                 for (path, _, method), status in zip(requests, answers, strict=True)
                 if status not in allowed
             ]
-            assert wrong == [], title
+            assert unexpected == [], title
             assert due == (200 in answers) == (101 in answers), title
             opened = [await ask(house, path, headers) for path in OPEN]
             assert opened == [200, 200, 302]
-            tried += len(requests) + len(opened)
-        cells[mode] = tried
 
 
 @pytest.mark.parametrize("mode", ["token", "basic"])
-async def test_a_token_in_the_address_opens_nothing_but_the_page(mode: str, viewers: Path) -> None:
+async def test_a_token_in_the_url_opens_only_the_page(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:
         for path in [*PATHS[1:], "ws"]:
             assert await ask(house, f"{path}?token={TOKEN}", ()) == 401
 
 
-async def test_healthz_tells_nothing(viewers: Path) -> None:
+async def test_healthz_reveals_nothing(viewers: Path) -> None:
     async with (
         guarded(viewers, "token") as house,
-        aiohttp.ClientSession() as nobody,
-        nobody.get(house.root + "healthz") as answer,
+        aiohttp.ClientSession() as anonymous,
+        anonymous.get(house.root + "healthz") as answer,
     ):
         assert await answer.json() == {"status": "ok"}
 
 
-def test_who_was_removed_is_looked_for_within_five_seconds() -> None:
-    assert LOOKS_PER_FILE * LOOK_SECONDS + CLOSING_SECONDS < 5
+def test_a_removed_viewer_is_noticed_within_five_seconds() -> None:
+    assert TICKS_PER_ACCOUNTS_POLL * HUB_TICK_SECONDS + CLOSING_SECONDS < 5
 
 
 @pytest.mark.parametrize("mode", ["token", "basic", "proxy"])
-async def test_one_who_is_removed_loses_open_websockets(mode: str, viewers: Path) -> None:
+async def test_a_removed_viewer_loses_open_websockets(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:
         keys = {
             "token": {"Authorization": f"Bearer {GONE}"},
@@ -302,7 +286,7 @@ async def test_one_who_is_removed_loses_open_websockets(mode: str, viewers: Path
             assert (await staying.receive(timeout=PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT
 
 
-async def test_a_file_that_may_not_be_used_any_more_ends_every_websocket(viewers: Path) -> None:
+async def test_a_file_that_becomes_unusable_closes_every_websocket(viewers: Path) -> None:
     async with guarded(viewers, "token") as house, house.watch() as socket:
         await socket.receive(timeout=PATIENCE_SECONDS)
         viewers.chmod(0o644)
@@ -315,33 +299,30 @@ async def test_a_file_that_may_not_be_used_any_more_ends_every_websocket(viewers
 @pytest.mark.parametrize(
     ("name", "role"), [("alice", "commands"), ("proxied", "names"), ("bob", "counts")]
 )
-async def test_everybody_sees_what_their_own_role_may(name: str, role: str, viewers: Path) -> None:
+async def test_each_person_sees_what_their_role_allows(name: str, role: str, viewers: Path) -> None:
     async with guarded(viewers, "proxy") as house:
         async with house.watch(headers={USER: name}) as socket:
             viewer = Follower(socket)
-            await viewer.hear()
+            await viewer.receive()
         status, fleet = await house.get("api/v1/fleet", headers={USER: name})
         assert (status, fleet["web"]["role"]) == (200, role)
         assert viewer.document == fleet
 
 
-async def test_whoever_the_proxy_names_is_let_in_where_no_file_says_otherwise() -> None:
+async def test_without_a_file_everyone_named_by_the_proxy_is_admitted() -> None:
     async with web_house({USER: "anybody"}, sign_in="proxy", viewer_role="names") as house:
         await house.show(a=make_host())
         assert (await house.get("api/v1/fleet"))[1]["web"]["role"] == "names"
 
 
-@pytest.fixture
-def hardly_another_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None is granted while a test goes on, however long a pause takes."""
-    monkeypatch.setattr(rate_limit, "SECONDS_EACH", 3600.0)
+ONE_BURST = WebLimits(seconds_per_guess=3600.0)
+"""No further guess is granted while a test runs, however slow the machine."""
 
 
-@pytest.mark.usefixtures("hardly_another_guess")
-async def test_wrong_passwords_of_one_address_are_slowed_and_another_s_are_not(
+async def test_an_address_that_guesses_passwords_has_to_wait_and_others_do_not(
     viewers: Path,
 ) -> None:
-    async with guarded(viewers, "basic") as house:
+    async with guarded(viewers, "basic", limits=ONE_BURST) as house:
         here = ("X-Forwarded-For", "198.51.100.7")
         wrong = ("Authorization", basic("alice", "wrong"))
         answers = [await ask(house, "readyz", (here, wrong)) for _ in range(12)]
@@ -353,9 +334,8 @@ async def test_wrong_passwords_of_one_address_are_slowed_and_another_s_are_not(
         assert await ask(house, "readyz", (fresh,)) == 200
 
 
-@pytest.mark.usefixtures("hardly_another_guess")
-async def test_many_guesses_at_once_are_no_way_around_that(viewers: Path) -> None:
-    async with guarded(viewers, "basic") as house:
+async def test_guessing_in_parallel_does_not_help(viewers: Path) -> None:
+    async with guarded(viewers, "basic", limits=ONE_BURST) as house:
         here = ("X-Forwarded-For", "198.51.100.8")
         tries = [
             ask(house, "readyz", (here, ("Authorization", basic("alice", str(n)))))
@@ -365,9 +345,8 @@ async def test_many_guesses_at_once_are_no_way_around_that(viewers: Path) -> Non
         assert answers.count(401) == 10 and answers.count(429) == 40
 
 
-@pytest.mark.usefixtures("hardly_another_guess")
-async def test_a_right_token_is_never_slowed(viewers: Path) -> None:
-    async with guarded(viewers, "token") as house:
+async def test_a_right_token_never_has_to_wait(viewers: Path) -> None:
+    async with guarded(viewers, "token", limits=ONE_BURST) as house:
         here = ("X-Forwarded-For", "198.51.100.9")
         wrong = ("Authorization", "Bearer wrong")
         answers = [await ask(house, "readyz", (here, wrong)) for _ in range(12)]
@@ -383,25 +362,25 @@ async def test_a_right_token_is_never_slowed(viewers: Path) -> None:
         ("basic", 'Basic realm="GPU Monitor", charset="UTF-8"'),
     ],
 )
-async def test_a_refusal_says_what_to_do_and_the_page_s_own_fetches_raise_no_dialog(
+async def test_a_refusal_gives_a_hint_and_background_requests_open_no_dialog(
     mode: str, challenge: str, viewers: Path
 ) -> None:
-    async with guarded(viewers, mode) as house, aiohttp.ClientSession() as nobody:
-        async with nobody.get(house.root + "api/v1/fleet") as answer:
+    async with guarded(viewers, mode) as house, aiohttp.ClientSession() as anonymous:
+        async with anonymous.get(house.root + "api/v1/fleet") as answer:
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, challenge)
             assert (await answer.json()).keys() == {"error", "hint"}
-        async with nobody.get(house.root + "api/v1/ticket") as answer:
+        async with anonymous.get(house.root + "api/v1/ticket") as answer:
             assert answer.status == 401 and "WWW-Authenticate" not in answer.headers
 
 
-async def test_no_cache_between_keeps_files_that_need_a_sign_in(viewers: Path) -> None:
+async def test_shared_caches_may_not_keep_files_that_need_a_sign_in(viewers: Path) -> None:
     async with guarded(viewers, "token") as house:
         current = (await house.get("api/v1/fleet"))[1]["web"]["assets"]
         async with house.client.get(f"{house.root}a/{current}/favicon.svg") as answer:
             assert answer.headers["Cache-Control"].startswith("private")
 
 
-# Tickets: what keeps another site's page away.
+# Tickets keep other sites' pages away.
 
 ORIGIN = {"Origin": "https://evil.example"}
 
@@ -420,24 +399,24 @@ async def refused(house: House, *protocols: str, **headers: str) -> int:
 
 
 @pytest.mark.parametrize("mode", ["none", "token", "basic", "proxy"])
-async def test_a_handshake_with_an_origin_needs_a_ticket_that_is_good_once(
+async def test_a_handshake_with_an_origin_needs_a_ticket_valid_once(
     mode: str, viewers: Path
 ) -> None:
     async with guarded(viewers, mode) as house:
         assert await refused(house) == 403
         assert await refused(house, "gpu-monitor.ticket.forged") == 403
         for protocol in ENCODINGS:
-            shown = await ticket(house)
-            offered = (protocol, shown)
+            own = await ticket(house)
+            offered = (protocol, own)
             async with house.client.ws_connect(
                 house.root + "ws", protocols=offered, headers=ORIGIN
             ) as socket:
                 assert socket.protocol == protocol
-                assert await Follower(socket, protocol).hear()
-            assert await refused(house, protocol, shown) == 403
+                assert await Follower(socket, protocol).receive()
+            assert await refused(house, protocol, own) == 403
 
 
-async def test_an_allowed_origin_needs_no_ticket_but_a_sign_in(viewers: Path) -> None:
+async def test_an_allowed_origin_needs_a_sign_in_but_no_ticket(viewers: Path) -> None:
     origins = ("https://Wiki.example",)
     async with guarded(viewers, "token", allowed_origins=origins) as house:
         headers = {"Origin": "https://wiki.example"}
@@ -446,37 +425,37 @@ async def test_an_allowed_origin_needs_no_ticket_but_a_sign_in(viewers: Path) ->
         assert await refused(house) == 403
         assert await refused(house, Origin="null") == 403
         assert await refused(house, Origin="https://wiki.example.evil.example") == 403
-        nobody = tuple(headers.items())
-        assert await ask(house, "ws", (*nobody, *handshake(""))) == 401
+        unsigned = tuple(headers.items())
+        assert await ask(house, "ws", (*unsigned, *handshake(""))) == 401
 
 
 @pytest.mark.parametrize("mode", ["token", "basic"])
-async def test_a_ticket_tells_who_asks_where_a_browser_sends_no_password(
+async def test_a_ticket_identifies_a_browser_that_sends_no_password(
     mode: str, viewers: Path
 ) -> None:
     async with guarded(viewers, mode) as house:
-        shown = await ticket(house)
-        assert await ask(house, "ws", handshake(f"gpu-monitor.v1.json, {shown}")) == 101
-        assert await ask(house, "ws", handshake(f"gpu-monitor.v1.json, {shown}")) == 401
+        own = await ticket(house)
+        assert await ask(house, "ws", handshake(f"gpu-monitor.v1.json, {own}")) == 101
+        assert await ask(house, "ws", handshake(f"gpu-monitor.v1.json, {own}")) == 401
 
 
-async def test_a_ticket_is_no_way_around_the_proxy(viewers: Path) -> None:
+async def test_a_ticket_does_not_replace_the_proxy(viewers: Path) -> None:
     async with guarded(viewers, "proxy") as house:
-        shown = await ticket(house)
-        assert await ask(house, "ws", handshake(f"gpu-monitor.v1.json, {shown}")) == 401
+        own = await ticket(house)
+        assert await ask(house, "ws", handshake(f"gpu-monitor.v1.json, {own}")) == 401
 
 
-async def test_the_ticket_of_one_who_was_removed_is_void(viewers: Path) -> None:
+async def test_the_ticket_of_a_removed_viewer_is_void(viewers: Path) -> None:
     async with guarded(viewers, "token") as house:
         key = {"Authorization": f"Bearer {GONE}"}
         answer = (await house.get("api/v1/ticket", headers=key))[1]["ticket"]
-        await is_gone(house, viewers, "token")
+        await remove_gone(house, viewers, "token")
         offer = handshake(f"gpu-monitor.v1.json, gpu-monitor.ticket.{answer}")
         assert await ask(house, "ws", offer) == 401
 
 
 @pytest.mark.parametrize(("site", "status"), [("same-origin", 200), ("none", 200), ("", 200)])
-async def test_a_ticket_is_for_the_page_s_own_origin(site: str, status: int) -> None:
+async def test_the_page_itself_can_fetch_a_ticket(site: str, status: int) -> None:
     async with web_house() as house:
         headers = {"Sec-Fetch-Site": site} if site else {}
         async with house.client.get(house.root + "api/v1/ticket", headers=headers) as answer:
@@ -486,38 +465,37 @@ async def test_a_ticket_is_for_the_page_s_own_origin(site: str, status: int) -> 
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "rubbish"])
-async def test_another_site_s_page_is_given_no_ticket(site: str) -> None:
+async def test_another_site_s_page_cannot_fetch_a_ticket(site: str) -> None:
     async with web_house() as house:
         answer = await house.get("api/v1/ticket", headers={"Sec-Fetch-Site": site})
         assert answer[0] == 403
 
 
-def test_a_ticket_is_good_for_ten_seconds_and_there_are_only_so_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Shown:
-        def __init__(self, ticket: str) -> None:
-            offer = f"a, gpu-monitor.ticket.{ticket}"
-            self.headers = _Headers({"Sec-WebSocket-Protocol": offer})
+def presenting(ticket: str) -> Any:
+    """A handshake that presents this ticket."""
+    headers = {"Sec-WebSocket-Protocol": f"a, gpu-monitor.ticket.{ticket}"}
+    return make_mocked_request("GET", "/ws", headers=headers)
 
+
+def test_a_ticket_is_valid_once_and_for_ten_seconds() -> None:
     now = 0.0
     tickets = Tickets(lambda: now)
     alice = Person("alice", "names")
-    first, second = tickets.give(alice), tickets.give(alice)
-    now = VALID_SECONDS - 0.1
-    assert tickets.take(Shown(first)) == alice  # type: ignore[arg-type]  # all it looks at
-    assert tickets.take(Shown(first)) is None  # type: ignore[arg-type]  # all it looks at
-    now = VALID_SECONDS
-    assert tickets.take(Shown(second)) is None  # type: ignore[arg-type]  # all it looks at
-    monkeypatch.setattr("gpu_monitor.web.auth.tickets.MAX_TICKETS", 5)
+    first, second = tickets.issue(alice), tickets.issue(alice)
+    now = TICKET_SECONDS - 0.1
+    assert tickets.redeem(presenting(first)) == alice
+    assert tickets.redeem(presenting(first)) is None
+    now = TICKET_SECONDS
+    assert tickets.redeem(presenting(second)) is None
+
+
+def test_the_number_of_tickets_is_limited_and_expired_ones_are_dropped() -> None:
+    now = 0.0
+    tickets = Tickets(lambda: now, max_tickets=5)
+    alice = Person("alice", "names")
     for _ in range(20):
-        tickets.give(alice)
+        tickets.issue(alice)
     assert len(tickets) == 5
-    now = 3 * VALID_SECONDS
-    tickets.give(alice)
+    now = TICKET_SECONDS
+    tickets.issue(alice)
     assert len(tickets) == 1
-
-
-class _Headers(dict[str, str]):
-    def getall(self, name: str, default: list[str]) -> list[str]:
-        return [self[name]] if name in self else default

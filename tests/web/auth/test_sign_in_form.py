@@ -1,4 +1,4 @@
-"""A browser's way in with a token: link, form, cookie; and that nothing sent makes us fail."""
+"""Signing in with a token in a browser: link, form, cookie; and no input makes the server fail."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ def viewers(tmp_path: Path) -> Path:
 async def visit(
     viewers: Path, path: str = "", method: str = "GET", data: object = None, **headers: str
 ) -> AsyncIterator[tuple[aiohttp.ClientResponse, str]]:
-    """What a browser without a cookie is answered, and the text of it."""
+    """The response to a browser without a cookie, and its text."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with (
         guarded(viewers, "token") as house,
@@ -47,7 +47,7 @@ def set_cookie(answer: aiohttp.ClientResponse) -> str:
     return header
 
 
-async def test_a_browser_that_is_not_signed_in_is_shown_a_form_and_nothing_else(
+async def test_a_browser_that_has_not_signed_in_sees_only_the_form(
     viewers: Path,
 ) -> None:
     async with visit(viewers) as (answer, text):
@@ -55,10 +55,10 @@ async def test_a_browser_that_is_not_signed_in_is_shown_a_form_and_nothing_else(
         assert answer.headers["Cache-Control"] == "no-store"
         assert "Set-Cookie" not in answer.headers
         assert re.findall(r"<form[^>]*>", text) == ['<form method="post">']
-        assert "<script" not in text and "main.js" not in text and "style=" not in text
+        assert "<script" not in text and "app.js" not in text and "style=" not in text
 
 
-async def test_the_form_s_own_style_is_all_that_its_policy_allows(viewers: Path) -> None:
+async def test_the_form_s_policy_allows_only_its_own_style(viewers: Path) -> None:
     async with visit(viewers) as (answer, text):
         (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -68,13 +68,13 @@ async def test_the_form_s_own_style_is_all_that_its_policy_allows(viewers: Path)
         assert "unsafe" not in policy and "form-action 'self'" in policy
 
 
-async def test_a_script_is_told_so_as_json(viewers: Path) -> None:
+async def test_a_script_is_refused_as_json(viewers: Path) -> None:
     async with visit(viewers, Accept="*/*") as (answer, _):
         assert answer.content_type == "application/json"
 
 
 @pytest.mark.parametrize("base", ["", "gpus/"])
-async def test_a_link_signs_in_and_leads_to_the_page_without_the_token(
+async def test_a_link_signs_in_and_opens_the_page_without_the_token(
     base: str, viewers: Path
 ) -> None:
     path = f"{base}?q=user:alice&token={TOKEN}&show=idle&token=x"
@@ -88,19 +88,19 @@ async def test_a_link_signs_in_and_leads_to_the_page_without_the_token(
         )
 
 
-async def test_the_cookie_is_secure_where_a_proxy_says_https(viewers: Path) -> None:
+async def test_the_cookie_is_secure_behind_a_proxy_with_https(viewers: Path) -> None:
     async with visit(viewers, f"?token={TOKEN}", X_Forwarded_Proto="https") as (answer, _):
         assert set_cookie(answer).endswith("; Secure")
 
 
-async def test_a_link_with_a_wrong_token_says_so_and_sets_nothing(viewers: Path) -> None:
+async def test_a_link_with_a_wrong_token_shows_an_error_and_sets_no_cookie(viewers: Path) -> None:
     async with visit(viewers, "?token=<b>wrong") as (answer, text):
         assert answer.status == 401
-        assert "This token is not known here" in text and "<b>" not in text
+        assert "Unknown token." in text and "<b>" not in text
         assert "Set-Cookie" not in answer.headers
 
 
-async def test_the_form_signs_in_as_the_link_does(viewers: Path) -> None:
+async def test_the_form_signs_in(viewers: Path) -> None:
     data = {"token": f" {TOKEN}\n"}
     async with visit(viewers, "gpus/?q=a", "POST", data) as (answer, text):
         assert answer.status == 200
@@ -108,12 +108,12 @@ async def test_the_form_signs_in_as_the_link_does(viewers: Path) -> None:
         assert set_cookie(answer).startswith(f"{COOKIE}={TOKEN}; ")
 
 
-async def test_a_wrong_form_says_so(viewers: Path) -> None:
+async def test_a_wrong_token_in_the_form_shows_an_error(viewers: Path) -> None:
     async with visit(viewers, "", "POST", {"token": "wrong"}) as (answer, text):
         assert answer.status == 401 and '<p role="alert"' in text
 
 
-async def test_an_empty_link_leads_to_the_form_where_a_browser_can_sign_out(viewers: Path) -> None:
+async def test_a_link_with_an_empty_token_offers_to_sign_out(viewers: Path) -> None:
     async with visit(viewers, "?token=", Cookie=f"{COOKIE}={TOKEN}") as (answer, text):
         assert answer.status == 401 and '<p role="alert"' not in text
         assert "Sign out of this browser" in text
@@ -121,20 +121,20 @@ async def test_an_empty_link_leads_to_the_form_where_a_browser_can_sign_out(view
         assert answer.status == 401 and "Sign out" not in text
 
 
-async def test_an_empty_form_signs_out(viewers: Path) -> None:
+async def test_the_empty_form_signs_out(viewers: Path) -> None:
     async with visit(viewers, "", "POST", {"token": ""}) as (answer, text):
         assert answer.status == 200 and "You are signed out" in text
         assert set_cookie(answer) == f'{COOKIE}=""; HttpOnly; Max-Age=0; SameSite=Strict'
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
-async def test_another_site_s_form_signs_nobody_in(site: str, viewers: Path) -> None:
+async def test_another_site_s_form_does_not_sign_in(site: str, viewers: Path) -> None:
     data = {"token": TOKEN}
     async with visit(viewers, "", "POST", data, Sec_Fetch_Site=site) as (answer, _):
         assert answer.status == 403 and "Set-Cookie" not in answer.headers
 
 
-async def test_a_link_on_another_site_is_followed_once_more_from_here(viewers: Path) -> None:
+async def test_a_link_on_another_site_is_opened_again_from_this_site(viewers: Path) -> None:
     async with visit(viewers, "?q=a", Sec_Fetch_Site="cross-site") as (answer, text):
         assert answer.status == 401
         assert 'content="0; url=./?q=a"' in text and "<form" not in text
@@ -143,13 +143,13 @@ async def test_a_link_on_another_site_is_followed_once_more_from_here(viewers: P
 @pytest.mark.parametrize(
     ("data", "status"), [(b"x" * 5000, 413), ("token=" + "x" * 900, 401), ("&&&=", 200)]
 )
-async def test_strange_forms_are_refused(data: object, status: int, viewers: Path) -> None:
+async def test_malformed_forms_are_refused(data: object, status: int, viewers: Path) -> None:
     form = "application/x-www-form-urlencoded"
     async with visit(viewers, "", "POST", data, Content_Type=form) as (answer, _):
         assert answer.status == status
 
 
-async def test_other_kinds_of_form_are_refused(viewers: Path) -> None:
+async def test_other_content_types_are_refused(viewers: Path) -> None:
     async with visit(viewers, "", "POST", b"{}", Content_Type="application/json") as (answer, _):
         assert answer.status == 415
 
@@ -162,7 +162,7 @@ async def test_other_kinds_of_form_are_refused(viewers: Path) -> None:
         ("Content-Length: 9", "tok", ""),
     ],
 )
-async def test_a_body_that_cannot_be_read_is_no_fault_of_ours(
+async def test_an_unreadable_body_is_not_logged_as_an_error(
     header: str, body: str, answer: str, viewers: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     form = f"Content-Type: application/x-www-form-urlencoded\r\n{header}"
@@ -179,7 +179,7 @@ async def test_a_body_that_cannot_be_read_is_no_fault_of_ours(
 
 
 @pytest.mark.parametrize("mode", ["none", "basic", "proxy"])
-async def test_there_is_a_form_only_where_there_are_tokens(mode: str, viewers: Path) -> None:
+async def test_only_mode_token_has_a_form(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:
         async with house.client.post(house.root, data={"token": TOKEN}) as answer:
             assert answer.status == 405
@@ -187,7 +187,7 @@ async def test_there_is_a_form_only_where_there_are_tokens(mode: str, viewers: P
             assert answer.status == 200 and "Set-Cookie" not in answer.headers
 
 
-async def test_a_visit_renews_the_cookie_that_it_came_with(viewers: Path) -> None:
+async def test_a_visit_renews_the_cookie(viewers: Path) -> None:
     async with guarded(viewers, "token") as house, aiohttp.ClientSession() as browser:
         headers = {"Cookie": f"{COOKIE}=stale; {COOKIE}={TOKEN}"}
         async with browser.get(house.root, headers=headers) as answer:
@@ -245,7 +245,7 @@ names = st.sampled_from(
     ]
 )
 paths = st.sampled_from(
-    ["/", "/gpus/", "/ws", "/readyz", "/api/v1/ticket", "/api/v1/hosts/a", "/a/x/main.js", "/%ff"]
+    ["/", "/gpus/", "/ws", "/readyz", "/api/v1/ticket", "/api/v1/hosts/a", "/a/x/app.js", "/%ff"]
 )
 queries = st.sampled_from(["token", "q", "hosts", "%ff", "to%00ken"]).flatmap(
     lambda name: wire_text.map(lambda value: f"?{name}={urlencode({'': value})[1:]}")
@@ -253,8 +253,8 @@ queries = st.sampled_from(["token", "q", "hosts", "%ff", "to%00ken"]).flatmap(
 
 
 @pytest.mark.parametrize("mode", ["none", "token", "basic", "proxy"])
-def test_whatever_is_sent_the_server_does_not_fail(mode: str, viewers: Path) -> None:
-    """One server for all that is thrown at it, and a look at the end whether it is well."""
+def test_no_input_makes_the_server_fail(mode: str, viewers: Path) -> None:
+    """One server receives all examples and must be healthy at the end."""
     loop = asyncio.new_event_loop()
 
     async def send(house: House, method: str, target: str, headers: object, body: bytes) -> int:

@@ -114,7 +114,7 @@ def test_a_collector_that_gives_up_amid_a_handshake_reaches_the_next_broker(
     pusher.close()
     right = listen(zmq.PULL, folders.broker)
     pusher = Pusher(right.endpoint, near, lock=Lock(folder, ""))
-    assert pusher.is_taken(WAIT_MS)
+    assert pusher.is_connected(WAIT_MS)
     pusher.close()
 
 

@@ -1,0 +1,128 @@
+// A GPU's metrics in words and as a step of the colour ramp, and its users; pure.
+
+import { celsius, gib, percent, span, watts } from "../format.js";
+
+/** @import { GpuRow, Metric } from "../types.js" */
+
+/** Steps 1 to 4 of the ramp end below these shares; 0 % is step 0, and 90 % or more step 5. */
+const BOUNDS_PERCENT = [20, 45, 70, 90];
+const COOL_CELSIUS = 30;
+const WARM_CELSIUS = 85;
+
+/**
+ * Step 0 to 5 of the ramp for a share in percent; null when it is not known.
+ * @param {number | null} share
+ */
+export function rampStep(share) {
+  if (share === null) return null;
+  if (share <= 0) return 0;
+  const step = BOUNDS_PERCENT.findIndex((bound) => share < bound);
+  return step === -1 ? 5 : step + 1;
+}
+
+/**
+ * The step of a metric's value; null when it is not known.
+ * @param {Metric} metric
+ * @param {number | null | undefined} value
+ * @param {number | null | undefined} whole what memory and power are a share of
+ */
+export function stepOf(metric, value, whole) {
+  if (value == null) return null;
+  if (metric === "util") return rampStep(value);
+  if (metric === "temp") return rampStep((100 * (value - COOL_CELSIUS)) / (WARM_CELSIUS - COOL_CELSIUS));
+  return rampStep(share(value, whole ?? null));
+}
+
+/**
+ * A GPU's value of a metric in words, and its step.
+ * @param {GpuRow} gpu
+ * @param {Metric} metric
+ * @returns {{ words: string, step: number | null }}
+ */
+export function reading(gpu, metric) {
+  switch (metric) {
+    case "util":
+      return { words: percent(gpu.utilization), step: stepOf(metric, gpu.utilization, null) };
+    case "mem":
+      return { words: gib(gpu.memoryUsedMib), step: stepOf(metric, gpu.memoryUsedMib, gpu.memoryTotalMib) };
+    case "temp":
+      return { words: celsius(gpu.temperature), step: stepOf(metric, gpu.temperature, null) };
+    case "power":
+      return { words: watts(gpu.power), step: stepOf(metric, gpu.power, gpu.powerLimit) };
+  }
+}
+
+/**
+ * Why a working GPU has no utilization, in words; null when it has one, or does not work.
+ * @param {GpuRow} gpu
+ */
+export function unmeasured(gpu) {
+  if (gpu.state !== "ok" || gpu.utilization !== null) return null;
+  if (gpu.profile !== null) return "MIG slice utilization needs Hopper or newer";
+  return gpu.sliced ? "utilization is reported per MIG slice, where supported" : "the driver does not report utilization";
+}
+
+/** The limits of the clocks that are a fault: heat, or too little power from outside the card. */
+const SLOWDOWN = /slowdown|power brake/;
+
+/**
+ * What slows a GPU down, in words: not its power limit, where a full load is, nor clocks that were chosen.
+ * @param {GpuRow} gpu
+ * @param {number} now unix seconds by the host's clock
+ */
+export function hindrances({ throttle, stalledSince, utilization, power, powerLimit }, now) {
+  const slowdowns = throttle.filter((limit) => SLOWDOWN.test(limit));
+  const words = slowdowns.length > 0 ? [`slowed down: ${slowdowns.join(", ")}`] : [];
+  if (stalledSince !== null) {
+    const busy = utilization === null ? "busy" : `${percent(utilization)} busy`;
+    const drawn = share(power, powerLimit);
+    const at = drawn === null ? "low power" : `${percent(drawn)} power`;
+    words.push(`${busy} at ${at} for ${span(now - stalledSince)}: probably waiting`);
+  }
+  return words;
+}
+
+/**
+ * How full a GPU's memory is, in percent; null when that is not known.
+ * @param {GpuRow} gpu
+ */
+export function memoryShare(gpu) {
+  return share(gpu.memoryUsedMib, gpu.memoryTotalMib);
+}
+
+/**
+ * @param {number | null} part
+ * @param {number | null} whole
+ */
+function share(part, whole) {
+  return part === null || whole === null || whole <= 0 ? null : (100 * part) / whole;
+}
+
+/**
+ * The users of a GPU: "alice", "alice +1"; "–" when there are processes of unknown users.
+ * @param {GpuRow} gpu
+ */
+export function usersOf(gpu) {
+  const users = [...new Set(gpu.processes.map((process) => process.user).filter(Boolean))];
+  if (users.length === 0) return gpu.processes.length > 0 ? "–" : "";
+  return users.length === 1 ? users[0] : `${users[0]} +${users.length - 1}`;
+}
+
+/** Less is what the driver itself allocates beside each process. */
+const UNACCOUNTED_FROM_MIB = 256;
+
+/**
+ * Memory of a GPU that no visible process holds, in MiB, as after a crash or with a process in another
+ * container. Null when that is little, or unknown: a process without a figure, memory shared with the
+ * host, or MIG slices that account for it.
+ * @param {GpuRow} gpu
+ */
+export function unaccountedMib(gpu) {
+  if (gpu.memoryUsedMib === null || gpu.memoryKind === "unified" || gpu.sliced || gpu.state !== "ok") return null;
+  let rest = gpu.memoryUsedMib;
+  for (const { memoryMib } of gpu.processes) {
+    if (memoryMib === null) return null;
+    rest -= memoryMib;
+  }
+  return rest >= UNACCOUNTED_FROM_MIB ? rest : null;
+}

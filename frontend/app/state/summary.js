@@ -1,0 +1,225 @@
+// Counts of one host, and of the whole fleet; pure.
+
+import { model } from "../format.js";
+import { tableProblems } from "./columns.js";
+import { GPU_STATES, HOST_STATES, healthReasonsOf, gpuHasProblem, hostHasProblem } from "./states.js";
+
+/** @import { Tables } from "./columns.js" */
+/** @import { Gpus, Host, HostSummary, Overview } from "../types.js" */
+
+/** More GPUs than a host has. */
+const MANY = 1000;
+/** What a host counts and the fleet adds up; those that change often are counted apart. */
+const COUNTED = GPU_STATES.filter(({ attention }) => attention);
+const [OFTEN, SELDOM] = [COUNTED.filter(({ often }) => often), COUNTED.filter(({ often }) => !often)];
+/** The columns that countGpus() reads, and those of countHeat(), which change more often. */
+export const COUNTED_COLUMNS = unique("index", "parent", "name", "use", "health_reasons", ...SELDOM.flatMap(({ columns }) => columns));
+export const HEAT_COLUMNS = unique("temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns));
+/** @type {Record<string, number>} */
+const NONE = Object.fromEntries([...COUNTED, ...HOST_STATES].map(({ key }) => [key, 0]));
+const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
+
+/** @param {string[]} columns */
+function unique(...columns) {
+  return [...new Set(columns)];
+}
+
+/**
+ * What a closed row and the tiles need of a host. Whether a GPU is free, busy or held idle (`use`) is
+ * the broker's verdict; only heat is judged here.
+ * @param {string} name
+ * @param {Host} host
+ * @param {Tables} [tables]
+ * @returns {HostSummary}
+ */
+export function summarize(name, host, tables = tableProblems(host)) {
+  const problems = [...(host.problems ?? []), tables.gpus, tables.processes].filter((line) => line !== null);
+  /** @type {HostSummary} */
+  const summary = {
+    name,
+    state: host.state,
+    gpus: 0,
+    cards: 0,
+    free: 0,
+    sound: 0,
+    counts: {},
+    hasProblem: false,
+    hottest: null,
+    hottestRow: 0,
+    models: "",
+    problems,
+  };
+  if (host.gpus?.index === undefined || tables.gpus !== null) return summary;
+  countGpus(summary, host.gpus);
+  countHeat(summary, host.gpus);
+  return summary;
+}
+
+/**
+ * @param {HostSummary} summary
+ * @param {Gpus} gpus
+ */
+function countGpus(summary, gpus) {
+  const { parent, use } = gpus;
+  summary.gpus = summary.cards = gpus.index.length;
+  for (let row = 0; row < gpus.index.length; row += 1) {
+    if (use?.[row] === "free") {
+      summary.free += 1;
+      if (healthReasonsOf(gpus, row).length === 0) summary.sound += 1;
+    }
+    if (gpuHasProblem(gpus, row)) summary.hasProblem = true;
+    const of = parent?.[row];
+    if (of == null) continue;
+    summary.cards -= 1;
+    if (parent?.indexOf(of) === row) summary.gpus -= 1; // The card itself, once.
+  }
+  for (const state of SELDOM) summary.counts[state.key] = countState(gpus, state);
+  summary.models = modelsOf(gpus);
+}
+
+/**
+ * @param {Gpus} gpus
+ * @param {import("./states.js").GpuState} state
+ */
+function countState(gpus, { holds, perCard }) {
+  let count = 0;
+  for (let row = 0; row < gpus.index.length; row += 1) {
+    if (holds(gpus, row) && !(perCard && gpus.parent?.[row] != null)) count += 1;
+  }
+  return count;
+}
+
+/**
+ * Counts the heat again, which changes more often than the rest.
+ * @param {HostSummary} summary
+ * @param {Gpus} gpus
+ */
+export function countHeat(summary, gpus) {
+  for (const state of OFTEN) summary.counts[state.key] = countState(gpus, state);
+  summary.hottest = null;
+  for (let row = 0; row < gpus.index.length; row += 1) {
+    const celsius = gpus.temperature_celsius?.[row];
+    if (celsius == null || (summary.hottest !== null && celsius <= summary.hottest)) continue;
+    summary.hottest = celsius;
+    summary.hottestRow = row;
+  }
+}
+
+/**
+ * Mean over the GPUs that report it; null when none does.
+ * @param {Gpus | undefined} gpus
+ */
+export function meanUtilization(gpus) {
+  const known = gpus?.utilization_percent?.filter((percent) => percent !== null) ?? [];
+  return known.length === 0 ? null : known.reduce((sum, percent) => sum + percent, 0) / known.length;
+}
+
+/**
+ * GiB times hours held idle.
+ * @param {Gpus | undefined} gpus
+ * @param {number} now unix seconds by the broker's clock
+ */
+export function heldGibHours(gpus, now) {
+  let sum = 0;
+  gpus?.use?.forEach((use, row) => {
+    if (use !== "held_idle") return;
+    sum += (gpus.memory_used_mib?.[row] ?? 0) * (now - (gpus.idle_since?.[row] ?? now));
+  });
+  return sum * MIB_SECONDS_TO_GIB_HOURS;
+}
+
+/** Models by the column of names, which a patch seldom replaces. @type {WeakMap<object, string>} */
+const known = new WeakMap();
+
+/**
+ * The models of a host, slices left out: "H100 80GB HBM3", "A100 + T4".
+ * @param {Gpus} gpus
+ */
+function modelsOf({ name: names, parent }) {
+  if (names === undefined) return "";
+  let models = known.get(names);
+  if (models === undefined) {
+    const cards = names.filter((name, row) => name !== null && parent?.[row] == null);
+    models = [...new Set(cards.map((name) => model(name ?? "")))].join(" + ");
+    known.set(names, models);
+  }
+  return models;
+}
+
+/**
+ * What the document's totals leave out: the hottest GPU, hosts that are completely free, and what
+ * needs attention. A host that is not live counts only under its own state.
+ * @param {Iterable<HostSummary>} summaries
+ * @returns {Overview}
+ */
+export function overview(summaries) {
+  /** @type {Overview} */
+  const fleet = {
+    gpus: 0,
+    hottestHost: "",
+    wholeHosts: 0,
+    bestFit: "",
+    counts: { ...NONE },
+    withProblems: 0,
+    hottest: null,
+    hottestRow: 0,
+    mostGpus: 0,
+    mostCards: 0,
+  };
+  let fewest = Infinity;
+  for (const host of summaries) {
+    fleet.gpus += host.gpus;
+    if (host.gpus > fleet.mostGpus) fleet.mostGpus = host.gpus;
+    if (host.cards > fleet.mostCards) fleet.mostCards = host.cards;
+    // Only such a host can be in one of HOST_STATES; to try each on all hosts would take a millisecond.
+    if (host.state !== "live" || host.problems.length > 0) countHost(fleet, host);
+    else if (host.hasProblem) fleet.withProblems += 1;
+    if (host.state !== "live") continue;
+    if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
+    // In the finder's order of offers of one GPU.
+    const left = host.sound > 0 ? host.free : host.free + MANY;
+    if (host.free > 0 && (left < fewest || (left === fewest && host.name < fleet.bestFit))) {
+      fewest = left;
+      fleet.bestFit = host.name;
+    }
+    for (const { key } of COUNTED) if (host.counts[key]) add(fleet, key, host.counts[key]);
+    if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
+      fleet.hottest = host.hottest;
+      fleet.hottestHost = host.name;
+      fleet.hottestRow = host.hottestRow;
+    }
+  }
+  return fleet;
+}
+
+/**
+ * @param {Overview} fleet
+ * @param {HostSummary} host
+ */
+function countHost(fleet, host) {
+  for (const { key, holds } of HOST_STATES) if (holds(host, host.state)) add(fleet, key, 1);
+  if (hostHasProblem(host, host.state) || (host.hasProblem && host.state === "live")) fleet.withProblems += 1;
+}
+
+/**
+ * @param {Overview} fleet
+ * @param {string} key
+ * @param {number} n
+ */
+function add({ counts }, key, n) {
+  counts[key] = (counts[key] ?? 0) + n;
+}
+
+/**
+ * A host in one sentence, for screen readers: "node4: 3 of 8 free, 1 held idle".
+ * @param {HostSummary} host
+ * @param {string} state as it is shown; a lost broker makes live hosts stale
+ */
+export function sentence(host, state) {
+  if (state === "missing") return `${host.name}: has never reported`;
+  const parts = [host.gpus === 0 ? "no GPUs" : `${host.free} of ${host.gpus} free`];
+  for (const { key, words } of COUNTED) if (host.counts[key]) parts.push(`${host.counts[key]} ${words}`);
+  if (host.problems.length > 0) parts.push("has problems");
+  if (state !== "live") parts.unshift(state);
+  return `${host.name}: ${parts.join(", ")}`;
+}

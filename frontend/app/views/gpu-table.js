@@ -1,0 +1,142 @@
+// The table of an open host: every GPU with its processes.
+
+import { html, nothing } from "../vendor/lit-html.js";
+import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
+import { hindrances, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
+import { gpuState } from "../state/states.js";
+import { copy } from "./copy-button.js";
+import { bars } from "./sparkline.js";
+
+/** @import { Hour } from "../state/last-hour.js" */
+/** @import { GpuRow, ProcessRow } from "../types.js" */
+
+const SHORTEST_IDLE_SECONDS = 60;
+
+/**
+ * @param {GpuRow[]} rows
+ * @param {Map<string, Hour>} hours the last one of each GPU, by UUID
+ * @param {number} now unix seconds by the host's clock
+ * @param {boolean} live
+ */
+export function gpuTable(rows, hours, now, live) {
+  return html`<div class="scroll" role="group" aria-label="GPUs" tabindex="0"><table class="gpus ${live ? "" : "old"}">
+    <thead><tr>
+      <th scope="col">GPU</th>
+      <th scope="col" class="hour">util, 60 min</th>
+      <th scope="col" class="n">util</th>
+      <th scope="col" class="n" title="Share of time in which memory was read or written">mem busy</th>
+      <th scope="col" class="n memory">memory GiB</th>
+      <th scope="col" class="n">temp</th>
+      <th scope="col" class="n power">power</th>
+      <th scope="col" class="user">user</th>
+      <th scope="col" class="n runtime">runtime</th>
+      <th scope="col" class="n held">proc GiB</th>
+      <th scope="col" class="n">SM</th>
+      <th scope="col" class="command-head">command</th>
+    </tr></thead>
+    <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
+  </table></div>`;
+}
+
+/**
+ * One line per process, or one for the state where there is no process or the GPU is not ok; then a
+ * line for unaccounted memory, one for each reason why the GPU is unhealthy (for MIG slices only at
+ * their GPU), and one for each thing that slows it down.
+ * @param {GpuRow} gpu
+ * @param {Hour | undefined} hour
+ * @param {number} now
+ */
+function linesOf(gpu, hour, now) {
+  const state = gpu.state !== "ok" || gpu.processes.length === 0;
+  const unaccounted = unaccountedMib(gpu);
+  const lines = [
+    ...(state ? [stateCells(gpu, now)] : []),
+    ...gpu.processes.map((process) => processCells(gpu, process, now)),
+    ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
+    ...(gpu.profile === null ? gpu.health_reasons : []).map((words) => stateCell("red", `⚠\uFE0E ${words}`)),
+    ...hindrances(gpu, now).map((words) => stateCell("amber", words)),
+  ];
+  return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0
+    ? gpuCells(gpu, hour, lines.length)
+    : nothing}${cells}</tr>`);
+}
+
+/** @param {number} mib */
+function unaccountedCells(mib) {
+  return html`<td class="user amber" colspan="2">no visible process</td>
+    <td class="n held">${gib(mib)}</td><td></td>
+    <td class="command">No visible process holds this memory. Run on the host:
+      <code>sudo fuser -v /dev/nvidia*</code><button type="button" class="link copy" @click=${copy}>Copy</button></td>`;
+}
+
+/**
+ * @param {GpuRow} gpu
+ * @param {Hour | undefined} hour
+ * @param {number} lines
+ */
+function gpuCells(gpu, hour, lines) {
+  const identity = [gpu.name, gpu.uuid].filter(Boolean).join("\n");
+  return html`
+    <th scope="row" rowspan=${lines} title=${identity}>${gpu.label}${gpu.profile === null
+      ? nothing
+      : html` <small>${gpu.profile}</small>`}</th>
+    <td class="hour" rowspan=${lines}>${bars(hour, 100)}</td>
+    <td class="n" rowspan=${lines} title=${unmeasured(gpu) ?? nothing}>${percent(gpu.utilization)}</td>
+    <td class="n memory-busy" rowspan=${lines}>${percent(gpu.memoryUtilization)}</td>
+    <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
+    <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲<span class="wide"> hot</span></span> ` : nothing}${celsius(gpu.temperature)}</td>
+    <td class="n" rowspan=${lines}>${gpu.powerLimit === null ? nothing : html`${count(gpu.power)} / `}${watts(gpu.powerLimit ?? gpu.power)}</td>`;
+}
+
+/**
+ * @param {GpuRow} gpu
+ * @param {ProcessRow} process
+ * @param {number} now
+ */
+function processCells(gpu, process, now) {
+  const runtime = process.startedAt === null ? null : now - process.startedAt;
+  const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
+  const idle = idleSince === null ? 0 : now - idleSince;
+  const who = [process.user, process.actsAs && `as ${process.actsAs}`, process.state].filter(Boolean).join(", ");
+  return html`
+    <td class="user" title=${who || "Unknown, or hidden for your role"}>${who || DASH}</td>
+    <td class="n">${span(runtime)}</td>
+    <td class="n held">${gib(process.memoryMib)}</td>
+    <td class="n sm">${percent(process.smPercent)}</td>
+    <td class="command"><div class="clamp" title=${process.command ?? ""}>${process.pid === null ? nothing : html`<span class="muted">${process.pid}</span> `}${idle < SHORTEST_IDLE_SECONDS
+      ? nothing
+      : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
+      .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
+      ?? html`<span title=${process.state ?? "Hidden for your role, or by commands: in config.yml"}>${DASH}</span>`}</div></td>`;
+}
+
+/** @param {ProcessRow} process */
+function job({ slurmJobId, podUid }) {
+  return slurmJobId !== null ? `job ${slurmJobId}` : podUid && `pod ${podUid}`;
+}
+
+/**
+ * @param {GpuRow} gpu
+ * @param {number} now
+ */
+function stateCells(gpu, now) {
+  const ago = gpu.stateSince === null ? "" : ` for ${age(now - gpu.stateSince)}`;
+  const state = gpu.state === "ok" ? undefined : gpuState(gpu.state);
+  const reason = state?.problem && gpu.reason !== null ? `: ${gpu.reason}` : "";
+  if (state !== undefined) return stateCell(state.hue, `${state.glyph} ${gpu.state}${ago}${reason}`);
+  if (gpu.sliced) return stateCell("muted", "split into MIG slices");
+  if (gpu.use === "free") return stateCell("free", "free");
+  if (gpu.use === "held_idle") {
+    const idle = gpu.idleSince === null ? "" : ` ${span(now - gpu.idleSince)}`;
+    return stateCell("amber", `held idle${idle}`);
+  }
+  return stateCell("muted", gpu.use === "busy" ? "in use, process not visible" : "no process");
+}
+
+/**
+ * @param {string} kind
+ * @param {string} words
+ */
+function stateCell(kind, words) {
+  return html`<td colspan="5" class=${`state ${kind}`}>${words}</td>`;
+}

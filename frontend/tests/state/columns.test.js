@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { gpuRows, tableProblem } from "../../app/state/columns.js";
+import { isHot } from "../../app/state/states.js";
+import { gpus, host, processes } from "../fleets.js";
+
+test("every process is listed with its GPU", () => {
+  const rows = gpuRows(host({
+    gpus: gpus({}, {}),
+    processes: processes({ gpu: 1, pid: 5, user: "alice", state: "ended" }, { gpu: 0, pid: 6, uid: 1003 }, { gpu: 1, pid: 7 }),
+  }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.pid)), [[6], [5, 7]]);
+  assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.user)), [["uid 1003"], ["alice", ""]]);
+  assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.state)), [[null], ["ended", null]]);
+});
+
+test("a column that is missing reads as not known, zero as zero", () => {
+  const [row] = gpuRows(host({ gpus: { index: [3], state: ["ok"], utilization_percent: [0] } }));
+
+  assert.equal(row.label, "3");
+  assert.equal(row.utilization, 0);
+  assert.equal(row.temperature, null);
+  assert.equal(row.use, null);
+});
+
+test("a table whose columns differ in length is reported and not drawn", () => {
+  const odd = host({ gpus: { index: [0, 1], state: ["ok", "ok"], uuid: ["GPU-1"] } });
+
+  assert.equal(tableProblem(odd, "gpus"), "gpus are not shown: uuid has 1 rows, index 2");
+  assert.deepEqual(gpuRows(odd), []);
+});
+
+test("a malformed table of processes leaves the GPUs alone", () => {
+  const odd = host({ gpus: gpus({}), processes: { gpu: [0, 0], pid: [1] } });
+
+  assert.match(tableProblem(odd, "processes"), /pid has 1 rows, gpu 2/);
+  assert.deepEqual(gpuRows(odd)[0].processes, []);
+});
+
+test("a host without tables has no rows and no problem", () => {
+  assert.deepEqual(gpuRows({ state: "missing" }), []);
+  assert.equal(tableProblem({ state: "missing" }, "gpus"), null);
+  assert.equal(tableProblem(host({ gpus: {} }), "gpus"), null);
+});
+
+test("MIG slices are named after the GPU they are part of", () => {
+  const rows = gpuRows(host({ gpus: gpus({}, { parent: 0 }, { parent: 0, mig_profile: "3g.40gb" }, {}) }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.label), ["0", "0.0", "0.1", "3"]);
+  assert.deepEqual(rows.map((gpu) => gpu.sliced), [true, false, false, false]);
+  assert.equal(rows[2].profile, "3g.40gb");
+});
+
+test("a slice shares the health reasons of its GPU; without the column there are none", () => {
+  const rows = gpuRows(host({ gpus: gpus({ health_reasons: ["a row waits"] }, { parent: 0, health_reasons: [] }, {}) }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.health_reasons), [["a row waits"], ["a row waits"], []]);
+  assert.deepEqual(gpuRows(host({ gpus: gpus({}) }))[0].health_reasons, []);
+});
+
+test("hot is within 5 degrees of the card's own limit, or slowed down by heat", () => {
+  /** @param {Record<string, unknown>} card */
+  const hot = (card) => isHot(gpus(card), 0);
+  assert.equal(hot({ temperature_celsius: 84, slowdown_celsius: 90, throttle: [] }), false);
+  assert.equal(hot({ temperature_celsius: 85, slowdown_celsius: 90 }), true);
+  assert.equal(hot({ temperature_celsius: 95, throttle: [] }), false);
+  assert.equal(hot({ slowdown_celsius: 90 }), false);
+  assert.equal(hot({ temperature_celsius: 40, slowdown_celsius: 90, throttle: ["software thermal slowdown"] }), true);
+  assert.equal(hot({ temperature_celsius: 40, slowdown_celsius: 90, throttle: ["power cap"] }), false);
+});

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { hindrances, rampStep, reading, unaccountedMib, unmeasured, usersOf } from "../../app/state/gpu-metrics.js";
+import { gpuRows } from "../../app/state/columns.js";
+import { gpus, host, processes } from "../fleets.js";
+
+test("the ramp has six steps", () => {
+  const shares = [0, 1, 19, 20, 44, 45, 69, 70, 89, 90, 100, 140];
+
+  assert.deepEqual(shares.map(rampStep), [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5]);
+  assert.equal(rampStep(null), null);
+  assert.equal(rampStep(-10), 0);
+});
+
+test("each metric has its words and its step", () => {
+  const [gpu] = gpuRows(host({ gpus: gpus({
+    utilization_percent: 80, memory_used_mib: 40960, memory_total_mib: 81920,
+    temperature_celsius: 30, power_watts: 690, power_limit_watts: 700,
+  }) }));
+
+  assert.deepEqual(reading(gpu, "util"), { words: "80%", step: 4 });
+  assert.deepEqual(reading(gpu, "mem"), { words: "40.0", step: 3 });
+  assert.deepEqual(reading(gpu, "temp"), { words: "30°", step: 0 });
+  assert.deepEqual(reading(gpu, "power"), { words: "690 W", step: 5 });
+});
+
+test("what is not known has no step", () => {
+  const [gpu] = gpuRows(host({ gpus: gpus({ memory_used_mib: 10, power_watts: 60, memory_total_mib: 0 }) }));
+
+  for (const metric of ["util", "mem", "temp", "power"]) assert.equal(reading(gpu, metric).step, null, metric);
+  assert.equal(reading(gpu, "util").words, "–");
+});
+
+test("a utilization that is not reported has its reason", () => {
+  const slices = [{ parent: 0 }, { parent: 0, utilization_percent: 0 }];
+  const [card, silent, idle, lost] = gpuRows(host({ gpus: gpus({}, ...slices, { state: "lost" }) }));
+
+  assert.match(unmeasured(card), /slice/);
+  assert.match(unmeasured(silent), /driver does not report/);
+  assert.deepEqual([unmeasured(idle), unmeasured(lost)], [null, null]);
+  assert.equal(reading(idle, "util").words, "0%");
+});
+
+test("what slows a GPU down is named", () => {
+  const known = { utilization_percent: 100, power_watts: 140, power_limit_watts: 700 };
+  const rows = gpuRows(host({
+    gpus: gpus({ throttle: ["power limit", "hardware thermal slowdown", "power brake"], stalled_since: 400 }, { stalled_since: 400, throttle: [], ...known }, {}),
+  }));
+
+  assert.deepEqual(rows.map((gpu) => hindrances(gpu, 1120)), [
+    ["slowed down: hardware thermal slowdown, power brake", "busy at low power for 12m: probably waiting"],
+    ["100% busy at 20% power for 12m: probably waiting"],
+    [],
+  ]);
+});
+
+test("the power limit and chosen clocks are no slowdown", () => {
+  const normal = ["power limit", "application clocks", "sync boost", "display clocks", "board limit", "reliability"];
+  const slow = ["hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"];
+  const rows = gpuRows(host({ gpus: gpus(...[...normal, ...slow].map((limit) => ({ throttle: [limit] }))) }));
+
+  const found = rows.map((gpu) => hindrances(gpu, 0));
+  assert.deepEqual(found, [...normal.map(() => []), ...slow.map((limit) => [`slowed down: ${limit}`])]);
+});
+
+test("users of a GPU are named once", () => {
+  const names = (...rows) => usersOf(gpuRows(host({ gpus: gpus({}), processes: processes(...rows) }))[0]);
+
+  assert.equal(names(), "");
+  assert.equal(names({ user: "alice" }, { user: "alice" }), "alice");
+  assert.equal(names({ user: "alice" }, { user: "bob" }), "alice +1");
+  assert.equal(names({ pid: 4 }), "–");
+});
+
+/** The first row of a host with one GPU and these processes. */
+function row(gpu, ...running) {
+  return gpuRows(host({ gpus: gpus(gpu), processes: processes(...running) }))[0];
+}
+
+test("memory that no process holds is reported", () => {
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 2000 }, { gpu_memory_mib: 3000 })), 4000);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000 })), 9000);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 2100 }, { gpu_memory_mib: 2000 })), null);
+});
+
+test("nothing is said of memory that cannot be counted", () => {
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 10 }, {})), null);
+  assert.equal(unaccountedMib(row({})), null);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000, memory_kind: "unified" })), null);
+  const [card, slice] = gpuRows(host({ gpus: gpus({ memory_used_mib: 9000 }, { parent: 0, memory_used_mib: 8000 }) }));
+  assert.deepEqual([unaccountedMib(card), unaccountedMib(slice)], [null, 8000]);
+});

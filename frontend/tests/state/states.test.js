@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { CELLS, KIND, KINDS, MARKS } from "../../app/map/codes.js";
+import { GPU_STATES, STATES, STATE_WORDS, PROBLEMS, canonicalWord } from "../../app/state/states.js";
+import { overview, summarize } from "../../app/state/summary.js";
+import { gpus, host } from "../fleets.js";
+
+/** A GPU in each state. */
+const EXAMPLES = {
+  free: { use: "free" },
+  busy: { use: "busy" },
+  heldIdle: { use: "held_idle" },
+  lost: { state: "lost" },
+  error: { state: "error" },
+  asleep: { state: "asleep" },
+  unhealthy: { health_reasons: ["a row waits"] },
+  hot: { temperature_celsius: 88, slowdown_celsius: 90 },
+  stalled: { stalled_since: 400 },
+};
+
+for (const { key, holds, columns } of GPU_STATES) {
+  test(`${key} holds of a GPU that is in it, and of no other`, () => {
+    const held = Object.entries(EXAMPLES).filter(([, example]) => holds(gpus({ throttle: [], ...example }), 0));
+
+    assert.deepEqual(held.map(([name]) => name), [key]);
+    assert.ok(columns.some((column) => column in EXAMPLES[key]), "reads a column that it does not name");
+  });
+}
+
+test("no two states share a key or a word", () => {
+  const words = [...STATES.flatMap(({ query }) => query), PROBLEMS];
+
+  assert.equal(new Set(STATES.map(({ key }) => key)).size, STATES.length);
+  assert.equal(new Set(words).size, words.length);
+  for (const word of words) assert.ok(STATE_WORDS.includes(canonicalWord(word)), word);
+  assert.equal(canonicalWord("constructor"), undefined);
+});
+
+test("every state that needs attention has a glyph, for colour alone says nothing", () => {
+  for (const { attention, glyph, key } of STATES) if (attention) assert.notEqual(glyph, "", key);
+});
+
+test("the map has room for every kind of cell and every mark", () => {
+  assert.ok(KINDS.length <= KIND, "the last code stands for an empty place");
+  assert.ok(MARKS.every(({ bit }) => bit < 256));
+  assert.equal(new Set(CELLS.map(({ kind }) => kind)).size, CELLS.length);
+});
+
+test("the count of problems is the hosts that a search for it finds", () => {
+  const fleet = overview([
+    summarize("well", host({ gpus: gpus({ use: "free" }, { use: "held_idle" }, EXAMPLES.hot) })),
+    summarize("lost", host({ gpus: gpus({ state: "lost" }, { state: "lost" }), problems: ["GPU 0 is lost"] })),
+    summarize("unhealthy", host({ gpus: gpus(EXAMPLES.unhealthy) })),
+    summarize("stale", host({ state: "stale", gpus: gpus({ state: "lost" }) })),
+    summarize("missing", { state: "missing" }),
+  ]);
+
+  assert.equal(fleet.withProblems, 4);
+});

@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Store } from "../../app/state/store.js";
+import { summarize } from "../../app/state/summary.js";
+import { fleet, gpus, host, processes } from "../fleets.js";
+
+function storeOf(hosts, members) {
+  const store = new Store();
+  store.apply({ type: "fleet", sequence: 7, fleet: fleet(hosts, members) });
+  return store;
+}
+
+test("a patch before any fleet is refused", () => {
+  assert.equal(new Store().apply({ type: "patch", sequence: 1, patch: {} }), false);
+});
+
+test("a gap in the sequence is refused and changes nothing", () => {
+  const store = storeOf({ a: host() });
+
+  assert.equal(store.apply({ type: "patch", sequence: 9, patch: { now: 5 } }), false);
+  assert.equal(store.fleet.now, 1000);
+});
+
+test("the next patch is merged", () => {
+  const store = storeOf({ a: host() });
+
+  assert.equal(store.apply({ type: "patch", sequence: 8, patch: { now: 1001 } }), true);
+  assert.equal(store.fleet.now, 1001);
+});
+
+test("a message of a kind not known is passed over", () => {
+  const store = storeOf({ a: host() });
+
+  assert.equal(store.apply({ type: "news", sequence: 99 }), true);
+  assert.equal(store.apply({ type: "patch", sequence: 8, patch: {} }), true);
+});
+
+test("a fleet makes every host dirty, a patch those it names", () => {
+  const store = storeOf({ a: host(), b: host() });
+  assert.deepEqual([...store.drainDirty()].sort(), ["a", "b"]);
+
+  store.apply({ type: "patch", sequence: 8, patch: { now: 2, hosts: { b: { sequence: 2 } } } });
+
+  assert.deepEqual([...store.drainDirty()], ["b"]);
+  assert.deepEqual([...store.drainDirty()], []);
+});
+
+test("a fresh fleet replaces the old one whole", () => {
+  const store = storeOf({ a: host(), b: host() });
+
+  store.apply({ type: "fleet", sequence: 3, fleet: fleet({ c: host() }) });
+
+  assert.deepEqual(store.names(), ["c"]);
+  assert.equal(store.apply({ type: "patch", sequence: 4, patch: {} }), true);
+});
+
+test("hosts come and go by patches", () => {
+  const store = storeOf({ node10: host(), node2: host() });
+  assert.deepEqual(store.names(), ["node2", "node10"]);
+
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { node10: null, node1: { state: "missing" } } } });
+
+  assert.deepEqual(store.names(), ["node1", "node2"]);
+  assert.equal(store.host("node10"), undefined);
+});
+
+test("summaries and rows follow a patch", () => {
+  const store = storeOf({ a: host({ gpus: gpus({ use: "free" }, { use: "busy" }) }) });
+  assert.equal(store.summary("a").free, 1);
+  assert.equal(store.rows("a")[1].use, "busy");
+
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "free"] } } } } });
+
+  assert.equal(store.summary("a").free, 2);
+  assert.equal(store.rows("a")[1].use, "free");
+  assert.equal(store.overview().wholeHosts, 1);
+});
+
+test("a summary follows a patch of whatever it is made of", () => {
+  const before = gpus({ use: "free", temperature_celsius: 40, slowdown_celsius: 90, throttle: [] }, { use: "free" });
+  const patches = {
+    use: ["busy", "held_idle"],
+    health_reasons: [["a row waits"], []],
+    state: ["lost", "error"],
+    parent: [null, 0],
+    name: ["NVIDIA H100", "NVIDIA T4"],
+    temperature_celsius: [88, 20],
+    slowdown_celsius: [42, 42],
+    throttle: [["thermal slowdown"], []],
+  };
+  for (const [column, values] of Object.entries(patches)) {
+    const store = storeOf({ a: host({ gpus: before }) });
+    const old = structuredClone(store.summary("a"));
+
+    store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { [column]: values } } } } });
+
+    assert.deepEqual(store.summary("a"), summarize("a", store.host("a")), column);
+    assert.notDeepEqual(store.summary("a"), old, column);
+  }
+});
+
+test("hosts with hostile names are hosts", () => {
+  const store = storeOf(JSON.parse(`{"constructor": ${JSON.stringify(host())}}`));
+
+  store.apply({ type: "patch", sequence: 8, patch: JSON.parse('{"hosts": {"__proto__": {"state": "live"}}}') });
+
+  assert.deepEqual(store.names(), ["__proto__", "constructor"]);
+  assert.equal(store.summary("__proto__").state, "live");
+  assert.equal(store.host("toString"), undefined);
+});
+
+test("no host is live while the broker is silent", () => {
+  const store = storeOf({ a: host(), b: { state: "missing" } });
+  assert.equal(store.stateOf("a"), "live");
+
+  store.apply({ type: "patch", sequence: 8, patch: { broker: { state: "lost" } } });
+
+  assert.equal(store.stateOf("a"), "stale");
+  assert.equal(store.stateOf("b"), "missing");
+});
+
+test("before the first contact with a broker the fleet has no hosts", () => {
+  const store = new Store();
+  const empty = { version: 1, stale_after_seconds: 2, broker: { state: "lost" }, totals: {}, users: {}, hosts: {} };
+
+  store.apply({ type: "fleet", sequence: 4, fleet: empty });
+
+  assert.deepEqual(store.names(), []);
+  assert.equal(store.brokerLost(), true);
+  assert.equal(store.overview().hottest, null);
+});
+
+test("hosts are sorted by what they have free, the dead last", () => {
+  const free = (n) => gpus(...Array.from({ length: n }, () => ({ use: "free" })));
+  const store = storeOf({
+    a: host({ gpus: free(1) }),
+    b: host({ gpus: free(3) }),
+    c: host({ gpus: free(1) }),
+    d: host({ state: "stale", gpus: free(8) }),
+  });
+
+  assert.deepEqual(store.sorted("free"), ["b", "a", "c", "d"]);
+  assert.deepEqual(store.sorted("host"), ["a", "b", "c", "d"]);
+});
+
+test("held idle is sorted by memory and time together", () => {
+  const held = (mib, since) =>
+    host({ gpus: gpus({ use: "held_idle", memory_used_mib: mib, idle_since: since }), processes: processes() });
+  const store = storeOf({ small: held(1024, 0), large: held(4096, 0), short: held(80_000, 999) });
+
+  assert.deepEqual(store.sorted("idle"), ["large", "small", "short"]);
+});
+
+test("a table that a patch puts out of shape is named, until another mends it", () => {
+  const store = storeOf({ a: host({ gpus: gpus({ use: "free" }) }) });
+  assert.deepEqual(store.summary("a").problems, []);
+
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "busy"] } } } } });
+  assert.match(store.summary("a").problems[0], /^gpus are not shown: use has 2 rows/);
+
+  store.apply({ type: "patch", sequence: 9, patch: { hosts: { a: { gpus: { use: ["free"] } } } } });
+  assert.deepEqual(store.summary("a").problems, []);
+});

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { find } from "../../app/filter/finder.js";
+import { heldGibHours, meanUtilization, overview, sentence, summarize } from "../../app/state/summary.js";
+import { gpus, host } from "../fleets.js";
+
+const HOUR = 3600;
+
+test("a host is counted by the uses the broker gave", () => {
+  const rows = gpus({ use: "free" }, { use: "busy" }, { use: "held_idle" }, { state: "lost" });
+  const summary = summarize("a", host({ gpus: rows }));
+
+  assert.deepEqual([summary.gpus, summary.free, summary.counts.heldIdle, summary.counts.lost], [4, 1, 1, 1]);
+});
+
+test("utilization is the mean of those that report it", () => {
+  assert.equal(meanUtilization(gpus({ utilization_percent: 80 }, { utilization_percent: 0 }, {})), 40);
+  assert.equal(meanUtilization(gpus({})), null);
+  assert.equal(meanUtilization(undefined), null);
+});
+
+test("held memory is weighed by the hours it is held", () => {
+  const rows = gpus({ use: "held_idle", memory_used_mib: 2048, idle_since: 0 });
+
+  assert.equal(heldGibHours(rows, 3 * HOUR), 6);
+});
+
+test("a GPU cut into slices is not counted beside them", () => {
+  const summary = summarize("a", host({ gpus: gpus({}, { parent: 0, use: "free" }, { parent: 0, use: "busy" }) }));
+
+  assert.equal(summary.gpus, 2);
+  assert.equal(summary.free, 1);
+});
+
+test("a table that cannot be drawn is a problem of the host", () => {
+  const summary = summarize("a", host({ gpus: { index: [0], state: [] } }));
+
+  assert.match(summary.problems[0], /^gpus are not shown/);
+  assert.equal(summary.gpus, 0);
+});
+
+test("models are named once, without their maker", () => {
+  const rows = gpus({ name: "NVIDIA H100 80GB HBM3" }, { name: "NVIDIA H100 80GB HBM3" }, { name: "Tesla T4" });
+
+  assert.equal(summarize("a", host({ gpus: rows })).models, "H100 80GB HBM3 + T4");
+});
+
+test("what is not live counts only as what it is", () => {
+  const rows = gpus({ use: "free", temperature_celsius: 90, slowdown_celsius: 90 });
+  const fleet = overview([
+    summarize("a", host({ gpus: gpus({ use: "free", temperature_celsius: 40 }) })),
+    summarize("b", host({ state: "stale", gpus: rows })),
+    summarize("c", { state: "missing" }),
+    summarize("d", host({ state: "conflict", gpus: rows })),
+  ]);
+
+  assert.deepEqual([fleet.wholeHosts, fleet.counts.stale, fleet.counts.missing, fleet.counts.conflict, fleet.counts.hot], [1, 1, 1, 1, 0]);
+  assert.deepEqual([fleet.hottest, fleet.hottestHost, fleet.gpus], [40, "a", 3]);
+});
+
+test("the best fit for one GPU is the live host with the fewest free", () => {
+  const free = (/** @type {number} */ n) => host({ gpus: gpus(...Array(n).fill({ use: "free" }), { use: "busy" }) });
+  const dead = { ...free(1), state: "stale" };
+  const hosts = { a: free(3), node10: free(2), node2: free(2), dead, full: free(0) };
+  const fleet = overview(Object.entries(hosts).map(([name, given]) => summarize(name, given)));
+
+  assert.equal(fleet.bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
+  assert.equal(fleet.bestFit, "node10");
+  assert.equal(overview([summarize("full", free(0))]).bestFit, "");
+});
+
+test("unhealthy cards are counted, and their hosts are offered last", () => {
+  const ill = { use: "free", health_reasons: ["a row waits"] };
+  const hosts = {
+    a: host({ gpus: gpus(ill) }),
+    b: host({ gpus: gpus(ill, { use: "free" }) }),
+    c: host({ gpus: gpus({ health_reasons: ["Xid 48"] }, { parent: 0, use: "free" }) }),
+  };
+  const summaries = Object.entries(hosts).map(([name, given]) => summarize(name, given));
+
+  assert.equal(overview(summaries).counts.unhealthy, 3);
+  assert.equal(overview(summaries).bestFit, find(hosts, { gpus: 1, gib: 0, model: "", anywhere: false })[0].host);
+  assert.equal(overview(summaries).bestFit, "b");
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 1 free, 1 unhealthy");
+});
+
+test("GPUs that are busy at low power are counted and named", () => {
+  const summaries = [
+    summarize("a", host({ gpus: gpus({ use: "busy", stalled_since: 400 }, { use: "busy" }, { use: "free" }) })),
+    summarize("b", host({ state: "stale", gpus: gpus({ stalled_since: 400 }) })),
+  ];
+
+  assert.equal(overview(summaries).counts.stalled, 1);
+  assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 possibly stuck");
+});
+
+test("a host without GPUs is no free host", () => {
+  assert.equal(overview([summarize("a", host())]).wholeHosts, 0);
+});
+
+test("a row reads as one sentence", () => {
+  const rows = gpus({ use: "free" }, { use: "held_idle" }, { state: "lost" });
+  const summary = summarize("node4", host({ gpus: rows, problems: ["NVML is stuck"] }));
+
+  assert.equal(sentence(summary, "live"), "node4: 1 of 3 free, 1 held idle, 1 lost, has problems");
+  assert.equal(sentence(summary, "stale"), "node4: stale, 1 of 3 free, 1 held idle, 1 lost, has problems");
+  assert.equal(sentence(summarize("n", { state: "missing" }), "missing"), "n: has never reported");
+  assert.equal(sentence(summarize("n", host()), "live"), "n: no GPUs");
+});
