@@ -50,6 +50,15 @@ _SHARED = {
 }
 """Columns that are the same on many hosts, or whose texts are: stored once."""
 _shared = SharedColumns()
+_PLAIN = {
+    part: {
+        key: decode
+        for key, decode in decoders.items()
+        if key not in _SHARED.get(part, ()) and key not in REQUIRED_COLUMNS.get(part, ())
+    }
+    for part, decoders in VALUES.items()
+}
+"""The members that are simply decoded."""
 _KNOWN_NAMES = {name: name for names in (MEMBERS, *VALUES.values()) for name in names}
 """One object for a name that all hosts have: that saves memory, and time at every lookup."""
 
@@ -82,7 +91,7 @@ class _FullReader:
             raise WireError("name", "name is not 1 to 253 of A-Z a-z 0-9 . _ : -")
         for part in VALUES:
             packed = open_object(members.get(part, EMPTY[part]), part)
-            values = self._decode(part, packed, VALUES[part])
+            values = self._decode(part, packed, _PLAIN[part])
             if part in TABLES:
                 _check_table(part, values)
                 self._tables[part] = values
@@ -94,27 +103,28 @@ class _FullReader:
 
     def _decode(self, part: str, packed: Members, decoders: dict[str, Decode]) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for key, raw in packed.items():
-            what = f"{part}.{key}" if part else key
-            try:
-                value = self._decode_one(part, key, what, raw, decoders.get(key))
-            except WireError:
-                raise
-            except Exception as error:
-                raise refusal(error, what) from None
-            if value is not None:
-                values[_KNOWN_NAMES.get(key, key)] = value
+        key = ""
+        try:
+            for key, raw in packed.items():
+                decode = decoders.get(key)
+                value = self._decode_other(part, key, raw) if decode is None else decode(raw)
+                if value is not None:
+                    values[_KNOWN_NAMES.get(key, key)] = value
+        except WireError:
+            raise
+        except Exception as error:
+            raise refusal(error, f"{part}.{key}" if part else key) from None
         return values
 
-    def _decode_one(self, part: str, key: str, what: str, raw: Raw, decode: Decode | None) -> Any:
+    def _decode_other(self, part: str, key: str, raw: Raw) -> object:
+        """A column that is shared or required, or a member of a newer collector."""
+        decode = VALUES[part].get(key) if part else None
         if decode is None:
-            return self._decode_unknown(part, what, raw)
-        if part not in TABLES:
-            return decode(raw)
+            return self._decode_unknown(part, f"{part}.{key}" if part else key, raw)
         is_shared = key in _SHARED[part]
-        column: Column = _shared.column(what, bytes(raw), decode) if is_shared else decode(raw)
+        column: Column = _shared.column(decode, bytes(raw)) if is_shared else decode(raw)
         if key in REQUIRED_COLUMNS[part] and None in column:
-            raise WireError("missing", f"{what} must have a value in every row")
+            raise WireError("missing", f"{part}.{key} must have a value in every row")
         return column
 
     def _decode_unknown(self, part: str, what: str, raw: Raw) -> object:

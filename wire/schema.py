@@ -42,9 +42,6 @@ Number = (
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Id = Annotated[str, Meta(max_length=64)]
 Words = Annotated[list[Text], Meta(max_length=MAX_WORDS)]
-Object = Annotated[
-    dict[Annotated[str, Meta(max_length=MAX_KEY)], Raw], Meta(max_length=MAX_MEMBERS)
-]
 
 _KIND_TYPES: dict[Kind, Any] = {
     Kind.COUNT: Count,
@@ -97,7 +94,7 @@ VALUES: dict[str, dict[str, Decode]] = {
 }
 UNKNOWN_COLUMN: dict[str, Decode] = {table: Decoder(_column(table, Any)).decode for table in TABLES}
 decode_anything: Decode = Decoder(Any).decode
-_decode_object: Decode = Decoder(Object).decode
+_decode_object: Callable[[Packed], Members] = Decoder(Members).decode
 
 _FIXED_REASONS = {
     "name": "name",
@@ -159,9 +156,13 @@ def part_decoder(part: str, numbers: frozenset[str], strict: bool) -> Decode:
 def open_object(packed: Packed, what: str) -> Members:
     """The members of an object, checked for their number and names alone; raises WireError."""
     try:
-        members: Members = _decode_object(packed)
+        members = _decode_object(packed)
     except Exception as error:
         raise refusal(error, what) from None
+    if len(members) > MAX_MEMBERS:
+        raise WireError("limit", f"{what} has over {MAX_MEMBERS} members")
+    if max(map(len, members), default=0) > MAX_KEY:
+        raise WireError("type", f"{what} has a name of over {MAX_KEY} characters")
     return members
 
 
@@ -177,7 +178,7 @@ def refusal(error: Exception, what: str) -> WireError:
         return WireError("msgpack", f"{what} is not msgpack: {error!r:.100}")
     if what in _FIXED_REASONS:
         reason = _FIXED_REASONS[what]
-    elif "of length" in words and "`key`" not in words:
+    elif "of length" in words:
         reason = "limit"
     elif ">=" in words or "<=" in words or "enum" in words:
         reason = "value"

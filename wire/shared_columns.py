@@ -20,14 +20,15 @@ class SharedColumns:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._texts: dict[str, str] = {}
-        self._columns: dict[tuple[str, bytes], Column] = {}
+        self._columns: dict[tuple[Callable[[bytes], Column], bytes], Column] = {}
 
-    def column(self, name: str, packed: bytes, decode: Callable[[bytes], Column]) -> Column:
-        """The column of this name with these bytes; decoded if it is a new one."""
-        known = self._columns.get((name, packed))
-        return self._add(name, packed, decode(packed)) if known is None else known
+    def column(self, decode: Callable[[bytes], Column], packed: bytes) -> Column:
+        """The column that `decode` makes of these bytes; decoded only if it is a new one."""
+        known = self._columns.get((decode, packed))
+        return self._add(decode, packed) if known is None else known
 
-    def _add(self, name: str, packed: bytes, column: Column) -> Column:
+    def _add(self, decode: Callable[[bytes], Column], packed: bytes) -> Column:
+        column = decode(packed)
         if self._bytes > self._max_bytes:
             self._texts.clear()
             self._columns.clear()
@@ -36,5 +37,5 @@ class SharedColumns:
         stored = [known(value, value) if type(value) is str else value for value in column]
         words = chain.from_iterable(value for value in stored if type(value) is list)
         self._bytes += sum(map(getsizeof, chain(stored, words, (packed, stored))))
-        self._columns[name, packed] = stored
+        self._columns[decode, packed] = stored
         return stored
