@@ -22,7 +22,7 @@ RUN = """async () => {
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Five simulated hosts: an ordinary one, and one each with a GPU lost, asleep, hot or sliced."""
+    """Five simulated hosts: an ordinary one, then one with a lost, sleeping, hot, sliced GPU."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
         house.start("demo", "--hosts", "5", rpc_timeout=30)  # tolerates pauses
         eventually(
