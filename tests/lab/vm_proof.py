@@ -39,8 +39,8 @@ def main() -> None:
     hide_processes()
     say("seen by an ordinary user", run("runuser", "-u", "gpu-monitor", "cat", "/proc/1/comm"))
     say("owners with hidepid", owners())
-    say("devices", said_by(OPEN_DEVICES))
-    said_by(USE_MEMORY)
+    say("devices", output_of_collector(OPEN_DEVICES))
+    output_of_collector(USE_MEMORY)
     say("over MemoryMax", run("systemctl", "show", "--value", "-p", "Result", COLLECTOR))
     say("end", "reached")
 
@@ -59,7 +59,7 @@ def read(path: str) -> str:
 
 
 def host_when(is_right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The only host on the page, once it is as wanted or time is up."""
+    """The only host on the page, once it meets the condition or time is up."""
     host: dict[str, Any] = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not (host and is_right(host)):
@@ -89,7 +89,7 @@ def hide_processes() -> None:
     run("mount", "-o", "remount,hidepid=2", "/proc")
 
 
-def said_by(program: str) -> str:
+def output_of_collector(program: str) -> str:
     """The output of a program that runs once in place of the collector, under all its limits."""
     Path("/opt/said.py").write_text(program)
     lines = ["Type=oneshot", "Restart=no", "WatchdogSec=0", "ExecStart="]

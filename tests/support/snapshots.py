@@ -1,10 +1,10 @@
-"""Snapshots for tests: a small host, valid in every column."""
+"""Snapshots of a small host for tests, valid in every column."""
 
 from typing import Any
 
 
 def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dict[str, Any]:
-    """An unpacked snapshot of two GPUs and one process; `members` replace its own."""
+    """An unpacked snapshot of two GPUs and one process; `members` override its own."""
     snapshot: dict[str, Any] = {
         "version": 1,
         "name": name,
