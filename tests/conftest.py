@@ -41,7 +41,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def fake_nvml(tmp_path: Path) -> Iterator[FakeNvml]:
-    """The fake NVML in this process, still without a GPU: `fake_nvml.write(Scenario(gpus=[Gpu()]))`."""
+    """The fake NVML in this process, without a GPU: `fake_nvml.write(Scenario(gpus=[Gpu()]))`."""
     fake = FakeNvml(tmp_path / "gpus.scenario")
     yield fake
     fake.close()

@@ -171,7 +171,7 @@ def rows(goals: dict[str, Goal], page: Cost, naive: Cost) -> list[Row]:
         Row("first paint of data, ms", page.loaded.first_ms, naive.loaded.first_ms, *goal("first")),
         Row("renderer, MB resident", ours.renderer_mb, theirs.renderer_mb, *goal("renderer")),
         Row("  after garbage collection", after.renderer_mb, theirs.after.renderer_mb),
-        Row("  of which files of Chromium", after.files_mb, theirs.after.files_mb),
+        Row("  shared files of Chromium", after.files_mb, theirs.after.files_mb),
         Row("heap, MB", after.heap_mb, theirs.after.heap_mb),
         Row(f"  growth in {ours.ticks} ticks", after.heap_mb - before.heap_mb, None, 0.5),
         Row("nodes in the document", after.nodes, theirs.after.nodes),

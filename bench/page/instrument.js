@@ -9,7 +9,7 @@
   let bytes = 0;
   let first = true;
 
-  const tell = () => {
+  const report = () => {
     if (arrivedAt === null) return;
     const at = performance.now();
     benchPainted(JSON.stringify({ at, took: at - arrivedAt, bytes }));
@@ -18,8 +18,8 @@
   // In a task of its own, which runs after the current frame has been laid out and painted.
   painted.port1.onmessage = () => {
     // Rows that are filled when they come into view need another frame at the start.
-    if (first) nextFrame(() => nextFrame(tell));
-    else tell();
+    if (first) nextFrame(() => nextFrame(report));
+    else report();
     first = false;
   };
 

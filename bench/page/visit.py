@@ -110,8 +110,8 @@ class Visit:
         return await self._page.inner_text(selector)
 
     async def spent(self) -> Spent:
-        told = (await self._cdp.send("Performance.getMetrics"))["metrics"]
-        metrics = {metric["name"]: metric["value"] for metric in told}
+        answer = (await self._cdp.send("Performance.getMetrics"))["metrics"]
+        metrics = {metric["name"]: metric["value"] for metric in answer}
         return Spent(
             metrics["TaskDuration"],
             metrics["ScriptDuration"],

@@ -388,7 +388,7 @@ EXPORT void fakeNvmlReload(void)
 }
 
 /* Starts anew: not initialised, no event set, no call counted, and the scenario at path from now on.
-   "" stands for a machine without the library: every call fails so, and calls that hang return. */
+   "" means a machine without the library: every call fails accordingly, and hanging calls return. */
 EXPORT void fakeNvmlReset(const char *path)
 {
     forget_samples();

@@ -84,7 +84,7 @@ class FakeNvml:
         self._library.fakeNvmlReload()
 
     def calls(self, name: str | None = None) -> int:
-        """Calls of a function in this process since this object was created; None: of all functions."""
+        """Calls of a function here since this object was created; None: of all functions."""
         if name is None:
             return int(self._library.fakeNvmlCalls(None))
         if not hasattr(self._library, name):

@@ -127,8 +127,8 @@ def test_the_memory_of_each_service_is_limited(proof: dict[str, str]) -> None:
 
 
 def test_the_collector_may_open_only_the_devices_of_the_driver(proof: dict[str, str]) -> None:
-    said = proof["devices"]
+    output = proof["devices"]
     for name in ("nvidia0", "nvidiactl"):
-        assert f"{name} ENXIO" in said  # allowed, but without a driver
-    assert "other EPERM" in said
-    assert "null opened" in said
+        assert f"{name} ENXIO" in output  # allowed, but without a driver
+    assert "other EPERM" in output
+    assert "null opened" in output

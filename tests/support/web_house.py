@@ -52,7 +52,7 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
 
 
 class Broker:
-    """The XPUB end; it answers a request for the document only when the test says so."""
+    """The XPUB end; it answers requests for the document only when the test calls for it."""
 
     def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
         self._context = zmq.Context()
@@ -186,12 +186,12 @@ async def web_house(
     ready = asyncio.Event()
     urls: list[str] = []
 
-    def told(url: str) -> None:
+    def report_url(url: str) -> None:
         urls.append(url)
         ready.set()
 
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
-    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or WebLimits())
+    running = run(WebSettings(web_port=0, **chosen), report_url, limits=limits or WebLimits())
     server = asyncio.ensure_future(running)
     server.add_done_callback(lambda _: ready.set())
     try:
