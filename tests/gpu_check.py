@@ -1,4 +1,4 @@
-"""`make gpu-check`: a real snapshot beside what nvidia-smi says in the same second."""
+"""`make gpu-check`: compares a real snapshot with nvidia-smi in the same second."""
 
 import csv
 import shutil
@@ -16,12 +16,12 @@ from gpu_monitor.wire.document import Snapshot
 from tests.support.snapshots import read_snapshot
 
 WARM_UP_SNAPSHOTS = 7
-"""Slow readings come every 5 s: compare once they have been read too."""
+"""Slow readings are taken every 5 s; compare once they are complete."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column, the nvidia-smi query that must agree, and how far a moving value may be off."""
+    """A column, the matching nvidia-smi query, and the tolerance for a changing value."""
 
     column: str
     query: str
@@ -53,7 +53,7 @@ PROCESS_FIELDS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One compared value; `agrees` is None where nvidia-smi has no such row."""
+    """One compared value; `agrees` is None if nvidia-smi has no such row."""
 
     what: str
     collected: object
@@ -62,7 +62,7 @@ class Finding:
 
 
 def parse(output: str, fields: tuple[Field, ...]) -> list[dict[str, str | None]]:
-    """Rows of `nvidia-smi --format=csv,noheader,nounits` by column; None for [N/A] and its kin."""
+    """Rows of `nvidia-smi --format=csv,noheader,nounits` by column; None for [N/A] and the like."""
     rows = csv.reader(output.splitlines(), skipinitialspace=True)
     return [
         {f.column: None if v.startswith("[") else v for f, v in zip(fields, row, strict=True)}
@@ -72,7 +72,7 @@ def parse(output: str, fields: tuple[Field, ...]) -> list[dict[str, str | None]]
 
 
 def agrees(field: Field, collected: object, reported: str | None) -> bool:
-    """Not known on both sides, the same text, or numbers no further apart than the tolerance."""
+    """Whether both are unknown, the same text, or numbers within the tolerance."""
     if collected is None or reported is None:
         return collected is None and reported is None
     if field.tolerance is None:
@@ -81,7 +81,7 @@ def agrees(field: Field, collected: object, reported: str | None) -> bool:
 
 
 def compare_gpus(snapshot: Snapshot, output: str) -> list[Finding]:
-    """Every physical GPU of `snapshot` and of nvidia-smi's answer, found by UUID."""
+    """Compare every physical GPU, matched by UUID."""
     table = snapshot["gpus"]
     uuids = table.get("uuid", [])
     findings = []
@@ -96,7 +96,7 @@ def compare_gpus(snapshot: Snapshot, output: str) -> list[Finding]:
 
 
 def compare_processes(snapshot: Snapshot, output: str) -> list[Finding]:
-    """Every compute process of nvidia-smi's answer, found by GPU and pid."""
+    """Compare every compute process that nvidia-smi lists, matched by GPU and pid."""
     table, uuids = snapshot["processes"], snapshot["gpus"].get("uuid", [])
     places = zip(table.get("gpu", []), table.get("pid", []), strict=True)
     rows = {(uuids[gpu], str(pid)): row for row, (gpu, pid) in enumerate(places)}
@@ -111,7 +111,7 @@ def compare_processes(snapshot: Snapshot, output: str) -> list[Finding]:
 
 
 def take_snapshot() -> Snapshot:
-    """The newest snapshot of a collector that has run for some seconds."""
+    """The newest snapshot of a collector that has run for a few seconds."""
     context: zmq.Context[Any] = zmq.Context()
     pull = context.socket(zmq.PULL)
     pull.bind("inproc://snapshots")
@@ -132,14 +132,14 @@ def take_snapshot() -> Snapshot:
 
 
 def query(kind: str, fields: tuple[Field, ...]) -> str:
-    """What nvidia-smi answers to `--query-gpu` or `--query-compute-apps`."""
+    """The output of nvidia-smi for `--query-gpu` or `--query-compute-apps`."""
     names = ",".join(field.query for field in fields)
     command = ["nvidia-smi", f"--query-{kind}={names}", "--format=csv,noheader,nounits"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def main() -> int:
-    """Print the table; 1 when a value disagrees, 0 when all agree or there is no driver."""
+    """Print the table; return 1 if a value disagrees, 0 if all agree or there is no driver."""
     works = shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], capture_output=True)
     if not works or works.returncode != 0:
         print("no NVIDIA driver here")

@@ -164,7 +164,7 @@ async def test_a_host_is_stale_once_its_collector_is_silent() -> None:
         assert viewer.document["totals"]["gpus"] == 0
 
 
-async def test_a_configured_host_that_was_never_heard_is_missing() -> None:
+async def test_a_configured_host_that_never_reported_is_missing() -> None:
     async with broker(hosts=("127.0.0.1", "absent.invalid")) as house:
         house.collector("whatever it says")
         house.collector("mynode")

@@ -1,4 +1,4 @@
-/* Who is on a GPU, and how it is cut into slices. */
+/* Processes on a GPU, and its slices. */
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
@@ -42,7 +42,7 @@ static unsigned long long memory_of(const struct process *process)
     return (unsigned long long)(value_now(&process->memory_mib, process->gpu) * 1048576.0);
 }
 
-/* As NVML does it: with too small a buffer, or none, the caller learns the size it needs. */
+/* Like NVML: without a buffer, or with one too small, the call returns the required size. */
 static int list(const struct view *view, enum kind kind, unsigned *count, struct process_info *infos)
 {
     const struct scenario *scenario = view->scenario;
@@ -89,7 +89,7 @@ static unsigned long long now_us(void)
     return (unsigned long long)now.tv_sec * 1000000ULL + (unsigned long long)now.tv_nsec / 1000ULL;
 }
 
-/* The number of samples, and the error if one is called for. NVML has none for slices or a GPU cut into them. */
+/* The number of samples, or the error to return. NVML has no samples for slices or divided GPUs. */
 static int samples(const struct view *view, unsigned *needed)
 {
     double mig = 0;
@@ -122,7 +122,7 @@ EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample 
         unsigned long long now = now_us();
         result = samples(&view, &needed);
         if (result == OK && !answer) {
-            /* NVML tells the room its buffer may need, also when nothing is in it. */
+            /* NVML returns the size its buffer may need, even if there are no samples. */
             *count = needed + 1;
             result = INSUFFICIENT_SIZE;
         } else if (result == OK && (!needed || last_seen >= now))

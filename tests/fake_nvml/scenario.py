@@ -1,6 +1,6 @@
 """A scenario for the fake NVML, as Python values and as the text file the library reads.
 
-A value is a number, N_A (the call answers "not supported"), `wave(low, high)` (it moves by itself)
+A value is a number, N_A (the call answers "not supported"), `wave(low, high)` (it swings by itself)
 or `error("GPU_IS_LOST")` (the call answers with that NVML error). A field left None is not written:
 the library uses its default (README.md lists them). Units are in the names, as in the file.
 """
@@ -22,7 +22,7 @@ def wave(low: float, high: float, period_seconds: float = 60) -> str:
 
 
 def error(name: str | int) -> str:
-    """In place of a value: the call for it fails with this NVML error."""
+    """Use in place of a value: its call fails with this NVML error."""
     return f"error:{name}"
 
 
@@ -30,7 +30,7 @@ def error(name: str | int) -> str:
 class Process:
     """A process on a GPU.
 
-    pid: "self" is the process that calls NVML. memory_mib: None where the driver has no value.
+    pid: "self" is the process that calls NVML. memory_mib: None if the driver has no value.
     """
 
     pid: int | str
@@ -41,7 +41,7 @@ class Process:
     """None: the driver has no sample for this process."""
     gpu_instance: int | None = None
     compute_instance: int | None = None
-    """Ids of a slice; a process of a Mig has that slice's without saying so."""
+    """Ids of a slice; they default to those of the Mig that lists the process."""
 
     def line(self) -> str:
         words = [f"pid={self.pid}", f"type={self.type}"]
@@ -168,9 +168,9 @@ class Driver:
 
 @dataclass(frozen=True)
 class Call:
-    """What happens to calls of a function; `name` may end in *, and the first match counts.
+    """A rule for calls of a function; `name` may end in *, and the first match applies.
 
-    gpu: only calls for that GPU; mig: only for that slice, or "none" for GPUs themselves.
+    gpu: only calls for that GPU; mig: only for that slice, or "none" for physical GPUs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""gpu_check: what counts as agreeing with nvidia-smi."""
+"""gpu_check: when a reading agrees with nvidia-smi."""
 
 import shutil
 import subprocess
@@ -44,7 +44,7 @@ def test_a_moving_value_may_be_off_by_its_tolerance(reported: str | None, verdic
     assert agrees(Field("x_watts", "x", 5), 100, reported) is verdict
 
 
-def test_not_available_in_all_its_spellings_is_not_known() -> None:
+def test_every_spelling_of_not_available_is_unknown() -> None:
     fields = GPU_FIELDS[:3]
     assert parse("0, [Not Supported], [N/A]\n\n", fields) == [
         {"index": "0", "uuid": None, "name": None}
@@ -57,7 +57,7 @@ def test_every_compared_column_is_one_of_the_document() -> None:
 
 @pytest.mark.processes
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has nvidia-smi")
-def test_without_a_driver_it_says_so_and_succeeds() -> None:
+def test_a_missing_driver_is_reported_and_is_no_failure() -> None:
     command = [sys.executable, "-m", "tests.gpu_check"]
     root = Path(__file__).parent.parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
