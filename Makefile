@@ -25,7 +25,7 @@ help:
 	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
 	@echo "make bench-page what the page costs a browser, beside a naive one"
 	@echo "make soak       whether the services grow in an hour (ARGS=\"--minutes 10\")"
-	@echo "make gpu-check  every column against nvidia-smi, on a machine with an NVIDIA driver"
+	@echo "make gpu-check  measures driver and GPU, on a machine with an NVIDIA card (150 s)"
 	@echo "make clean      removes everything that make has made, .venv too"
 
 run:
@@ -82,7 +82,7 @@ soak:
 
 gpu-check:
 	@tools/setup run
-	@$(BIN)/python -m tests.gpu_check $(ARGS)
+	@$(BIN)/python -m tools.first_contact $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
