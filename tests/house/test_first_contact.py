@@ -16,6 +16,7 @@ import pytest
 from first_contact.canaries import bytes_written
 from first_contact.children import judge
 from first_contact.columns import GPU_FIELDS, Field, agrees, check_gpus, check_processes, parse
+from first_contact.load_stage import pids_by_memory
 from first_contact.nvml_calls import GPU_CALLS, SLICE_CALLS
 from first_contact.options import Options
 from first_contact.record import Recorder, read_findings
@@ -227,6 +228,17 @@ def test_a_stage_that_checks_nothing_has_not_passed() -> None:
     empty = read_findings(['["done", true]\n'])
     assert judge(empty, [], []) == "unchecked"
     assert judge(read_findings(['["skipped", "no GPM"]\n']), [], []) == "skipped"
+
+
+def test_in_a_container_loads_are_found_by_their_memory() -> None:
+    rows: dict[int, dict[str, Any]] = {
+        900: {"gpu_memory_mib": 2500},
+        901: {"gpu_memory_mib": 20500},
+        902: {"gpu_memory_mib": None},
+    }
+    sizes = {"matmul": 20000, "part": 2000, "idle": 500}
+    assert pids_by_memory(rows, sizes) == {"matmul": 901, "part": 900, "idle": 902}
+    assert pids_by_memory({}, sizes) == {}
 
 
 def test_a_report_of_nothing_but_skipped_stages_is_not_green() -> None:

@@ -38,6 +38,12 @@ class Collector:
             raise Unchecked(f"the collector sent nothing for {seconds:.0f} s: {self._last_words()}")
         return dict(check_snapshot(unpack(self._socket.recv())))
 
+    def settle(self) -> dict[str, Any]:
+        """The first snapshot in which slow columns have been read too."""
+        for _ in range(SLOW_SNAPSHOTS - 2):  # the first one has been received
+            self.next_snapshot()
+        return self.next_snapshot()
+
     def snapshots(self, seconds: float) -> list[dict[str, Any]]:
         """All snapshots of the next seconds; at least one."""
         until = time.monotonic() + seconds

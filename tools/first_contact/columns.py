@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from typing import Any, NamedTuple
 
-from .collector import SLOW_SNAPSHOTS, gpu_row, process_rows, running_collector
+from .collector import gpu_row, process_rows, running_collector
 from .options import Options
 from .record import Recorder, Unchecked
 
@@ -50,8 +50,7 @@ def compare_columns(record: Recorder, options: Options) -> None:
     """Snapshots of an idle moment, with nvidia-smi asked in between."""
     query_gpus(record)
     with running_collector(record) as collector:
-        for _ in range(SLOW_SNAPSHOTS - 1):
-            collector.next_snapshot()
+        collector.settle()
         compare_with_smi(record, options, collector)
 
 

@@ -1,5 +1,6 @@
 """The scale of GPM's utilization: percent, or a share of one?"""
 
+import math
 import time
 from typing import Any
 
@@ -29,14 +30,14 @@ def measure_gpm(record: Recorder, options: Options) -> None:
             raise Skipped("the GPU is divided: a load would not fill its first instance")
         seconds = options.seconds(SECONDS)
         idle = utilization(handle, seconds)
-        record.note("idle", idle)
+        record.note("idle", {name: str(value) for name, value in idle.items()})
         with running_load(record, options, "heavy", LOAD_MIB):
             time.sleep(SETTLE_SECONDS)
             busy = utilization(handle, seconds)
-    record.note("busy", busy)
     for name, value in busy.items():
         good = LEAST_PERCENT <= value <= 100
-        record.check(f"{name} utilization is in percent", good, value, [LEAST_PERCENT, 100])
+        seen = value if math.isfinite(value) else str(value)
+        record.check(f"{name} utilization is in percent", good, seen, [LEAST_PERCENT, 100])
 
 
 def utilization(handle: Any, seconds: float) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pynvml
 
-from .nvml import open_gpu, plain
+from .nvml import answer, open_gpu, plain
 from .options import Options
 from .record import Recorder, Unchecked
 
@@ -89,8 +89,11 @@ class Load:
 
 
 def bus_id_of(record: Recorder, options: Options) -> str:
-    """Where the GPU is on the PCI bus, as CUDA writes it."""
+    """Where the GPU is on the PCI bus, as CUDA writes it; Unchecked if it is cut into slices."""
     with open_gpu(record, options.gpu) as handle:
+        mode = answer(pynvml.nvmlDeviceGetMigMode, handle)
+        if mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
+            raise Unchecked(f"GPU {options.gpu} is in MIG mode: choose another one with --gpu")
         return str(plain(pynvml.nvmlDeviceGetPciInfo(handle).busId))[-12:]
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pynvml
 
-from .collector import SLOW_SNAPSHOTS, Collector, gpu_row, process_rows, running_collector
+from gpu_monitor.collector.host.processes import sees_host_pids
+
+from .collector import Collector, gpu_row, process_rows, running_collector
 from .columns import compare_with_smi
 from .load import Load, running_loads
 from .nvml import open_gpu
@@ -23,20 +25,28 @@ SECONDS = 6.0
 GONE_SECONDS = 6.0
 BUSY_PERCENT = 90
 
+Rows = dict[int, dict[str, Any]]
+"""The processes on the GPU, by pid."""
+
 
 def follow_load(record: Recorder, options: Options) -> None:
     """Three loads start, run, and are killed while the collector watches."""
     free = _free_mib(record, options)
     with running_collector(record) as collector, ExitStack() as stack:
-        for _ in range(SLOW_SNAPSHOTS - 1):
-            before = collector.next_snapshot()
+        before = collector.settle()
         sizes = {kind: int(free * share) for kind, share in SHARES.items()}
         loads = stack.enter_context(running_loads(record, options, sizes))
         record.begin("beside the loads")
         collector.snapshots(2)  # first shares of a process are unknown
         snapshots = collector.snapshots(options.seconds(SECONDS))
-        check_processes(record, options, snapshots[-1], loads)
-        check_shares(record, options, snapshots, loads)
+        rows = [process_rows(each, gpu_row(each, options.gpu)["row"]) for each in snapshots]
+        record.note("processes", rows[-1])
+        pids = {load.kind: load.pid for load in loads}
+        if not sees_host_pids() and not rows[-1].keys() >= set(pids.values()):
+            record.unchecked("pids: in a pid namespace of our own they differ from the driver's")
+            pids |= pids_by_memory(rows[-1], sizes)
+        check_processes(record, rows[-1], loads, pids)
+        check_shares(record, rows, pids)
         check_gpu(record, options, before, snapshots)
         try:
             compare_with_smi(record, options, collector)
@@ -44,19 +54,25 @@ def follow_load(record: Recorder, options: Options) -> None:
             record.unchecked(str(reason))
         for load in loads:
             load.kill()
-        check_end(record, options, before, collector, loads)
+        check_end(record, options, before, collector, set(pids.values()))
 
 
-def check_processes(
-    record: Recorder, options: Options, snapshot: dict[str, Any], loads: list[Load]
-) -> None:
+def pids_by_memory(rows: Rows, sizes: dict[str, int]) -> dict[str, int]:
+    """The pid of each kind of load as the driver lists it, found by its MiB: the largest process is
+    the largest load."""
+    processes = sorted(rows, key=lambda pid: rows[pid]["gpu_memory_mib"] or 0, reverse=True)
+    kinds = sorted(sizes, key=lambda kind: sizes[kind], reverse=True)
+    return dict(zip(kinds, processes, strict=False))
+
+
+def check_processes(record: Recorder, rows: Rows, loads: list[Load], pids: dict[str, int]) -> None:
     """Each load has a row with its pid and the memory that it allocated."""
-    rows = process_rows(snapshot, gpu_row(snapshot, options.gpu)["row"])
-    record.note("processes", rows)
     overheads = []
     for load in loads:
-        row = rows.get(load.pid)
-        record.check(f"the load {load.kind} is listed", row is not None, row, f"pid {load.pid}")
+        row = rows.get(pids[load.kind])
+        record.check(
+            f"the load {load.kind} is listed", row is not None, row, f"pid {pids[load.kind]}"
+        )
         if row is not None:
             seen, allocated = row["gpu_memory_mib"], load.ready["allocated_mib"]
             over = None if seen is None else seen - allocated
@@ -71,22 +87,19 @@ def check_processes(
         record.check(what, apart <= MEMORY_MIB, apart, f"<= {MEMORY_MIB}")
 
 
-def check_shares(
-    record: Recorder, options: Options, snapshots: list[dict[str, Any]], loads: list[Load]
-) -> None:
+def check_shares(record: Recorder, seconds: list[Rows], pids: dict[str, int]) -> None:
     """The mean share of each load, of those seconds in which it is known."""
     shares = {}
-    for load in loads:
+    for kind, pid in pids.items():
         known = [
-            row["sm_utilization_percent"]
-            for snapshot in snapshots
-            for row in [process_rows(snapshot, gpu_row(snapshot, options.gpu)["row"]).get(load.pid)]
-            if row is not None and row["sm_utilization_percent"] is not None
+            rows[pid]["sm_utilization_percent"]
+            for rows in seconds
+            if pid in rows and rows[pid]["sm_utilization_percent"] is not None
         ]
         if not known:
-            record.unchecked(f"no SM share of the load {load.kind}")
+            record.unchecked(f"no SM share of the load {kind}")
             return
-        shares[load.kind] = mean(known)
+        shares[kind] = mean(known)
     record.note("shares", shares)
     ordered = shares["matmul"] > shares["part"] > shares["idle"]
     record.check("shares are in the loads' order (%)", ordered, shares, "matmul > part > idle")
@@ -118,12 +131,11 @@ def check_end(
     options: Options,
     before: dict[str, Any],
     collector: Collector,
-    loads: list[Load],
+    pids: set[int],
 ) -> None:
     """After SIGKILL rows and memory go, and the GPU becomes idle, within seconds."""
     record.begin("after the loads were killed")
     idle = gpu_row(before, options.gpu)["memory_used_mib"] or 0
-    pids = {load.pid for load in loads}
     begun = time.monotonic()
     while True:
         snapshot = collector.next_snapshot()

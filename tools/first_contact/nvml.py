@@ -60,6 +60,8 @@ def plain(value: Any) -> Any:
         return value.decode(errors="replace")
     if isinstance(value, ctypes.Structure):
         return {field[0]: plain(getattr(value, field[0])) for field in value._fields_}
+    if isinstance(value, pynvml.c_nvmlValue_t):
+        return int(value.ullVal)
     if isinstance(value, ctypes.Union | ctypes._Pointer):
         return "handle"
     if isinstance(value, ctypes._SimpleCData):
