@@ -25,7 +25,7 @@ help:
 	@echo "make bench      run the benchmarks; each result is a ratio to a measured floor"
 	@echo "make bench-page measure what the page costs a browser, compared with a naive page"
 	@echo "make soak       check for an hour whether the services grow (ARGS=\"--minutes 10\")"
-	@echo "make gpu-check  compare every column with nvidia-smi (needs an NVIDIA driver)"
+	@echo "make gpu-check  measure driver and card, and compare with nvidia-smi (needs an NVIDIA card; 150 s)"
 	@echo "make clean      remove everything that make has created, including .venv"
 
 run:
@@ -82,7 +82,7 @@ soak:
 
 gpu-check:
 	@tools/setup run
-	@$(BIN)/python -m tests.gpu_check $(ARGS)
+	@$(BIN)/python -m tools.first_contact $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
