@@ -1,7 +1,8 @@
 """Readings and clocks become a snapshot; a recorded machine gives the same bytes each time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,3 +317,37 @@ def test_problems_name_no_user_and_no_command() -> None:
     assert "GPUs and slices shown" in words and "message too large" in words
     for secret in ("alice", "1000", "4242", "train.py", "3f4e"):
         assert secret not in words
+
+
+@pytest.mark.parametrize("source", ["gpus", "facts", "host", "cost"])
+def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_ends_none(source: str) -> None:
+    def broken(*arguments: object) -> Any:
+        raise AttributeError("gone")
+
+    use = Use(4242, "C")
+    sources = Sources(ManualClock(), showing(ok(uses=(use,))), known_facts, host, cost)
+    samples = SnapshotBuilder(ORIGIN, sources._replace(**{source: broken}), IdleTimes())
+
+    snapshots = [check_snapshot(unpack(packed(samples.build()))) for _ in range(3)]
+
+    (problem,) = snapshots[2]["problems"]
+    assert problem.endswith(" cannot be read: AttributeError: gone")
+    assert snapshots[1]["problems"] == []
+    others = {"gpus": "uuid", "processes": "pid", "disks": "mount"}
+    shown = {table: snapshots[2][table].get(column) for table, column in others.items()}  # type: ignore[literal-required] # names of tables
+    assert shown["gpus"] == ([] if source == "gpus" else ["GPU-0"])
+    assert shown["processes"] == ([] if source == "gpus" else [4242])
+    assert shown["disks"] == ([] if source == "host" else ["/"])
+
+
+def test_hundreds_of_ended_processes_are_one_problem_that_fits_the_wire() -> None:
+    uses = tuple(Use(4_000_000 + number, "C", 1 << 30) for number in range(445))
+
+    def all_ended(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
+        return {pid: ProcessFacts(pid, state="ended") for pid in pids}
+
+    sources = Sources(ManualClock(), showing(ok(uses=uses)), all_ended, host, cost)
+    built = SnapshotBuilder(ORIGIN, sources, IdleTimes()).build()
+
+    (problem,) = check_snapshot(unpack(packed(built)))["problems"]
+    assert "4000007, … and 437 more)" in problem and len(problem) < 300
