@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gpu_monitor.collector.activity import IdleTimes
+from gpu_monitor.collector.activity import IdleTimes, idle_gap
 from gpu_monitor.collector.activity_file import ActivityFile, load_idle
 from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.columns import packed
@@ -50,10 +50,11 @@ def run(
     """
     allow_many_files()
     boot = boot_id()
-    idle = IdleTimes(load_idle(settings.state_folder, boot))
+    idle = IdleTimes(load_idle(settings.state_folder, boot), idle_gap(settings.interval))
     activity_file = ActivityFile(settings.state_folder, boot)
-    watchdog = Watchdog(Driver(), DRIVER_PATIENCE * settings.interval, settings.rpc_timeout)
     guard = SourceGuard()
+    patience = DRIVER_PATIENCE * settings.interval
+    watchdog = Watchdog(Driver(), patience, settings.rpc_timeout, guard=guard)
     builder = _snapshot_builder(settings, boot, watchdog, idle, guard)
     outside = settings.endpoint.startswith("tcp:")
     lock = Lock(settings.keys, f"gpu-monitor keys add {settings.name}") if outside else None

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
+from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 
@@ -38,7 +39,8 @@ class MemoryHealth:
             self._polled_at = now
             pending, self.failed = queries.query(handle.remapped_rows) or (False, False)
             retiring = bool(queries.query(handle.retirement_pending))
-            errors = self._uncorrected_errors(queries.query(handle.uncorrected_errors), now)
+            count = plausible.errors(queries.query(handle.uncorrected_errors))
+            errors = self._uncorrected_errors(count, now)
             self.reasons = (*_lasting_reasons(pending, self.failed, retiring), *errors)
 
     def _uncorrected_errors(self, errors: int | None, now: float) -> Iterator[str]:

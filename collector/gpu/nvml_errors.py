@@ -1,5 +1,7 @@
 """NVML's error codes, by nvml.h, and what they mean to a user; pure."""
 
+from gpu_monitor.collector.source_guard import failure_text
+
 UNINITIALIZED = 1
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
@@ -60,6 +62,27 @@ class NvmlError(Exception):
 
     def __str__(self) -> str:
         return words(self.code)
+
+
+class InternalError(NvmlError):
+    """A fault of ours or of nvidia-ml-py in place of an answer, such as a missing function."""
+
+    def __init__(self, function: str, cause: Exception) -> None:
+        super().__init__(UNKNOWN, function)
+        self.cause = failure_text(cause)
+
+    def __str__(self) -> str:
+        return f"internal error: {self.cause}"
+
+
+class ImplausibleAnswer(NvmlError):
+    """The driver's answer cannot be decoded, because it is not laid out as its header says."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(UNKNOWN, function)
+
+    def __str__(self) -> str:
+        return "the driver's list of them makes no sense: upgrade the driver"
 
 
 def words(code: int) -> str:

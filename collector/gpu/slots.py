@@ -6,7 +6,13 @@ from typing import NamedTuple, TypeAlias
 
 from gpu_monitor.collector.gpu.device import Device
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
-from gpu_monitor.collector.gpu.nvml_errors import GPU_NOT_FOUND, LOST, NvmlError, words
+from gpu_monitor.collector.gpu.nvml_errors import (
+    GPU_NOT_FOUND,
+    LOST,
+    InternalError,
+    NvmlError,
+    words,
+)
 from gpu_monitor.collector.gpu.pci import PciPower, asleep_reading
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, State
@@ -39,6 +45,7 @@ class Slot:
         self.power: PciPower | None = None
         self.latest: TimedReading | None = None
         self.unopened = False
+        self._unopened_by: NvmlError | None = None
         self.xids = XidLog()
         self._health = MemoryHealth()
         self._trace = Trace()
@@ -113,6 +120,14 @@ class Slot:
         """The GPU could not be opened."""
         self.mark_absent("lost" if error.code in LOST else "error", str(error))
         self.unopened = True
+        self._unopened_by = error
+
+    def faults(self) -> list[str]:
+        """What cannot be read because of a fault of ours or of nvidia-ml-py, in words."""
+        if self.device is not None:
+            return self.device.faults()
+        is_fault = self.unopened and isinstance(self._unopened_by, InternalError)
+        return [str(self._unopened_by)] if is_fault else []
 
     def mark_asleep(self, number: int, power: PciPower) -> None:
         """The GPU is asleep, and is not opened."""

@@ -25,6 +25,7 @@ WALLS = {
         "wire",
         "collector/clock",
         "collector/source_guard",
+        "collector/wire_fit",
         "collector/gpu",
         "collector/host",
     },

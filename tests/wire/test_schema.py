@@ -13,7 +13,7 @@ from msgpack import Timestamp
 
 from gpu_monitor.wire.codec import pack, unpack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
-from gpu_monitor.wire.limits import MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
+from gpu_monitor.wire.limits import MAX_ROWS, MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
 from gpu_monitor.wire.patch import same
 from gpu_monitor.wire.schema import check_snapshot
 from gpu_monitor.wire.shared_columns import MAX_KEPT_BYTES
@@ -104,7 +104,7 @@ def test_what_is_accepted_beside_the_previous_snapshot_is_right_by_itself(
         ({"sampled_boottime": 10**400}, "value"),
         ({"interval_seconds": math.inf}, "value"),
         ({"problems": ["x"] * 33}, "limit"),
-        ({"gpus": make_gpus(65)}, "limit"),
+        ({"gpus": make_gpus(MAX_ROWS["gpus"] + 1)}, "limit"),
         ({"gpus": make_gpus(2, utilization_percent=[1])}, "length"),
         ({"gpus": make_gpus(2, utilization_percent=[1, "a"])}, "type"),
         ({"gpus": make_gpus(2, utilization_percent=[True, 1])}, "type"),
