@@ -89,6 +89,7 @@ class SnapshotBuilder:
         self._lasting = lasting
         self._offset = WallOffset()
         self._seen: dict[str, _Seen] = {}
+        self._keys: list[str] = []
         self._sequence = 0
 
     def build(self) -> Snapshot:
@@ -133,6 +134,7 @@ class SnapshotBuilder:
 
     def _gpu_rows(self, driver: DriverReading, now: float) -> tuple[list[GpuRow], list[str]]:
         rows: list[GpuRow] = []
+        self._keys = []
         seen: dict[str, _Seen] = {}
         for gpu in driver.gpus:
             parent = len(rows)
@@ -151,6 +153,9 @@ class SnapshotBuilder:
         now: float,
     ) -> GpuRow:
         key = _key(gpu.identity)
+        if key in seen:  # two GPUs with one UUID
+            key = f"{key} {gpu.identity.pci_bus_id} {len(seen)}"
+        self._keys.append(key)
         before = self._seen.get(key)
         since = before.since if before is not None and before.state == gpu.state else now
         low = low_power_since(before and before.low_power, gpu, now)
@@ -183,7 +188,7 @@ class SnapshotBuilder:
         for number, row in enumerate(gpus):
             for use in sorted(row.gpu.uses, key=lambda use: use.pid):
                 known = facts.get(use.pid) or ProcessFacts(use.pid)
-                key = f"{_key(row.gpu.identity)}/{use.pid}/{known.started_ticks}"
+                key = f"{self._keys[number]}/{use.pid}/{known.started_ticks}"
                 idle = self._idle.observe(key, use.sm_utilization_percent, now)
                 ticks = known.started_ticks
                 started = None if ticks is None else ticks / TICKS_PER_SECOND

@@ -185,6 +185,24 @@ def test_a_gpu_and_its_process_are_idle_since_their_first_zero() -> None:
     assert snapshot["processes"]["idle_since"] == [BOOTED_AT + 1000]
 
 
+def test_two_gpus_with_one_uuid_have_idle_times_of_their_own() -> None:
+    clock, works = ManualClock(), [50, 0]
+    twins = [ok(), ok()._replace(identity=Identity(1, "GPU-0", pci_bus_id="b"))]
+    samples = builder(
+        clock,
+        lambda now: DriverReading(
+            tuple(
+                twin._replace(utilization_percent=percent)
+                for twin, percent in zip(twins, works, strict=True)
+            )
+        ),
+    )
+    samples.build()
+    clock.now += 60
+
+    assert samples.build()["gpus"]["idle_since"] == [None, BOOTED_AT + 1000]
+
+
 def test_an_idle_time_continues_after_a_restart() -> None:
     clock, before = ManualClock(), IdleTimes()
     builder(clock, showing(ok(utilization_percent=0)), before).build()
