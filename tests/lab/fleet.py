@@ -36,7 +36,8 @@ COMMAND = "ansible-playbook -i ./hosts main.yml --ask-become-pass"
 """Verbatim from README.md."""
 CHECKED_OUT = (
     *("ansible", "broker", "collector", "frontend/app", "gpu_monitor", "tools", "web", "wire"),
-    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE"),
+    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "config.yml"),
+    "frontend/package-lock.json",
 )
 
 
