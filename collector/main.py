@@ -25,6 +25,7 @@ from gpu_monitor.collector.settings import CollectorSettings
 from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
 from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.wire.curve.client import Lock
+from gpu_monitor.wire.document import Snapshot
 
 if TYPE_CHECKING:
     import zmq
@@ -63,9 +64,10 @@ def run(
     next_at = time.monotonic()
     try:
         while not stop.is_set():
-            snapshot = guard.attempt("snapshot", builder.build, None)
-            if snapshot is not None:
-                pusher.push(packed(snapshot))
+            built = guard.attempt("snapshot", lambda: _built(builder), None)
+            if built is not None:
+                snapshot, data = built
+                pusher.push(data)
                 problems = _log_changes(problems, snapshot["problems"])
             alive()
             if activity_file.is_due(now := moment().boottime):
@@ -106,6 +108,11 @@ def _snapshot_builder(
     host, cost = HostSystem(settings.name, guard), OwnCost()
     sources = Sources(moment, watchdog.collect, facts, host.sample, cost.sample)
     return SnapshotBuilder(origin, sources, idle, lasting, guard)
+
+
+def _built(builder: SnapshotBuilder) -> tuple[Snapshot, bytes]:
+    snapshot = builder.build()
+    return snapshot, packed(snapshot)
 
 
 def _log_changes(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:

@@ -98,7 +98,7 @@ class SnapshotBuilder:
         begun = sources.clock()
         self._offset.follow(begun)
         attempt = self._guard.attempt
-        driver = attempt("the driver", lambda: sources.gpus(begun), DriverReading())
+        driver = attempt("GPU readings", lambda: sources.gpus(begun), DriverReading())
         system, disks = attempt(
             "the host", lambda: sources.host(begun.monotonic), (_NO_SCALARS, _NO_DISKS)
         )

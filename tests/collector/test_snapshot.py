@@ -326,6 +326,22 @@ def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
     ]
 
 
+def test_ten_gpus_cut_into_seven_slices_are_all_shown() -> None:
+    slices = tuple(ok(number)._replace(identity=Identity(number)) for number in range(7))
+    gpus = [ok(index, slices=slices) for index in range(10)]
+
+    snapshot = check_snapshot(unpack(packed(builder(ManualClock(), showing(*gpus)).build())))
+
+    assert len(snapshot["gpus"]["index"]) == 80
+    assert snapshot["problems"] == []
+
+
+def test_a_name_with_control_characters_is_cleaned() -> None:
+    gpu = ok()._replace(identity=Identity(0, "GPU-0", "NVIDIA\n\x1b[31mH100\u202e"))
+
+    assert builder(ManualClock(), showing(gpu)).build()["gpus"]["name"] == ["NVIDIA [31mH100"]
+
+
 def test_problems_name_no_user_and_no_command() -> None:
     """Viewers who may not see commands still see the problems."""
     crowd = [Use(4242, "C", None)] * (MAX_PROCESSES + 1)
