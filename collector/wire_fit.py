@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpu_monitor.collector.host.command_line import clean
-from gpu_monitor.wire.document import TABLES, Kind, Scalars, Table
+from gpu_monitor.wire.document import TABLES, Column, Kind, Scalars, Table
 from gpu_monitor.wire.limits import MAX_COUNT, MAX_TEXT, MAX_WORDS
 
 MAX_LISTED = 8
@@ -56,7 +56,12 @@ def fitted_scalars(scalars: Scalars, kinds: dict[str, Kind]) -> Scalars:
 def fitted_table(table: Table, name: str, limit: int = MAX_TEXT) -> Table:
     """A table of the document, `gpus`, `processes` or `disks`."""
     kinds = TABLES[name]
-    return {
-        key: [fitted_value(value, kinds.get(key), limit) for value in column]
-        for key, column in table.items()
-    }
+    return {key: _fitted_column(column, kinds.get(key), limit) for key, column in table.items()}
+
+
+def _fitted_column(column: Column, kind: Kind | None, limit: int) -> Column:
+    """Few columns need a change: a column is first checked as a whole, which is quick."""
+    values = set(column) if kind is not Kind.WORDS else None
+    if values is not None and all(fitted_value(value, kind, limit) is value for value in values):
+        return column
+    return [fitted_value(value, kind, limit) for value in column]
