@@ -14,6 +14,8 @@ enum {
     TEXT_SIZE = 96,
     ANY = -1,  /* a rule without a GPU or without a slice */
     NONE = -2, /* a rule for physical GPUs only; a process in no slice */
+    SELF = 0,    /* pid of the process that loaded the library */
+    HIDDEN = -1, /* pid of a process that is listed as 0 */
 };
 
 /* Return codes as NVML numbers them. */
@@ -111,7 +113,8 @@ struct text {
 
 struct process {
     int gpu, mig; /* mig: NONE, or the number of the slice's section */
-    int pid;      /* 0: the process that loaded the library */
+    int pid;      /* SELF, HIDDEN or a number */
+    double ahead_seconds; /* what its samples are stamped with: so far after the driver's clock */
     int compute, graphics, mps;
     struct value memory_mib, sm_utilization_percent; /* error != 0: not available */
     int gpu_instance, compute_instance;  /* NONE: no slice */
@@ -150,6 +153,8 @@ struct scenario {
     int references;
     char driver_version[TEXT_SIZE], nvml_version[TEXT_SIZE];
     int cuda_version, init_error, generation;
+    int process_row_bytes;       /* 24 by the header; some drivers write 32 */
+    int clock_offset_seconds;    /* of the driver's clock, which stamps samples */
     struct gpu gpus[MAX_GPUS];
     struct process *processes;
     struct rule *rules;

@@ -187,7 +187,7 @@ static _Noreturn void unknown_key(struct reader *reader, const char *key)
 static void read_process(struct reader *reader, int gpu, char *words)
 {
     struct process process = {
-        .gpu = gpu, .mig = reader->section == MIG ? reader->mig : NONE, .pid = -1, .compute = 1,
+        .gpu = gpu, .mig = reader->section == MIG ? reader->mig : NONE, .pid = NONE, .compute = 1,
         .memory_mib = default_value(1024), .sm_utilization_percent = default_value(0),
         .gpu_instance = NONE, .compute_instance = NONE,
     };
@@ -199,7 +199,11 @@ static void read_process(struct reader *reader, int gpu, char *words)
         *is = 0;
         char *text = is + 1;
         if (strcmp(word, "pid") == 0)
-            process.pid = strcmp(text, "self") == 0 ? 0 : read_integer(reader, text, 1, 0x7fffffff);
+            process.pid = strcmp(text, "self") == 0     ? SELF
+                          : strcmp(text, "hidden") == 0 ? HIDDEN
+                                                        : read_integer(reader, text, 1, 0x7fffffff);
+        else if (strcmp(word, "ahead_seconds") == 0)
+            process.ahead_seconds = read_integer(reader, text, 0, 1000000000);
         else if (strcmp(word, "memory_mib") == 0)
             process.memory_mib = read_value(reader, text);
         else if (strcmp(word, "sm_utilization_percent") == 0)
@@ -217,7 +221,7 @@ static void read_process(struct reader *reader, int gpu, char *words)
         } else
             COMPLAIN(reader, "process has no key '%s'", word);
     }
-    if (process.pid < 0)
+    if (process.pid == NONE)
         COMPLAIN(reader, "%s", "a process without pid");
     struct scenario *scenario = reader->scenario;
     scenario->processes = realloc(scenario->processes, (size_t)(scenario->process_count + 1) * sizeof process);
@@ -238,6 +242,10 @@ static void driver_key(struct reader *reader, const char *key, const char *text)
         scenario->cuda_version = major * 1000 + minor * 10;
     } else if (strcmp(key, "init_error") == 0)
         scenario->init_error = read_error(reader, text);
+    else if (strcmp(key, "process_row_bytes") == 0)
+        scenario->process_row_bytes = read_integer(reader, text, 24, 32);
+    else if (strcmp(key, "clock_offset_seconds") == 0)
+        scenario->clock_offset_seconds = read_integer(reader, text, -1000000000, 1000000000);
     else if (strcmp(key, "generation") == 0)
         scenario->generation = read_integer(reader, text, 0, 1000000);
     else
@@ -428,6 +436,7 @@ struct scenario *read_scenario(const char *path)
     strcpy(scenario->driver_version, "550.54.15");
     strcpy(scenario->nvml_version, "12.550.54.15");
     scenario->cuda_version = 12040;
+    scenario->process_row_bytes = 24;
     struct reader reader = {.path = path, .scenario = scenario};
     char *line = NULL;
     size_t size = 0;

@@ -30,7 +30,9 @@ def error(name: str | int) -> str:
 class Process:
     """A process on a GPU.
 
-    pid: "self" is the process that calls NVML. memory_mib: None if the driver has no value.
+    pid: "self" is the process that calls NVML, "hidden" is listed as pid 0. memory_mib: None if
+    the driver has no value. ahead_seconds: its samples are stamped this much after the driver's
+    clock.
     """
 
     pid: int | str
@@ -42,6 +44,7 @@ class Process:
     gpu_instance: int | None = None
     compute_instance: int | None = None
     """Ids of a slice; they default to those of the Mig that lists the process."""
+    ahead_seconds: int | None = None
 
     def line(self) -> str:
         words = [f"pid={self.pid}", f"type={self.type}"]
@@ -53,6 +56,7 @@ class Process:
         for name, number in (
             ("gpu_instance", self.gpu_instance),
             ("compute_instance", self.compute_instance),
+            ("ahead_seconds", self.ahead_seconds),
         ):
             if number is not None:
                 words.append(f"{name}={number}")
@@ -157,6 +161,8 @@ class Driver:
     """The driver. init_error: nvmlInit fails with this error.
 
     A new generation makes every call fail with UNINITIALIZED until the next nvmlInit.
+    process_row_bytes: 24 by the header; some drivers write rows of 32. clock_offset_seconds: how
+    far the driver's clock, which stamps samples, is from this machine's.
     """
 
     version: str | None = None
@@ -164,6 +170,8 @@ class Driver:
     cuda_version: str | None = None
     init_error: str | int | None = None
     generation: int | None = None
+    process_row_bytes: int | None = None
+    clock_offset_seconds: int | None = None
 
 
 @dataclass(frozen=True)

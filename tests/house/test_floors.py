@@ -21,8 +21,21 @@ FLOORS = {
 }
 """Which other rooms a room may import. The roles never import each other."""
 WALLS = {
-    "collector/gpu": {"wire", "collector/clock", "collector/gpu", "collector/host"},
-    "collector/host": {"wire", "collector/clock", "collector/settings", "collector/host"},
+    "collector/gpu": {
+        "wire",
+        "collector/clock",
+        "collector/source_guard",
+        "collector/wire_fit",
+        "collector/gpu",
+        "collector/host",
+    },
+    "collector/host": {
+        "wire",
+        "collector/clock",
+        "collector/settings",
+        "collector/source_guard",
+        "collector/host",
+    },
     "web/auth": {"wire", "web/errors", "web/settings", "web/page", "web/auth"},
     "web/stream": {"wire", "web/errors", "web/settings", "web/auth", "web/stream"},
     "web/api": {"wire", "web/errors", "web/settings", "web/auth", "web/stream", "web/api"},
