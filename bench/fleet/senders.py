@@ -91,15 +91,12 @@ class Message:
         self.start = chance.randrange(VARIANTS)
 
     def after(self, *names: bytes) -> int:
+        """Where the value of the last of these nested keys begins, as msgpack packs it."""
         place = 0
         for name in names:
-            place = (
-                self.data.index(
-                    bytes((0xA0 + len(name),)) + name if len(name) < 32 else name, place
-                )
-                + 1
-                + len(name)
-            )
+            length = len(name)
+            key = (bytes((0xA0 + length,)) if length < 32 else bytes((0xD9, length))) + name
+            place = self.data.index(key, place) + len(key)
         return place
 
     def at(self, second: int, chance: random.Random) -> bytearray:
