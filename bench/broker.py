@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 from bench.fleet.senders import Senders  # noqa: E402 - the repository need not be installed
 from gpu_monitor.broker.main import run  # noqa: E402
 from gpu_monitor.broker.settings import BrokerSettings  # noqa: E402
-from gpu_monitor.wire.codec import unpack, unpack_trusted  # noqa: E402
+from gpu_monitor.wire.codec import unpack  # noqa: E402
 
 
 def main() -> None:
@@ -175,7 +175,7 @@ class Follower:
                 _, data = self.socket.recv_multipart()
                 self.patches += 1
                 self.bytes += len(data)
-                message: Any = unpack_trusted(data)
+                message: Any = unpack(data)
                 self._live = message["patch"].get("totals", {}).get("hosts_live", self._live)
 
     def picture(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class Follower:
         while True:
             topic, data = self.socket.recv_multipart()
             if topic.startswith(b"picture/"):
-                message: Any = unpack_trusted(data)
+                message: Any = unpack(data)
                 fleet: dict[str, Any] = message["fleet"]
                 return fleet
 

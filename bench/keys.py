@@ -25,7 +25,8 @@ import zmq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench.latency import cpu_seconds, free_endpoint, make_host, now  # noqa: E402
+from bench.latency import cpu_seconds, free_endpoint, make_host  # noqa: E402
+from gpu_monitor.wire.clock import boottime  # noqa: E402
 from gpu_monitor.wire.codec import pack  # noqa: E402
 from gpu_monitor.wire.curve.keys import own_pair  # noqa: E402
 from tests.support.key_folders import KeyFolders  # noqa: E402 - not installed
@@ -91,9 +92,9 @@ def measure(options: argparse.Namespace, place: str) -> tuple[float, float]:
     try:
         time.sleep(WARM_SECONDS + options.hosts / 1000)
         processes = [psutil.Process(child.pid) for child in parts]
-        before, began = [cpu_seconds(process) for process in processes], now()
+        before, began = [cpu_seconds(process) for process in processes], boottime()
         time.sleep(options.seconds)
-        messages = options.rate * (now() - began)
+        messages = options.rate * (boottime() - began)
         broker, sender = (
             1e6 * (cpu_seconds(process) - spent) / messages
             for process, spent in zip(processes, before, strict=True)
@@ -136,16 +137,16 @@ def send(options: argparse.Namespace) -> None:
         sockets.append(push)
     chance = random.Random(7)
     snapshots = [make_host(number) for number in range(options.hosts)]
-    began, sent = now(), 0
+    began, sent = boottime(), 0
     while True:
         for _ in range(max(1, options.rate // 100)):
             snapshot = snapshots[sent % options.hosts]
             snapshot["sequence"] += 1
-            snapshot["sampled_boottime"], snapshot["sampled_at"] = now(), time.time()
+            snapshot["sampled_boottime"], snapshot["sampled_at"] = boottime(), time.time()
             snapshot["gpus"]["utilization_percent"] = [chance.randrange(101) for _ in range(8)]
             sockets[sent % options.hosts].send(pack(snapshot))
             sent += 1
-        time.sleep(max(0.0, began + sent / options.rate - now()))
+        time.sleep(max(0.0, began + sent / options.rate - boottime()))
 
 
 class Ends:

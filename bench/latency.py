@@ -31,6 +31,7 @@ import zmq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from gpu_monitor.wire.clock import boottime  # noqa: E402
 from gpu_monitor.wire.codec import pack, unpack  # noqa: E402
 from tests.support.snapshots import make_gpus, make_processes, make_snapshot  # noqa: E402 - not installed
 
@@ -90,11 +91,11 @@ def measure_floor(options: argparse.Namespace) -> list[float]:
     pull: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
     port = pull.bind_to_random_port("tcp://127.0.0.1")
     sender = start(options, "send", f"tcp://127.0.0.1:{port}")
-    ages, end = [], now() + 4
-    while (at := now()) < end:
+    ages, end = [], boottime() + 4
+    while (at := boottime()) < end:
         if pull.poll(100):
             data = pull.recv()
-            at = now()
+            at = boottime()
             message: Any = unpack(data)
             if at > end - 3:
                 ages.append(at - message["system"]["made_at"])
@@ -115,9 +116,9 @@ def measure(options: argparse.Namespace) -> tuple[list[float], dict[str, float],
         read(viewers, WARM_SECONDS)
         processes = {name: psutil.Process(child.pid) for name, child in parts.items()}
         before = {name: cpu_seconds(process) for name, process in processes.items()}
-        began = now()
+        began = boottime()
         read(viewers, options.seconds)
-        took = now() - began
+        took = boottime() - began
         cpu = {n: 100 * (cpu_seconds(p) - before[n]) / took for n, p in processes.items()}
     finally:
         for child in parts.values():
@@ -150,8 +151,8 @@ def read(viewers: list["Viewer"], seconds: float) -> None:
     selector = selectors.DefaultSelector()
     for viewer in viewers:
         selector.register(viewer.socket, selectors.EVENT_READ, viewer)
-    end = now() + seconds
-    while now() < end:
+    end = boottime() + seconds
+    while boottime() < end:
         for key, _ in selector.select(0.1):
             key.data.read()
     selector.close()
@@ -176,7 +177,7 @@ class Viewer:
 
     def read(self) -> None:
         self._data += self.socket.recv(1 << 20)
-        at = now()
+        at = boottime()
         while (frame := self._frame()) is not None:
             start = zlib.decompressobj(-15).decompress(frame, 60).decode()
             head = HEAD.match(start)
@@ -209,12 +210,12 @@ def send(endpoint: str, hosts: int) -> None:
     push.connect(endpoint)
     chance = random.Random(7)
     snapshots = [make_host(number) for number in range(hosts)]
-    began, slot = now(), 0
+    began, slot = boottime(), 0
     while True:
         for number in range(slot % SLOTS, hosts, SLOTS):
             snapshot = snapshots[number]
             snapshot["sequence"] += 1
-            snapshot["sampled_boottime"] = snapshot["system"]["made_at"] = now()
+            snapshot["sampled_boottime"] = snapshot["system"]["made_at"] = boottime()
             snapshot["sampled_at"] = time.time()
             gpus = snapshot["gpus"]
             gpus["utilization_percent"] = [chance.randrange(101) for _ in range(GPUS)]
@@ -222,7 +223,7 @@ def send(endpoint: str, hosts: int) -> None:
             gpus["power_watts"] = [chance.randrange(70, 700) for _ in range(GPUS)]
             push.send(pack(snapshot))
         slot += 1
-        time.sleep(max(0.0, began + slot / SLOTS - now()))
+        time.sleep(max(0.0, began + slot / SLOTS - boottime()))
 
 
 def make_host(number: int) -> dict[str, Any]:
@@ -273,10 +274,6 @@ def free_endpoint() -> str:
 def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 if __name__ == "__main__":

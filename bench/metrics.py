@@ -18,8 +18,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gpu_monitor.broker.gpu_use import UseLimits, seats, use_of  # noqa: E402
-from gpu_monitor.broker.totals import Totals, count  # noqa: E402 - the repository need not be installed
+from gpu_monitor.broker.gpu_use import UseLimits, use_of  # noqa: E402 - the repository need not be installed
+from gpu_monitor.broker.host_count import count  # noqa: E402
+from gpu_monitor.broker.seats import seats  # noqa: E402
+from gpu_monitor.broker.totals import Totals  # noqa: E402
 from gpu_monitor.demo.host import SimulatedHost  # noqa: E402
 from gpu_monitor.web.api.exposition import render  # noqa: E402
 from gpu_monitor.web.api.metrics import fleet_metrics  # noqa: E402

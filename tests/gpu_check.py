@@ -12,9 +12,8 @@ import zmq
 
 from gpu_monitor.collector.main import run
 from gpu_monitor.collector.settings import CollectorSettings
-from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.schema import check_snapshot
+from tests.support.snapshots import read_snapshot
 
 WARM_UP_SNAPSHOTS = 7
 """Slow readings are taken every 5 s; compare once they are complete."""
@@ -129,7 +128,7 @@ def take_snapshot() -> Snapshot:
     thread.join(5)
     pull.close(0)
     context.term()
-    return check_snapshot(unpack(data))
+    return read_snapshot(data)
 
 
 def query(kind: str, fields: tuple[Field, ...]) -> str:

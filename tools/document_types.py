@@ -110,7 +110,7 @@ def document_types(document: types.ModuleType) -> str:
         f"state: {union(HOST_STATES)}" if member.startswith("state: ") else member
         for member in members(document.Host, set(document.Host.__annotations__) - {"state"})
     ]
-    fleet = [*members(document.Fleet, BEFORE_A_BROKER), "web?: Web"]
+    fleet = [*members(document.FleetDocument, BEFORE_A_BROKER), "web?: Web"]
     parts = [
         HEAD,
         f"\n/** The broker's verdict on a GPU. */\nexport type Use = {union(USES)};\n",

@@ -13,7 +13,7 @@ from typing import Any
 
 import zmq
 
-from gpu_monitor.broker.main import boottime
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
 
@@ -94,8 +94,7 @@ class Message:
         """Where the value of the last of these nested keys begins, as msgpack packs it."""
         place = 0
         for name in names:
-            length = len(name)
-            key = (bytes((0xA0 + length,)) if length < 32 else bytes((0xD9, length))) + name
+            key = pack(name.decode())
             place = self.data.index(key, place) + len(key)
         return place
 

@@ -16,7 +16,7 @@ import gpu_monitor.web.main
 from gpu_monitor.web.page.assets import FOLDER, Assets
 from gpu_monitor.web.settings import WebSettings
 from gpu_monitor.wire.broker_link import Subscriber
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 
 PATIENT_SECONDS = 3600.0
 HERE = Path(__file__).parent
@@ -40,11 +40,11 @@ def naive_assets() -> Assets:
 async def serve_naive(endpoint: str) -> None:
     """Serve the naive page, and send it the whole document at every tick."""
     assets = naive_assets()
-    following = Following({}, PATIENT_SECONDS, time.monotonic())
+    replica = Replica({}, PATIENT_SECONDS, time.monotonic())
     viewers: set[http.WebSocketResponse] = set()
 
     def publish(_patch: Any) -> None:
-        text = json.dumps(following.document, separators=(",", ":"))
+        text = json.dumps(replica.document, separators=(",", ":"))
         tasks.extend(asyncio.ensure_future(viewer.send_str(text)) for viewer in viewers)
         tasks[:] = [task for task in tasks if not task.done()]
 
@@ -52,7 +52,7 @@ async def serve_naive(endpoint: str) -> None:
         viewer = http.WebSocketResponse(compress=False)
         await viewer.prepare(request)
         viewers.add(viewer)
-        await viewer.send_str(json.dumps(following.document, separators=(",", ":")))
+        await viewer.send_str(json.dumps(replica.document, separators=(",", ":")))
         async for _ in viewer:
             pass
         viewers.discard(viewer)
@@ -77,14 +77,14 @@ async def serve_naive(endpoint: str) -> None:
     runner = http.AppRunner(app, access_log=None)
     await runner.setup()
     await http.TCPSite(runner, "127.0.0.1", 0).start()
-    subscriber = Subscriber(endpoint, zmq.Context.instance(), following, publish, time.monotonic)
-    while not following.ever_heard:
+    subscriber = Subscriber(endpoint, zmq.Context.instance(), replica, publish, time.monotonic)
+    while not replica.ever_synced:
         await asyncio.sleep(0.02)
-        subscriber.look()
+        subscriber.poll()
     print(f"http://127.0.0.1:{runner.addresses[0][1]}/", flush=True)
     while True:
         await asyncio.sleep(0.1)
-        subscriber.look()
+        subscriber.poll()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.demo.host import SimulatedHost
-from gpu_monitor.wire.codec import pack, unpack
-from gpu_monitor.wire.schema import check_snapshot
+from gpu_monitor.wire.changes import open_message, read_changes
+from gpu_monitor.wire.codec import pack
 
 GPUS_PER_HOST = 8
 START = 1_763_910_000.0
@@ -46,10 +46,10 @@ class Stream:
         boottime, now = self._seconds, START + self._seconds
         for host in self._hosts:
             host.step(now)
-            message = unpack(pack(host.snapshot(now, boottime, 1.0)))
-            snapshot = check_snapshot(message, self._fleet.previous(host.name))
-            self._fleet.hear(host.name, snapshot, boottime, now)
-        self._fleet.look(boottime)
+            message = open_message(pack(host.snapshot(now, boottime, 1.0)))
+            changes = read_changes(message, self._fleet.last(host.name))
+            self._fleet.accept(host.name, changes, boottime, now)
+        self._fleet.mark_stale(boottime)
         return self._published.advance(boottime, now, {})
 
 

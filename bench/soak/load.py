@@ -12,6 +12,7 @@ import aiohttp
 
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.demo.host import SimulatedHost
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve.client import Lock
 
@@ -60,8 +61,7 @@ class Collector:
             self._start()
         now = time.time()
         self._host.step(began + FAST * (now - began))
-        boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._pusher.push(pack(self._host.snapshot(now, boottime, INTERVAL_SECONDS)))
+        self._pusher.push(pack(self._host.snapshot(now, boottime(), INTERVAL_SECONDS)))
 
 
 def push(endpoint: str, keys: str, hosts: int) -> None:

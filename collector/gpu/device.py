@@ -122,16 +122,27 @@ class Device:
             memory_clock_mhz=plausible.mhz(self._memory_clock),
             throttle=plausible.throttle(throttle),
             uses=uses,
-            uses_unread=self._lists.failure(),
+            uses_unread=self._lists.failure(is_divided=self._slices is not None),
             slices=slices,
         )
 
     def _read_once(self) -> None:
-        slowdown = self._queries.query(self.handle.slowdown_temperature)
         self.identity = self.identity._replace(
             name=self._queries.query(self.handle.name),
-            slowdown_celsius=plausible.celsius(slowdown),
+            slowdown_celsius=self._slowdown_celsius(),
         )
+
+    def _slowdown_celsius(self) -> int | None:
+        """From the margin that is left where the driver does not report the temperature."""
+        query, handle = self._queries.query, self.handle
+        slowdown = plausible.celsius(query(handle.slowdown_temperature))
+        if slowdown is not None:
+            return slowdown
+        temperature = plausible.celsius(query(handle.temperature))
+        margin = query(handle.slowdown_margin)
+        if temperature is None or margin is None:
+            return None
+        return plausible.celsius(temperature + margin)
 
     def _read_slow(self, now: float) -> None:
         stagger = self.identity.number % 5 if self._slow_at is None else 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.device import Device
+from gpu_monitor.collector.gpu.installation import DriverInstallation
 from gpu_monitor.collector.gpu.nvml_errors import (
     CLOSED,
     LIB_RM_VERSION_MISMATCH,
@@ -52,6 +53,9 @@ class Driver:
         self.bus = PciBus(pci_folder, gpu_folder, device_folder)
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
+        self._installation = DriverInstallation(
+            pci_folder, os.path.dirname(gpu_folder), device_folder
+        )
         self._events = XidEvents(self.trace)
         self._is_open = False
         self._mismatch = False
@@ -112,7 +116,7 @@ class Driver:
         elif self._open_library():
             found = self._find_gpus(asleep)
             self._changed = not CLOSED.isdisjoint(_error_codes(found))
-            self.slots = arrange(found, self.slots)
+            self.slots = arrange(found, self.slots, map(nvml_bus_id, self._present))
 
     def _open_library(self) -> bool:
         """Whether NVML is open; else every GPU shows why it is not."""
@@ -123,9 +127,9 @@ class Driver:
         except NvmlError as error:
             self._is_open = False
             self._mismatch = error.code == LIB_RM_VERSION_MISMATCH
-            self.problem = str(error)
+            self.problem = self._installation.describe(error)
             for slot in self.slots:
-                slot.mark_absent("error", str(error))
+                slot.mark_absent("error", self.problem)
             return False
         self._is_open, self._mismatch, self.problem = True, False, None
         return True

@@ -54,7 +54,7 @@ class MigSlice:
             memory_used_bytes=used,
             utilization_percent=self._utilization,
             uses=merge_by_pid([*by_gpu, *entries]),
-            uses_unread=self._lists.failure(),
+            uses_unread=self._lists.failure(is_divided=True),
             carried=carried,
         )
 

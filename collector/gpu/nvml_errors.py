@@ -40,12 +40,16 @@ _ERROR_WORDS = {
     14: "the GPU's infoROM is corrupted",
     GPU_IS_LOST: "fell off the bus (GPU is lost): reset the GPU or reboot",
     RESET_REQUIRED: "unusable until it is reset (nvidia-smi --gpu-reset) or the host is rebooted",
-    17: "the operating system refused the driver's request",
+    17: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
     LIB_RM_VERSION_MISMATCH: "driver was upgraded: reboot needed (its library does not match"
     " the loaded kernel module)",
     19: "in use by another program",
     20: "the host is out of memory",
+    23: "the driver has no resources left for this: end other programs that monitor the GPU",
+    27: "the GPU is not ready: with confidential computing it has to be set ready (nvidia-smi"
+    " conf-compute -srs 1); with NVLink the fabric has to be up (nvidia-fabricmanager)",
     GPU_NOT_FOUND: "no longer present (GPU not found): it fell off the bus or was removed",
+    29: "the GPU is in a state in which the driver cannot do this: is it being reset?",
     UNKNOWN: "the driver reports an unknown error",
 }
 
@@ -65,3 +69,13 @@ class NvmlError(Exception):
 def words(code: int) -> str:
     """What an error code means, and what to do about it where something can be done."""
     return _ERROR_WORDS.get(code, f"the driver reports error {code}")
+
+
+def words_unopened(code: int) -> str:
+    """The same for a GPU that could not be opened."""
+    if code == UNKNOWN:
+        return (
+            "could not be opened (unknown error): often it fell off the bus; search the kernel log"
+            " for NVRM and Xid"
+        )
+    return words(code)

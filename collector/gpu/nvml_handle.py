@@ -9,11 +9,13 @@ from typing import Any
 import pynvml
 
 from gpu_monitor.collector.gpu.nvml_arrays import ArrayReader, c_function
-from gpu_monitor.collector.gpu.nvml_errors import FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import FATAL, FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
 from gpu_monitor.collector.gpu.queries import Trace
 
 NOT_AVAILABLE = 2**64 - 1
 """A size that the driver does not know (NVML_VALUE_NOT_AVAILABLE)."""
+_RECOVERY_ACTION_FIELD = 230
+"""NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, by its number: older nvidia-ml-py does not name it."""
 _NO_INSTANCE = 0xFFFFFFFF
 """The GPU instance of a process on a GPU that is not divided."""
 
@@ -78,9 +80,26 @@ class Handle:
         return int(self._call(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU))
 
     def slowdown_temperature(self) -> int:
-        """Degrees Celsius at which the hardware slows the GPU down."""
+        """Degrees Celsius at which the hardware slows the GPU down; not on some GPUs since Ada."""
         threshold = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
         return int(self._call(pynvml.nvmlDeviceGetTemperatureThreshold, threshold))
+
+    def slowdown_margin(self) -> int:
+        """How many degrees Celsius the GPU is below that temperature; driver 570 and newer.
+
+        The driver counts down to the highest operating temperature (T.Limit), and slows the GPU
+        down some degrees beyond it, at a T.Limit of -2, for example.
+        """
+        wrapper = getattr(pynvml, "nvmlDeviceGetMarginTemperature", None)
+        if wrapper is None:
+            raise NvmlError(FUNCTION_NOT_FOUND, "nvmlDeviceGetMarginTemperature")
+        margin = int(self._call(wrapper))
+        try:
+            return margin - int(self._field(pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT).siVal)
+        except NvmlError as error:
+            if error.code in FATAL:
+                raise
+            return margin
 
     def power(self) -> int:
         """Milliwatts drawn."""
@@ -125,14 +144,26 @@ class Handle:
         return bool(pending == pynvml.NVML_FEATURE_ENABLED)
 
     def uncorrected_errors(self) -> int:
-        """Uncorrected ECC errors since the driver was loaded."""
+        """Uncorrected ECC errors since the driver was loaded, in memory and in caches."""
         kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
         return int(self._call(pynvml.nvmlDeviceGetTotalEccErrors, *kind))
+
+    def recovery_action(self) -> int:
+        """What the driver recommends to repair the GPU (nvmlDeviceGpuRecoveryAction_t), 0 for
+        nothing; driver 570 and newer."""
+        return int(self._field(_RECOVERY_ACTION_FIELD).uiVal)
 
     def mig_enabled(self) -> bool:
         """Whether the GPU is in MIG mode now, which pending changes do not alter."""
         current, _ = self._call(pynvml.nvmlDeviceGetMigMode)
         return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+    def _field(self, field: int) -> Any:
+        """One of nvmlDeviceGetFieldValues, as the union of the types that it may have."""
+        (answer,) = self._call(pynvml.nvmlDeviceGetFieldValues, [field])
+        if answer.nvmlReturn:
+            raise NvmlError(int(answer.nvmlReturn), pynvml.nvmlDeviceGetFieldValues.__name__)
+        return answer.value
 
     def slices(self) -> "list[tuple[int, Handle]]":
         """The GPU's MIG slices with their NVML index; indices may have gaps."""

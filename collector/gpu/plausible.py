@@ -15,7 +15,11 @@ _THROTTLE = {
     0x200: "board limit",
     0x400: "reliability",
 }
-"""NVML's bits for what holds the clocks down; 0x1, the GPU is idle, is none of them."""
+"""NVML's bits for what limits the clocks; 0x1, the GPU is idle, is none of them.
+
+Only 0x8, 0x20, 0x40 and 0x80 are a fault: the page shows the words with "slowdown" or "power brake"
+as such. Under full load most data center GPUs are at their power limit.
+"""
 
 
 def within(value: int | None, highest: int) -> int | None:
@@ -63,7 +67,7 @@ def memory_bytes(info: tuple[int, int] | None) -> tuple[int | None, int | None]:
 
 
 def throttle(bits: int | None) -> tuple[str, ...] | None:
-    """What holds the clocks down, in words; () if they run freely, None where not known."""
+    """What limits the clocks, in words; () if they run freely, None where not known."""
     if bits is None or bits >= 1 << 32:
         return None
     return tuple(words for bit, words in _THROTTLE.items() if bits & bit)

@@ -4,10 +4,15 @@ import operator
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
+from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import Use, UseType
 
+NO_SLICE_PERMISSION = (
+    "no permission to read MIG slices: check the permissions of /dev/nvidia-caps/*, and"
+    " DeviceAllow=char-nvidia-caps of the service"
+)
 SM_SAMPLE_SECONDS = 2.0
 """How long a sample of a process's share counts: the driver takes one a second at most."""
 
@@ -50,10 +55,16 @@ class ProcessLists:
             ]
         return self._entries
 
-    def failure(self) -> str | None:
-        """Why none of the lists could be read, in words; None when one was."""
+    def failure(self, is_divided: bool) -> str | None:
+        """Why none of the lists could be read, in words; None when one was.
+
+        `is_divided`: this is a MIG slice, or a GPU that has some.
+        """
         failures = [self._queries.failures.get(call.__name__) for call, _ in self._lists]
-        return None if None in failures else str(failures[0])
+        first = failures[0]
+        if first is None or None in failures:
+            return None
+        return NO_SLICE_PERMISSION if is_divided and first.code == NO_PERMISSION else str(first)
 
 
 def merge_by_pid(entries: Iterable[ListedProcess]) -> tuple[Use, ...]:

@@ -6,10 +6,19 @@ from typing import NamedTuple, TypeAlias
 
 from gpu_monitor.collector.gpu.device import Device
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
-from gpu_monitor.collector.gpu.nvml_errors import GPU_NOT_FOUND, LOST, NvmlError, words
+from gpu_monitor.collector.gpu.nvml_errors import (
+    FATAL,
+    GPU_NOT_FOUND,
+    LOST,
+    UNKNOWN,
+    NvmlError,
+    words,
+    words_unopened,
+)
 from gpu_monitor.collector.gpu.pci import PciPower, asleep_reading
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, State
+from gpu_monitor.collector.gpu.recent_users import RecentUsers
 from gpu_monitor.collector.gpu.xid import XidLog
 
 Found: TypeAlias = "Device | tuple[int, NvmlError | PciPower]"
@@ -39,11 +48,13 @@ class Slot:
         self.power: PciPower | None = None
         self.latest: TimedReading | None = None
         self.unopened = False
-        self.xids = XidLog()
+        self._users = RecentUsers()
+        self.xids = XidLog(users=self._users.uids)
         self._health = MemoryHealth()
         self._trace = Trace()
         self._lock = threading.Lock()
         self._being_read: Device | None = None
+        self._was_down = False
 
     @property
     def trace(self) -> Trace:
@@ -65,6 +76,7 @@ class Slot:
             if device is None or device is not self.device:
                 return
             self._being_read = device
+        needed_recovery = self._health.needs_recovery
         try:
             reading = device.read(now)
         finally:
@@ -74,8 +86,19 @@ class Slot:
         if is_current:
             self.identity = device.identity
             self.latest = TimedReading(reading, now)
+            self._users.update(_pids(reading), now)
+            self._notice_reset(device, reading.state == "ok", needed_recovery)
         else:  # it was reopened while this call hung
             device.close()
+
+    def _notice_reset(self, device: Device, is_ok: bool, needed_recovery: bool) -> None:
+        """A GPU that answers again after it was down was reset, reloaded or repaired."""
+        if device.failure is not None and device.failure.code in FATAL:
+            self._was_down = True
+        recovered = needed_recovery and not self._health.needs_recovery
+        if is_ok and (self._was_down or recovered):
+            self._was_down = False
+            self.xids.mark_reset()
 
     def _opened_if_awake(self, now: float) -> Device | None:
         power = self.power
@@ -108,11 +131,20 @@ class Slot:
         self.power = None
         self.unopened = False
         self.absent = GpuReading(self.identity, state, reason)
+        self._was_down = self._was_down or state == "lost"
 
     def mark_unopened(self, error: NvmlError) -> None:
         """The GPU could not be opened."""
-        self.mark_absent("lost" if error.code in LOST else "error", str(error))
+        is_lost = error.code in LOST or error.code == UNKNOWN
+        reason = words_unopened(error.code)
+        self.mark_absent("lost" if is_lost else "error", reason)
         self.unopened = True
+
+    def set_place(self, pci_bus_id: str) -> None:
+        """The place of a GPU that could not be opened is known from elsewhere."""
+        self.identity = self.identity._replace(pci_bus_id=pci_bus_id)
+        if self.absent is not None:
+            self.absent = self.absent._replace(identity=self.identity)
 
     def mark_asleep(self, number: int, power: PciPower) -> None:
         """The GPU is asleep, and is not opened."""
@@ -137,8 +169,18 @@ class Slot:
             old.close()
 
 
-def arrange(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:
-    """All slots from `before` and those of all GPUs found now, in the order of the bus."""
+def _pids(reading: GpuReading) -> set[int]:
+    """The processes on a GPU and its slices."""
+    return {use.pid for each in (reading, *reading.slices) for use in each.uses}
+
+
+def arrange(
+    found: list[Found], before: Iterable[Slot], places: Iterable[str] = ()
+) -> tuple[Slot, ...]:
+    """All slots from `before` and those of all GPUs found now, in the order of the bus.
+
+    `places` are the bus ids of the kernel module's GPUs.
+    """
     slots = {slot.key: slot for slot in before}
     missing = dict(slots)
     for each in found:
@@ -149,7 +191,18 @@ def arrange(found: list[Found], before: Iterable[Slot]) -> tuple[Slot, ...]:
             del slots[slot.key]
         else:
             slot.mark_absent("lost", words(GPU_NOT_FOUND))
+    _place_unopened(slots.values(), places)
     return tuple(_in_order(slots.values()))
+
+
+def _place_unopened(slots: Iterable[Slot], places: Iterable[str]) -> None:
+    """GPUs that could not be opened are where no other GPU is, if that is as many places."""
+    unplaced = [slot for slot in slots if slot.unopened and slot.identity.pci_bus_id is None]
+    taken = {slot.identity.pci_bus_id for slot in slots}
+    left = [place for place in places if place not in taken]
+    if len(left) == len(unplaced):
+        for slot, place in zip(unplaced, left, strict=True):
+            slot.set_place(place)
 
 
 def _updated_slot(found: Found, slots: dict[str, Slot], missing: dict[str, Slot]) -> Slot:

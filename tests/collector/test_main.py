@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from gpu_monitor.collector.host.processes import sees_host_pids
 from gpu_monitor.collector.main import next_on_grid, run
 from gpu_monitor.collector.settings import CollectorSettings
-from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.schema import check_snapshot
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Driver, Gpu, Process, Scenario
 from tests.support.house import running as process
+from tests.support.snapshots import read_snapshot
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_MS = 30_000
@@ -46,7 +45,7 @@ class Running:
         """The next snapshot that satisfies `fulfilled`; a newer one may have replaced some."""
         give_up_at = time.monotonic() + WAIT_MS / 1000
         while time.monotonic() < give_up_at and self._pull.poll(WAIT_MS):
-            snapshot = check_snapshot(unpack(self._pull.recv()))
+            snapshot = read_snapshot(self._pull.recv())
             if fulfilled(snapshot):
                 return snapshot
         raise AssertionError("no such snapshot came")
@@ -181,7 +180,8 @@ LOADED = {
         ("pusher", {"asyncio", "aiohttp", "gpu_monitor.broker", "gpu_monitor.web", "yaml"}),
         ("main", {"asyncio", "aiohttp", "gpu_monitor.broker", "gpu_monitor.web"}),
         ("main", {"dataclasses"}),  # keeps 1.2 MB
-        ("main", {"gpu_monitor.wire.schema"}),  # the broker checks; 1.2 MB too
+        # The broker checks; 1.2 MB too.
+        ("main", {"gpu_monitor.wire.schema", "gpu_monitor.wire.changes", "msgspec"}),
     ],
 )
 def test_a_collector_on_its_own_imports_only_what_it_uses(

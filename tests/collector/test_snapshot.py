@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_monitor.broker.gpu_use import UseLimits, seats, use_of
+from gpu_monitor.broker.gpu_use import UseLimits, use_of
+from gpu_monitor.broker.seats import seats
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.columns import MAX_GPUS, MAX_PROCESSES, packed
@@ -16,9 +17,9 @@ from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
 from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Scalars, Snapshot, Table
-from gpu_monitor.wire.schema import check_snapshot
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Gpu, Mig, Process, Scenario
+from tests.support.snapshots import read_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "snapshot.msgpack"
 BOOTED_AT = 1_763_900_000
@@ -125,7 +126,7 @@ def test_a_recorded_machine_gives_the_same_snapshot_byte_for_byte(
 def test_the_recorded_snapshot_passes_the_brokers_check(
     fake_nvml: FakeNvml, watch: Watchdog
 ) -> None:
-    snapshot = check_snapshot(unpack(packed(recorded(fake_nvml, watch))))
+    snapshot = read_snapshot(packed(recorded(fake_nvml, watch)))
 
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
@@ -296,7 +297,7 @@ def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
     uses = tuple(Use(pid, "C", pid) for pid in range(1, MAX_PROCESSES + 10))
     gpus = [ok(index, uses=uses if index == 0 else ()) for index in range(MAX_GPUS + 1)]
 
-    snapshot = check_snapshot(unpack(packed(builder(ManualClock(), showing(*gpus)).build())))
+    snapshot = read_snapshot(packed(builder(ManualClock(), showing(*gpus)).build()))
 
     assert len(snapshot["gpus"]["index"]) == MAX_GPUS
     assert len(snapshot["processes"]["pid"]) == MAX_PROCESSES

@@ -10,7 +10,7 @@ import pytest
 from bench.page.__main__ import answer, server
 from bench.page.stream import Publisher, Stream
 from bench.page.visit import chromium, visit
-from gpu_monitor.wire.codec import pack, unpack_trusted
+from gpu_monitor.wire.codec import pack, unpack
 from gpu_monitor.wire.patch import merge
 from tests.support.house import ROOT
 
@@ -23,7 +23,7 @@ def test_the_same_fleet_gives_the_same_stream() -> None:
 
 def test_the_patches_of_a_stream_lead_from_one_document_to_the_next() -> None:
     stream = Stream(24)
-    document: Any = unpack_trusted(pack(stream.document))
+    document: Any = unpack(pack(stream.document))
     for _ in range(12):
         document = merge(document, stream.patch())
     assert document == stream.document

@@ -112,6 +112,11 @@ def test_msgpack_is_imported_in_one_place_and_pynvml_where_nvml_is_called() -> N
     assert importers("pynvml") == {f"collector/gpu/{name}.py" for name in names}
 
 
+def test_msgspec_is_imported_where_snapshots_are_read_which_no_collector_loads() -> None:
+    readers = ("changes", "full_reader", "schema")
+    assert importers("msgspec") == {f"wire/{name}.py" for name in readers}
+
+
 def test_zmq_sockets_are_made_in_five_files() -> None:
     makers = {
         str(file.relative_to(ROOT))

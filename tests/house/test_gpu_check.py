@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.wire.document import GPU_COLUMNS
-from gpu_monitor.wire.schema import check_snapshot
 from tests.gpu_check import GPU_FIELDS, Field, agrees, compare_gpus, compare_processes, parse
-from tests.support.snapshots import make_gpus, make_processes, make_snapshot
+from tests.support.snapshots import check_snapshot, make_gpus, make_processes, make_snapshot
 
 UUID = "GPU-00000000-1111-2222-3333-444444444444"
 LINE = (

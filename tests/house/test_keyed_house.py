@@ -62,7 +62,7 @@ def test_in_one_process_only_other_machines_need_a_key(house: House, folders: Ke
     house.start("collector", title="stranger", name="stranger")
     house.host("head")
     house.host("node1")
-    eventually(lambda: "it asks for keys" in house.log("stranger"), "a refusal")
+    eventually(lambda: "it requires keys" in house.log("stranger"), "a refusal")
     assert house.get("api/v1/fleet")["hosts"].keys() == {"head", "node1"}
     assert [house.stop(title) for title in ("collector", "stranger", "up")] == [0, 0, 0]
     assert no_secret_in_logs(house, folders)
@@ -99,7 +99,7 @@ def test_a_new_broker_key_needs_a_restart_and_a_copy_on_every_machine(
     eventually(lambda: "restart the broker to use it" in house.log("broker"), "the log line")
     house.stop("broker")
     house.start("broker", keys=folders.broker, rpc_bind="127.0.0.1")
-    eventually(lambda: "it breaks off; perhaps" in house.log("collector"), "a refusal")
+    eventually(lambda: "it closes the connection; perhaps" in house.log("collector"), "a refusal")
     eventually(lambda: house.get("readyz") is None, "the web server to lose the broker")
     for name in ("node1", "page1"):
         (folders.place / name / "broker.pub").write_text(public)
@@ -164,7 +164,7 @@ def test_the_protocol_page_s_subscriber_with_keys_receives_the_fleet(
     script = tmp_path / "subscriber.py"
     script.write_text(source[1])
     folder = f"{folders.broker}/carry/webs/exporter"
-    for words in ("let in: webs exporter", "broker listens on"):  # a refused peer never retries
+    for words in ("enrolled: webs exporter", "broker listens on"):  # a refused peer never retries
         eventually(functools.partial(is_logged, house, words), words)
     command = [sys.executable, str(script), f"tcp://127.0.0.1:{house.updates_port}", folder]
     with running(*command, stdout=-1) as client:

@@ -20,7 +20,7 @@ NAMES = {
     *document.PROCESS_TYPES,
     *document.Snapshot.__annotations__,
     *document.Host.__annotations__,
-    *(document.Fleet.__annotations__.keys() - {"broker", "totals", "users", "hosts"}),
+    *(document.FleetDocument.__annotations__.keys() - {"broker", "totals", "users", "hosts"}),
 }
 
 

@@ -104,9 +104,22 @@ def test_a_service_has_no_capability_and_allows_netlink_for_zeromq(name: str) ->
 def test_the_collector_may_access_the_driver_and_the_owners_of_processes() -> None:
     unit = Unit(UNITS["gpu-monitor-collector"])
     assert unit.values("DevicePolicy") == ["closed"]
-    assert {"char-195 rw", "/dev/dxg rw"} <= set(unit.values("DeviceAllow"))
+    allowed = set(unit.values("DeviceAllow"))
+    assert {"char-195 rwm", "char-nvidia-caps rm", "/dev/dxg rw"} <= allowed
     for key in ("PrivateDevices", "ProtectProc", "ProcSubset", "PrivateUsers"):
         assert unit.values(key) == []
+
+
+def test_the_collectors_device_files_are_made_before_it_starts_where_that_is_possible() -> None:
+    commands = Unit(UNITS["gpu-monitor-collector"]).values("ExecStartPre")
+    assert commands == [
+        "+-/usr/bin/nvidia-modprobe -c 0 -u",
+        "+-/usr/bin/nvidia-modprobe -f /proc/driver/nvidia/capabilities/mig/monitor",
+    ]
+    # "+" does not lift the limits of the control group: making a file takes "m".
+    allowed = Unit(UNITS["gpu-monitor-collector"]).values("DeviceAllow")
+    majors = {"char-195", "char-nvidia-uvm", "char-nvidia-caps"}
+    assert majors == {each.split()[0] for each in allowed if each.endswith("m")}
 
 
 def test_the_collector_opens_no_port_and_preserves_its_runtime_directory() -> None:

@@ -80,7 +80,7 @@ def test_revoking_and_enrolling_a_host_take_effect_at_once(
         others = {each.state for each in viewer.sights("gpu1")}
     figures["revoked: states of another host beside live"] = sorted(others - {"live"})
     log = server.journal("gpu-monitor-broker")
-    assert "no longer let in: hosts gpu2" in log and "no longer let in: hosts gpu1" not in log
+    assert "revoked: hosts gpu2" in log and "revoked: hosts gpu1" not in log
 
 
 def test_a_host_that_leaves_the_inventory_is_revoked(fleet: Fleet) -> None:

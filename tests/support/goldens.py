@@ -22,7 +22,7 @@ from gpu_monitor.__main__ import main
 from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
-from gpu_monitor.broker.ingest import Hearing
+from gpu_monitor.broker.ingest import Ingest
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.commands.keys import ACTIONS
@@ -86,17 +86,17 @@ def demo_stream() -> Stream:
         hosts=(MISSING_HOST,), rpc_timeout=2.0, forget_after=4.0, simulated=True
     )
     fleet = Fleet(settings.hosts, settings.rpc_timeout, settings.forget_after)
-    hearing = Hearing(fleet, Directory(()), lambda: None)
+    ingest = Ingest(fleet, Directory(()), lambda: None)
     published = Published(settings, fleet, WALL)
     hosts = [SimulatedHost(number, GPUS, WALL) for number in HOSTS]
     document: dict[str, Any] = {}
     patches: list[dict[str, Any]] = []
     for tick in range(1, TICKS + 1):
         with mock.patch("time.time", lambda now=WALL + tick: now):  # the broker's clock
-            _receive(hearing, hosts, tick)
-        fleet.look(tick)
+            _receive(ingest, hosts, tick)
+        fleet.mark_stale(tick)
         load = LOAD if tick == LOAD_TICK else None
-        patch = published.advance(tick, WALL + tick, dict(hearing.refusals.counts), load)
+        patch = published.advance(tick, WALL + tick, dict(ingest.refusals.counts), load)
         if tick > PICTURE_TICK:
             patches.append(_copy(patch))
         else:
@@ -104,15 +104,15 @@ def demo_stream() -> Stream:
     return Stream(document, patches, _copy(published.document))
 
 
-def _receive(hearing: Hearing, hosts: Sequence[SimulatedHost], tick: int) -> None:
+def _receive(ingest: Ingest, hosts: Sequence[SimulatedHost], tick: int) -> None:
     for number, host in zip(HOSTS, hosts, strict=True):
         if number == SILENT_HOST and tick >= SILENT_FROM_TICK:
             continue
         host.step(WALL + tick)
         message = pack(host.snapshot(WALL + tick - 0.25, tick - 0.25, 1.0))
-        hearing.hear(message, host.name, "", tick - 0.2)
+        ingest.ingest(message, "", tick - 0.2)
     if tick == REFUSED_TICK:
-        hearing.hear(b"\xc1", "", "", tick - 0.1)
+        ingest.ingest(b"\xc1", "", tick - 0.1)
 
 
 def _copy(value: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import zmq
 
 from gpu_monitor.web.main import run
 from gpu_monitor.web.settings import WebLimits, WebSettings
-from gpu_monitor.wire.codec import pack, unpack_trusted
+from gpu_monitor.wire.codec import pack, unpack
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports
 
@@ -227,7 +227,7 @@ def decode(message: aiohttp.WSMessage, protocol: str | None = None) -> Any:
         return json.loads(message.data)
     assert message.type is aiohttp.WSMsgType.BINARY
     if protocol.endswith(".msgpack"):
-        return unpack_trusted(message.data)
+        return unpack(message.data)
     return json.loads(zlib.decompress(message.data, -15))
 
 

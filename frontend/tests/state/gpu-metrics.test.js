@@ -45,14 +45,23 @@ test("a utilization that is not reported has its reason", () => {
 test("the cause of a slowdown is named", () => {
   const known = { utilization_percent: 100, power_watts: 140, power_limit_watts: 700 };
   const rows = gpuRows(host({
-    gpus: gpus({ throttle: ["power cap", "thermal"], stalled_since: 400 }, { stalled_since: 400, throttle: [], ...known }, {}),
+    gpus: gpus({ throttle: ["power limit", "hardware thermal slowdown", "power brake"], stalled_since: 400 }, { stalled_since: 400, throttle: [], ...known }, {}),
   }));
 
   assert.deepEqual(rows.map((gpu) => hindrances(gpu, 1120)), [
-    ["slowed down: power cap, thermal", "busy at low power for 12m: probably waiting"],
+    ["slowed down: hardware thermal slowdown, power brake", "busy at low power for 12m: probably waiting"],
     ["100% busy at 20% power for 12m: probably waiting"],
     [],
   ]);
+});
+
+test("the power limit and chosen clocks are no slowdown", () => {
+  const normal = ["power limit", "application clocks", "sync boost", "display clocks", "board limit", "reliability"];
+  const slow = ["hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"];
+  const rows = gpuRows(host({ gpus: gpus(...[...normal, ...slow].map((limit) => ({ throttle: [limit] }))) }));
+
+  const found = rows.map((gpu) => hindrances(gpu, 0));
+  assert.deepEqual(found, [...normal.map(() => []), ...slow.map((limit) => [`slowed down: ${limit}`])]);
 });
 
 test("users of a GPU are named once", () => {

@@ -14,7 +14,7 @@ from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
 from tests.fake_nvml import FakeNvml
-from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, error
+from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, Value, error
 
 BUSY = Gpu(
     name="NVIDIA A100",
@@ -243,6 +243,19 @@ def test_process_lists_that_cannot_be_read_say_why(opened: FakeNvml) -> None:
     assert reading.uses_unread is not None and "permission" in reading.uses_unread
 
 
+def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_slices(
+    opened: FakeNvml,
+) -> None:
+    calls = [
+        Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
+        for kind in ("Compute", "MPSCompute", "Graphics")
+    ]
+    reading = read(replace(BUSY, migs=[Mig(profile="1g.10gb")]), opened, *calls)
+    (piece,) = reading.slices
+    for unread in (reading.uses_unread, piece.uses_unread):
+        assert unread is not None and "/dev/nvidia-caps" in unread
+
+
 def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
     crowd = [Process(pid) for pid in range(1000, 1300)]
 
@@ -320,3 +333,21 @@ def test_a_process_that_starts_grows_or_ends_is_seen_at_once(opened: FakeNvml) -
         seen.append([use.memory_bytes for use in gpu.read(float(second)).uses])
 
     assert seen == [[], [100 << 20], [100 << 20], [200 << 20], []]
+
+
+@pytest.mark.parametrize(
+    ("margin", "fields", "slowdown"),
+    [
+        (47, {194: -2}, 40 + 47 + 2),
+        (47, {}, 40 + 47),
+        (-3, {194: -2}, 40 - 3 + 2),
+        (N_A, {194: -2}, None),
+        (-1000, {}, None),
+    ],
+)
+def test_the_slowdown_temperature_is_found_by_the_margin_where_it_is_not_reported(
+    opened: FakeNvml, margin: Value, fields: dict[int, Value], slowdown: int | None
+) -> None:
+    gpu = Gpu(slowdown_celsius=N_A, temperature_celsius=40, margin_celsius=margin, fields=fields)
+    reading = read(gpu, opened)
+    assert (reading.state, reading.identity.slowdown_celsius) == ("ok", slowdown)

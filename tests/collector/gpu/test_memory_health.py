@@ -51,6 +51,27 @@ def test_only_a_row_that_cannot_be_remapped_is_a_failure(opened: FakeNvml) -> No
 
 
 @pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (1, "reset the GPU"),
+        (2, "reboot the host"),
+        (4, "end all programs that access other GPUs directly (peer to peer), then reset the GPU"),
+        (99, "take recovery action 99"),
+    ],
+)
+def test_a_gpu_has_failed_while_the_driver_recommends_a_recovery(
+    opened: FakeNvml, action: int, words: str
+) -> None:
+    opened.write(Scenario([Gpu(fields={230: action})]))
+    patient = Patient()
+    assert patient.reasons() == (f"the driver recommends a recovery: {words}",)
+    assert patient.health.failed and patient.health.needs_recovery
+    opened.write(Scenario([Gpu(fields={230: 0})]))
+    assert patient.reasons(MEMORY_HEALTH_SECONDS) == ()
+    assert not patient.health.failed and not patient.health.needs_recovery
+
+
+@pytest.mark.parametrize(
     ("key", "value", "words"),
     [
         ("remapped_pending", 1, "waiting to be remapped: reset the GPU"),

@@ -10,8 +10,7 @@ import pytest
 from gpu_monitor.collector.host import system
 from gpu_monitor.wire.document import SYSTEM_FIELDS
 from gpu_monitor.wire.limits import WireError
-from gpu_monitor.wire.schema import check_snapshot
-from tests.support.snapshots import make_snapshot
+from tests.support.snapshots import check_snapshot, make_snapshot
 
 STAT = b"cpu  100 5 20 800 40 3 2 10 50 5\ncpu0 1 2 3\n"
 MOUNTS = [

@@ -255,17 +255,6 @@ def test_the_config_file_is_reported_first() -> None:
     )
 
 
-def test_nvidia_hardware_is_recognised_by_vendor_and_class(tmp_path: Path) -> None:
-    for name, vendor, kind in [("0", "0x8086", "0x030000"), ("1", "0x10de", "0x040300")]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "vendor").write_text(vendor + "\n")
-        (tmp_path / name / "class").write_text(kind + "\n")
-    assert not probe.has_nvidia_hardware(tmp_path)
-    (tmp_path / "1" / "class").write_text("0x030200\n")
-    assert probe.has_nvidia_hardware(tmp_path)
-    assert not probe.has_nvidia_hardware(tmp_path / "none")
-
-
 def test_names_and_addresses_resolve() -> None:
     found = probe.resolve({"localhost", "10.0.0.3", "::1"}, 30.0)
     assert found["10.0.0.3"] == ["10.0.0.3"]
