@@ -91,6 +91,7 @@ class Message:
         self.start = chance.randrange(VARIANTS)
 
     def after(self, *names: bytes) -> int:
+        """Where the value of the last of these nested keys begins, as msgpack packs it."""
         place = 0
         for name in names:
             key = pack(name.decode())

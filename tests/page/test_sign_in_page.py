@@ -37,7 +37,7 @@ ATTACK = """
 async (url) => {
   const socket = (protocols) => new Promise((done) => {
     const opened = new WebSocket(url.replace("http", "ws") + "ws", protocols);
-    opened.onmessage = () => done("heard");
+    opened.onmessage = () => done("opened");
     opened.onclose = () => done("closed");
   });
   const read = (path, options) => fetch(url + path, options)
