@@ -6,7 +6,7 @@ are compared with the last message's, and only where they differ is the message 
 """
 
 from collections.abc import Container, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from msgspec import UNSET
 from msgspec.structs import astuple
@@ -44,7 +44,6 @@ NUMBER_MEMBERS: dict[str, frozenset[str]] = {
 """Members that may change every second: who sits where does not depend on them."""
 
 
-_CLOCKS = ("sequence", "interval_seconds", "sampled_boottime", "sampled_at")
 _ROWS = {table: min(keys) for table, keys in REQUIRED_COLUMNS.items()}
 """A column of each table that has a value in every row."""
 _IDENTITY = ("name", "boot_id", "run_id")
@@ -82,6 +81,10 @@ class Message(NamedTuple):
     body: Body
 
 
+Numbers: TypeAlias = dict[str, tuple[tuple[str, ...], tuple[Any, ...]]]
+"""The names and the values of the numbers that are known, by part."""
+
+
 class Changes(NamedTuple):
     """What a message changes in the snapshot of its host: checked, but not applied yet.
 
@@ -91,7 +94,7 @@ class Changes(NamedTuple):
 
     body: Body
     steady: bytes
-    numbers: Moves | None
+    numbers: Numbers | None
     moves: Moves
 
 
@@ -107,19 +110,25 @@ class Last:
     def apply(self, changes: Changes) -> None:
         """Brings the snapshot up to date in place; what is not a number and did not change stays
         the same object."""
+        if changes.numbers is not None:
+            self._apply_numbers(changes.body, changes.numbers)
+            return
         self.steady = changes.steady
         values = cast(dict[str, Any], self.snapshot)
-        if changes.numbers is not None:
-            for part, numbers in changes.numbers.items():
-                values[part].update(numbers)
-            for key in _CLOCKS:
-                values[key] = getattr(changes.body, key)
-            return
         for part, moves in changes.moves.items():
             target = values.setdefault(part, {}) if part else values
             target.update(moves)
             for key in [key for key, value in moves.items() if value is None]:
                 del target[key]
+
+    def _apply_numbers(self, body: Body, numbers: Numbers) -> None:
+        values = cast(dict[str, Any], self.snapshot)
+        for part, (names, latest) in numbers.items():
+            values[part].update(zip(names, latest, strict=True))
+        values["sequence"] = body.sequence
+        values["interval_seconds"] = body.interval_seconds
+        values["sampled_boottime"] = body.sampled_boottime
+        values["sampled_at"] = body.sampled_at
 
 
 def open_message(data: bytes) -> Message:
@@ -154,38 +163,39 @@ def read_changes(message: Message, last: Last | None = None) -> Changes:
     return Changes(body, steady, None, read_in_full(message.data, before))
 
 
-def _take_apart(message: Message) -> tuple[bytes, Moves]:
+def _take_apart(message: Message) -> tuple[bytes, Numbers]:
     """The bytes of all members but numbers, and the numbers of each part."""
     body = message.body
     pieces: list[Packed] = [body.problems]
     if type(body) is not StrictBody:
         pieces += _unknown(message.data, Body.__struct_fields__)
-    numbers: Moves = {}
+    numbers: Numbers = {}
     for split in _SPLITS:
         packed = getattr(body, split.part)
         try:
             values = astuple(split.decode(packed))
-        except Exception:  # as above
+            numbers[split.part] = split.numbers, values[split.steady :]
+        except Exception:  # as above; or some numbers are not known
             values = astuple(split.decode_loosely(packed))
+            known = {
+                key: value
+                for key, value in zip(split.numbers, values[split.steady :], strict=True)
+                if value is not UNSET and value is not None
+            }
+            numbers[split.part] = tuple(known), tuple(known.values())
             pieces += _unknown(packed, PARTS[split.part])
+            pieces.append(" ".join(known).encode())
         pieces += values[: split.steady]
-        present = numbers[split.part] = {
-            key: value
-            for key, value in zip(split.numbers, values[split.steady :], strict=True)
-            if value is not UNSET and value is not None
-        }
-        if len(present) != len(split.numbers):
-            pieces.append(" ".join(present).encode())
     return b"".join(pieces), numbers
 
 
-def _only_numbers(body: Body, numbers: Moves, before: dict[str, Any]) -> bool:
+def _only_numbers(body: Body, numbers: Numbers, before: dict[str, Any]) -> bool:
     """Whether these numbers are all that differs, and have a value in every row."""
     if (body.name, body.boot_id, body.run_id) != tuple(map(before.get, _IDENTITY)):
         return False
     for table, key in _ROWS.items():
         rows = len(before[table].get(key, ()))
-        if not set(map(len, numbers[table].values())) <= {rows}:
+        if not set(map(len, numbers[table][1])) <= {rows}:
             return False
     return True
 

@@ -65,9 +65,9 @@ EMPTY = {"problems": Raw(b"\x90"), **{part: Raw(b"\x80") for part in PARTS}}
 
 
 def value_type(part: str, key: str) -> Any:
-    """The type of a member of `part`: a scalar's or a whole column's."""
-    value: Any = _ENUMS.get((part, key), _KIND_TYPES[PARTS[part][key]]) | None
-    return _column(part, value) if part in TABLES else value
+    """The type of a member of `part`: of a scalar that is known, or of a whole column."""
+    value: Any = _ENUMS.get((part, key), _KIND_TYPES[PARTS[part][key]])
+    return _column(part, value | None) if part in TABLES else value
 
 
 def _column(table: str, value: Any) -> Any:
@@ -86,8 +86,14 @@ MEMBERS: dict[str, Decode] = {
     "problems": Decoder(Words).decode,
 }
 VALUES: dict[str, dict[str, Decode]] = {
-    part: {key: Decoder(value_type(part, key)).decode for key in kinds}
-    for part, kinds in PARTS.items()
+    **{
+        part: {key: Decoder(value_type(part, key) | None).decode for key in kinds}
+        for part, kinds in SCALARS.items()
+    },
+    **{
+        table: {key: Decoder(value_type(table, key)).decode for key in kinds}
+        for table, kinds in TABLES.items()
+    },
 }
 UNKNOWN_COLUMN: dict[str, Decode] = {table: Decoder(_column(table, Any)).decode for table in TABLES}
 decode_anything: Decode = Decoder(Any).decode
@@ -134,14 +140,18 @@ ABSENT_COLUMN = Raw(b"\xc1")
 def part_decoder(part: str, numbers: frozenset[str], strict: bool) -> Decode:
     """Decodes the `numbers` of a part; all other members stay packed, and come first.
 
-    With `strict`, members of a newer collector are an error; else they are passed over.
+    With `strict`, members of a newer collector are an error, and so are numbers that are missing;
+    else the former are passed over, and the latter are UNSET or None.
     """
-    steady = [(key, Raw, ABSENT_COLUMN) for key in PARTS[part] if key not in numbers]
-    moving = [
-        (key, value_type(part, key) | UnsetType, UNSET) for key in PARTS[part] if key in numbers
-    ]
+    absent: Any = UnsetType | None if part in SCALARS else UnsetType
+    fields: list[Any] = [(key, Raw, ABSENT_COLUMN) for key in PARTS[part] if key not in numbers]
+    for key in PARTS[part]:
+        if key in numbers and strict:
+            fields.append((key, value_type(part, key)))
+        elif key in numbers:
+            fields.append((key, value_type(part, key) | absent, UNSET))
     struct = msgspec.defstruct(
-        f"{part}_part", [*steady, *moving], forbid_unknown_fields=strict, gc=False
+        f"{part}_part", fields, forbid_unknown_fields=strict, kw_only=True, gc=False
     )
     return Decoder(struct).decode
 

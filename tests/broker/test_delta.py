@@ -1,4 +1,4 @@
-"""What travels now and what waits; and that a patch always makes what is published."""
+"""broker.delta: what is published now and what waits; each patch leads to the document."""
 
 import copy
 from typing import Any
@@ -77,7 +77,7 @@ def test_when_rows_change_places_every_changed_column_travels() -> None:
     assert patch == {"pid": [2], "sm_utilization_percent": [6], "gpu_memory_mib": [8]}
 
 
-def test_a_process_that_comes_brings_all_columns_at_one_length() -> None:
+def test_a_new_process_changes_all_columns_to_one_length() -> None:
     first = snapshot()
     two = {key: column * 2 for key, column in make_processes().items()}
     shown = published(first)
@@ -109,7 +109,7 @@ def test_a_collector_cannot_speak_for_the_broker() -> None:
     assert shown["gpus"]["use"] == ["free", "free"]
 
 
-def test_what_a_newer_collector_adds_passes_through_and_goes_again() -> None:
+def test_members_of_a_newer_collector_pass_through_and_are_removed_again() -> None:
     first = snapshot(weather={"sun": True, "wind": {"knots": 3}})
     shown = published(first)
     second = snapshot(first, weather={"sun": 1, "wind": {}})

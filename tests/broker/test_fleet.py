@@ -17,7 +17,7 @@ class Collector:
         self.fleet, self.name, self.members = fleet, name, members
         self.sequence = 0
 
-    def tell(self, at: float, late: float = 0.0) -> str | None:
+    def send(self, at: float, late: float = 0.0) -> str | None:
         """The sample taken at `at` arrives `late` seconds later; why it is refused, or None."""
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": at}
@@ -35,59 +35,59 @@ def state(fleet: Fleet, name: str = "node1") -> str | None:
     return record.state if record is not None else None
 
 
-def test_a_configured_host_is_missing_until_it_is_heard() -> None:
+def test_a_configured_host_is_missing_until_it_reports() -> None:
     fleet = make_fleet("node1")
     assert state(fleet) == "missing"
     collector = Collector(fleet)
-    collector.tell(0.0)
+    collector.send(0.0)
     assert state(fleet) == "missing"
-    collector.tell(1.0)
+    collector.send(1.0)
     assert state(fleet) == "live"
 
 
-def test_a_host_nobody_configured_is_not_shown_before_it_is_confirmed() -> None:
+def test_an_unconfigured_host_is_not_published_before_it_is_confirmed() -> None:
     fleet = make_fleet()
-    Collector(fleet).tell(0.0)
+    Collector(fleet).send(0.0)
     assert state(fleet) is None and fleet.changed == []
 
 
 def test_a_host_is_stale_once_rpc_timeout_has_passed() -> None:
     fleet, collector = make_fleet(), Collector(make_fleet())
     collector.fleet = fleet
-    collector.tell(0.0)
-    collector.tell(1.0)
+    collector.send(0.0)
+    collector.send(1.0)
     assert not fleet.mark_stale(1.0 + TIMEOUT) and state(fleet) == "live"
     assert fleet.mark_stale(1.0 + TIMEOUT + 0.1) and state(fleet) == "stale"
 
 
-def test_an_old_sample_is_refused_and_keeps_nobody_live() -> None:
+def test_an_old_sample_is_refused_and_keeps_no_host_live() -> None:
     fleet = make_fleet()
     collector = Collector(fleet)
-    collector.tell(0.0)
-    collector.tell(1.0)
+    collector.send(0.0)
+    collector.send(1.0)
     shown = fleet.last("node1")
-    assert collector.tell(1.5, late=3.0) == "old"
+    assert collector.send(1.5, late=3.0) == "old"
     assert fleet.last("node1") is shown
     fleet.mark_stale(4.6)
     assert state(fleet) == "stale"
 
 
-def test_a_sample_told_twice_is_a_duplicate() -> None:
+def test_a_sample_that_arrives_twice_is_a_duplicate() -> None:
     fleet = make_fleet()
     collector = Collector(fleet)
-    collector.tell(0.0)
-    collector.tell(1.0)
+    collector.send(0.0)
+    collector.send(1.0)
     collector.sequence -= 1
-    assert collector.tell(1.0) == "duplicate"
+    assert collector.send(1.0) == "duplicate"
 
 
 def test_a_stale_host_is_live_again_with_its_first_fresh_sample() -> None:
     fleet = make_fleet()
     collector = Collector(fleet)
     for moment in (0.0, 1.0):
-        collector.tell(moment)
+        collector.send(moment)
     fleet.mark_stale(10.0)
-    collector.tell(11.0)
+    collector.send(11.0)
     assert [change for _, change in fleet.changes] == ["live", "stale", "live"]
 
 
@@ -95,9 +95,9 @@ def test_a_restarted_collector_takes_over_without_a_conflict() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2", gpus=make_gpus(1))
     for moment in (0.0, 1.0):
-        first.tell(moment)
+        first.send(moment)
     for moment in (2.0, 3.0):
-        second.tell(moment)
+        second.send(moment)
         fleet.mark_stale(moment)
     assert state(fleet) == "live"
     previous = fleet.last("node1")
@@ -107,11 +107,11 @@ def test_a_restarted_collector_takes_over_without_a_conflict() -> None:
 def test_a_late_word_of_the_run_before_is_no_conflict() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
-    first.tell(0.0)
-    first.tell(1.0)
-    second.tell(2.0)
-    first.tell(1.9, late=0.5)
-    second.tell(3.0)
+    first.send(0.0)
+    first.send(1.0)
+    second.send(2.0)
+    first.send(1.9, late=0.5)
+    second.send(3.0)
     fleet.mark_stale(3.1)
     assert "conflict" not in [change for _, change in fleet.changes]
 
@@ -122,8 +122,8 @@ def test_two_collectors_are_a_conflict_and_values_never_alternate() -> None:
     second = Collector(fleet, boot_id="second", run_id="2")
     shown = set()
     for moment in range(20):
-        first.tell(float(moment))
-        second.tell(moment + 0.5)
+        first.send(float(moment))
+        second.send(moment + 0.5)
         fleet.mark_stale(moment + 0.5)
         if (previous := fleet.last("node1")) is not None:
             shown.add(previous.snapshot["run_id"])
@@ -138,7 +138,7 @@ def test_three_collectors_are_a_conflict_too() -> None:
     collectors = [Collector(fleet, boot_id=str(n), run_id=str(n)) for n in range(3)]
     for moment in range(10):
         for collector in collectors:
-            collector.tell(float(moment))
+            collector.send(float(moment))
     assert state(fleet) == "conflict"
 
 
@@ -146,10 +146,10 @@ def test_a_conflict_is_over_when_the_second_falls_silent() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
     for moment in range(5):
-        first.tell(float(moment))
-        second.tell(moment + 0.5)
+        first.send(float(moment))
+        second.send(moment + 0.5)
     for moment in range(5, 10):
-        first.tell(float(moment))
+        first.send(float(moment))
         fleet.mark_stale(float(moment))
     assert state(fleet) == "live" and fleet.records["node1"].conflict() is None
 
@@ -158,10 +158,10 @@ def test_the_second_is_shown_when_the_first_falls_silent() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
     for moment in range(5):
-        first.tell(float(moment))
-        second.tell(moment + 0.5)
+        first.send(float(moment))
+        second.send(moment + 0.5)
     for moment in range(5, 10):
-        second.tell(moment + 0.5)
+        second.send(moment + 0.5)
         fleet.mark_stale(moment + 0.5)
     previous = fleet.last("node1")
     assert previous is not None and previous.snapshot["run_id"] == "2" and state(fleet) == "live"
@@ -171,9 +171,9 @@ def test_runs_that_come_and_go_do_not_pile_up() -> None:
     fleet = make_fleet()
     first = Collector(fleet, run_id="first")
     for moment in range(3):
-        first.tell(float(moment))
+        first.send(float(moment))
     for number in range(100):
-        Collector(fleet, run_id=str(number)).tell(3.0)
+        Collector(fleet, run_id=str(number)).send(3.0)
     assert len(fleet.records["node1"].rivals) <= 4
 
 
@@ -181,8 +181,8 @@ def test_only_a_host_that_is_not_configured_is_forgotten() -> None:
     fleet = make_fleet("kept", forget_after=100.0)
     for name in ("kept", "guest"):
         collector = Collector(fleet, name)
-        collector.tell(0.0)
-        collector.tell(1.0)
+        collector.send(0.0)
+        collector.send(1.0)
     fleet.mark_stale(50.0)
     assert fleet.forgotten == [] and state(fleet, "guest") == "stale"
     fleet.mark_stale(102.0)
@@ -191,20 +191,20 @@ def test_only_a_host_that_is_not_configured_is_forgotten() -> None:
 
 def test_a_name_that_was_never_confirmed_is_let_go() -> None:
     fleet = make_fleet()
-    Collector(fleet).tell(0.0)
+    Collector(fleet).send(0.0)
     fleet.mark_stale(61.0)
     assert fleet.records == {} and fleet.forgotten == []
 
 
-def test_each_host_stands_once_among_the_changed() -> None:
+def test_a_changed_host_is_listed_once() -> None:
     fleet = make_fleet()
     collector = Collector(fleet)
     for moment in range(5):
-        collector.tell(float(moment))
+        collector.send(float(moment))
     assert [record.name for record in fleet.changed] == ["node1"]
 
 
-def test_who_is_expected_from_now_on_is_missing_and_who_was_never_heard_is_gone() -> None:
+def test_a_newly_configured_host_is_missing_and_a_removed_one_without_a_report_is_gone() -> None:
     fleet = make_fleet("node1")
     fleet.expect(["node1", "node2"])
     assert state(fleet, "node2") == "missing"
@@ -218,8 +218,8 @@ def test_who_is_expected_from_now_on_is_missing_and_who_was_never_heard_is_gone(
 def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> None:
     fleet = make_fleet("node1", forget_after=100.0)
     collector = Collector(fleet)
-    collector.tell(0.0)
-    collector.tell(1.0)
+    collector.send(0.0)
+    collector.send(1.0)
     fleet.expect([])
     fleet.mark_stale(10.0)
     assert state(fleet) == "stale"
@@ -232,8 +232,8 @@ def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> Non
 def test_one_that_waits_to_be_confirmed_is_missing_once_it_is_expected() -> None:
     fleet = make_fleet()
     collector = Collector(fleet)
-    collector.tell(0.0)
+    collector.send(0.0)
     fleet.expect(["node1"])
     assert state(fleet) == "missing"
-    collector.tell(1.0)
+    collector.send(1.0)
     assert state(fleet) == "live"

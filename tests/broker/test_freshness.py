@@ -13,7 +13,7 @@ from gpu_monitor.broker.freshness import Link, Verdict
 
 LIMIT = 2.0
 DELAY = 0.01
-"""What every message takes at least: one-way messages cannot tell it from an offset."""
+"""The least delay of a message; one-way messages cannot distinguish it from a clock offset."""
 
 
 @dataclass
@@ -164,7 +164,7 @@ def test_what_waited_while_the_broker_slept_is_old() -> None:
     assert simulation.longest_silence(130.0, 179.0) <= 1.1
 
 
-def test_a_broker_whose_own_clock_stood_still_goes_on_at_once() -> None:
+def test_a_broker_continues_at_once_after_its_own_clock_paused() -> None:
     simulation = Simulation(broker_clock=lambda true: true - (100.0 if true > 90 else 0.0)).run()
     assert simulation.longest_silence(2.0, 179.0) <= 1.1
 
@@ -174,7 +174,7 @@ def test_a_single_sample_from_the_future_costs_3_s_at_most() -> None:
     assert simulation.longest_silence(2.0, 179.0) - LIMIT <= 3.0
 
 
-def test_duplicates_and_reordering_are_told_by_sequence() -> None:
+def test_duplicates_and_reordering_are_detected_by_sequence() -> None:
     link = Link()
     verdicts = [
         link.judge(10.0 + number, float(number), number, LIMIT) for number in (1, 2, 2, 1, 3)
@@ -189,7 +189,7 @@ def test_age_is_what_exceeds_the_smallest_lag() -> None:
     assert link.age == 0.25
 
 
-def test_a_link_keeps_few_values_whatever_the_drift() -> None:
+def test_a_link_stores_few_values_at_any_drift() -> None:
     link = Link()
     for number in range(1000):
         link.judge(number * 1.0005, float(number), number, LIMIT)

@@ -49,7 +49,7 @@ def test_without_a_process_memory_decides(
         (None, None, "busy"),
     ],
 )
-def test_a_compute_process_holds_its_gpu_whatever_its_memory(
+def test_a_compute_process_holds_its_gpu_at_any_memory(
     kind: str | None, idle_since: float | None, expected: str
 ) -> None:
     gpus = make_gpus(1, memory_used_mib=[4], idle_since=[idle_since])
@@ -86,7 +86,7 @@ def test_unified_memory_does_not_say_that_a_gpu_is_held() -> None:
         ("python serve.py", "G", "free"),
     ],
 )
-def test_a_command_that_may_be_idle_keeps_its_gpu_busy(
+def test_a_never_idle_command_keeps_its_gpu_busy(
     command: str | None, kind: str | None, expected: str
 ) -> None:
     gpus = make_gpus(2, idle_since=[LONG, LONG])
@@ -95,20 +95,20 @@ def test_a_command_that_may_be_idle_keeps_its_gpu_busy(
     assert use_of(gpus, seated, NOW, LIMITS) == (["free", expected], NEVER)
 
 
-def test_beside_a_command_that_may_be_idle_others_may_be_too() -> None:
+def test_other_processes_beside_a_never_idle_command_may_be_idle_too() -> None:
     gpus = make_gpus(2, state=["ok", "lost"], idle_since=[LONG, LONG])
     processes: Table = {"gpu": [0, 0, 1], "pid": [1, 2, 3], "command": ["train", "serve", "serve"]}
     assert use(gpus, processes) == ["held_idle", None]
     assert use_of(gpus, seats(gpus, processes, ("serve",)), NOW, LIMITS)[0] == ["busy", None]
 
 
-def test_no_command_is_known_of_a_host_that_tells_none() -> None:
+def test_a_host_that_sends_no_commands_has_no_never_idle_ones() -> None:
     gpus = make_gpus(1, idle_since=[LONG])
     seated = seats(gpus, {"gpu": [0], "pid": [1]}, ("serve",))
     assert use_of(gpus, seated, NOW, LIMITS)[0] == ["held_idle"]
 
 
-def test_a_held_gpu_says_when_it_will_be_idle() -> None:
+def test_the_time_at_which_a_held_gpu_becomes_idle_is_known() -> None:
     gpus = make_gpus(3, memory_used_mib=[900] * 3, idle_since=[NOW - 100, NOW - 50, LONG])
     column, changes_at = use_of(gpus, seats(gpus, {}), NOW, LIMITS)
     assert changes_at == NOW - 100 + 1800.0

@@ -1,4 +1,4 @@
-"""broker.history: a maximum a minute, gaps where nothing was heard, no growth."""
+"""broker.history: a maximum per minute, gaps for silent minutes, no growth."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_a_gpu_that_changes_its_row_keeps_its_past() -> None:
     assert last(history, NOON + 60, 2, row=1) == [None, 44]
 
 
-def test_a_clock_that_goes_back_begins_anew() -> None:
+def test_a_clock_that_is_set_back_clears_the_history() -> None:
     history = GpuHistory()
     hear(history, NOON, 5)
     hear(history, NOON - 600, 6)

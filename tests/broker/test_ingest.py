@@ -1,4 +1,4 @@
-"""What becomes of a message: heard, or refused and counted, and logged within bounds."""
+"""broker.ingest: a message is applied, or refused, counted and logged within bounds."""
 
 import copy
 import logging
@@ -22,7 +22,7 @@ def make_ingest() -> Ingest:
     return Ingest(Fleet((), 2.0, 1000.0), Directory(()), lambda: None)
 
 
-def tell(ingest: Ingest, sequence: int, late: float = 0.0, **members: Any) -> None:
+def send(ingest: Ingest, sequence: int, late: float = 0.0, **members: Any) -> None:
     clock = float(sequence)
     message = make_snapshot(sequence=sequence, sampled_boottime=clock) | members
     ingest.ingest(pack(message), PEER, clock + late)
@@ -33,48 +33,48 @@ def shown(ingest: Ingest) -> Any:
     return record.snapshot
 
 
-def test_what_is_shown_shares_what_is_equal_with_what_was() -> None:
+def test_a_new_snapshot_shares_equal_columns_with_the_last() -> None:
     ingest = make_ingest()
     for sequence in (1, 2):
-        tell(ingest, sequence)
+        send(ingest, sequence)
     first = copy.copy(shown(ingest)["gpus"])
     processes = shown(ingest)["processes"]
-    tell(ingest, 3, gpus=make_gpus(2, power_watts=[9, 9]))
+    send(ingest, 3, gpus=make_gpus(2, power_watts=[9, 9]))
     assert shown(ingest)["gpus"]["power_watts"] == [9, 9]
     assert shown(ingest)["gpus"]["uuid"] is first["uuid"]
     assert shown(ingest)["processes"] is processes
 
 
-def test_a_change_that_no_template_knows_is_read_in_full_and_then_known() -> None:
+def test_another_number_of_gpus_is_read_in_full() -> None:
     ingest = make_ingest()
     for sequence in (1, 2):
-        tell(ingest, sequence)
+        send(ingest, sequence)
     for sequence in (3, 4):
-        tell(ingest, sequence, gpus=make_gpus(3), problems=["one"])
+        send(ingest, sequence, gpus=make_gpus(3), problems=["one"])
     assert len(shown(ingest)["gpus"]["uuid"]) == 3 and shown(ingest)["sequence"] == 4
     assert ingest.refusals.counts == {}
 
 
-def test_an_old_message_between_fresh_ones_leaves_no_trace_in_them() -> None:
+def test_an_old_message_between_fresh_ones_changes_nothing() -> None:
     ingest = make_ingest()
     for sequence in (1, 2):
-        tell(ingest, sequence)
-    tell(ingest, 3, late=10.0, gpus=make_gpus(2, power_watts=[666, 666]), problems=["old"])
-    tell(ingest, 4)
+        send(ingest, sequence)
+    send(ingest, 3, late=10.0, gpus=make_gpus(2, power_watts=[666, 666]), problems=["old"])
+    send(ingest, 4)
     assert shown(ingest)["problems"] == [] and shown(ingest)["gpus"]["power_watts"] == [71, 71]
     assert ingest.refusals.counts == {"old": 1}
 
 
-def test_two_runs_in_turn_are_each_read_as_they_are() -> None:
+def test_two_runs_in_turn_are_not_mixed() -> None:
     ingest = make_ingest()
     for sequence in range(1, 9):
-        tell(ingest, sequence, run_id="one")
-        tell(ingest, sequence, run_id="two", gpus=make_gpus(1))
+        send(ingest, sequence, run_id="one")
+        send(ingest, sequence, run_id="two", gpus=make_gpus(1))
     assert shown(ingest)["run_id"] == "one" and len(shown(ingest)["gpus"]["uuid"]) == 2
     assert ingest._fleet.records["node1"].state == "conflict"
 
 
-def test_a_message_that_waits_while_its_key_is_revoked_is_not_heard_under_any_name() -> None:
+def test_a_message_that_waits_while_its_key_is_revoked_is_refused() -> None:
     issued = {"KEY": "node1"}
     directory = Directory(())
     directory.use_keys(issued.get)
@@ -88,7 +88,7 @@ def test_a_message_that_waits_while_its_key_is_revoked_is_not_heard_under_any_na
     assert not ingest.admits(peer, 1.0) and ingest.refusals.counts == {"unknown key": 2}
 
 
-def test_nor_is_one_that_repeats_the_last_which_is_not_unpacked() -> None:
+def test_a_message_that_repeats_the_last_is_refused_once_its_key_is_revoked() -> None:
     issued = {"KEY": "node1"}
     directory = Directory(())
     directory.use_keys(issued.get)
@@ -104,7 +104,7 @@ def test_nor_is_one_that_repeats_the_last_which_is_not_unpacked() -> None:
     assert ingest.refusals.counts == {"unknown key": 1}
 
 
-def test_both_sides_of_a_conflict_are_told_by_their_addresses() -> None:
+def test_a_conflict_names_the_addresses_of_both_sides() -> None:
     directory = Directory(())
     directory.use_keys({"KEY": "node1"}.get)
     ingest = Ingest(Fleet((), 2.0, 1000.0), directory, lambda: None)
@@ -138,7 +138,7 @@ def test_no_bytes_are_an_error(data: bytes) -> None:
     assert sum(ingest.refusals.counts.values()) == 2
 
 
-def test_a_reason_is_logged_once_for_each_peer(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reason_is_logged_once_per_peer(caplog: pytest.LogCaptureFixture) -> None:
     refusals = Refusals()
     with caplog.at_level(logging.WARNING):
         for now in range(100):
@@ -149,7 +149,7 @@ def test_a_reason_is_logged_once_for_each_peer(caplog: pytest.LogCaptureFixture)
     assert len(caplog.records) == 3 and refusals.counts == {"msgpack": 201}
 
 
-def test_a_message_cannot_write_lines_of_its_own_into_the_log(
+def test_a_message_cannot_inject_lines_into_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     Refusals().add("type", "10.0.0.1", "gpus.\n\x1b[2Jall is well is not a list", 0.0)

@@ -1,4 +1,4 @@
-"""PULL: what is heard, what is refused, and what both cost."""
+"""broker.intake: what is ingested, what is refused, and what both cost."""
 
 import asyncio
 import random
@@ -75,7 +75,7 @@ async def desk(closed_desk: Desk) -> Desk:
     return closed_desk
 
 
-async def test_a_snapshot_is_heard(desk: Desk) -> None:
+async def test_a_snapshot_is_ingested(desk: Desk) -> None:
     assert await desk.push(pack(make_snapshot("node1"))) == {}
     assert desk.fleet.records.keys() == {"node1"}
 
@@ -94,7 +94,7 @@ async def test_each_refusal_counts_under_its_reason(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("closed_desk", [("192.0.2.1",)], indirect=True)
-async def test_an_unknown_peer_is_refused_before_its_message_is_looked_at(desk: Desk) -> None:
+async def test_an_unknown_peer_is_refused_before_its_message_is_read(desk: Desk) -> None:
     assert await desk.push(b"\xc1" * 1000) == {"unknown host": 1}
     assert desk.asked == 1
 
@@ -168,13 +168,13 @@ async def test_what_waits_takes_no_more_memory_than_a_large_fleet_needs(closed_d
     assert intake._waiting_bytes == 0
 
 
-async def test_of_a_host_that_waits_the_newest_message_is_heard(desk: Desk) -> None:
+async def test_only_the_newest_waiting_message_of_a_host_is_ingested(desk: Desk) -> None:
     await desk.push(*(pack(make_snapshot("node1", number)) for number in range(1, 11)))
     await desk.push(pack(make_snapshot("node1", 10)))
     assert desk.ingest.refusals.counts["duplicate"] == 1
 
 
-async def test_each_message_counts_and_so_does_one_that_a_newer_one_overtook(desk: Desk) -> None:
+async def test_received_and_overtaken_messages_are_counted(desk: Desk) -> None:
     refused = await desk.push(*[pack(make_snapshot("node1"))] * 200, b"")
     assert desk.load.messages == 200 + 2  # one without a name, and the desk's own last one
     assert desk.load.overtaken == 200 - 1 - refused.get("duplicate", 0)

@@ -1,4 +1,4 @@
-"""What is told of the broker's load, and when."""
+"""broker.load_stats: what is reported of the load, and when."""
 
 from gpu_monitor.broker.load_stats import LOAD_SECONDS, Load
 
@@ -9,7 +9,7 @@ def told(load: Load, now: float) -> dict[str, float]:
     return answer
 
 
-def test_the_most_since_the_last_time_is_told_and_counts_only_grow() -> None:
+def test_maxima_start_again_after_each_report_and_counts_only_grow() -> None:
     load = Load()
     load.count_received(messages=5, waiting=4)
     load.count_received(messages=2, waiting=3)
@@ -32,7 +32,7 @@ def test_the_most_since_the_last_time_is_told_and_counts_only_grow() -> None:
     }
 
 
-def test_the_load_is_told_no_more_than_every_ten_seconds() -> None:
+def test_the_load_is_reported_every_ten_seconds_at_most() -> None:
     load = Load()
     assert [load.report(at / 2) is not None for at in range(41)] == [
         at % 20 == 0 for at in range(41)

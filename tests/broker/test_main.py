@@ -142,7 +142,7 @@ async def test_a_newcomer_gets_the_picture_and_follows_by_patches() -> None:
         assert early.document["hosts"].keys() == late.document["hosts"].keys()
 
 
-async def test_several_endpoints_are_heard_at_once() -> None:
+async def test_several_endpoints_are_received_from_at_once() -> None:
     rpc = ("inproc://rpc", free_endpoint())
     async with broker(rpc_endpoints=rpc) as house:
         house.collector("outside")
@@ -189,7 +189,7 @@ async def test_a_collector_in_the_same_process_is_always_welcome() -> None:
         await house.viewer().until_state("me", "live")
 
 
-async def test_a_heartbeat_comes_when_nothing_changes() -> None:
+async def test_a_heartbeat_is_published_when_nothing_changes() -> None:
     async with broker(tick=5.0) as house:
         viewer = house.viewer()
         await viewer.until(lambda seen: len(viewer.patches) >= 3)
@@ -255,7 +255,7 @@ async def test_a_restarted_collector_is_live_again_under_its_new_run() -> None:
         assert "conflict" not in states
 
 
-async def test_the_broker_tells_its_load_and_not_with_every_tick() -> None:
+async def test_the_broker_publishes_its_load_but_not_with_every_tick() -> None:
     async with broker() as house:
         viewer = house.viewer()
         await viewer.until(lambda seen: seen["broker"]["load"].get("tick_late_seconds", -1) >= 0)
@@ -271,7 +271,7 @@ async def test_warnings_stand_in_the_document() -> None:
         assert document["broker"]["warnings"] == ["no keys"]
 
 
-async def test_a_taken_port_is_an_error_and_leaves_nothing_bound() -> None:
+async def test_a_port_in_use_is_an_error_and_leaves_nothing_bound() -> None:
     endpoint = free_endpoint()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with socket.create_server(("127.0.0.1", int(endpoint.rpartition(":")[2]))):

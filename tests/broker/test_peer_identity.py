@@ -1,4 +1,4 @@
-"""Who a peer is, without keys."""
+"""broker.peer_identity: which host a peer is, by address and by key."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from gpu_monitor.broker.peer_identity import (
 from gpu_monitor.wire.curve.server import peer_with_key
 
 NO_NAME = "no..name"
-"""No name server has to be asked about it, which may take as long as it likes."""
+"""Not a name: no name server is asked, which might take its time."""
 
 
 def directory(*hosts: str, own_name: str = "", **known: list[str]) -> Directory:
@@ -40,7 +40,7 @@ def test_an_address_has_one_usual_form(text: str, plain: str | None) -> None:
     assert plain_address(text) == plain
 
 
-def test_a_host_is_the_entry_its_address_belongs_to_whatever_it_sends() -> None:
+def test_a_host_is_the_entry_of_its_address_not_the_name_it_sends() -> None:
     known = directory("node1", "node2", node1=["10.0.0.1"], node2=["10.0.0.2"])
     assert known.host_of("10.0.0.1", "node2") == "node1"
 
@@ -122,7 +122,7 @@ def test_with_keys_a_host_is_whom_its_key_was_issued_for_wherever_it_is() -> Non
     assert known.host_of(peer_with_key("10.0.0.1", "KEY1"), "node1") is None
 
 
-def test_a_peer_s_address_and_key_can_be_told_apart() -> None:
+def test_a_peer_s_address_and_key_can_be_separated() -> None:
     peer = peer_with_key("fe80::1%eth0", "a key")
     assert (address_of(peer), key_of(peer)) == ("fe80::1%eth0", "a key")
     assert (address_of("this process"), key_of("10.0.0.1")) == ("this process", "")

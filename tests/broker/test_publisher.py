@@ -1,4 +1,4 @@
-"""XPUB: patches to all, the picture to those who ask."""
+"""broker.publisher: patches to all subscribers, the picture on request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -110,7 +110,7 @@ async def test_another_topic_is_no_question(desk: Desk, topic: bytes) -> None:
 
 
 @pytest.mark.parametrize(("name", "answer"), [("", {}), ("node1", {"until": 60}), ("nobody", None)])
-async def test_the_last_hour_is_told_to_whoever_asks_for_it(
+async def test_the_last_hour_is_sent_on_request(
     desk: Desk, name: str, answer: dict[str, int] | None
 ) -> None:
     topic = b"recent/" + b"a" * 32 + b"/" + name.encode()

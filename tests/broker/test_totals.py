@@ -89,7 +89,7 @@ def test_what_is_kept_is_what_counting_from_scratch_gives(
 
 
 @given(st.lists(st.tuples(percents, percents, st.lists(numbers, min_size=3, max_size=3))))
-def test_what_moves_is_counted_as_from_scratch(steps: list[tuple[Any, ...]]) -> None:
+def test_changed_numbers_are_counted_as_from_scratch(steps: list[tuple[Any, ...]]) -> None:
     gpus = make_gpus(2)
     processes = processes_of((0, "alice", 1), (1, "alice", 2), (1, "bob", 3))
     seated, kept, counted_last = seats(gpus, processes), Totals(), counted(gpus, processes)
@@ -144,7 +144,7 @@ def test_every_total_is_there() -> None:
     }
 
 
-def test_what_nobody_tells_is_left_out_and_zero_is_zero() -> None:
+def test_a_sum_that_no_gpu_reports_is_left_out_and_zero_is_zero() -> None:
     silent = totals_of(counted({"index": [0], "state": ["ok"]}))
     assert silent.keys().isdisjoint({"power_watts", "memory_used_mib", "utilization_percent"})
     empty = totals_of(counted({}))
@@ -198,5 +198,5 @@ def test_a_user_without_processes_is_gone() -> None:
     assert totals.user("alice") is None and totals.document({})["users"] == 0
 
 
-def test_a_process_of_nobody_known_is_no_user() -> None:
+def test_a_process_without_a_known_user_adds_no_user() -> None:
     assert totals_of(counted(make_gpus(1), processes_of((0, None, 1))))["users"] == 0

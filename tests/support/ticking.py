@@ -2,13 +2,13 @@
 
 import copy
 from typing import Any
+from unittest import mock
 
 from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.ingest import Ingest
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.settings import BrokerSettings
-from gpu_monitor.wire.changes import open_message, read_changes
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.patch import merge
 from tests.support.snapshots import make_snapshot
@@ -28,19 +28,13 @@ class Broker:
         self.sequence = 0
         self._ingest = Ingest(self.fleet, Directory(()), lambda: None)
 
-    def hear(self, at: float, name: str = "node1", **members: Any) -> None:
+    def send(self, at: float, name: str = "node1", **members: Any) -> None:
+        """A message of the host is sampled, and arrives, at `at`."""
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": WALL + at}
         message = make_snapshot(name, self.sequence, **{**clocks, **members})
-        changes = read_changes(open_message(pack(message)), self.fleet.last(name))
-        self.fleet.accept(name, changes, at, WALL + at, "10.0.0.1")
-
-    def tell(self, at: float, name: str = "node1", **members: Any) -> None:
-        """Like `hear`, but packed: after the first message only differences are decoded."""
-        self.sequence += 1
-        clocks = {"sampled_boottime": at, "sampled_at": WALL + at}
-        message = make_snapshot(name, self.sequence, **{**clocks, **members})
-        self._ingest.ingest(pack(message), "127.0.0.1", at)
+        with mock.patch("time.time", lambda: WALL + at):  # the broker's wall clock
+            self._ingest.ingest(pack(message), "127.0.0.1", at)
 
     def tick(
         self, at: float, refused: dict[str, int] = QUIET, load: dict[str, Any] | None = None
@@ -53,6 +47,6 @@ class Broker:
 
     def live(self, name: str = "node1", **members: Any) -> None:
         """Receive two snapshots, at 0 and 1, and publish."""
-        self.hear(0.0, name, **members)
-        self.hear(1.0, name, **members)
+        self.send(0.0, name, **members)
+        self.send(1.0, name, **members)
         self.tick(1.0)

@@ -1,4 +1,4 @@
-"""The updates link over real sockets: questions, gaps, silence, a broker that comes back."""
+"""wire.broker_link over real sockets: requests, gaps, silence, a broker that returns."""
 
 from collections.abc import AsyncIterator
 
@@ -53,7 +53,7 @@ async def link() -> AsyncIterator[Link]:
     context.destroy(linger=0)
 
 
-async def test_it_listens_to_patches_before_it_asks_for_the_picture() -> None:
+async def test_it_subscribes_to_patches_before_it_requests_the_picture() -> None:
     async with web_house() as house:
         assert await house.broker.heard() == b"\x01patch"
         question = await house.broker.heard()
@@ -71,7 +71,7 @@ async def test_an_unanswered_request_is_sent_again_under_another_name(link: Link
     assert second.startswith(b"\x01picture/") and second != first
 
 
-async def test_an_answer_to_another_question_is_not_heard() -> None:
+async def test_an_answer_to_another_request_is_ignored() -> None:
     async with web_house() as house:
         topic = await house.broker.asked()
         house.broker.picture(b"picture/" + b"0" * 32)
@@ -82,7 +82,7 @@ async def test_an_answer_to_another_question_is_not_heard() -> None:
         assert fleet["hosts"].keys() == {"right"}
 
 
-async def test_patches_on_both_sides_of_the_picture_are_heard_right() -> None:
+async def test_patches_before_and_after_the_picture_are_applied_in_order() -> None:
     async with web_house() as house:
         topic = await house.broker.asked()
         house.broker.patch({"hosts": {"before": make_host()}})
@@ -106,7 +106,7 @@ async def test_a_lost_patch_is_made_up_for_by_a_picture() -> None:
             assert viewer.fleets == 1
 
 
-async def test_a_broker_that_comes_back_is_shown_again_without_a_new_fleet() -> None:
+async def test_a_broker_that_returns_is_shown_again_without_a_new_fleet() -> None:
     async with web_house(**SILENCE) as house:
         await house.show(a=make_host(), gone=make_host())
         async with house.watch() as socket:

@@ -1,4 +1,4 @@
-"""Pictures and patches become the document that viewers are shown; time is handed in."""
+"""wire.replica: pictures and patches become the document for viewers."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_a_picture_makes_the_document_live() -> None:
     assert not replica.lost and not replica.needs_picture(9.0)
 
 
-def test_the_next_patch_is_taken_over_and_passed_on_as_it_is() -> None:
+def test_the_next_patch_is_applied_and_passed_on_unchanged() -> None:
     replica = synced()
     assert replica.apply_patch(patch(6, now=1001.0), 1.0) == {"now": 1001.0}
     assert replica.document["now"] == 1001.0
@@ -60,14 +60,14 @@ def test_an_older_document_stays_as_it_was() -> None:
     assert before["hosts"] == {}
 
 
-def test_a_gap_asks_for_a_picture_at_once_and_shows_nothing() -> None:
+def test_a_gap_requests_a_picture_at_once_and_shows_nothing() -> None:
     replica = synced()
     assert replica.apply_patch(patch(7, now=1002.0), 1.0) is None
     assert replica.document["now"] == 1000.0
     assert replica.needs_picture(1.0)
 
 
-def test_a_patch_of_another_run_asks_for_a_picture() -> None:
+def test_a_patch_of_another_run_requests_a_picture() -> None:
     replica = synced()
     assert replica.apply_patch(patch(6, "other", now=7.0), 1.0) is None
     assert replica.needs_picture(1.0)
@@ -96,7 +96,7 @@ def test_it_asks_again_only_after_two_seconds() -> None:
     assert replica.needs_picture(10.0 + PICTURE_RETRY_SECONDS)
 
 
-def test_a_silent_broker_is_lost_after_rpc_timeout_and_now_stands_still() -> None:
+def test_a_silent_broker_is_lost_after_rpc_timeout_and_now_stops() -> None:
     replica = synced(now=10.0)
     assert replica.mark_lost(12.0) is None
     told = replica.mark_lost(12.1)
@@ -105,7 +105,7 @@ def test_a_silent_broker_is_lost_after_rpc_timeout_and_now_stands_still() -> Non
     assert replica.mark_lost(13.0) is None
 
 
-def test_patches_do_not_end_a_loss_for_they_may_be_old() -> None:
+def test_patches_do_not_end_a_loss_because_they_may_be_old() -> None:
     replica = synced()
     replica.mark_lost(3.0)
     assert replica.apply_patch(patch(6, now=1001.0), 3.1) is None
@@ -143,7 +143,7 @@ STEPS = st.lists(st.sampled_from(["patch", "lost patch", "restart", "silence", "
 
 
 @given(STEPS)
-def test_a_viewer_who_merges_what_is_told_has_the_document(steps: list[str]) -> None:
+def test_a_viewer_that_merges_all_patches_has_the_document(steps: list[str]) -> None:
     replica, viewer = synced(), dict(synced().document)
     run, sequence, now, broker = 0, 5, 0.0, make_fleet()
     for step in steps:

@@ -1,4 +1,4 @@
-"""wire.schema: what a foreign message must be, and by which word it is refused."""
+"""wire.schema, wire.full_reader: which messages are accepted, and the reason for each refusal."""
 
 import json
 import math
@@ -65,12 +65,12 @@ def refusal(message: object) -> WireError:
     return caught.value
 
 
-def test_a_right_snapshot_comes_back_as_it_is() -> None:
+def test_a_valid_snapshot_is_returned_unchanged() -> None:
     assert check_snapshot(make_snapshot()) == make_snapshot()
 
 
 @given(anything)
-def test_a_hostile_message_is_a_named_refusal_whatever_it_holds(message: object) -> None:
+def test_any_hostile_message_is_refused_with_a_reason(message: object) -> None:
     assert refusal(message).reason in {"type", "version", "limit"}
 
 
@@ -140,7 +140,7 @@ WRONG_MEMBERS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("members", "reason"), WRONG_MEMBERS)
-def test_what_is_wrong_is_refused_by_its_name(members: dict[str, Any], reason: str) -> None:
+def test_each_fault_is_refused_with_its_reason(members: dict[str, Any], reason: str) -> None:
     assert refusal(make_snapshot(**members)).reason == reason
 
 
@@ -153,7 +153,7 @@ def test_unknown_members_of_a_newer_collector_pass_through() -> None:
     )
 
 
-def test_unknown_members_are_refused_once_they_would_cost_more_than_a_look() -> None:
+def test_too_many_values_in_unknown_members_are_refused() -> None:
     columns = {f"shiny{number}": [["a"]] * 512 for number in range(MAX_UNKNOWN // 1024)}
     processes = {key: column * 512 for key, column in make_processes().items()} | columns
 
@@ -169,7 +169,7 @@ def test_null_scalars_of_a_newer_collector_are_left_out() -> None:
     assert "other" not in snapshot
 
 
-def test_a_collector_that_tells_of_no_ailments_is_heard() -> None:
+def test_a_collector_without_health_reasons_is_accepted() -> None:
     message = make_snapshot()
     del message["gpus"]["health_reasons"]
     assert "health_reasons" not in check_snapshot(message)["gpus"]
@@ -182,7 +182,7 @@ def test_missing_tables_are_empty() -> None:
     assert check_snapshot(message)["gpus"] == {}
 
 
-def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
+def test_columns_that_two_hosts_have_in_common_are_stored_once() -> None:
     words: list[list[str]] = [["too hot"], []]
     gpus = make_gpus(2, throttle=words, health_reasons=words)
     one, other = (check_snapshot(make_snapshot(name, gpus=gpus)) for name in ("node1", "node2"))
@@ -192,14 +192,14 @@ def test_columns_that_two_hosts_have_in_common_are_kept_once() -> None:
     assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
 
 
-def test_texts_that_repeat_are_kept_once() -> None:
+def test_repeated_texts_are_stored_once() -> None:
     users = ["".join(("al", "ice")), "".join(("al", "ice"))]
     columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}
     one, other = check_snapshot(make_snapshot(processes=columns))["processes"]["user"]
     assert one is other
 
 
-def test_however_much_is_told_little_of_it_is_kept() -> None:
+def test_shared_columns_stay_small_under_ever_new_values() -> None:
     tracemalloc.start()
     for number in range(40):
         text = str(number).ljust(MAX_TEXT - 10)
@@ -227,7 +227,7 @@ def test_a_process_on_a_gpu_that_has_gone_is_refused_although_its_table_is_uncha
         check_snapshot(make_snapshot(gpus=make_gpus(1), processes=make_processes(gpu=[1])), before)
 
 
-def test_host_names_are_letters_digits_and_four_signs() -> None:
+def test_host_names_are_letters_digits_and_four_punctuation_marks() -> None:
     assert is_host_name("gpu-1.lab_a:2001") and is_host_name("fe80::1")
     assert not any(map(is_host_name, ("", "a/b", "a\n", "ä", "a" * 254, None, 3)))
 

@@ -1,4 +1,4 @@
-"""The lock on a socket to the broker: its keys, their changes, and what it knows of a refusal."""
+"""wire.curve.client: a socket's keys, their changes, and the reason of a refusal."""
 
 import contextlib
 import os
@@ -108,7 +108,7 @@ def test_with_the_right_keys_the_broker_is_reached(ends: Ends, folders: KeyFolde
     lock.take_off()
 
 
-def test_an_open_socket_is_told_that_the_broker_asks_for_keys(
+def test_a_socket_without_keys_learns_that_the_broker_requires_them(
     ends: Ends, folders: KeyFolders
 ) -> None:
     lock = Lock("", "")
@@ -117,7 +117,7 @@ def test_an_open_socket_is_told_that_the_broker_asks_for_keys(
     lock.take_off()
 
 
-def test_a_locked_socket_is_told_that_the_broker_has_no_keys(
+def test_a_socket_with_keys_learns_that_the_broker_has_none(
     ends: Ends, folders: KeyFolders
 ) -> None:
     lock = Lock(folders.host("node1"), "")
@@ -137,7 +137,7 @@ def test_another_broker_is_not_spoken_to(ends: Ends, folders: KeyFolders) -> Non
     lock.take_off()
 
 
-def test_a_refusal_tells_what_to_do_and_waits_longer_each_time(
+def test_a_refusal_names_the_remedy_and_waits_longer_each_time(
     ends: Ends, folders: KeyFolders
 ) -> None:
     ends.let_nobody_in()
@@ -193,7 +193,7 @@ def test_a_file_that_is_only_touched_changes_nothing(folders: KeyFolders) -> Non
     assert not lock.is_changed()
 
 
-def test_a_file_that_breaks_is_said_once_and_the_keys_stay(
+def test_a_broken_key_file_is_logged_once_and_the_keys_stay_in_use(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture, ends: Ends
 ) -> None:
     folder = folders.host("node1")

@@ -1,4 +1,4 @@
-"""Who is let in, as the files of a folder come, go and change."""
+"""wire.curve.enrolled_keys: which keys are enrolled while the files of a folder change."""
 
 import logging
 import os
@@ -46,7 +46,7 @@ def test_the_broker_s_own_key_is_its_machine_unless_it_is_enrolled(folders: KeyF
     assert list(EnrolledKeys(folders.broker, "head").names(HOSTS)) == ["gpu-head", "node1"]
 
 
-def test_who_comes_and_who_goes_is_seen_at_the_next_look_and_said(
+def test_new_and_revoked_keys_are_seen_at_the_next_poll_and_logged(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -64,7 +64,7 @@ def test_who_comes_and_who_goes_is_seen_at_the_next_look_and_said(
     assert caplog.messages[-2:] == ["enrolled: hosts node2", "revoked: hosts node1"]
 
 
-def test_a_file_written_in_place_is_seen_within_the_longer_look(folders: KeyFolders) -> None:
+def test_an_overwritten_file_is_seen_at_the_next_full_poll(folders: KeyFolders) -> None:
     enrolled = EnrolledKeys(folders.broker, "")
     before = public(folders, "node1")
     enrolled.poll(LATER)
@@ -93,7 +93,7 @@ def test_without_a_change_no_file_is_read(
         ("zz", None, "ignored: it holds the key of node1"),
     ],
 )
-def test_a_file_that_is_wrong_is_said_once_and_lets_nobody_in(
+def test_a_wrong_file_is_logged_once_and_admits_no_peer(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture, name: str, text: str | None, words: str
 ) -> None:
     enrolled = EnrolledKeys(folders.broker, "")
@@ -120,7 +120,7 @@ def test_a_file_that_was_broken_for_a_moment_is_read_again(
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
-def test_a_folder_that_others_may_write_lets_nobody_in_until_it_is_put_right(
+def test_a_folder_that_others_may_write_admits_no_peer_until_it_is_fixed(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture
 ) -> None:
     enrolled = EnrolledKeys(folders.broker, "")
@@ -135,7 +135,7 @@ def test_a_folder_that_others_may_write_lets_nobody_in_until_it_is_put_right(
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
-def test_a_folder_that_is_taken_away_lets_nobody_in(folders: KeyFolders) -> None:
+def test_a_removed_folder_admits_no_peer(folders: KeyFolders) -> None:
     enrolled = EnrolledKeys(folders.broker, "")
     folders.revoke("node1", HOSTS)
     Path(folders.broker, "hosts").rmdir()

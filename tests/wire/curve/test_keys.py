@@ -1,4 +1,4 @@
-"""Key files: what is a key, and which files are refused with which remedy."""
+"""wire.curve.keys: what is a key, and which files are refused with which remedy."""
 
 import os
 import pwd

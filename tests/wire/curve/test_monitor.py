@@ -1,4 +1,4 @@
-"""What is heard of handshakes, and that whoever gives up in the middle of one can try again."""
+"""wire.curve.monitor: handshakes are reported, and one that is given up can be repeated."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.key_folders import KeyFolders
 WAIT_MS = 30_000
 RESULTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 TIMES = 200
-"""Without the right order one in ten or so ended badly."""
+"""In the wrong order, about one in ten hangs."""
 
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
@@ -85,7 +85,7 @@ def later() -> Callable[[], float]:
     return lambda: float(next(times))
 
 
-def test_a_handshake_is_told_once_and_the_socket_outlives_its_watch(
+def test_a_handshake_is_reported_once_and_the_socket_outlives_its_monitor(
     listen: Listen, near: Context, folders: KeyFolders
 ) -> None:
     broker = listen(zmq.PULL, folders.broker)

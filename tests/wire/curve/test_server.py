@@ -1,4 +1,4 @@
-"""Both links with keys: who is let in, under what name, who is counted, who is cut off."""
+"""Both links with keys: which peers are admitted, under which name, counted or cut off."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == logger]
 
 
-async def test_a_host_is_the_one_its_key_was_issued_for_whatever_it_says(house: Links) -> None:
+async def test_a_host_is_the_one_its_key_was_issued_for_not_the_name_it_sends(house: Links) -> None:
     web = house.web()
     house.host("node1", sent="node2")
     await house.until(lambda: web.state("node1") == "live")
@@ -50,7 +50,7 @@ async def test_a_host_is_the_one_its_key_was_issued_for_whatever_it_says(house: 
     assert web.document["hosts"]["node1"]["system"]["hostname"] == "node2"
 
 
-async def test_hosts_behind_one_address_are_told_apart(house: Links) -> None:
+async def test_hosts_behind_one_address_are_distinguished(house: Links) -> None:
     web = house.web()
     for name in ("node1", "other"):
         house.host(name, sent="localhost")
@@ -58,7 +58,7 @@ async def test_hosts_behind_one_address_are_told_apart(house: Links) -> None:
     assert web.document["hosts"].keys() == {"node1", "other"}
 
 
-async def test_hosts_of_the_config_says_who_is_expected_and_keys_who_may_report(
+async def test_the_config_decides_which_hosts_are_expected_and_keys_which_may_report(
     tmp_path: Path,
 ) -> None:
     async with links(tmp_path, hosts=("127.0.0.1",)) as house:
@@ -101,7 +101,7 @@ def tries_on(liar: Collector) -> bool:
 
 
 @pytest.mark.parametrize("which", STRANGERS)
-async def test_a_stranger_is_counted_and_told_and_disturbs_nobody(
+async def test_a_stranger_is_counted_and_informed_and_disturbs_no_other_peer(
     house: Links, which: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, _ = house.web(), house.host("node1")
@@ -129,7 +129,7 @@ async def test_a_stranger_is_counted_and_told_and_disturbs_nobody(
 
 
 @pytest.mark.parametrize("which", ["unknown key", "no key", "wrong broker key"])
-async def test_a_stranger_hears_nothing(house: Links, which: str) -> None:
+async def test_a_stranger_receives_nothing(house: Links, which: str) -> None:
     web = house.web()
     await house.until(lambda: web.replica.ever_synced)
     if which == "no key":
@@ -232,7 +232,7 @@ async def test_a_broker_s_key_that_was_put_right_is_read_without_a_restart(house
     await house.until(lambda: web.state("node1") == "live")
 
 
-async def test_keys_that_break_while_they_are_used_are_said_once_and_not_taken(
+async def test_keys_that_break_while_in_use_are_logged_once_and_ignored(
     house: Links, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, node = house.web(), house.host("node1")
@@ -245,7 +245,7 @@ async def test_keys_that_break_while_they_are_used_are_said_once_and_not_taken(
     assert web.states("node1") == {"live"}
 
 
-async def test_who_is_enrolled_is_expected_and_who_is_revoked_no_more(house: Links) -> None:
+async def test_an_enrolled_host_is_expected_and_a_revoked_one_is_not(house: Links) -> None:
     web = house.web()
     await house.meanwhile(house.folders.host, "node2")
     await house.until(lambda: web.state("node2") == "missing")
@@ -260,7 +260,7 @@ async def test_the_broker_s_own_machine_needs_no_enrolment(tmp_path: Path) -> No
         await house.until(lambda: web.state("head") == "live")
 
 
-async def test_a_broken_key_file_lets_nobody_in_and_leaves_the_others(
+async def test_a_broken_key_file_admits_no_peer_and_leaves_the_others(
     house: Links, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, _, node = house.web(), house.host("other"), house.host("node1")
@@ -289,7 +289,7 @@ def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
     context.destroy(linger=0)
 
 
-async def test_inside_the_process_nobody_needs_a_key(
+async def test_no_key_is_needed_inside_the_process(
     tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
 ) -> None:
     folders = KeyFolders(tmp_path)
@@ -308,7 +308,7 @@ async def test_inside_the_process_nobody_needs_a_key(
     xpub.close(0)
 
 
-def test_without_an_answer_nobody_is_let_in(
+def test_no_peer_is_admitted_without_an_answer(
     tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
 ) -> None:
     """As long as the gate does not answer, or once it is closed."""

@@ -1,4 +1,4 @@
-"""What becomes of a host that was heard, once or more, when the next tick comes."""
+"""broker.published_host: what a tick publishes of the messages since the last one."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def make_live(**keys: Any) -> Broker:
     """Its host node1 is live and published; from now on only what differs is read."""
     broker = Broker(**keys)
     for second in range(3):
-        broker.tell(float(second))
+        broker.send(float(second))
         broker.tick(float(second))
     return broker
 
@@ -30,37 +30,37 @@ def gpus_in(patch: dict[str, Any]) -> dict[str, Any]:
     return gpus
 
 
-def test_of_two_messages_in_one_tick_the_patch_tells_the_second() -> None:
+def test_the_patch_holds_the_second_of_two_messages_in_one_tick() -> None:
     broker = make_live()
-    broker.tell(2.1, gpus=percent(10, 20))
-    broker.tell(2.2, gpus=percent(30, 40))
+    broker.send(2.1, gpus=percent(10, 20))
+    broker.send(2.2, gpus=percent(30, 40))
     patch = broker.tick(2.5)
     assert gpus_in(patch) == {"utilization_percent": [30, 40]}
     assert patch["totals"] == {"utilization_percent": 35}
     assert patch["users"] == {"alice": {"utilization_percent": 30}}
 
 
-def test_of_two_messages_in_one_tick_the_patch_tells_what_either_moved() -> None:
+def test_the_patch_holds_what_either_of_two_messages_in_one_tick_changed() -> None:
     broker = make_live()
-    broker.tell(2.1, gpus=percent(10, 20))
-    broker.tell(2.2, gpus=make_gpus(2, utilization_percent=[10, 20], power_watts=[500, 600]))
+    broker.send(2.1, gpus=percent(10, 20))
+    broker.send(2.2, gpus=make_gpus(2, utilization_percent=[10, 20], power_watts=[500, 600]))
     assert gpus_in(broker.tick(2.5)) == {
         "utilization_percent": [10, 20],
         "power_watts": [500, 600],
     }
 
 
-def test_what_came_back_within_a_tick_does_not_travel() -> None:
+def test_a_value_that_changes_back_within_a_tick_is_not_published() -> None:
     broker = make_live()
-    broker.tell(2.1, gpus=percent(10, 20))
-    broker.tell(2.2)
+    broker.send(2.1, gpus=percent(10, 20))
+    broker.send(2.2)
     assert broker.tick(2.5).keys() <= {"now"}
 
 
-def test_a_host_that_is_heard_all_the_time_is_looked_at_in_full() -> None:
+def test_forty_messages_in_one_tick_yield_the_last_values() -> None:
     broker = make_live()
     for number in range(40):
-        broker.tell(2.0 + number / 100, gpus=percent(number, 20))
+        broker.send(2.0 + number / 100, gpus=percent(number, 20))
     patch = broker.tick(2.5)
     assert gpus_in(patch) == {"utilization_percent": [39, 20]}
     assert patch["users"] == {"alice": {"utilization_percent": 39}}
@@ -68,58 +68,58 @@ def test_a_host_that_is_heard_all_the_time_is_looked_at_in_full() -> None:
 
 def test_nothing_is_published_before_the_tick() -> None:
     broker = make_live()
-    broker.tell(2.1, gpus=percent(10, 20))
+    broker.send(2.1, gpus=percent(10, 20))
     assert broker.published.document == broker.followed
     broker.tick(2.5)
     assert broker.followed["hosts"]["node1"]["gpus"]["utilization_percent"] == [10, 20]
 
 
-def test_a_host_that_was_heard_and_is_stale_at_the_tick_shows_what_was_heard() -> None:
+def test_a_host_that_turns_stale_before_the_tick_shows_its_last_values() -> None:
     broker = make_live()
-    broker.tell(2.1, gpus=percent(10, 20))
+    broker.send(2.1, gpus=percent(10, 20))
     patch = broker.tick(4.5)
     assert patch["hosts"]["node1"]["state"] == "stale"
     assert gpus_in(patch)["utilization_percent"] == [10, 20]
     assert patch["totals"]["gpus"] == 0 and patch["users"] == {"alice": None}
 
 
-def test_a_host_that_was_stale_and_heard_between_two_ticks_is_counted() -> None:
+def test_a_stale_host_that_reports_between_two_ticks_is_counted() -> None:
     broker = make_live()
     broker.fleet.mark_stale(5.0)
-    broker.tell(5.1, gpus=percent(10, 20))
+    broker.send(5.1, gpus=percent(10, 20))
     patch = broker.tick(5.2)
     assert broker.followed["hosts"]["node1"]["state"] == "live"
     assert patch["totals"] == {"utilization_percent": 15}
 
 
-def test_a_host_that_was_heard_and_is_in_conflict_at_the_tick_counts_nowhere() -> None:
+def test_a_host_in_conflict_at_the_tick_counts_nowhere() -> None:
     broker = make_live()
     rival = {"run_id": "2", "boot_id": "second"}
     for second in (2.1, 3.1, 4.1):
-        broker.tell(second, gpus=percent(10, int(second)))
-        broker.tell(second + 0.1, **rival)
+        broker.send(second, gpus=percent(10, int(second)))
+        broker.send(second + 0.1, **rival)
     patch = broker.tick(4.5)
     assert patch["hosts"]["node1"]["state"] == "conflict"
     assert gpus_in(patch)["utilization_percent"] == [10, 4]
     assert patch["totals"]["gpus"] == 0
 
 
-def test_a_host_that_was_heard_and_is_forgotten_at_the_tick_leaves_the_document() -> None:
+def test_a_host_forgotten_at_the_tick_leaves_the_document() -> None:
     broker = make_live(forget_after=5.0)
-    broker.tell(2.1, gpus=percent(10, 20))
+    broker.send(2.1, gpus=percent(10, 20))
     assert broker.tick(50.0)["hosts"] == {"node1": None}
     assert broker.followed["totals"]["hosts"] == 0 and broker.followed["users"] == {}
 
 
 @pytest.mark.parametrize("moves_first", [True, False])
-def test_when_another_process_comes_within_a_tick_every_changed_column_travels(
+def test_a_new_process_within_a_tick_makes_all_changed_columns_travel(
     moves_first: bool,
 ) -> None:
     broker = make_live()
     other = make_processes(pid=[7], user=["bob"], sm_utilization_percent=[6], gpu_memory_mib=[8])
     before = make_processes() if moves_first else other
-    broker.tell(2.1, gpus=percent(10, 20), processes=before)
-    broker.tell(2.2, gpus=percent(30, 40), processes=other)
+    broker.send(2.1, gpus=percent(10, 20), processes=before)
+    broker.send(2.2, gpus=percent(30, 40), processes=other)
     patch = broker.tick(2.5)
     assert gpus_in(patch)["utilization_percent"] == [30, 40]
     assert patch["hosts"]["node1"]["processes"] == {
@@ -131,11 +131,11 @@ def test_when_another_process_comes_within_a_tick_every_changed_column_travels(
     assert patch["users"]["alice"] is None and patch["users"]["bob"]["utilization_percent"] == 30
 
 
-def test_slow_values_wait_for_their_turn_and_so_does_what_a_user_is_said_to_hold() -> None:
+def test_slow_values_and_the_memory_of_users_wait_for_their_turn() -> None:
     broker = make_live()
     carried = []
     for second in range(3, 63):
-        broker.tell(
+        broker.send(
             float(second),
             gpus=make_gpus(2, fan_percent=[second] * 2, temperature_celsius=[second] * 2),
             processes=make_processes(gpu_memory_mib=[second]),
@@ -155,7 +155,7 @@ def test_what_a_collector_costs_travels_with_the_bookkeeping_only() -> None:
     broker = make_live()
     carried = 0
     for second in range(3, 63):
-        broker.tell(float(second), collector={"version": "0.1.0", "memory_mib": second})
+        broker.send(float(second), collector={"version": "0.1.0", "memory_mib": second})
         host = broker.tick(float(second)).get("hosts", {}).get("node1", {})
         assert ("collector" in host) == ("sequence" in host)
         carried += "collector" in host
@@ -167,7 +167,7 @@ def test_a_held_gpu_turns_idle_with_time_alone() -> None:
     held = make_gpus(2, memory_used_mib=[9000, 4], idle_since=[WALL, WALL])
     uses = []
     for second in range(15):
-        broker.tell(float(second), gpus=held)
+        broker.send(float(second), gpus=held)
         broker.tick(float(second))
         if "node1" in broker.followed["hosts"]:
             uses.append(broker.followed["hosts"]["node1"]["gpus"]["use"][0])
@@ -175,12 +175,12 @@ def test_a_held_gpu_turns_idle_with_time_alone() -> None:
     assert broker.followed["totals"]["gpus_held_idle"] == 1
 
 
-def test_a_gpu_is_held_idle_once_the_command_that_may_be_has_gone() -> None:
+def test_a_gpu_is_held_idle_once_its_never_idle_command_is_gone() -> None:
     broker = Broker(held_idle_after=10.0, never_idle=("python serve.py",))
     held = make_gpus(2, idle_since=[WALL - 100, WALL - 100])
     uses = []
     for second, command in enumerate(["python serve.py --port 1"] * 3 + ["python train.py"] * 2):
-        broker.tell(float(second), gpus=held, processes=make_processes(command=[command]))
+        broker.send(float(second), gpus=held, processes=make_processes(command=[command]))
         broker.tick(float(second))
         if "node1" in broker.followed["hosts"]:
             uses.append(broker.followed["hosts"]["node1"]["gpus"]["use"][0])
@@ -201,12 +201,12 @@ messages = st.tuples(
 
 
 @given(st.lists(messages, max_size=8))
-def test_whatever_is_heard_is_counted_as_from_scratch(steps: list[Any]) -> None:
+def test_every_row_of_messages_is_counted_as_from_scratch(steps: list[Any]) -> None:
     keys: dict[str, Any] = {"held_idle_after": 3.0, "never_idle": ("python serve.py",)}
     broker, at = make_live(**keys), 2.0
     for used_percent, memory, idle, held, user, command, ticks in steps:
         at += 0.5
-        broker.tell(
+        broker.send(
             at,
             gpus=make_gpus(
                 2, utilization_percent=used_percent, memory_used_mib=memory, idle_since=idle
