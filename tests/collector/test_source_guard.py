@@ -52,6 +52,8 @@ def test_many_failures_within_one_snapshot_count_once() -> None:
 
 def test_a_source_that_is_read_less_often_keeps_its_count() -> None:
     guard = SourceGuard()
+    reported: list[str] = []
+    between: list[str] = []
     for _ in range(FAILURES_TO_REPORT):
         guard.attempt("swap", failing(OSError(2, "No such file", "/proc/swaps")), 0)
         reported = guard.settle()

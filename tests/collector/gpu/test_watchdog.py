@@ -279,6 +279,7 @@ def test_a_driver_that_fails_in_an_unknown_way_is_a_problem_and_is_opened_again(
     guard, now = SourceGuard(), [NOON.monotonic]
     watch = Watchdog(Driver(), PATIENCE, TIMEOUT, SLOW, lambda: now[0], guard)
     fake_nvml.write(Scenario(GPUS))
+    problems: list[str] = []
     with monkeypatch.context() as broken:
         broken.delattr(pynvml, "nvmlDeviceGetCount")
         for _ in range(FAILURES_TO_REPORT):

@@ -349,6 +349,8 @@ def test_a_failure_costs_the_facts_about_one_process() -> None:
 
     guard = SourceGuard()
     processes = ProcessTable("name", Broken(), guard=guard)
+    facts: dict[int, ProcessFacts] = {}
+    problems: list[str] = []
     for _ in range(3):
         facts = processes.facts([os.getpid(), NO_SUCH_PID], 0.0)
         problems = guard.settle()
