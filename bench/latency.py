@@ -1,12 +1,12 @@
-"""How old a sample is when browsers have it: 1,000 hosts, 100 viewers, a tick of 0.05 s.
+"""How old a sample is when it reaches browsers: 1,000 hosts, 100 viewers, a tick of 0.05 s.
 
     python bench/latency.py [--hosts 1000] [--viewers 100] [--seconds 10] [--tick 0.05]
 
-Four processes: the collectors of a fleet, each host once a second, spread over it; the broker
-and the web server as the command runs them; this one holds the viewers, raw sockets that take
-the page's subprotocol. Each snapshot carries the moment before it was made; a viewer has it when
-the last byte of the frame has been read. The floor is the same snapshot to a bare PULL socket of
-this process. Prints figures, asserts nothing.
+Four processes: one sends the snapshots of a fleet, one per host and second, spread evenly; the
+broker and the web server run as the command runs them; this one holds the viewers, raw sockets
+that use the page's subprotocol. Each snapshot carries the time just before it was made; it has
+reached a viewer once the last byte of the frame is read. The floor sends the same snapshots to a
+bare PULL socket of this process. Prints measurements, asserts nothing.
 """
 
 import argparse
@@ -31,13 +31,14 @@ import zmq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from gpu_monitor.wire.clock import boottime  # noqa: E402
 from gpu_monitor.wire.codec import pack, unpack  # noqa: E402
 from tests.support.snapshots import make_gpus, make_processes, make_snapshot  # noqa: E402 - not installed
 
 GPUS = 8
 SLOTS = 100
 WARM_SECONDS = 6.0
-"""The broker shows a host only when a second snapshot has confirmed the first."""
+"""The broker shows a host only once a second snapshot has confirmed the first."""
 HANDSHAKE = (
     "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: gpu-monitor.v1.deflate\r\n"
@@ -77,7 +78,7 @@ def compare(options: argparse.Namespace) -> None:
         print(
             f"{name:>18}", *(f"{1000 * share(values, part):7.1f}" for part in (0.5, 0.9, 0.99, 1))
         )
-    print(f"frames: {frames['count']} a viewer, {frames['bytes'] / 1000:.1f} kB on average")
+    print(f"frames: {frames['count']} per viewer, {frames['bytes'] / 1000:.1f} kB on average")
     print("CPU, percent of one core:", ", ".join(f"{k} {v:.0f}" for k, v in cpu.items()))
 
 
@@ -86,15 +87,15 @@ def share(values: list[float], part: float) -> float:
 
 
 def measure_floor(options: argparse.Namespace) -> list[float]:
-    """Ages, sorted, of the snapshots at a socket that does nothing with them."""
+    """Sorted ages of the snapshots at a bare socket."""
     pull: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
     port = pull.bind_to_random_port("tcp://127.0.0.1")
     sender = start(options, "send", f"tcp://127.0.0.1:{port}")
-    ages, end = [], now() + 4
-    while (at := now()) < end:
+    ages, end = [], boottime() + 4
+    while (at := boottime()) < end:
         if pull.poll(100):
             data = pull.recv()
-            at = now()
+            at = boottime()
             message: Any = unpack(data)
             if at > end - 3:
                 ages.append(at - message["system"]["made_at"])
@@ -104,7 +105,7 @@ def measure_floor(options: argparse.Namespace) -> list[float]:
 
 
 def measure(options: argparse.Namespace) -> tuple[list[float], dict[str, float], dict[str, float]]:
-    """Ages, sorted, of all readings at all viewers; what they were sent; CPU by process."""
+    """Sorted ages of all readings at all viewers, frames per viewer, and CPU by process."""
     rpc, updates = free_endpoint(), free_endpoint()
     parts = {"broker": start(options, "broker", f"{rpc} {updates}")}
     try:
@@ -115,9 +116,9 @@ def measure(options: argparse.Namespace) -> tuple[list[float], dict[str, float],
         read(viewers, WARM_SECONDS)
         processes = {name: psutil.Process(child.pid) for name, child in parts.items()}
         before = {name: cpu_seconds(process) for name, process in processes.items()}
-        began = now()
+        began = boottime()
         read(viewers, options.seconds)
-        took = now() - began
+        took = boottime() - began
         cpu = {n: 100 * (cpu_seconds(p) - before[n]) / took for n, p in processes.items()}
     finally:
         for child in parts.values():
@@ -135,7 +136,7 @@ def measure(options: argparse.Namespace) -> tuple[list[float], dict[str, float],
 
 
 def made_at(viewer: "Viewer", began: float) -> dict[int, list[float]]:
-    """When the readings of each patch were made, by its sequence."""
+    """When the readings of each patch were made, by sequence number."""
     made = {}
     for at, frame in viewer.frames:
         message = json.loads(zlib.decompress(frame, -15))
@@ -150,15 +151,15 @@ def read(viewers: list["Viewer"], seconds: float) -> None:
     selector = selectors.DefaultSelector()
     for viewer in viewers:
         selector.register(viewer.socket, selectors.EVENT_READ, viewer)
-    end = now() + seconds
-    while now() < end:
+    end = boottime() + seconds
+    while boottime() < end:
         for key, _ in selector.select(0.1):
             key.data.read()
     selector.close()
 
 
 class Viewer:
-    """A browser's end: the moment of each frame, by its sequence."""
+    """A browser's end of the websocket: arrival times by sequence number."""
 
     def __init__(self, address: str) -> None:
         host, port = address.rsplit(":", 1)
@@ -176,7 +177,7 @@ class Viewer:
 
     def read(self) -> None:
         self._data += self.socket.recv(1 << 20)
-        at = now()
+        at = boottime()
         while (frame := self._frame()) is not None:
             start = zlib.decompressobj(-15).decompress(frame, 60).decode()
             head = HEAD.match(start)
@@ -203,18 +204,18 @@ class Viewer:
 
 
 def send(endpoint: str, hosts: int) -> None:
-    """Every host once a second, spread over it; each GPU's fast values change."""
+    """Send for every host once per second, evenly spaced; each GPU's fast values change."""
     push: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
     push.setsockopt(zmq.LINGER, 0)
     push.connect(endpoint)
     chance = random.Random(7)
     snapshots = [make_host(number) for number in range(hosts)]
-    began, slot = now(), 0
+    began, slot = boottime(), 0
     while True:
         for number in range(slot % SLOTS, hosts, SLOTS):
             snapshot = snapshots[number]
             snapshot["sequence"] += 1
-            snapshot["sampled_boottime"] = snapshot["system"]["made_at"] = now()
+            snapshot["sampled_boottime"] = snapshot["system"]["made_at"] = boottime()
             snapshot["sampled_at"] = time.time()
             gpus = snapshot["gpus"]
             gpus["utilization_percent"] = [chance.randrange(101) for _ in range(GPUS)]
@@ -222,7 +223,7 @@ def send(endpoint: str, hosts: int) -> None:
             gpus["power_watts"] = [chance.randrange(70, 700) for _ in range(GPUS)]
             push.send(pack(snapshot))
         slot += 1
-        time.sleep(max(0.0, began + slot / SLOTS - now()))
+        time.sleep(max(0.0, began + slot / SLOTS - boottime()))
 
 
 def make_host(number: int) -> dict[str, Any]:
@@ -273,10 +274,6 @@ def free_endpoint() -> str:
 def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""Which changes of a host travel now and which wait; pure."""
+"""Which changes of a host are published now and which wait; pure.
+
+Each function brings `published`, a host's part of the document, up to date and returns the patch
+that does the same. Columns are shared with the snapshot, and replaced rather than changed.
+"""
 
 from itertools import compress
-from operator import is_not
+from operator import is_not, ne
 from typing import Any
 
+from gpu_monitor.wire.changes import NUMBER_MEMBERS
 from gpu_monitor.wire.document import (
-    BOOKKEEPING,
-    BOOKKEEPING_SECONDS,
     IDENTITY_COLUMNS,
     SLOW_COLUMNS,
-    SLOW_SECONDS,
     SLOW_SYSTEM,
     TABLES,
     Column,
@@ -19,180 +21,154 @@ from gpu_monitor.wire.document import (
     Table,
 )
 from gpu_monitor.wire.patch import compare, same
-from gpu_monitor.wire.template import Moves
 
-_OWN = Host.__annotations__.keys() | Snapshot.__annotations__.keys()
-"""Members that a collector cannot add to its host: the broker's own, and the message's."""
+_RESERVED = Host.__annotations__.keys() | Snapshot.__annotations__.keys()
+"""Members that a newer collector cannot add to its host."""
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 _HOST_MEMBERS = len(Host.__annotations__)
+_SLOW_MEMBERS: dict[str, frozenset[str]] = {"system": SLOW_SYSTEM, **SLOW_COLUMNS}
+_ALL_NUMBERS = {part: tuple(NUMBER_MEMBERS[part]) for part in _SLOW_MEMBERS}
+_QUICK_NUMBERS = {
+    part: quick
+    for part, slow in _SLOW_MEMBERS.items()
+    if (quick := tuple(NUMBER_MEMBERS[part] - slow))
+}
 
 
-class Turns:
-    """When the slow values and the bookkeeping of one host have their turn.
-
-    `phase` (0 to 1) spreads the hosts over the period, so that not all of them travel at once.
-    """
-
-    __slots__ = ("_book_turn", "_phase", "_slow_turn")
-
-    def __init__(self, phase: float) -> None:
-        self._phase = phase
-        self._slow_turn = self._book_turn = -1
-
-    def due(self, now: float) -> tuple[bool, bool]:
-        """Whether slow values and bookkeeping may travel at `now` (any steady clock, seconds);
-        each is due once per period."""
-        slow_turn = int(now / SLOW_SECONDS + self._phase)
-        if slow_turn == self._slow_turn:
-            return False, False
-        self._slow_turn = slow_turn
-        book_turn = int(now / BOOKKEEPING_SECONDS + self._phase)
-        book, self._book_turn = book_turn != self._book_turn, book_turn
-        return True, book
-
-
-def advance(
-    shown: dict[str, Any],
+def advance_all(
+    published: dict[str, Any],
     snapshot: Snapshot,
     use: Column,
     own: dict[str, Any],
-    slow: bool,
+    everything: bool,
 ) -> dict[str, Any]:
-    """Brings `shown`, the host as published, to `snapshot`; the patch that does the same.
+    """Compares the whole host.
 
-    `own` holds the members that are the broker's and travel now: state, problems, bookkeeping.
-    With `slow` everything that differs travels; without it slow values wait for their turn,
-    and `shown` keeps what was published. Columns are shared between the two and never changed
-    in place.
+    `own` holds the broker's members that are due: state, problems, bookkeeping. Without
+    `everything`, slow values that differ wait for their turn.
     """
     patch: dict[str, Any] = {}
-    if "system" not in shown:  # its first time: also what is empty has to be there
+    if "system" not in published:  # at first, empty parts have to be there as well
         for key in ("system", "collector", *TABLES):
-            shown[key], patch[key] = {}, {}
-    _tell_own(shown, own, patch)
-    if changed := _scalars(shown["system"], snapshot["system"], slow):
+            published[key], patch[key] = {}, {}
+    _advance_members(published, patch, own)
+    if changed := _scalars(published["system"], snapshot["system"], everything):
         patch["system"] = changed
     for key in TABLES:
-        if changed := _table(shown[key], snapshot[key], key, slow):  # type: ignore[literal-required] # the keys of TABLES are members of Snapshot
+        table: Table = snapshot[key]  # type: ignore[literal-required] # a member of Snapshot
+        if changed := _table(published[key], table, key, everything):
             patch[key] = changed
-    if snapshot["gpus"] and shown["gpus"].get("use") != use:
-        shown["gpus"]["use"] = patch.setdefault("gpus", {})["use"] = use
-    if len(snapshot) != _SNAPSHOT_MEMBERS or len(shown) != _HOST_MEMBERS:
-        _unknown(shown, snapshot, patch)
+    if snapshot["gpus"]:
+        _advance_use(published, patch, use)
+    if len(snapshot) != _SNAPSHOT_MEMBERS or len(published) != _HOST_MEMBERS:
+        _advance_unknown(published, patch, snapshot)
     return patch
 
 
-def follow(
-    shown: dict[str, Any], moved: list[Moves], use: Column, own: dict[str, Any]
-) -> dict[str, Any]:
-    """As `advance` where nothing but what `moved` names differs and all of it is due: the usual
-    case. All its members are in `shown` already; what a single message moved differs from them.
-    """
-    patch = moved[0] if len(moved) == 1 else _differing(shown, moved)
-    for part, members in patch.items():
-        shown[part].update(members)
-    gpus = shown["gpus"]
-    if gpus and gpus["use"] is not use and gpus["use"] != use:
-        gpus["use"] = patch.setdefault("gpus", {})["use"] = use
-    if own:
-        _tell_own(shown, own, patch)
-    return patch
-
-
-def _differing(shown: dict[str, Any], moved: list[Moves]) -> Moves:
-    latest: Moves = {}
-    for moves in moved:
-        for part, members in moves.items():
-            latest[part] = latest[part] | members if part in latest else members
-    patch: Moves = {}
-    for part, members in latest.items():
-        before = shown[part]
-        changed = {key: value for key, value in members.items() if before[key] != value}
-        if changed:
+def advance_numbers(published: dict[str, Any], snapshot: Snapshot, slow: bool) -> dict[str, Any]:
+    """As `advance_all` where nothing but numbers has changed; the slow ones only if `slow`."""
+    patch: dict[str, Any] = {}
+    for part, names in (_ALL_NUMBERS if slow else _QUICK_NUMBERS).items():
+        latest: dict[str, Any] = snapshot[part]  # type: ignore[literal-required] # a part of it
+        before = published[part]
+        values = list(map(latest.get, names))
+        differ = map(ne, values, map(before.get, names))
+        if changed := dict(compress(zip(names, values, strict=True), differ)):
+            before.update(changed)
             patch[part] = changed
     return patch
 
 
-def _tell_own(shown: dict[str, Any], own: dict[str, Any], patch: dict[str, Any]) -> None:
-    for key, value in own.items():
+def advance_own(
+    published: dict[str, Any], patch: dict[str, Any], use: Column, own: dict[str, Any]
+) -> None:
+    """Adds the broker's own members to a patch of `advance_numbers`."""
+    if published["gpus"]:
+        _advance_use(published, patch, use)
+    if own:
+        _advance_members(published, patch, own)
+
+
+def _advance_use(published: dict[str, Any], patch: dict[str, Any], use: Column) -> None:
+    before = published["gpus"].get("use")
+    if before is not use and before != use:
+        published["gpus"]["use"] = patch.setdefault("gpus", {})["use"] = use
+
+
+def _advance_members(
+    published: dict[str, Any], patch: dict[str, Any], members: dict[str, Any]
+) -> None:
+    for key, value in members.items():
         if type(value) is dict:
-            if changed := _scalars(shown[key], value, True):
+            if changed := _scalars(published[key], value, True):
                 patch[key] = changed
-        elif key not in shown or not same(shown[key], value):
-            shown[key] = patch[key] = value
+        elif key not in published or not same(published[key], value):
+            published[key] = patch[key] = value
 
 
-def _scalars(shown: Scalars, latest: Scalars, everything: bool) -> Scalars:
+def _scalars(published: Scalars, latest: Scalars, everything: bool) -> Scalars:
     patch: Scalars = {}
     for key, value in latest.items():
-        if key in shown:
-            before = shown[key]
+        if key in published:
+            before = published[key]
             if before is value or (key in SLOW_SYSTEM and not everything):
                 continue
             if type(before) is dict and type(value) is dict:
                 if inner := compare(before, value):
                     patch[key] = inner
-                    shown[key] = value
+                    published[key] = value
                 continue
             if same(before, value):
                 continue
-        shown[key] = patch[key] = value
-    if len(shown) > len(latest):
-        for key in shown.keys() - latest.keys():
-            del shown[key]
+        published[key] = patch[key] = value
+    if len(published) > len(latest):
+        for key in published.keys() - latest.keys():
+            del published[key]
             patch[key] = None
     return patch
 
 
-def _table(shown: Table, latest: Table, name: str, everything: bool) -> Scalars:
-    """A table's changed columns, None for one that is gone.
+def _table(published: Table, latest: Table, name: str, everything: bool) -> Scalars:
+    """A table's changed columns; None for one that is gone.
 
-    When an identity column changes, or the number of rows, every changed column travels, so
-    that no value ever stands on another's row.
+    When an identity column or the number of rows changes, all changed columns travel, so that no
+    value is ever shown in another's row.
     """
     patch: Scalars = {}
-    changed = list(compress(latest, map(is_not, latest.values(), map(shown.get, latest))))
+    changed = list(compress(latest, map(is_not, latest.values(), map(published.get, latest))))
     waiting = SLOW_COLUMNS[name]
-    if everything or waiting.isdisjoint(changed) or _moved(shown, latest, changed, name):
+    if everything or waiting.isdisjoint(changed) or _rows_moved(published, latest, changed, name):
         waiting = frozenset()
     for key in changed:
-        before = shown.get(key)
+        before = published.get(key)
         if key == "use" or (key in waiting and before is not None):
             continue  # `use` is the broker's own
-        column = shown[key] = latest[key]
+        column = published[key] = latest[key]
         if before != column or not same(before, column):
             patch[key] = column
-    if len(shown) > len(latest):
+    if len(published) > len(latest):
         kept = latest.keys() | {"use"} if latest else ()
-        for key in shown.keys() - kept:
-            del shown[key]
+        for key in published.keys() - kept:
+            del published[key]
             patch[key] = None
     return patch
 
 
-def _moved(shown: Table, latest: Table, changed: list[str], name: str) -> bool:
-    """Whether rows may have changed their places, or their number."""
+def _rows_moved(published: Table, latest: Table, changed: list[str], name: str) -> bool:
+    """Whether rows may have changed their places or their number."""
     if not IDENTITY_COLUMNS[name].isdisjoint(changed):
         return True
     for key in changed:
-        if key in shown:
-            return len(shown[key]) != len(latest[key])
+        if key in published:
+            return len(published[key]) != len(latest[key])
     return True
 
 
-def _unknown(shown: dict[str, Any], snapshot: Snapshot, patch: dict[str, Any]) -> None:
+def _advance_unknown(published: dict[str, Any], patch: dict[str, Any], snapshot: Snapshot) -> None:
     """Members of a newer collector pass through whenever they change."""
-    latest: dict[str, Any] = {key: value for key, value in snapshot.items() if key not in _OWN}
-    before = {key: value for key, value in shown.items() if key not in _OWN}
+    latest: dict[str, Any] = {key: value for key, value in snapshot.items() if key not in _RESERVED}
+    before = {key: value for key, value in published.items() if key not in _RESERVED}
     patch.update(compare(before, latest))
     for key in before.keys() - latest.keys():
-        del shown[key]
-    shown.update(latest)
-
-
-def bookkeeping(snapshot: Snapshot, heard_at: float, age: float) -> dict[str, Any]:
-    """The members of BOOKKEEPING: `clock_offset_seconds` is how far the host's wall clock is
-    ahead of the broker's (seconds; a constant delay of the link stands in it as well)."""
-    offset = snapshot["sampled_at"] - (heard_at - age)
-    values = (round(heard_at, 3), snapshot["sequence"], round(offset, 2), snapshot["collector"])
-    return dict(zip(BOOKKEEPING, values, strict=True))
+        del published[key]
+    published.update(latest)

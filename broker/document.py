@@ -2,18 +2,16 @@
 
 from typing import Any, cast
 
-from gpu_monitor.broker.delta import advance, bookkeeping, follow
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.gpu_use import UseLimits
 from gpu_monitor.broker.history import TotalsHistory
-from gpu_monitor.broker.host_record import LIVE, Record
-from gpu_monitor.broker.published_host import Shown
+from gpu_monitor.broker.host_record import HostRecord
+from gpu_monitor.broker.published_host import PublishedHost
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.broker.totals import Totals
 from gpu_monitor.wire import __version__
-from gpu_monitor.wire.document import VERSION, Snapshot
+from gpu_monitor.wire.document import VERSION
 from gpu_monitor.wire.patch import compare
-from gpu_monitor.wire.template import Moves
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -21,8 +19,8 @@ HEARTBEAT_SECONDS = 1.0
 class Published:
     """The fleet's document, brought up to date once per tick.
 
-    It is apart from the latest state on purpose: slow values wait for their turn, and a
-    newcomer's picture must be the document that the next patch is made for.
+    It is kept apart from the latest state, because slow values wait for their turn and because a
+    new subscriber's picture must be the very document that the next patch applies to.
     """
 
     def __init__(self, settings: BrokerSettings, fleet: Fleet, now: float) -> None:
@@ -32,11 +30,10 @@ class Published:
         )
         self._totals = Totals()
         self._history = TotalsHistory()
-        self._shown: dict[str, Shown] = {}
+        self._hosts: dict[str, PublishedHost] = {}
         self._states: dict[str, int] = {}
         self._now = now
         self._beat_at = float("-inf")
-        self._hosts: dict[str, dict[str, Any]] = {}
         self._refused: dict[str, int] = {}
         self._load: dict[str, Any] = {}
         broker: dict[str, Any] = {
@@ -58,9 +55,8 @@ class Published:
             "broker": broker,
             "totals": {},
             "users": {},
-            "hosts": self._hosts,
+            "hosts": {},
         }
-        fleet.moved = self._count_moved
         for record in fleet.records.values():
             self._advance_host(record, 0.0)
         self._advance_totals()
@@ -72,10 +68,10 @@ class Published:
         refused: dict[str, int],
         load: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The patch from the document as it was to the fleet as it is; empty when nothing is due.
+        """Brings the document up to date; the patch that does the same, empty if nothing is due.
 
         `received` is the broker's boot clock, `now` its wall clock, both in seconds; `refused`
-        counts refused messages by reason; `load` is the broker's own, None while that is not due.
+        counts refused messages by reason; `load` is the broker's own, None while it is not due.
         At least once a second the patch holds `now`.
         """
         patch: dict[str, Any] = {}
@@ -88,14 +84,14 @@ class Published:
             patch["users"] = users
         if broker := self._advance_broker(refused, load):
             patch["broker"] = broker
-        # A tick may come a hair early: better a heartbeat too many than one a tick late.
+        # A tick may come slightly early: better one heartbeat too many than one a tick late.
         if patch or received >= self._beat_at + 0.9 * HEARTBEAT_SECONDS:
             self._beat_at = received
             self.document["now"] = patch["now"] = round(now, 3)
         return patch
 
     def recent(self, name: str, now: float) -> dict[str, Any] | None:
-        """The last hour of a host's GPUs, of the totals for ""; None for a host without a past.
+        """The last hour of a host's GPUs, or of the totals for ""; None for an unknown host.
 
         `now` in unix seconds.
         """
@@ -120,67 +116,33 @@ class Published:
 
     def _advance_hosts(self, received: float) -> dict[str, Any]:
         fleet = self._fleet
-        hosts: dict[str, Any] = {}
+        patch: dict[str, Any] = {}
         changed, fleet.changed = fleet.changed, []
         for record in changed:
             record.changed = False
-            if patch := self._advance_host(record, received):
-                hosts[record.name] = patch
+            if host := self._advance_host(record, received):
+                patch[record.name] = host
         for name in fleet.forgotten:
-            if name not in fleet.records:  # it may have come back since
-                shown = self._shown.pop(name)
-                self._states[shown.state] -= 1
-                del self._hosts[name]
-                hosts[name] = None
+            if name not in fleet.records:  # it may be back by now
+                self._states[self._hosts.pop(name).state] -= 1
+                del self.document["hosts"][name]
+                patch[name] = None
         fleet.forgotten.clear()
-        return hosts
+        return patch
 
-    def _advance_host(self, record: Record, received: float) -> dict[str, Any]:
-        name, state, snapshot = record.name, record.state, record.snapshot
-        if state is None:
+    def _advance_host(self, record: HostRecord, received: float) -> dict[str, Any]:
+        name, state = record.name, record.state
+        if state is None:  # not confirmed yet
             return {}
-        shown = self._shown.get(name)
-        if shown is None:
-            shown = self._shown[name] = Shown(name)
-            self._hosts[name] = shown.host
-        turned = shown.state != state
-        if turned:
-            if shown.state:
-                self._states[shown.state] -= 1
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = PublishedHost(name)
+            self.document["hosts"][name] = host.document
+        if host.state != state:
+            if host.state:
+                self._states[host.state] -= 1
             self._states[state] = self._states.get(state, 0) + 1
-            shown.state = state
-        if snapshot is None:
-            shown.host["state"] = state
-            return {"state": state}
-        slow, book = shown.turns.due(received)
-        exact = turned or state != LIVE
-        if slow or exact:
-            record.catch_up()
-        moved, record.moved = record.moved, []
-        if exact or (slow and shown.behind):
-            moved = None
-        if state != LIVE:
-            shown.leave(name, snapshot, self._totals)
-        elif moved is None:
-            shown.count(name, snapshot, self._limits, self._totals)
-        elif slow:
-            shown.count_held(snapshot, self._totals)
-        own: dict[str, Any] = {}
-        if book or exact:
-            age = record.run.link.age if record.run is not None else 0.0
-            own = bookkeeping(snapshot, record.heard_at, age)
-        if moved is not None:
-            return follow(shown.host, moved, shown.use, own)
-        own.update(state=state, problems=_problems(record, snapshot))
-        shown.behind = not (slow or exact)
-        return advance(shown.host, snapshot, shown.use, own, slow or exact)
-
-    def _count_moved(self, record: Record, snapshot: Snapshot, moves: Moves) -> None:
-        """Counts a host as soon as it is heard, while what it takes is in the processor's cache;
-        one that the tick has to look at in full is left to it."""
-        shown = self._shown.get(record.name)
-        if shown is not None and shown.counted is not None and record.moved is not None:
-            shown.count_moved(snapshot, moves, self._limits, self._totals)
+        return host.advance(record, state, received, self._limits, self._totals)
 
     def _advance_totals(self) -> dict[str, Any]:
         latest: dict[str, Any] = dict(self._totals.document(self._states))
@@ -202,10 +164,3 @@ class Published:
                 users[name], patch[name] = latest, changed
         self._totals.changed_users.clear()
         return patch
-
-
-def _problems(record: Record, snapshot: Snapshot) -> list[str]:
-    if not record.rivals:
-        return snapshot["problems"]
-    conflict = record.conflict()
-    return [*snapshot["problems"], conflict] if conflict is not None else snapshot["problems"]

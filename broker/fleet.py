@@ -1,144 +1,125 @@
 """The latest state of every host; pure: the clocks are handed in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from gpu_monitor.broker.freshness import FRESH, Verdict
-from gpu_monitor.broker.host_record import CONFLICT, LIVE, MISSING, STALE, Record, Run
-from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.template import Moves, Reading
+from gpu_monitor.broker.host_record import CONFLICT, LIVE, MISSING, STALE, HostRecord, Run
+from gpu_monitor.wire.changes import Changes, Last
 
 MAX_HOSTS = 20_000
-"""With an empty list of hosts any local process may invent names; this is where it ends."""
+"""Where no hosts are configured, any local process may invent names; this bounds them."""
 _MAX_RIVALS = 4
-_UNSHOWN_SECONDS = 60.0
+_UNCONFIRMED_SECONDS = 60.0
+"""A host that was never confirmed is forgotten after this time."""
 
 
 class Fleet:
-    """All hosts by name. `changed` and `changes` are for the one who publishes to empty."""
+    """All hosts by name. The publisher empties `changed`, `forgotten` and `changes`."""
 
     def __init__(self, hosts: Iterable[str], rpc_timeout: float, forget_after: float) -> None:
-        self.records: dict[str, Record] = {name: Record(name, True) for name in hosts}
-        self.changed: list[Record] = []
-        """Heard or changed in state since the publisher last looked, each once."""
+        self.records: dict[str, HostRecord] = {name: HostRecord(name, True) for name in hosts}
+        self.changed: list[HostRecord] = []
+        """Hosts with a new snapshot or state, each once."""
         self.forgotten: list[str] = []
         self.changes: list[tuple[str, str]] = []
-        """(name, new state), in the order they came about."""
-        self.moved: Callable[[Record, Snapshot, Moves], object] = lambda *_: None
-        """Told at once of a host of which nothing but numbers have moved."""
+        """(name, new state), in the order in which they happened."""
         self._timeout = rpc_timeout
         self._forget_after = forget_after
         self._next_sweep = float("-inf")
 
     def expect(self, names: Iterable[str]) -> None:
-        """Who is expected from now on: missing until heard, and never forgotten.
+        """Replaces the configured hosts: these are missing until they report, and never forgotten.
 
-        One that is expected no more is forgotten as any other; at once if it was never heard.
+        A host that is no longer configured is forgotten like any other; at once without a report.
         """
         wanted = frozenset(names)
-        for name in wanted - self.records.keys():
-            self._turn(self.records.setdefault(name, Record(name, True)), MISSING)
+        for name in sorted(wanted - self.records.keys()):
+            self._set_state(self.records.setdefault(name, HostRecord(name, True)), MISSING)
         for name, record in self.records.items():
             record.configured = name in wanted
             if record.configured and record.state is None:
-                self._turn(record, MISSING)
+                self._set_state(record, MISSING)
 
-    def previous(self, name: str) -> Snapshot | None:
+    def last(self, name: str) -> Last | None:
+        """What the host's next message is compared with."""
         record = self.records.get(name)
-        return record.snapshot if record is not None else None
+        return record.last if record is not None else None
 
-    def hear(
-        self, name: str, snapshot: Snapshot, received: float, now: float, peer: str = ""
+    def accept(
+        self, name: str, changes: Changes, received: float, now: float, peer: str = ""
     ) -> str | None:
-        """Takes in what `name` says of itself; the reason when it is not shown, else None.
+        """Applies a host's message if it is fresh; otherwise returns the reason for its refusal.
 
-        `received` is the broker's boot clock, `now` its wall clock, both in seconds. A sample
-        that only waits for a second to confirm it is no refusal.
+        `received` is the broker's boot clock, `now` its wall clock, both in seconds. A sample that
+        only waits for the next one to confirm it is not refused.
         """
         record = self.records.get(name)
         if record is None:
             if len(self.records) >= MAX_HOSTS:
                 return "too many hosts"
-            record = self.records[name] = Record(name, False)
+            record = self.records[name] = HostRecord(name, False)
         run = record.run
         if run is None:
-            run = record.run = Run(snapshot, received, peer)
-        if not record.is_of_run(snapshot):
-            return self._hear_rival(record, run, snapshot, received, now, peer)
-        sequence, sampled = snapshot["sequence"], snapshot["sampled_boottime"]
-        verdict = run.judge(sequence, sampled, received, self._timeout)
+            run = record.run = Run(changes, received, peer)
+        if not record.is_of_run(changes):
+            return self._accept_rival(record, run, changes, received, now, peer)
+        verdict = run.judge(changes, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
-        self._replace(record, snapshot, now)
+        self._apply(record, changes, now)
         return None
 
-    def hear_moved(
-        self, record: Record, reading: Reading, received: float, now: float
-    ) -> str | None:
-        """As `hear`, for what the template of `record` has read."""
-        run, snapshot = record.run, record.snapshot
-        assert run is not None and snapshot is not None
-        sequence, sampled = reading.sequence, reading.sampled_boottime
-        verdict = run.judge(sequence, sampled, received, self._timeout)
-        if verdict is not FRESH:
-            return _refusal(verdict)
-        moves = record.take(reading)
-        self._show(record, snapshot, now)
-        self.moved(record, snapshot, moves)
-        return None
-
-    def _replace(self, record: Record, snapshot: Snapshot, now: float) -> None:
-        record.snapshot = snapshot
-        record.template = record.moved = None
-        self._show(record, snapshot, now)
-
-    def _show(self, record: Record, snapshot: Snapshot, now: float) -> None:
+    def _apply(self, record: HostRecord, changes: Changes, now: float) -> None:
+        snapshot = record.apply(changes)
         record.heard_at = now
         record.history.add(snapshot["gpus"], now)
         if record.state is not LIVE and record.state is not CONFLICT:
-            self._turn(record, LIVE)
+            self._set_state(record, LIVE)
         elif not record.changed:
             record.changed = True
             self.changed.append(record)
 
-    def _hear_rival(
+    def _accept_rival(
         self,
-        record: Record,
+        record: HostRecord,
         run: Run,
-        snapshot: Snapshot,
+        changes: Changes,
         received: float,
         now: float,
         peer: str,
     ) -> str | None:
-        """Another run speaks: the same collector started again, or a second one beside it.
+        """A message of another run: of a restarted collector, or of a second one at a time.
 
-        A second one it is when the run that is shown has sampled since the other's first word;
-        it then stays the one that is shown until it falls silent.
+        It is a second one if the run that is shown has sampled since the other's first message.
+        Then that run remains the one that is shown until it falls silent.
         """
-        rival = self._rival(record, snapshot, received, peer)
-        sequence, sampled = snapshot["sequence"], snapshot["sampled_boottime"]
-        verdict = rival.judge(sequence, sampled, received, self._timeout)
+        rival = self._rival(record, changes, received, peer)
+        verdict = rival.judge(changes, received, self._timeout)
         if verdict is not FRESH:
             return _refusal(verdict)
         if run.sampled_at > rival.first_at and received - run.fresh_at <= self._timeout:
             if record.state is not CONFLICT:
-                self._turn(record, CONFLICT)
+                self._set_state(record, CONFLICT)
             return "conflict"
         record.run = rival
         del record.rivals[(rival.boot_id, rival.run_id)]
-        self._replace(record, snapshot, now)
+        self._apply(record, changes, now)
         return None
 
-    def _rival(self, record: Record, snapshot: Snapshot, received: float, peer: str) -> Run:
+    def _rival(self, record: HostRecord, changes: Changes, received: float, peer: str) -> Run:
         rivals = record.rivals
-        key = (snapshot["boot_id"], snapshot["run_id"])
+        key = (changes.body.boot_id, changes.body.run_id)
         if key not in rivals:
             if len(rivals) >= _MAX_RIVALS:
                 del rivals[min(rivals, key=lambda known: rivals[known].fresh_at)]
-            rivals[key] = Run(snapshot, received, peer)
+            rivals[key] = Run(changes, received, peer)
         return rivals[key]
 
-    def look(self, received: float) -> bool:
-        """Marks what has fallen silent by now (the boot clock); True when a state changed."""
+    def mark_stale(self, received: float) -> bool:
+        """Marks hosts that are silent at `received` (the boot clock), and forgets old ones.
+
+        Returns whether any state changed since the publisher emptied `forgotten`.
+        """
         before = len(self.changes)
         deadline = received - self._timeout
         for record in self.records.values():
@@ -146,21 +127,21 @@ class Fleet:
             if run is None:
                 continue
             if run.fresh_at < deadline and (record.state is LIVE or record.state is CONFLICT):
-                self._turn(record, STALE)
+                self._set_state(record, STALE)
             if record.rivals or record.state is CONFLICT:
-                self._drop_silent(record, deadline)
+                self._drop_silent_rivals(record, deadline)
         if received >= self._next_sweep:
             self._next_sweep = received + 1.0
             self._forget(received)
         return len(self.changes) > before or bool(self.forgotten)
 
-    def _drop_silent(self, record: Record, deadline: float) -> None:
-        """A rival is over when it has not been heard for as long as makes a host stale."""
+    def _drop_silent_rivals(self, record: HostRecord, deadline: float) -> None:
+        """A rival is dropped after the silence that would make a host stale."""
         for key, rival in list(record.rivals.items()):
             if max(rival.fresh_at, rival.first_at) < deadline:
                 del record.rivals[key]
         if record.state is CONFLICT and record.conflict() is None:
-            self._turn(record, LIVE)
+            self._set_state(record, LIVE)
 
     def _forget(self, received: float) -> None:
         gone = []
@@ -169,13 +150,13 @@ class Fleet:
             if record.configured or record.state is LIVE:
                 continue
             silent = received - max(run.fresh_at, run.first_at) if run else float("inf")
-            if silent > (_UNSHOWN_SECONDS if record.state is None else self._forget_after):
+            if silent > (_UNCONFIRMED_SECONDS if record.state is None else self._forget_after):
                 gone.append(name)
         for name in gone:
             if self.records.pop(name).state is not None:
                 self.forgotten.append(name)
 
-    def _turn(self, record: Record, state: str) -> None:
+    def _set_state(self, record: HostRecord, state: str) -> None:
         record.state = state
         self.changes.append((record.name, state))
         if not record.changed:

@@ -1,19 +1,19 @@
-"""How old a sample is, told from when it came and what its sender's clock said; pure."""
+"""How old a sample is, judged by its arrival and its sender's clock; pure."""
 
 from enum import Enum
 
 WINDOW_SECONDS = 60.0
 _BUCKET_SECONDS = 5.0
-"""The window keeps at most one minimum per bucket, so that a drifting clock costs no memory."""
+"""The window keeps at most one minimum per bucket, so a drifting clock takes no memory."""
 MAX_DRIFT = 500e-6
-"""Seconds per second that two boot clocks may run apart while nothing is heard."""
+"""Seconds per second that two boot clocks may drift apart while no sample arrives."""
 STEP_SPREAD_SECONDS = 0.5
 STEP_COUNT = 4
 STEP_SPAN_SECONDS = 1.5
 
 
 class Verdict(Enum):
-    """What a sample is worth: only a fresh one is shown and keeps its host live."""
+    """Only a fresh sample is published, and keeps its host live."""
 
     FRESH = "fresh"
     OLD = "old"
@@ -21,35 +21,35 @@ class Verdict(Enum):
     UNCONFIRMED = "unconfirmed"
 
 
-# Members of an Enum are found slowly by attribute; these stand on the path of every message.
+# Looking up members of an Enum is slow, and every message needs these.
 FRESH, OLD = Verdict.FRESH, Verdict.OLD
 DUPLICATE, UNCONFIRMED = Verdict.DUPLICATE, Verdict.UNCONFIRMED
 
 
 class Link:
-    """What one run of a collector has taught about the way its samples take.
+    """What is known of the delay between one run of a collector and the broker.
 
-    Two clocks are compared that only share their pace: the broker's at receipt and the sender's
-    before the sample, both CLOCK_BOOTTIME in seconds. The smallest lag (received - sampled) of
-    the last minute in which something fresh was heard stands for "no delay"; what a sample lags
-    beyond it is its age. A constant delay cannot be told from an offset of the clocks.
+    It compares two clocks that only run at the same rate: the broker's at receipt and the sender's
+    before the sample, both CLOCK_BOOTTIME in seconds. The smallest lag (received - sampled) of the
+    last minute with fresh samples counts as "no delay"; the age of a sample is its lag beyond that.
+    A constant delay cannot be distinguished from an offset of the clocks.
     """
 
     __slots__ = ("_candidate", "_lows", "_over", "_sequence", "age")
 
     def __init__(self) -> None:
         self.age = 0.0
-        """Seconds, of the last sample that was judged fresh."""
+        """Age of the last fresh sample, in seconds."""
         self._sequence = -1
         self._lows: list[tuple[float, float]] = []  # (received, lag), lags rising; at most 13
         self._candidate: tuple[float, float] | None = None  # (sampled, lag)
         self._over: tuple[int, float, float, float] | None = None  # count, since, low, high
 
     def judge(self, received: float, sampled: float, sequence: int, limit: float) -> Verdict:
-        """What the sample is worth; one older than `limit` seconds is OLD.
+        """The verdict on a sample; one older than `limit` seconds is OLD.
 
-        An OLD sample leaves the window as it is: however long a backlog takes to drain, it never
-        becomes the measure of what is fresh.
+        An OLD sample does not change the window: however long a backlog takes to drain, it never
+        redefines what is fresh.
         """
         if sequence <= self._sequence:
             return DUPLICATE
@@ -73,9 +73,9 @@ class Link:
         return FRESH
 
     def _confirm(self, received: float, sampled: float, lag: float) -> Verdict:
-        """Two samples in a row that came as far apart as they were taken are no backlog.
+        """Two samples that arrive as far apart as they were taken are not a backlog.
 
-        Those of a backlog come in a burst: the lag falls by nearly the whole time between them.
+        A backlog arrives in a burst: the lag drops by nearly the whole time between two samples.
         """
         candidate, self._candidate = self._candidate, (sampled, lag)
         if candidate is None or sampled <= candidate[0]:
@@ -87,7 +87,7 @@ class Link:
         return FRESH
 
     def _weigh_step(self, received: float, lag: float) -> Verdict:
-        """Samples that stay late by the same amount mean that a clock stepped (or a VM slept)."""
+        """Samples that stay equally late mean that a clock stepped or a VM was paused."""
         count, since, low, high = self._over or (0, received, lag, lag)
         low, high = min(low, lag), max(high, lag)
         if high - low > STEP_SPREAD_SECONDS:

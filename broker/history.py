@@ -1,4 +1,4 @@
-"""The last sixty minutes as one maximum a minute, in a ring that never grows; pure."""
+"""The last sixty minutes as one maximum per minute, in a ring of fixed size; pure."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from gpu_monitor.wire.document import Column, Table
 
 MINUTES = 60
 MINUTE_SECONDS = 60
-_ABSENT = 255
-"""No reading in that minute: a gap, which is not a zero."""
+_NO_READING = 255
+"""No reading in that minute: a gap, not a zero."""
 _HIGHEST = 254
 
 
 class GpuHistory:
-    """Utilization in percent of each GPU of one host: 60 bytes a GPU.
+    """Utilization in percent of each GPU of one host: 60 bytes per GPU.
 
-    Times are unix seconds by the broker's clock. A GPU is known by its UUID: one that changes
-    its row keeps its past, a new one begins without any.
+    Times are unix seconds by the broker's clock. GPUs are identified by UUID: one that changes its
+    row keeps its past, a new one starts without any.
     """
 
     __slots__ = ("_column", "_minute", "_peaks", "_rings", "_uuids")
@@ -25,31 +25,31 @@ class GpuHistory:
         self._uuids: Column = []
         self._column: Column = []
         self._peaks: Column = []
-        """The maxima of the minute that runs; None without a reading."""
+        """The maxima of the current minute; None without a reading."""
         self._rings = bytearray()
-        """The minutes before it, one row of all GPUs after the other."""
+        """The minutes before it, each as one byte per GPU."""
 
     def add(self, gpus: Table, now: float) -> None:
-        """Takes in what was heard at `now`; the same column in the same minute costs nothing."""
+        """Adds the readings of `now`; the same column again in the same minute costs nothing."""
         minute = int(now) // MINUTE_SECONDS
         column = gpus.get("utilization_percent", [])
         uuids = gpus.get("uuid", [])
         if minute == self._minute and uuids is self._uuids:
             if column is not self._column:
-                self._look(column)
+                self._raise_peaks(column)
             return
         if minute != self._minute:
-            self._turn(minute)
+            self._start_minute(minute)
         if uuids is not self._uuids:
-            self._arrange(uuids)
-        self._look(column)
+            self._rearrange(uuids)
+        self._raise_peaks(column)
 
     def answer(self, now: float) -> dict[str, Any]:
-        """One list of 60 per GPU, oldest first, None where a minute holds no reading."""
+        """One list of 60 per GPU, oldest first; None for a minute without a reading."""
         minute = int(now) // MINUTE_SECONDS
         if minute != self._minute:
-            self._turn(minute)
-        self._keep()
+            self._start_minute(minute)
+        self._store_peaks()
         rows, oldest = len(self._uuids), (minute + 1) % MINUTES
         rings = [self._rings[row::rows] for row in range(rows)]
         return {
@@ -57,43 +57,43 @@ class GpuHistory:
             "minute_seconds": MINUTE_SECONDS,
             "uuid": self._uuids,
             "utilization_percent": [
-                [None if value == _ABSENT else value for value in ring[oldest:] + ring[:oldest]]
+                [None if value == _NO_READING else value for value in ring[oldest:] + ring[:oldest]]
                 for ring in rings
             ],
         }
 
-    def _look(self, column: Column) -> None:
+    def _raise_peaks(self, column: Column) -> None:
         self._column = column
         if column:
             self._peaks = list(map(_higher, self._peaks, column))
 
-    def _keep(self) -> None:
-        """The minute that runs, into its place in the rings."""
+    def _store_peaks(self) -> None:
+        """Stores the current minute in the rings."""
         rows, place = len(self._uuids), self._minute % MINUTES
         self._rings[place * rows : (place + 1) * rows] = bytes(
-            _ABSENT if peak is None else min(peak, _HIGHEST) for peak in self._peaks
+            _NO_READING if peak is None else min(peak, _HIGHEST) for peak in self._peaks
         )
 
-    def _turn(self, minute: int) -> None:
-        """Minutes that passed unheard are gaps; a clock that went back begins anew."""
+    def _start_minute(self, minute: int) -> None:
+        """Minutes without a message are gaps; a clock that was set back clears the past."""
         rows, passed = len(self._uuids), minute - self._minute
         if 0 < passed < MINUTES:
-            self._keep()
-            gap = bytes([_ABSENT]) * rows
-            for unheard in range(self._minute + 1, minute + 1):
-                place = unheard % MINUTES
+            self._store_peaks()
+            gap = bytes([_NO_READING]) * rows
+            for silent in range(self._minute + 1, minute + 1):
+                place = silent % MINUTES
                 self._rings[place * rows : (place + 1) * rows] = gap
         else:
-            self._rings = bytearray([_ABSENT]) * (MINUTES * rows)
+            self._rings = bytearray([_NO_READING]) * (MINUTES * rows)
         self._minute = minute
         self._peaks = [None] * rows
 
-    def _arrange(self, uuids: Column) -> None:
+    def _rearrange(self, uuids: Column) -> None:
         rows = len(self._uuids)
         past = {uuid: row for row, uuid in enumerate(self._uuids) if uuid is not None}
         places = [past.pop(uuid, None) for uuid in uuids]
         self._peaks = [None if row is None else self._peaks[row] for row in places]
-        rings = bytearray([_ABSENT]) * (MINUTES * len(uuids))
+        rings = bytearray([_NO_READING]) * (MINUTES * len(uuids))
         for place, row in enumerate(places):
             if row is not None:
                 rings[place :: len(uuids)] = self._rings[row::rows]
@@ -107,7 +107,7 @@ def _higher(one: int | None, other: int | None) -> int | None:
 
 
 class TotalsHistory:
-    """Maxima of the fleet's totals, minute by minute."""
+    """Maxima of the fleet's totals per minute."""
 
     KEYS = ("utilization_percent", "memory_used_mib", "power_watts")
 
@@ -115,7 +115,7 @@ class TotalsHistory:
         self._minutes: dict[int, dict[str, int | float]] = {}
 
     def add(self, totals: dict[str, Any], now: float) -> None:
-        """Takes in the totals as they were at `now` (unix seconds)."""
+        """Adds the totals of `now` (unix seconds)."""
         minute = int(now) // MINUTE_SECONDS
         known = self._minutes.get(minute)
         if known is None:
@@ -131,7 +131,7 @@ class TotalsHistory:
                 known[key] = value
 
     def answer(self, now: float) -> dict[str, Any]:
-        """One list of 60 per total, oldest first, None where a minute holds no value."""
+        """One list of 60 per total, oldest first; None for a minute without a value."""
         minute = int(now) // MINUTE_SECONDS
         minutes = [self._minutes.get(past, {}) for past in range(minute - MINUTES + 1, minute + 1)]
         answer: dict[str, Any] = {

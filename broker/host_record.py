@@ -1,61 +1,59 @@
-"""What is known of one host: its snapshot, the run it came from, who else claims its name."""
+"""What is known of one host: its snapshot, the run it came from, who else uses its name."""
 
 from typing import Final
 
 from gpu_monitor.broker.freshness import FRESH, Link, Verdict
 from gpu_monitor.broker.history import GpuHistory
 from gpu_monitor.broker.peer_identity import address_of
+from gpu_monitor.wire.changes import Changes, Last
 from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.template import Moves, Reading, Template
 
 LIVE: Final = "live"
 STALE: Final = "stale"
 MISSING: Final = "missing"
 CONFLICT: Final = "conflict"
 
-_MAX_MOVES = 16
-"""Messages between two ticks; beyond it the host is looked at in full, whatever has moved."""
-
 
 class Run:
-    """One run of a collector: from its start to its end."""
+    """One run of a collector, from its start to its end.
+
+    `first_at` and `fresh_at` are when its first and its last fresh sample arrived, `sampled_at` is
+    when the latter was taken: all in seconds of the broker's boot clock.
+    """
 
     __slots__ = ("boot_id", "first_at", "fresh_at", "link", "peer", "run_id", "sampled_at")
 
-    def __init__(self, snapshot: Snapshot, received: float, peer: str) -> None:
-        self.boot_id = snapshot["boot_id"]
-        self.run_id = snapshot["run_id"]
-        self.peer = address_of(peer)  # both sides of a conflict have the same key, if they have one
+    def __init__(self, changes: Changes, received: float, peer: str) -> None:
+        self.boot_id = changes.body.boot_id
+        self.run_id = changes.body.run_id
+        self.peer = address_of(peer)  # the runs in a conflict have the same key, if any
         self.link = Link()
         self.first_at = received
         self.fresh_at = float("-inf")
-        """When the last fresh sample came, and when it was taken: by the broker's boot clock."""
         self.sampled_at = float("-inf")
 
     @property
     def confirmed(self) -> bool:
+        """Whether any sample was fresh."""
         return self.fresh_at > float("-inf")
 
-    def judge(self, sequence: int, sampled: float, received: float, limit: float) -> Verdict:
-        """What a sample is worth that was taken at `sampled`, by the host's boot clock."""
-        link = self.link
-        verdict = link.judge(received, sampled, sequence, limit)
+    def judge(self, changes: Changes, received: float, limit: float) -> Verdict:
+        """The verdict on a sample that arrived at `received`; one older than `limit` is old."""
+        link, body = self.link, changes.body
+        verdict = link.judge(received, body.sampled_boottime, body.sequence, limit)
         if verdict is FRESH:
             self.fresh_at = received
             self.sampled_at = received - link.age
         return verdict
 
 
-class Record:
+class HostRecord:
     """What is known of one host.
 
-    `snapshot` is the last one that was fresh when it came, at `heard_at` (unix seconds by the
-    broker's clock); None until then. `state` is None while a host that nobody configured has
-    not been confirmed: it is not shown.
-
-    `template` reads messages that repeat the last one shown; those change `snapshot` in place,
-    column by column. `moved` holds what each of them has moved since the publisher last looked,
-    None where anything may differ.
+    `last` is the last message that was fresh on arrival, at `heard_at` (unix seconds by the
+    broker's clock); None until then. `state` is None while a host that is not configured has not
+    been confirmed: such a host is not published. `only_numbers`: whether nothing else has changed
+    since the last publication.
     """
 
     __slots__ = (
@@ -63,59 +61,57 @@ class Record:
         "configured",
         "heard_at",
         "history",
-        "moved",
+        "last",
         "name",
+        "only_numbers",
         "rivals",
         "run",
-        "snapshot",
         "state",
-        "template",
     )
 
     def __init__(self, name: str, configured: bool) -> None:
         self.name = name
         self.configured = configured
         self.state: str | None = MISSING if configured else None
-        self.snapshot: Snapshot | None = None
-        self.template: Template | None = None
-        self.moved: list[Moves] | None = None
+        self.last: Last | None = None
+        self.only_numbers = False
         self.heard_at = 0.0
         self.history = GpuHistory()
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}
         self.changed = False
 
-    def take(self, reading: Reading) -> Moves:
-        """What moved, into the snapshot that is shown; slow members only with `catch_up`."""
-        template, snapshot = self.template, self.snapshot
-        assert template is not None and snapshot is not None
-        return self._note(template.take(reading, snapshot))
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot to publish; None until the first fresh one."""
+        return self.last.snapshot if self.last is not None else None
 
-    def catch_up(self) -> None:
-        """Brings the slow members of `snapshot` to the last message that was taken in."""
-        if self.template is not None and self.snapshot is not None:
-            moves = self.template.catch_up(self.snapshot)
-            moves.pop("collector", None)  # it is part of the bookkeeping
-            self._note(moves)
+    @property
+    def sample_age(self) -> float:
+        """How old the last fresh sample was on arrival, in seconds."""
+        return self.run.link.age if self.run is not None else 0.0
 
-    def _note(self, moves: Moves) -> Moves:
-        if self.moved is not None and moves:
-            self.moved.append(moves)
-            if len(self.moved) > _MAX_MOVES:
-                self.moved = None
-        return moves
+    def apply(self, changes: Changes) -> Snapshot:
+        """Brings the snapshot up to date in place, and returns it."""
+        if self.last is None:
+            self.last = Last(changes)
+        else:
+            self.last.apply(changes)
+        self.only_numbers &= changes.numbers is not None
+        return self.last.snapshot
 
-    def is_of_run(self, snapshot: Snapshot) -> bool:
-        """Whether it comes from the run that is shown, or is the first to be."""
-        run = self.run
-        return (
-            run is not None
-            and run.run_id == snapshot["run_id"]
-            and run.boot_id == snapshot["boot_id"]
-        )
+    def is_of_run(self, changes: Changes) -> bool:
+        """Whether a message comes from the run that is shown."""
+        run, body = self.run, changes.body
+        return run is not None and (run.run_id, run.boot_id) == (body.run_id, body.boot_id)
+
+    def problems(self, snapshot: Snapshot) -> list[str]:
+        """The host's own problems, and a conflict about its name."""
+        conflict = self.conflict() if self.rivals else None
+        return snapshot["problems"] if conflict is None else [*snapshot["problems"], conflict]
 
     def conflict(self) -> str | None:
-        """In words, who else reports under this name; None when nobody does."""
+        """Describes which collectors report under this name; None if only one does."""
         run = self.run
         rival = next((rival for rival in self.rivals.values() if rival.confirmed), None)
         if run is None or rival is None:

@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.peer_identity import Directory, choose
-from gpu_monitor.wire.codec import unpack
+from gpu_monitor.wire.changes import open_message, read_changes
 from gpu_monitor.wire.curve.server import UNKNOWN_KEY
 from gpu_monitor.wire.limits import WireError
-from gpu_monitor.wire.schema import check_snapshot
-from gpu_monitor.wire.template import make_template
 
 INSIDE = "this process"
 UNKNOWN_HOST = "unknown host"
@@ -23,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Counts what is refused. Each pair of reason and peer is logged once an hour at most."""
+    """Counts refused messages. Each pair of reason and peer is logged at most once an hour."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -44,35 +42,41 @@ class Refusals:
             log.warning("further refusals are only counted, see broker.refused")
 
 
-class Hearing:
-    """Tells a fleet what peers say. A peer is its address, with its key where there are keys, or
-    empty inside this process."""
+class Ingest:
+    """Applies the messages of peers to a fleet.
 
-    def __init__(self, fleet: Fleet, directory: Directory, unknown: Callable[[], object]) -> None:
-        """`unknown` is called when a peer is refused for its address: perhaps a name has moved."""
+    A peer is an address, with its key where keys are used; empty inside this process.
+    """
+
+    def __init__(
+        self, fleet: Fleet, directory: Directory, on_unknown: Callable[[], object]
+    ) -> None:
+        """`on_unknown` is called when an address is refused: a host may have a new address."""
         self.refusals = Refusals()
         self._fleet = fleet
         self._directory = directory
-        self._unknown = unknown
+        self._on_unknown = on_unknown
 
     def admits(self, peer: str, now: float) -> bool:
-        """Whether anyone at this address or with this key may report; a refusal is counted.
+        """Whether this peer may report for any host; if not, counts a refusal.
 
-        `now` as in `hear`.
+        `now` is the boot clock in seconds.
         """
         if not peer or self._directory.entries(peer):
             return True
         if self._directory.keyed:
             self.refusals.add(UNKNOWN_KEY, peer, "it has been revoked", now)
             return False
-        self._unknown()
+        self._on_unknown()
         why = "no entry of hosts has this address; a host behind NAT needs keys"
         self.refusals.add(UNKNOWN_HOST, peer, why, now)
         return False
 
-    def host(self, peer: str, sent: str) -> str:
-        """The name in the document for what an admitted peer sends as `sent`; empty when that is
-        not known and more than one may be meant."""
+    def host_of(self, peer: str, sent: str) -> str:
+        """The document's name for the host that an admitted peer calls `sent`.
+
+        Empty if the peer may report for several hosts and `sent` is empty.
+        """
         if not peer:
             return self._directory.own_name(sent)
         entries = self._directory.entries(peer)
@@ -80,50 +84,33 @@ class Hearing:
             return ""
         return choose(entries, sent) or ""
 
-    def hear(self, data: bytes, host: str, peer: str, received: float) -> None:
-        """Takes in a message of an admitted peer; `received` is the boot clock at its arrival.
+    def ingest(self, data: bytes, peer: str, received: float) -> None:
+        """Applies a message of an admitted peer, or counts its refusal.
 
-        `host` is whose it seems to be; empty when nobody can tell before it is unpacked.
+        `received` is the boot clock in seconds when the message arrived.
         """
         try:
-            reason = self._hear(data, host, peer, received)
+            reason = self._apply(data, peer, received)
             detail = "a sample that is not shown"
         except WireError as error:
             reason, detail = error.reason, str(error)
         if reason is not None:
             self.refusals.add(reason, peer or INSIDE, detail, received)
 
-    def _hear(self, data: bytes, host: str, peer: str, received: float) -> str | None:
-        # A key may have been revoked, or a name have moved, while the message waited.
-        record = self._fleet.records.get(host) if self.host(peer, host) == host else None
-        if record is not None and record.template is not None:
-            reading = record.template.read(data)
-            if reading is not None:
-                return self._fleet.hear_moved(record, reading, received, time.time())
-        return self._hear_in_full(data, peer, received)
-
-    def _hear_in_full(self, data: bytes, peer: str, received: float) -> str | None:
-        message = unpack(data)
-        sent = message.get("name") if type(message) is dict else None
-        if type(message) is not dict or type(sent) is not str:
-            raise WireError("name", "the name is missing")
-        name = self.host(peer, sent)
-        if not name:
+    def _apply(self, data: bytes, peer: str, received: float) -> str | None:
+        message = open_message(data)
+        name = self.host_of(peer, message.body.name)
+        if not name:  # while it waited, its key was revoked or its name given another address
             reason = UNKNOWN_KEY if self._directory.keyed else UNKNOWN_HOST
-            raise WireError(reason, "it was let in, and is no longer")
-        fleet = self._fleet
-        snapshot = check_snapshot(message, fleet.previous(name))
-        refusal = fleet.hear(name, snapshot, received, time.time(), peer or INSIDE)
-        record = fleet.records.get(name)
-        if record is not None and record.snapshot is snapshot:
-            record.template = make_template(data, message)
-        return refusal
+            raise WireError(reason, "no longer admitted")
+        changes = read_changes(message, self._fleet.last(name))
+        return self._fleet.accept(name, changes, received, time.time(), peer or INSIDE)
 
 
 def name_in(data: bytes) -> str:
-    """The name that a packed snapshot seems to hold, found without unpacking; else empty.
+    """The name that a packed snapshot appears to hold, without unpacking it; else empty.
 
-    A guess for choosing what to compare the message with: nothing is believed because of it.
+    A guess that only decides which waiting message this one replaces.
     """
     at = data.find(_NAME_KEY, 0, _NAME_WITHIN) + len(_NAME_KEY)
     if at < len(_NAME_KEY) or at + 1 >= len(data):

@@ -1,4 +1,4 @@
-"""PULL: the collectors' messages, the newest of each host first in line."""
+"""PULL: the collectors' messages, of each host only the newest."""
 
 import asyncio
 import time
@@ -6,51 +6,52 @@ from collections.abc import Iterable
 
 import zmq
 
-from gpu_monitor.broker.ingest import INSIDE, Hearing, name_in
+from gpu_monitor.broker.ingest import INSIDE, Ingest, name_in
 from gpu_monitor.broker.load_stats import Load
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.keys import HOSTS
-from gpu_monitor.wire.curve.server import CURVE_BYTES, Gate, peer_with_key
+from gpu_monitor.wire.curve.server import CURVE_BYTES, CurveServer, peer_with_key
 from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES
 
 _QUEUED_MESSAGES = 16
-"""Per peer; beyond it TCP slows the peer down, so one that floods costs no memory."""
+"""Per peer; beyond it TCP slows the peer down, so that a flood takes no memory."""
 _RECEIVE_BYTES = 1 << 17
-"""The kernel's part of that queue: after a pause what waits is old, and still has to be read."""
-_RECEIVED_PER_TURN = 256
-_HEARD_PER_TURN = 64
+"""The kernel's part of that queue: after a pause its messages are old but must still be read."""
+_MAX_RECEIVED_PER_TURN = 256
+_MAX_INGESTED_PER_TURN = 64
 _TURN_SECONDS = 0.02
-"""Then the event loop has its turn: neither a backlog nor messages that are hard to read (the
-largest take a tenth of a second) may hold up the tick."""
-_MAX_WAITING = 16_384
+"""After this the event loop continues: neither a backlog nor slow messages (the largest take a
+tenth of a second) may delay the tick."""
+_MAX_WAITING_MESSAGES = 16_384
 _MAX_WAITING_BYTES = 1 << 27
-"""Room for a message of each host of the largest fleet; beyond it nothing more is received."""
+"""Room for one message of each host of the largest fleet; when it is full, receiving stops."""
 
 
 class Intake:
     """The socket that collectors push to, read on the event loop without a task per message.
 
-    What is received waits for its turn, and a host's newer message takes the place of an older
-    one: a broker that cannot keep up hears each host less often, but nothing out of date. One
-    that sends without end has one message in line for each host that it may speak for.
+    Received messages wait for their turn, and a host's newer message replaces an older one: a
+    broker that cannot keep up reads each host less often, but never falls behind. A peer that
+    floods has one message waiting for each host that it may report for.
     """
 
     def __init__(
         self,
         endpoints: Iterable[str],
         context: zmq.Context[zmq.Socket[bytes]],
-        hearing: Hearing,
+        ingest: Ingest,
         load: Load,
-        gate: Gate | None = None,
+        auth: CurveServer | None = None,
         pause: float = 0.0,
     ) -> None:
-        """With a gate only collectors that it lets in are heard, but for those inside.
+        """With `auth`, a collector must have an enrolled key or be in this process.
 
-        `pause` is how many seconds pass after a look that found something until the next:
-        waking for each message would cost as much as the message.
+        `pause` is the number of seconds between two reads of a busy socket: waking up for every
+        message would cost as much as the message.
         """
-        self._hearing = hearing
+        self._ingest = ingest
         self._load = load
-        self._gate = gate
+        self._auth = auth
         self._pause = pause
         self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
         self._waiting_bytes = 0
@@ -61,7 +62,7 @@ class Intake:
             (zmq.LINGER, 0),
             (zmq.RCVHWM, _QUEUED_MESSAGES),
             (zmq.RCVBUF, _RECEIVE_BYTES),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES + (CURVE_BYTES if gate else 0)),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES + (CURVE_BYTES if auth else 0)),
             (zmq.BACKLOG, 4096),
             (zmq.HANDSHAKE_IVL, 10_000),
             (zmq.TCP_KEEPALIVE, 1),
@@ -70,8 +71,8 @@ class Intake:
             (zmq.TCP_KEEPALIVE_CNT, 3),
         ):
             self._socket.setsockopt(option, value)
-        if gate is not None:
-            gate.guard(self._socket, HOSTS)
+        if auth is not None:
+            auth.guard(self._socket, HOSTS)
         try:
             for endpoint in endpoints:
                 self._socket.setsockopt(zmq.IPV6, int("[" in endpoint or "//*" in endpoint))
@@ -81,7 +82,7 @@ class Intake:
             raise
 
     def endpoint(self) -> str:
-        """The last endpoint bound, with the real port where 0 or * was asked for."""
+        """The last endpoint bound, with its real port if 0 or * was requested."""
         return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -94,21 +95,21 @@ class Intake:
         self._socket.close()
 
     def _wake(self) -> None:
-        """The FD tells of what comes to an empty socket, and would tell again and again until
-        it is read: from here on the clock looks, until there is nothing more."""
+        """Stops watching the file descriptor, which stays readable until the socket is drained, and
+        reads by the clock instead until the socket is empty."""
         if self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._drain()
 
     def _drain(self) -> None:
-        """Does a turn's worth and comes back, also after an error; waits for the FD once there
-        was nothing."""
+        """Reads and ingests for one turn, and schedules the next one, even after an error; watches
+        the file descriptor once there was nothing to do."""
         if self._loop is None or self._socket.closed:
             return
         received, pause = 1, 0.0
         try:
             received = self._receive()
-            if self._hear() and received < _RECEIVED_PER_TURN:
+            if self._ingest_waiting() and received < _MAX_RECEIVED_PER_TURN:
                 pause = self._pause
         finally:
             if received or self._waiting:
@@ -117,36 +118,38 @@ class Intake:
                 self._loop.add_reader(self._socket.fileno(), self._wake)
 
     def _receive(self) -> int:
-        """Moves messages from the socket to those that wait; how many came."""
+        """Moves messages from the socket to the waiting ones; how many there were."""
         count = 0
         try:
-            while count < _RECEIVED_PER_TURN and self._has_room():
+            while count < _MAX_RECEIVED_PER_TURN and self._has_room():
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
                 count += 1
-                self._take(frame)
+                self._accept_frame(frame)
         except zmq.Again:
             pass
-        self._load.received(count, len(self._waiting))
+        self._load.count_received(count, len(self._waiting))
         return count
 
     def _has_room(self) -> bool:
-        return len(self._waiting) < _MAX_WAITING and self._waiting_bytes < _MAX_WAITING_BYTES
+        return (
+            len(self._waiting) < _MAX_WAITING_MESSAGES and self._waiting_bytes < _MAX_WAITING_BYTES
+        )
 
-    def _take(self, frame: zmq.Frame) -> None:
+    def _accept_frame(self, frame: zmq.Frame) -> None:
         peer = self._peer(frame)
-        received = time.clock_gettime(time.CLOCK_BOOTTIME)
+        received = boottime()
         if frame.more:
             while self._socket.recv(zmq.NOBLOCK, copy=False).more:
                 pass
-            self._hearing.refusals.add("parts", peer or INSIDE, "it has several parts", received)
-        elif self._hearing.admits(peer, received):
-            self._put_in_line(frame.bytes, peer, received)
-        elif self._gate is not None:
-            self._gate.cut(frame)
+            self._ingest.refusals.add("parts", peer or INSIDE, "it has several parts", received)
+        elif self._ingest.admits(peer, received):
+            self._enqueue(frame.bytes, peer, received)
+        elif self._auth is not None:
+            self._auth.cut(frame)
 
-    def _put_in_line(self, data: bytes, peer: str, received: float) -> None:
-        host = self._hearing.host(peer, name_in(data))
-        if not host:  # whose it is will be told by the whole of it: it takes nobody's place
+    def _enqueue(self, data: bytes, peer: str, received: float) -> None:
+        host = self._ingest.host_of(peer, name_in(data))
+        if not host:  # known only once it is read: until then it replaces no other message
             self._unnamed += 1
         key = (peer, host or f"?{self._unnamed}")
         if key in self._waiting:
@@ -158,19 +161,19 @@ class Intake:
     def _peer(self, frame: zmq.Frame) -> str:
         try:
             address = str(frame.get("Peer-Address"))
-        except zmq.ZMQError:  # inproc has no address: the peer is this process
+        except zmq.ZMQError:  # inproc has no address: the peer is in this process
             return ""
-        return address if self._gate is None else peer_with_key(address, str(frame.get("User-Id")))
+        return address if self._auth is None else peer_with_key(address, str(frame.get("User-Id")))
 
-    def _hear(self) -> bool:
-        """Hears those who wait longest; whether none is left."""
+    def _ingest_waiting(self) -> bool:
+        """Ingests the messages that have waited longest; whether none is left."""
         waiting = self._waiting
         until = time.monotonic() + _TURN_SECONDS
-        for _ in range(min(_HEARD_PER_TURN, len(waiting))):
-            key = peer, host = next(iter(waiting))
+        for _ in range(min(_MAX_INGESTED_PER_TURN, len(waiting))):
+            key = next(iter(waiting))
             data, received = waiting.pop(key)
             self._waiting_bytes -= len(data)
-            self._hearing.hear(data, host, peer, received)
+            self._ingest.ingest(data, key[0], received)
             if time.monotonic() > until:
                 break
         return not waiting

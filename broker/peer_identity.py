@@ -1,24 +1,13 @@
-"""Which host a peer is: the one its key was issued for, or the entry of `hosts` of its address."""
+"""Which host a peer is: the one its key was issued for, else the entry of `hosts` by address."""
 
 import ipaddress
-import logging
-import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator
 
-import psutil
-
-RESOLVE_SECONDS = 60.0
-RETRY_SECONDS = 10.0
-"""A refusal asks the name service again, but not sooner than this after the last time."""
-_RESOLVERS = 8
 _MAX_PEERS = 65_536
-
-log = logging.getLogger(__name__)
 
 
 def plain_address(text: str) -> str | None:
-    """An address in its usual form: no zone, `::ffff:a.b.c.d` as a.b.c.d; None if it is none."""
+    """An address without zone, `::ffff:a.b.c.d` as a.b.c.d; None if it is not an address."""
     try:
         address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
@@ -28,7 +17,7 @@ def plain_address(text: str) -> str | None:
 
 
 def key_of(peer: str) -> str:
-    """The public key of such a peer; empty for one without."""
+    """The public key of a peer; empty without keys."""
     return peer.partition(" with key ")[2]
 
 
@@ -42,10 +31,10 @@ def is_loopback(address: str) -> bool:
 
 
 class Directory:
-    """Entries of `hosts` and the addresses they are known to have.
+    """The entries of `hosts` and their addresses, as far as known.
 
-    A host is never believed to be who it says it is. All addresses of this machine, loopback
-    included, are one and the same peer: it belongs to the entries that mean this machine.
+    The name that a host sends is never trusted. All addresses of this machine, loopback included,
+    are one peer: it belongs to the entries that resolve to this machine.
     """
 
     def __init__(self, hosts: Iterable[str], own_name: str = "") -> None:
@@ -56,41 +45,43 @@ class Directory:
             if (address := plain_address(host)) is not None:
                 self._addresses[host] = frozenset((address,))
         self.names = tuple(host for host in self.hosts if host not in self._addresses)
-        """The entries that are names: their addresses have to be asked for."""
+        """The entries that are names, and have to be resolved."""
         self._host_of_key: Callable[[str], str | None] | None = None
         self._own: frozenset[str] = frozenset()
         self._peers: dict[str, tuple[str, ...]] = {}
 
     def learn(self, host: str, addresses: Iterable[str]) -> None:
-        """What `host` resolves to now; an empty answer leaves the last good one."""
+        """Replaces the addresses of `host`; an empty answer keeps the last ones."""
         known = frozenset(filter(None, map(plain_address, addresses)))
         if known and known != self._addresses.get(host):
             self._addresses[host] = known
             self._peers.clear()
 
     def learn_own(self, addresses: Iterable[str]) -> None:
-        """The addresses of this machine's interfaces; none at all leaves the last ones."""
+        """Replaces the addresses of this machine; an empty answer keeps the last ones."""
         own = frozenset(filter(None, map(plain_address, addresses)))
         if own and own != self._own:
             self._own = own
             self._peers.clear()
 
-    def ask_for_keys(self, host_of_key: Callable[[str], str | None]) -> None:
-        """From now on a peer is whom this tells for its key, whatever its address."""
+    def use_keys(self, host_of_key: Callable[[str], str | None]) -> None:
+        """From now on, identify peers by key, and ignore their addresses."""
         self._host_of_key = host_of_key
 
     @property
     def keyed(self) -> bool:
-        """Whether peers are told by their keys."""
+        """Whether peers are identified by their keys."""
         return self._host_of_key is not None
 
     def forget_peers(self) -> None:
-        """Keys were issued or revoked: every peer is looked at anew."""
+        """Identifies every peer again: call this after keys were issued or revoked."""
         self._peers.clear()
 
     def entries(self, peer: str) -> tuple[str, ...]:
-        """The entries that `peer` belongs to; with an empty list ("",) for one on loopback,
-        which may report under any name."""
+        """The entries that `peer` may report for.
+
+        Without configured hosts this is ("",) for a peer on loopback, which may use any name.
+        """
         found = self._peers.get(peer)
         if found is None:
             if len(self._peers) >= _MAX_PEERS:
@@ -123,87 +114,19 @@ class Directory:
             host for host in self.hosts if any(map(self._is_own, self._addresses.get(host, ())))
         )
 
-    def name(self, peer: str, sent: str) -> str | None:
-        """The name in the document for what `peer` sends as `sent`; None: it may not report."""
+    def host_of(self, peer: str, sent: str) -> str | None:
+        """The document's name for the host that `peer` calls `sent`; None if it may not report."""
         return choose(self.entries(peer), sent)
 
     def own_name(self, sent: str) -> str:
-        """The name of a collector inside this process, which is always welcome."""
+        """The document's name for a collector in this process, which may always report."""
         if not self.hosts:
             return sent
         return choose(self._own_entries(), sent) or self._own_name or sent
 
 
 def choose(entries: tuple[str, ...], sent: str) -> str | None:
-    """Of several entries with one address the one that is sent, else the first."""
+    """Among several entries with one address, the one that is sent, else the first."""
     if not entries:
         return None
     return sent if sent in entries or entries == ("",) else entries[0]
-
-
-class Resolver:
-    """Asks the name service in threads of its own: a dead one takes seconds for each name.
-
-    `found` is called from those threads with (name, addresses), and with ("", addresses) for
-    this machine's own. They are daemons: a name service that hangs does not delay the end.
-    """
-
-    def __init__(self, names: Iterable[str], found: Callable[[str, list[str]], None]) -> None:
-        self._names = tuple(names)
-        self._found = found
-        self._threads: list[threading.Thread] = []
-        self._started_at = float("-inf")
-
-    def busy(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads)
-
-    def refresh(self, now: float, after: float) -> bool:
-        """Asks again if the last time is `after` seconds ago (steady clock) and is over."""
-        if now - self._started_at < after or self.busy():
-            return False
-        self._started_at = now
-        names = iter(("", *self._names))
-        lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._work, args=(names, lock), name="resolver", daemon=True)
-            for _ in range(min(_RESOLVERS, len(self._names) + 1))
-        ]
-        for thread in self._threads:
-            thread.start()
-        return True
-
-    def _work(self, names: Iterator[str], lock: threading.Lock) -> None:
-        while True:
-            with lock:
-                name = next(names, None)
-            if name is None:
-                return
-            addresses = own_addresses() if not name else resolve(name)
-            try:
-                self._found(name, addresses)
-            except RuntimeError:  # the event loop has been closed in the meantime
-                return
-
-
-def resolve(name: str) -> list[str]:
-    """All addresses of `name`, IPv4 and IPv6; none when the name service does not know it."""
-    try:
-        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return [str(answer[4][0]) for answer in answers]
-
-
-def own_addresses() -> list[str]:
-    """Those of this machine's interfaces; none when it cannot be asked now (no file is left)."""
-    families = (socket.AF_INET, socket.AF_INET6)
-    try:
-        interfaces = psutil.net_if_addrs()
-    except OSError:
-        return []
-    return [
-        entry.address
-        for entries in interfaces.values()
-        for entry in entries
-        if entry.family in families
-    ]

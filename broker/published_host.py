@@ -1,98 +1,78 @@
-"""One host as published, and what was worked out for it and holds until it changes."""
+"""One host as published, brought up to date once per tick."""
 
 import zlib
-from operator import is_
 from typing import Any
 
-from gpu_monitor.broker.delta import Turns
-from gpu_monitor.broker.gpu_use import NEVER, SEATING, Seats, UseLimits, seats, use_of
-from gpu_monitor.broker.totals import Count, Totals, count
-from gpu_monitor.wire.document import Column, Snapshot
-from gpu_monitor.wire.template import Moves
+from gpu_monitor.broker.delta import advance_all, advance_numbers, advance_own
+from gpu_monitor.broker.gpu_use import UseLimits
+from gpu_monitor.broker.host_record import LIVE, HostRecord
+from gpu_monitor.broker.host_tally import HostTally
+from gpu_monitor.broker.totals import Totals
+from gpu_monitor.broker.turns import Turns, bookkeeping
+from gpu_monitor.wire.document import Snapshot
 
 
-class Shown:
-    """`host` is the host's part of the document; `use` and `counted` are those of its latest
-    snapshot. `counted` is None while it is not shown as live: then it counts nowhere."""
+class PublishedHost:
+    """`document` is the host's part of the fleet's document, `state` its state in it."""
 
-    __slots__ = (
-        "behind",
-        "counted",
-        "host",
-        "seated",
-        "seats",
-        "state",
-        "turns",
-        "use",
-        "use_changes_at",
-    )
+    __slots__ = ("_is_behind", "_tally", "_turns", "document", "state")
 
     def __init__(self, name: str) -> None:
-        self.host: dict[str, Any] = {}
-        self.behind = False
-        """Whether slow values that have changed wait for their turn, nobody knows which."""
+        self.document: dict[str, Any] = {}
         self.state = ""
-        self.turns = Turns(zlib.crc32(name.encode()) / 2**32)
-        self.seats: Seats | None = None
-        self.seated: tuple[Column | None, ...] = ()
-        """The columns that `seats` was worked out from."""
-        self.use: Column = []
-        self.use_changes_at = NEVER
-        self.counted: Count | None = None
+        self._turns = Turns(zlib.crc32(name.encode()) / 2**32)
+        self._tally = HostTally(name)
+        self._is_behind = False
+        """Whether slow values have changed beside others than numbers, and wait for their turn."""
 
-    def leave(self, name: str, snapshot: Snapshot, totals: Totals) -> None:
-        """The host is not live: none of its GPUs has a use."""
-        totals.replace(name, self.counted, None)
-        self.counted = None
-        self.use = [None] * len(snapshot["gpus"].get("state", ()))
+    def advance(
+        self, record: HostRecord, state: str, received: float, limits: UseLimits, totals: Totals
+    ) -> dict[str, Any]:
+        """Brings `document` and `totals` up to date; the patch that does the same.
 
-    def count(self, name: str, snapshot: Snapshot, limits: UseLimits, totals: Totals) -> None:
-        """Works out use and what the host counts, whatever has changed."""
-        gpus, processes = snapshot["gpus"], snapshot["processes"]
-        seated = self._seat(snapshot, limits)
-        self._tell_use(snapshot, seated, limits)
-        counted = count(gpus, processes, self.use, seated)
-        totals.replace(name, self.counted, counted)
-        self.counted = counted
+        `received` is the broker's boot clock in seconds.
+        """
+        turned, self.state = self.state != state, state
+        snapshot = record.snapshot
+        if snapshot is None:
+            self.document["state"] = state
+            return {"state": state}
+        slow, book = self._turns.due(received)
+        exact = turned or state != LIVE
+        own = bookkeeping(snapshot, record.heard_at, record.sample_age) if book or exact else {}
+        only_numbers, record.only_numbers = record.only_numbers, True
+        if only_numbers and not exact and not (slow and self._is_behind):
+            return self._advance_numbers(snapshot, own, slow, limits, totals)
+        own.update(state=state, problems=record.problems(snapshot))
+        return self._advance_all(snapshot, own, slow or exact, limits, totals)
 
-    def count_moved(
-        self, snapshot: Snapshot, moves: Moves, limits: UseLimits, totals: Totals
-    ) -> None:
-        """As `count` where nothing but the numbers in `moves` have changed since the last time."""
-        counted, seated = self.counted, self.seats
-        assert counted is not None and seated is not None
-        late = snapshot["sampled_at"] >= self.use_changes_at
-        moved = moves.get("gpus")
-        if late or (moved is not None and _tells_use(moved, seated)):
-            self._tell_use(snapshot, seated, limits)
-        elif moved is None:
-            return
-        totals.move(counted, snapshot["gpus"], self.use, seated)
+    def _advance_numbers(
+        self,
+        snapshot: Snapshot,
+        own: dict[str, Any],
+        slow: bool,
+        limits: UseLimits,
+        totals: Totals,
+    ) -> dict[str, Any]:
+        """The usual case: a live host of which nothing but numbers has changed."""
+        patch = advance_numbers(self.document, snapshot, slow)
+        self._tally.count_numbers(snapshot, patch, limits, totals)
+        if slow:
+            self._tally.count_process_memory(snapshot, totals)
+        advance_own(self.document, patch, self._tally.use, own)
+        return patch
 
-    def count_held(self, snapshot: Snapshot, totals: Totals) -> None:
-        """As `count` where nothing but the numbers of processes have changed."""
-        assert self.counted is not None
-        totals.hold(self.counted, snapshot["processes"])
-
-    def _seat(self, snapshot: Snapshot, limits: UseLimits) -> Seats:
-        """The columns that it reads are never among those that moved."""
-        gpus, processes = snapshot["gpus"], snapshot["processes"]
-        of_gpus, of_processes = SEATING
-        columns = (*map(gpus.get, of_gpus), *map(processes.get, of_processes))
-        if (
-            self.seats is None
-            or len(columns) != len(self.seated)
-            or not all(map(is_, columns, self.seated))
-        ):
-            self.seats, self.seated = seats(gpus, processes, limits.never_idle), columns
-        return self.seats
-
-    def _tell_use(self, snapshot: Snapshot, seated: Seats, limits: UseLimits) -> None:
-        self.use, self.use_changes_at = use_of(
-            snapshot["gpus"], seated, snapshot["sampled_at"], limits
-        )
-
-
-def _tells_use(moved: dict[str, Any], seated: Seats) -> bool:
-    """Whether `use` may differ though the seats do not: memory tells only of vacant GPUs."""
-    return "idle_since" in moved or (bool(seated.vacant) and "memory_used_mib" in moved)
+    def _advance_all(
+        self,
+        snapshot: Snapshot,
+        own: dict[str, Any],
+        everything: bool,
+        limits: UseLimits,
+        totals: Totals,
+    ) -> dict[str, Any]:
+        if self.state == LIVE:
+            self._tally.count(snapshot, limits, totals)
+        else:
+            self._tally.remove(snapshot, totals)
+        self._is_behind = not everything
+        return advance_all(self.document, snapshot, self._tally.use, own, everything)

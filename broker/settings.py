@@ -1,4 +1,4 @@
-"""What a broker needs to know; read from config.yml at the door."""
+"""The settings of a broker, as read from config.yml."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 class BrokerSettings:
     """Times in seconds, memory in MiB.
 
-    `rpc_endpoints` and `updates_endpoints` are bound, in this order (`inproc://` in one process,
-    `tcp://` for others). `hosts` is who is expected and who may report; empty means any name
-    from this machine. `keys` is a folder of CURVE keys: then those may report and listen whose
-    keys are enrolled in it, wherever they are. `never_idle` are commands, or their first words,
-    that may hold a GPU and do nothing. `warnings` are words for the page, such as a link
-    without keys.
+    `rpc_endpoints` and `updates_endpoints` are bound in this order (`inproc://` within one process,
+    `tcp://` for others). `hosts` are expected and may report; empty means any name from this
+    machine. `keys` is a folder of CURVE keys: with it, peers whose keys are enrolled there may
+    report and subscribe, wherever they are; it is read every `keys_poll_seconds`. `never_idle` are
+    commands, or their first words, that may hold a GPU without using it. `warnings` are shown on
+    the page, such as that of a link without keys.
     """
 
     rpc_endpoints: tuple[str, ...] = ("tcp://127.0.0.1:8043",)
@@ -20,6 +20,7 @@ class BrokerSettings:
     hosts: tuple[str, ...] = ()
     own_name: str = ""
     keys: str = ""
+    keys_poll_seconds: float = 1.0
     interval: float = 1.0
     rpc_timeout: float = 2.0
     tick: float = 0.5

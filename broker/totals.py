@@ -1,104 +1,25 @@
 """The fleet's totals and its users, kept by adding and subtracting what each host counts; pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import sub
-from typing import Any, TypeAlias
+from typing import Any
 
-from gpu_monitor.broker.gpu_use import BUSY, FREE, HELD_IDLE, Rows, Seat, Seats
+from gpu_monitor.broker.host_count import (
+    NO_COUNT,
+    NO_MOVING,
+    NO_STANDING,
+    Count,
+    Numbers,
+    Share,
+    moving_of,
+    moving_of_host,
+    standing_of,
+)
+from gpu_monitor.broker.seats import Seats
 from gpu_monitor.wire.document import Column, Table
-
-Numbers: TypeAlias = tuple[int, ...]
-
-
-@dataclass
-class Share:
-    """What one user has on one host.
-
-    `standing`: GPUs, processes, GPU memory in MiB and how many processes told it. `moving`:
-    utilization in percent and how many GPUs told it, GPUs held idle. Whole numbers, so that
-    subtracting what was added leaves nothing behind.
-    """
-
-    __slots__ = ("moving", "seat", "standing", "user")
-    user: str
-    seat: Seat
-    standing: Numbers
-    moving: Numbers
-
-
-@dataclass
-class Count:
-    """What one live host adds to the totals, and to each of its users.
-
-    `standing`: GPUs, lost ones, processes; memory in MiB and how many GPUs told it. `moving`:
-    busy, free, held idle; memory used, power and utilization, each followed by how many GPUs
-    told it.
-    """
-
-    __slots__ = ("moving", "shares", "standing")
-    standing: Numbers
-    moving: Numbers
-    shares: tuple[Share, ...]
-
-
-_NOTHING = Count((0,) * 5, (0,) * 9, ())
-_NO_STANDING, _NO_MOVING = (0,) * 4, (0,) * 3
-
-
-def count(gpus: Table, processes: Table, use: Column, seated: Seats) -> Count:
-    """Counts a live host. A GPU split into MIG slices is counted as its slices; memory and
-    power, which the slices share, are those of the physical GPUs."""
-    memory = _sum(_pick(gpus.get("memory_total_mib", ()), seated.physical))
-    own = len(processes.get("gpu", ()))
-    standing = (seated.rows - len(seated.split), seated.lost, own, *memory)
-    memory_mib = processes.get("gpu_memory_mib", ())
-    utilization = gpus.get("utilization_percent", ())
-    shares = tuple(
-        Share(user, seat, _standing(seat, memory_mib), _moving(seat, utilization, use))
-        for user, seat in seated.users.items()
-    )
-    return Count(standing, _moving_of_all(gpus, use, seated), shares)
-
-
-def _standing(seat: Seat, memory_mib: Sequence[Any]) -> Numbers:
-    memory = _sum(seat.own(memory_mib)) if memory_mib else (0, 0)
-    return seat.gpus, seat.processes, *memory
-
-
-def _moving(seat: Seat, utilization: Sequence[Any], use: Column) -> Numbers:
-    percent, told = _sum(seat.rows(utilization)) if utilization else (0, 0)
-    return percent, told, seat.rows(use).count(HELD_IDLE) if use else 0
-
-
-def _moving_of_all(gpus: Table, use: Column, seated: Seats) -> Numbers:
-    physical = seated.physical
-    return (
-        use.count(BUSY),
-        use.count(FREE),
-        use.count(HELD_IDLE),
-        *_sum(_pick(gpus.get("memory_used_mib", ()), physical)),
-        *_sum(_pick(gpus.get("power_watts", ()), physical)),
-        *_sum(_pick(gpus.get("utilization_percent", ()), seated.units)),
-    )
-
-
-def _pick(column: Sequence[Any], rows: Rows | None) -> Sequence[Any]:
-    """The values of these rows, None meaning all."""
-    return column if rows is None or not column else rows(column)
-
-
-def _sum(values: Sequence[Any]) -> tuple[int, int]:
-    """Sum and number of the values that are known."""
-    try:
-        return sum(values), len(values)
-    except TypeError:
-        known = [value for value in values if value is not None]
-        return sum(known), len(known)
 
 
 class _Ledger:
-    """A sum of tuples of numbers, kept by what is added and taken away; summed when asked."""
+    """A sum of tuples, kept as what was added to it and taken from it until it is read."""
 
     __slots__ = ("_added", "_sum", "_taken")
 
@@ -124,15 +45,15 @@ class _User:
     __slots__ = ("moving", "oldest", "oldest_started_at", "ordered", "standing")
 
     def __init__(self) -> None:
-        self.standing = _Ledger(_NO_STANDING)
-        self.moving = _Ledger(_NO_MOVING)
+        self.standing = _Ledger(NO_STANDING)
+        self.moving = _Ledger(NO_MOVING)
         self.oldest: dict[str, float | None] = {}  # host -> oldest_started_at there
-        self.ordered: list[str] | None = None  # None: to be worked out again, both
+        self.ordered: list[str] | None = None  # None: derive it again, and the next
         self.oldest_started_at: float | None = None
 
     def document(self) -> dict[str, Any]:
-        gpus, processes, memory, told_memory = self.standing.sum()
-        percent, told_percent, idle = self.moving.sum()
+        gpus, processes, memory, reporting_memory = self.standing.sum()
+        percent, reporting_percent, idle = self.moving.sum()
         if self.ordered is None:
             self.ordered = sorted(self.oldest)
             started = [at for at in self.oldest.values() if at is not None]
@@ -143,27 +64,28 @@ class _User:
             "held_idle_gpus": idle,
             "hosts": self.ordered,
         }
-        if told_memory:
+        if reporting_memory:
             entry["gpu_memory_mib"] = memory
-        if told_percent:
-            entry["utilization_percent"] = round(percent / told_percent)
+        if reporting_percent:
+            entry["utilization_percent"] = round(percent / reporting_percent)
         if self.oldest_started_at is not None:
             entry["oldest_started_at"] = self.oldest_started_at
         return entry
 
 
 class Totals:
-    """Sums over the hosts that are live; `changed_users` is for the publisher to empty."""
+    """Sums over the live hosts; the publisher clears `changed_users`."""
 
     def __init__(self) -> None:
-        self.changed_users: set[str] = set()
-        self._standing = _Ledger(_NOTHING.standing)
-        self._moving = _Ledger(_NOTHING.moving)
+        self.changed_users: dict[str, None] = {}
+        """In the order in which they changed."""
+        self._standing = _Ledger(NO_COUNT.standing)
+        self._moving = _Ledger(NO_COUNT.moving)
         self._users: dict[str, _User] = {}
 
     def replace(self, host: str, old: Count | None, new: Count | None) -> None:
-        """`host` counts `new` where it counted `old`; None is a host that is not live."""
-        before, after = old or _NOTHING, new or _NOTHING
+        """Counts `new` for `host` in place of `old`; None for a host that is not live."""
+        before, after = old or NO_COUNT, new or NO_COUNT
         self._standing.replace(before.standing, after.standing)
         self._moving.replace(before.moving, after.moving)
         leaving = {share.user: share for share in before.shares}
@@ -172,59 +94,59 @@ class Totals:
         for share in leaving.values():
             self._remove_share(host, share)
 
-    def move(self, counted: Count, gpus: Table, use: Column, seated: Seats) -> None:
-        """Brings `counted` up to date, and the totals with it, where nothing but numbers of GPUs
-        and their use have changed since."""
-        moving = _moving_of_all(gpus, use, seated)
+    def update_gpus(self, counted: Count, gpus: Table, use: Column, seated: Seats) -> None:
+        """Updates `counted` and the totals where only numbers of GPUs, and their use, changed."""
+        moving = moving_of_host(gpus, use, seated)
         self._moving.replace(counted.moving, moving)
         counted.moving = moving
         utilization = gpus.get("utilization_percent", ())
         for share in counted.shares:
-            moving = _moving(share.seat, utilization, use)
+            moving = moving_of(share.seat, utilization, use)
             if moving != share.moving:
-                self.changed_users.add(share.user)
+                self.changed_users[share.user] = None
                 self._users[share.user].moving.replace(share.moving, moving)
                 share.moving = moving
 
-    def hold(self, counted: Count, processes: Table) -> None:
-        """As `move` where nothing but numbers of processes have changed."""
+    def update_processes(self, counted: Count, processes: Table) -> None:
+        """Updates `counted` and the totals where only numbers of processes changed."""
         memory_mib = processes.get("gpu_memory_mib", ())
         for share in counted.shares:
-            standing = _standing(share.seat, memory_mib)
+            standing = standing_of(share.seat, memory_mib)
             if standing != share.standing:
-                self.changed_users.add(share.user)
+                self.changed_users[share.user] = None
                 self._users[share.user].standing.replace(share.standing, standing)
                 share.standing = standing
 
     def _replace_share(self, host: str, old: Share | None, new: Share) -> None:
-        self.changed_users.add(new.user)
+        self.changed_users[new.user] = None
         user = self._users.get(new.user)
         if user is None:
             user = self._users[new.user] = _User()
-        user.standing.replace(old.standing if old else _NO_STANDING, new.standing)
-        user.moving.replace(old.moving if old else _NO_MOVING, new.moving)
+        user.standing.replace(old.standing if old else NO_STANDING, new.standing)
+        user.moving.replace(old.moving if old else NO_MOVING, new.moving)
         oldest = new.seat.oldest_started_at
         if old is None or old.seat.oldest_started_at != oldest:
             user.ordered = None
             user.oldest[host] = oldest
 
     def _remove_share(self, host: str, old: Share) -> None:
-        self.changed_users.add(old.user)
+        self.changed_users[old.user] = None
         user = self._users[old.user]
-        user.standing.replace(old.standing, _NO_STANDING)
-        user.moving.replace(old.moving, _NO_MOVING)
+        user.standing.replace(old.standing, NO_STANDING)
+        user.moving.replace(old.moving, NO_MOVING)
         user.ordered = None
         del user.oldest[host]
         if not user.oldest:
             del self._users[old.user]
 
     def document(self, states: dict[str, int]) -> dict[str, int]:
-        """The member `totals`; `states` is how many hosts are in which state.
+        """The member `totals`; `states` is how many hosts are in each state.
 
-        A sum that no GPU told is not known: it is left out.
+        A sum that no GPU reports is not known, and left out.
         """
-        gpus, lost, processes, total, told_total = self._standing.sum()
-        busy, free, idle, used, told_used, power, told_power, percent, told = self._moving.sum()
+        gpus, lost, processes, total, reporting_total = self._standing.sum()
+        moving = self._moving.sum()
+        busy, free, idle, used, reporting_used, power, reporting_power, percent, reporting = moving
         totals = {
             "hosts": sum(states.values()),
             "hosts_live": states.get("live", 0),
@@ -238,18 +160,18 @@ class Totals:
             "users": len(self._users),
             "processes": processes,
         }
-        for key, value, telling in (
-            ("memory_total_mib", total, told_total),
-            ("memory_used_mib", used, told_used),
-            ("power_watts", power, told_power),
+        for key, value, known in (
+            ("memory_total_mib", total, reporting_total),
+            ("memory_used_mib", used, reporting_used),
+            ("power_watts", power, reporting_power),
         ):
-            if telling or not gpus:
+            if known or not gpus:
                 totals[key] = value
-        if told:
-            totals["utilization_percent"] = round(percent / told)
+        if reporting:
+            totals["utilization_percent"] = round(percent / reporting)
         return totals
 
     def user(self, name: str) -> dict[str, Any] | None:
-        """The user's entry of `users`; None when nothing of theirs runs on a live host."""
+        """The user's entry of `users`; None if they have no process on a live host."""
         user = self._users.get(name)
         return user.document() if user is not None else None

@@ -3,6 +3,8 @@
 import time
 from typing import NamedTuple
 
+from gpu_monitor.wire.clock import boottime
+
 CLOCK_STEP_SECONDS = 0.5
 
 
@@ -16,7 +18,7 @@ class Moment(NamedTuple):
 
 def moment() -> Moment:
     """Now."""
-    return Moment(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+    return Moment(time.monotonic(), boottime(), time.time())
 
 
 class WallOffset:

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,19 +28,15 @@ from gpu_monitor.web.stream.handshake import Handshake
 from gpu_monitor.web.stream.hub import Hub
 from gpu_monitor.wire import __version__
 from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.client import Lock
-from gpu_monitor.wire.replica import Following, Patch
+from gpu_monitor.wire.replica import Patch, Replica
 
 HUB_TICK_SECONDS = 0.1
 TICKS_PER_ACCOUNTS_POLL = 10
 SHUTDOWN_SECONDS = 1.0
 KEEPALIVE_SECONDS = 75.0
 DEFAULT_LIMITS = WebLimits()
-
-
-def clock() -> float:
-    """Seconds that also count while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def run(
@@ -75,15 +70,15 @@ class _Server:
         enrol = f"gpu-monitor keys add --web {socket.gethostname()}"
         self._lock = Lock(settings.keys, enrol) if is_remote else None
         self._assets = Assets()
-        self._following = Following(self._about(), settings.rpc_timeout, clock())
+        self._replica = Replica(self._about(), settings.rpc_timeout, boottime())
         self._subscriber: Subscriber | None = None
-        self._hub = Hub(self._following.document, clock, limits)
+        self._hub = Hub(self._replica.document, boottime, limits)
         self._accounts = Accounts(settings.viewers) if settings.viewers else None
         self._account_changes = 0
         proxies = TrustedProxies(settings.trusted_proxies)
         guesses = GuessLimiter(limits.seconds_per_guess)
-        hosts = AllowedHosts(settings.web_hosts, proxies, clock)
-        self._sign_in = SignIn(settings, self._accounts, proxies, hosts, guesses, clock)
+        hosts = AllowedHosts(settings.web_hosts, proxies, boottime)
+        self._sign_in = SignIn(settings, self._accounts, proxies, hosts, guesses, boottime)
         self._runner = web.AppRunner(
             self._app(proxies),
             access_log=None,
@@ -95,9 +90,9 @@ class _Server:
     def _app(self, proxies: TrustedProxies) -> web.Application:
         settings, sign_in = self._settings, self._sign_in
         form = SignInForm(sign_in, proxies, self._assets) if settings.sign_in == "token" else None
-        access = AccessControl(sign_in, Tickets(clock), form, settings.allowed_origins)
+        access = AccessControl(sign_in, Tickets(boottime), form, settings.allowed_origins)
         page = Page(self._assets, public=settings.sign_in == "none")
-        api = Api(self._following, clock, self._recent, access.issue_ticket, self._hub)
+        api = Api(self._replica, boottime, self._recent, access.issue_ticket, self._hub)
         return make_app(page, api, Handshake(self._hub, proxies), access, settings.base_path)
 
     async def run(self, ready: Callable[[str], None] | None) -> None:
@@ -118,22 +113,22 @@ class _Server:
         return Subscriber(
             self._settings.updates_endpoint,
             self._context,
-            self._following,
+            self._replica,
             self._publish,
-            clock,
+            boottime,
             self._lock,
         )
 
     async def _tick_until_cancelled(self, subscriber: Subscriber) -> None:
         for tick in itertools.count():
             await asyncio.sleep(HUB_TICK_SECONDS)
-            subscriber.look()
+            subscriber.poll()
             self._hub.tick()
             if self._accounts is not None and tick % TICKS_PER_ACCOUNTS_POLL == 0:
                 await self._poll_accounts(self._accounts)
 
     async def _poll_accounts(self, accounts: Accounts) -> None:
-        accounts.poll()
+        accounts.reload_if_changed()
         if accounts.changes != self._account_changes:
             self._account_changes = accounts.changes
             await self._hub.dismiss(self._sign_in.is_current)
@@ -148,7 +143,7 @@ class _Server:
 
     def _publish(self, patch: Patch | None) -> None:
         if patch is not None:
-            self._hub.publish(self._following.document, patch)
+            self._hub.publish(self._replica.document, patch)
 
     def _about(self) -> dict[str, Any]:
         """The member `web` of the document."""

@@ -1,4 +1,4 @@
-"""SUB: the broker's pictures and patches are heard; a gap or a silence asks for a new picture."""
+"""SUB: receives the broker's patches, and requests a new picture after a gap or a silence."""
 
 import asyncio
 import logging
@@ -8,81 +8,83 @@ from typing import Any, cast
 
 import zmq
 
-from gpu_monitor.wire.codec import unpack_trusted
+from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.curve.client import Lock
-from gpu_monitor.wire.replica import Following, Patch
+from gpu_monitor.wire.replica import Patch, Replica
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-REBUILD_SECONDS = 5.0
-"""A broker lost for so long gets a new socket: it heals half-open connections, which TCP itself
-notices only after many minutes, and an address that has moved."""
+RECONNECT_SECONDS = 5.0
+"""If the broker is lost for this long, open a new socket: that heals half-open connections, which
+TCP notices only after many minutes, and a broker with a new address."""
 ANSWER_SECONDS = 2.0
-"""A broker that knows the question answers at once; an older one never does."""
-_RECEIVE_HIGH_WATER = 64
-"""Updates waiting while this process is busy; what is dropped beyond it is seen as a gap."""
+"""A broker that knows the request answers at once; an older one never does."""
+_QUEUED_UPDATES = 64
+"""Updates that wait while this process is busy; any beyond that are dropped, and seen as a gap."""
 
 
 class Subscriber:
-    """Feeds `following` from the broker at `endpoint` and hands each patch to `publish`.
+    """Feeds `replica` from the broker at `endpoint`, and passes each patch to `publish`.
 
-    `look` must be called a few times a second; `clock` gives seconds and runs on in suspend.
+    Call `poll` a few times a second. `clock` is in seconds and keeps running during suspend.
     """
 
     def __init__(
         self,
         endpoint: str,
         context: zmq.Context[Any],
-        following: Following,
+        replica: Replica,
         publish: Callable[[Patch], None],
         clock: Callable[[], float],
         lock: Lock | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._context = context
-        self._following = following
+        self._replica = replica
         self._publish = publish
         self._clock = clock
         self._lock = lock
         self._loop = asyncio.get_running_loop()
         self._picture = b""
-        self._questions: dict[str, tuple[bytes, asyncio.Future[Any]]] = {}
-        self._said = (False, "")
+        self._requests: dict[str, tuple[bytes, asyncio.Future[Any]]] = {}
+        self._logged = (False, "")
         self._open()
 
-    def look(self) -> None:
-        """Hear what has come, then judge: lost, ask again, or start over with a new socket."""
+    def poll(self) -> None:
+        """Applies what has arrived; then marks the broker as lost, requests a picture or opens a
+        new socket where it is time to."""
         self._drain()
         now = self._clock()
-        patch = self._following.look(now)
+        patch = self._replica.mark_lost(now)
         if patch is not None:
             self._publish(patch)
-        self._say()
-        silent = min(self._following.silent_seconds(now), now - self._opened_at)
-        patience, renewed = REBUILD_SECONDS, False
+        self._log_link()
+        silent = min(self._replica.silent_seconds(now), now - self._opened_at)
+        patience, renewed = RECONNECT_SECONDS, False
         if self._lock is not None:
             patience, renewed = min(patience, self._lock.patience), self._lock.is_changed()
-        if renewed or (self._following.lost and silent >= patience):
+        if renewed or (self._replica.lost and silent >= patience):
             self.close()
             self._open()
-        elif self._following.wants_picture(now):
-            self._ask()
+        elif self._replica.needs_picture(now):
+            self._request_picture()
 
     async def recent(self, name: str) -> dict[str, Any] | None:
-        """The last hour of a host, of the totals for ""; None when the broker knows no such host.
+        """The last hour of a host, or of the totals for ""; None if the broker has no such host.
 
-        Whoever asks the same meanwhile shares the answer; asyncio.TimeoutError when none comes.
+        Concurrent calls for the same host share one request. Raises asyncio.TimeoutError if no
+        answer arrives.
         """
-        if name not in self._questions:
+        if name not in self._requests:
             topic = b"recent/" + secrets.token_hex(16).encode() + b"/" + name.encode()
-            self._questions[name] = (topic, self._loop.create_future())
+            self._requests[name] = (topic, self._loop.create_future())
             self._subscribe(topic)
             self._loop.call_later(ANSWER_SECONDS, self._forget, name, topic)
-        answer: dict[str, Any] | None = await asyncio.shield(self._questions[name][1])
+        answer: dict[str, Any] | None = await asyncio.shield(self._requests[name][1])
         return answer
 
     def close(self) -> None:
-        """Leave the broker; nothing is sent or awaited."""
+        """Closes the socket without sending or waiting."""
         self._loop.remove_reader(self._fd)
         if self._lock is not None:
             self._lock.take_off()
@@ -91,7 +93,7 @@ class Subscriber:
     def _open(self) -> None:
         socket = self._context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
+        socket.setsockopt(zmq.RCVHWM, _QUEUED_UPDATES)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.IPV6, 1)
@@ -104,36 +106,36 @@ class Subscriber:
         socket.connect(self._endpoint)
         socket.setsockopt(zmq.SUBSCRIBE, b"patch")
         self._picture = b""
-        self._ask()
+        self._request_picture()
 
-    def _ask(self) -> None:
-        """A subscription under a new name is a question; `patch` before it keeps the order."""
+    def _request_picture(self) -> None:
+        """A subscription under a new name is a request; `patch`, before it, keeps the order."""
         if self._picture:
             self._socket.setsockopt(zmq.UNSUBSCRIBE, self._picture)
         self._picture = b"picture/" + secrets.token_hex(16).encode()
         self._subscribe(self._picture)
-        self._following.asked(self._clock())
+        self._replica.note_request(self._clock())
 
     def _subscribe(self, topic: bytes) -> None:
         self._socket.setsockopt(zmq.SUBSCRIBE, topic)
-        # The descriptor tells of news only once: a call on the socket may have swallowed it.
+        # The descriptor signals readiness only once: a call on the socket may have cleared it.
         self._loop.call_soon(self._drain)
 
     def _forget(self, name: str, topic: bytes) -> None:
-        """The question is over, answered or not."""
-        known = self._questions.get(name)
+        """Ends a request, answered or not."""
+        known = self._requests.get(name)
         if known is None or known[0] != topic:
             return
-        del self._questions[name]
+        del self._requests[name]
         if not known[1].done():
             known[1].set_exception(asyncio.TimeoutError())
-            known[1].exception()  # whoever asked may have gone
+            known[1].exception()  # retrieved here, in case no caller waits any more
         if not self._socket.closed:
             self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 
     def _answer(self, topic: bytes, answer: dict[str, Any] | None) -> None:
         name = topic.decode().partition("/")[2].partition("/")[2]
-        known = self._questions.get(name)
+        known = self._requests.get(name)
         if known is not None and known[0] == topic:
             known[1].set_result(answer)
             self._forget(name, topic)
@@ -144,17 +146,17 @@ class Subscriber:
                 topic, data = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._hear(topic, cast(dict[str, Any], unpack_trusted(data)))
+            self._receive(topic, cast(dict[str, Any], unpack(data)))
 
-    def _hear(self, topic: bytes, update: dict[str, Any]) -> None:
+    def _receive(self, topic: bytes, update: dict[str, Any]) -> None:
         now = self._clock()
         if topic == b"patch":
-            patch = self._following.hear_patch(update, now)
-            if self._following.wants_picture(now):
-                self._ask()
+            patch = self._replica.apply_patch(update, now)
+            if self._replica.needs_picture(now):
+                self._request_picture()
         elif topic == self._picture:
-            patch = self._following.hear_picture(update, now)
-            self._say()
+            patch = self._replica.apply_picture(update, now)
+            self._log_link()
         else:
             if topic.startswith(b"recent/"):
                 self._answer(topic, update["recent"])
@@ -162,23 +164,25 @@ class Subscriber:
         if patch is not None:
             self._publish(patch)
 
-    def _say(self) -> None:
-        """One line when the broker is lost or heard again, and one when the reason is another; at
-        the start it may take its time."""
-        lost, why = self._following.lost, ""
+    def _log_link(self) -> None:
+        """Logs when the broker is lost, lost for another reason, or back.
+
+        At the start it may be silent for `rpc_timeout` before that counts as a loss.
+        """
+        lost, why = self._replica.lost, ""
         if lost and self._lock is not None:
             why = self._lock.why()
-        if why:  # what is to be done about it is for the log only
-            self._following.refusal = f"the broker is not heard: {why.partition(';')[0]}"
-        said = (lost, why or self._following.refusal)
-        if said == self._said or (lost and not self._following.is_silent(self._clock())):
+        if why:  # the remedy is for the log only
+            self._replica.refusal = f"no connection to the broker: {why.partition(';')[0]}"
+        state = (lost, why or self._replica.refusal)
+        if state == self._logged or (lost and not self._replica.is_silent(self._clock())):
             return
-        self._said = said
+        self._logged = state
         if not lost:
-            LOG.info("the broker at %s is heard", self._endpoint)
+            log.info("receiving from the broker at %s", self._endpoint)
         elif why:
-            LOG.error("the broker at %s is not heard: %s", self._endpoint, why)
-        elif self._following.refusal:
-            LOG.error("%s", self._following.refusal)
+            log.error("not receiving from the broker at %s: %s", self._endpoint, why)
+        elif self._replica.refusal:
+            log.error("%s", self._replica.refusal)
         else:
-            LOG.warning("the broker at %s is not heard", self._endpoint)
+            log.warning("not receiving from the broker at %s", self._endpoint)

@@ -1,19 +1,19 @@
-"""The document's names and units: what a fleet, a host and a snapshot consist of."""
+"""The members of a fleet, a host and a snapshot, with their kinds."""
 
 from enum import Enum
 from typing import Any, TypeAlias, TypedDict
 
 VERSION = 1
-"""Major version of the document and of every message; another one is refused by name."""
+"""Major version of the document and of every message; any other is refused as `version`."""
 
 Column: TypeAlias = list[Any]
-"""One value per row. Any: columns of a newer collector pass through untouched."""
+"""One value per row. Any, because columns of a newer collector pass through unchanged."""
 Table: TypeAlias = dict[str, Column]
 Scalars: TypeAlias = dict[str, Any]
 
 
 class Kind(Enum):
-    """What the values of a column are; None (not known) is allowed in all of them."""
+    """The type of a column's values, any of which may be None (not known)."""
 
     COUNT = "a whole number from 0 to 2^53"
     NUMBER = "a finite number"
@@ -50,11 +50,7 @@ GPU_COLUMNS = {
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
 }
-"""Columns of `gpus` as a collector sends them; the broker adds `use`.
-
-In this order, and so in the other tables: what moves every second stands together, and so does
-what moves but is published seldom, for neighbours are read at once (wire/template.py).
-"""
+"""Columns of `gpus` as a collector sends them; the broker adds `use`."""
 
 PROCESS_COLUMNS = {
     "gpu": Kind.ROW,
@@ -103,8 +99,12 @@ COLLECTOR_FIELDS = {
     "sample_seconds": Kind.NUMBER,
 }
 
-REQUIRED_COLUMNS = {"gpus": ("index", "state"), "processes": ("gpu", "pid"), "disks": ("mount",)}
-"""Columns that must be there, with a value in every row."""
+REQUIRED_COLUMNS = {
+    "gpus": frozenset({"index", "state"}),
+    "processes": frozenset({"gpu", "pid"}),
+    "disks": frozenset({"mount"}),
+}
+"""Columns that every table with rows has, with a value in every row."""
 
 GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})
 GPU_HEALTH = frozenset({"ok", "degraded", "failed"})
@@ -115,7 +115,7 @@ IDENTITY_COLUMNS = {
     "processes": frozenset({"pid", "started_at", "gpu"}),
     "disks": frozenset({"mount"}),
 }
-"""When one of these changes, every changed column of that table travels in the same patch."""
+"""When one of these changes, all changed columns of its table travel in the same patch."""
 
 SLOW_COLUMNS = {
     "gpus": frozenset(
@@ -132,14 +132,14 @@ SLOW_SYSTEM = frozenset(
         "network_send_kib_per_second",
     }
 )
-SLOW_SECONDS = 5.0
-"""Slow values of a host travel at most this often; every other value whenever it changes."""
+SLOW_VALUE_SECONDS = 5.0
+"""A host's slow values travel at most this often, all other values whenever they change."""
 BOOKKEEPING = ("heard_at", "sequence", "clock_offset_seconds", "collector")
 BOOKKEEPING_SECONDS = 10.0
 
 
 class Snapshot(TypedDict):
-    """One host as its collector sees it; the only message from collector to broker.
+    """One host as its collector sees it: the only message from collector to broker.
 
     `sampled_boottime` is the collector's CLOCK_BOOTTIME in seconds, taken before the sample;
     `sampled_at` its wall clock (unix seconds) at the same moment. `run_id` is new at each start
@@ -163,7 +163,7 @@ class Snapshot(TypedDict):
 
 
 class Host(TypedDict, total=False):
-    """One host as the broker publishes it; a configured host never heard has only `state`.
+    """One host as the broker publishes it; a configured host that never reported has only `state`.
 
     `state` is live, stale, missing or conflict. `heard_at` is unix seconds by the broker's clock.
     """
@@ -180,7 +180,7 @@ class Host(TypedDict, total=False):
     collector: Scalars
 
 
-class Fleet(TypedDict):
+class FleetDocument(TypedDict):
     """The whole document; the web server adds the member `web`."""
 
     version: int

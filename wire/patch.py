@@ -6,10 +6,10 @@ Object: TypeAlias = dict[str, Any]
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """`patch` applied to `target` (RFC 7396, section 2).
+    """`target` after `patch` (RFC 7396, section 2).
 
-    A new document: nothing that is passed in is changed, and what the patch does not name is
-    shared with `target`.
+    A new document that shares with `target` what the patch does not name; neither argument is
+    changed.
     """
     if type(patch) is not dict:
         return patch
@@ -25,10 +25,10 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def compare(old: Object, new: Object) -> Object:
-    """The patch that makes `new` of `old`: `merge(old, compare(old, new)) == new`.
+    """The patch from `old` to `new`: `merge(old, compare(old, new)) == new`.
 
-    `new` holds no member that is None, which a merge patch cannot say. An array that differs
-    travels whole. Members that are the same object are skipped without a look inside.
+    `new` must not hold a member that is None, which a merge patch cannot express. An array that
+    differs travels whole. Members that are the same object are not compared.
     """
     patch: Object = {key: None for key in old if key not in new}
     for key, value in new.items():
@@ -47,7 +47,7 @@ def compare(old: Object, new: Object) -> Object:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: True is not 1, though Python's == says so."""
+    """Whether both are equal as JSON: unlike in Python, True is not 1."""
     if one is other:
         return True
     if one != other:

@@ -1,4 +1,4 @@
-"""The broker's document, kept up by pictures and patches; pure, with the time handed in."""
+"""A replica of the broker's document, kept up to date by pictures and patches; pure."""
 
 from collections import deque
 from typing import Any, TypeAlias
@@ -11,17 +11,17 @@ Patch: TypeAlias = dict[str, Any]
 Update: TypeAlias = dict[str, Any]
 """A message of the broker: run_id, sequence, and patch or fleet."""
 
-ASK_AGAIN_SECONDS = 2.0
+PICTURE_RETRY_SECONDS = 2.0
 _EARLY_PATCHES = 16
 
 
-class Following:
-    """`document` is what viewers are shown: the broker's, with `web` and the state of the link.
+class Replica:
+    """`document` is what viewers receive: the broker's, with `web` and the state of the link.
 
     A document is never changed in place: a new one shares what a patch did not name, so that
     another thread may still encode an older one. Each method that changes it returns the patch
-    that does the same for viewers, or None where there is nothing to tell. All times are
-    seconds of one clock that runs on through suspend.
+    with the same effect for viewers, or None if nothing changed. All times are in seconds of one
+    clock that keeps running during suspend.
     """
 
     def __init__(self, web: dict[str, Any], rpc_timeout: float, now: float) -> None:
@@ -36,40 +36,41 @@ class Following:
         }
         self.lost = True
         self.refusal = ""
-        """Why a picture of the broker could not be used; empty when it could."""
+        """Why the broker's picture could not be used; empty if it could."""
         self._rpc_timeout = rpc_timeout
-        self._heard_at = now
-        self._asked_at: float | None = None
+        self._updated_at = now
+        self._requested_at: float | None = None
         self._synced = False
         self._run_id = ""
         self._sequence = 0
         self._early: deque[Update] = deque(maxlen=_EARLY_PATCHES)
 
     @property
-    def ever_heard(self) -> bool:
-        """Whether there was a picture at all."""
+    def ever_synced(self) -> bool:
+        """Whether any picture has been applied."""
         return self._run_id != ""
 
     def silent_seconds(self, now: float) -> float:
-        """Time since an update was taken over; before the first one, since the start."""
-        return now - self._heard_at
+        """Time since an update was applied; before the first one, since the start."""
+        return now - self._updated_at
 
     def is_silent(self, now: float) -> bool:
-        """Whether nothing was taken over for `rpc_timeout`."""
+        """Whether no update has been applied for `rpc_timeout`."""
         return self.silent_seconds(now) > self._rpc_timeout
 
-    def wants_picture(self, now: float) -> bool:
-        """Whether to ask the broker for the whole picture, and not just asked."""
+    def needs_picture(self, now: float) -> bool:
+        """Whether to request the broker's picture, unless that was done just now."""
         if self._synced:
             return False
-        return self._asked_at is None or now - self._asked_at >= ASK_AGAIN_SECONDS
+        requested_at = self._requested_at
+        return requested_at is None or now - requested_at >= PICTURE_RETRY_SECONDS
 
-    def asked(self, now: float) -> None:
-        """A picture has been asked for."""
-        self._asked_at = now
+    def note_request(self, now: float) -> None:
+        """A picture has been requested."""
+        self._requested_at = now
 
-    def hear_patch(self, update: Update, now: float) -> Patch | None:
-        """The next patch is taken over; on any other one a picture is wanted."""
+    def apply_patch(self, update: Update, now: float) -> Patch | None:
+        """Applies the next patch; after any other one a picture is needed."""
         if not self._synced:
             self._early.append(update)
             return None
@@ -81,13 +82,13 @@ class Following:
             self._early.append(update)
             return None
         self._sequence = update["sequence"]
-        self._heard_at = now
+        self._updated_at = now
         patch: Patch = update["patch"]
         self.document = merge(self.document, patch)
         return patch
 
-    def hear_picture(self, update: Update, now: float) -> Patch | None:
-        """The broker's whole document replaces ours; viewers are told only what differs."""
+    def apply_picture(self, update: Update, now: float) -> Patch | None:
+        """Replaces the document by the broker's; the patch holds only what differs."""
         fleet: Document = update["fleet"]
         if fleet.get("version") != VERSION:
             self.refusal = f"the broker speaks version {fleet.get('version')}, this is {VERSION}"
@@ -99,29 +100,29 @@ class Following:
                 new = merge(new, early["patch"])
                 self._sequence += 1
         self._early.clear()
-        self._synced, self._asked_at = True, None
-        self._heard_at = now
+        self._synced, self._requested_at = True, None
+        self._updated_at = now
         self.lost, self.refusal = False, ""
         patch = compare(self.document, new)
         self.document = new
         return patch
 
-    def look(self, now: float) -> Patch | None:
-        """The patch that says the broker is lost, once it has been silent for `rpc_timeout`.
+    def mark_lost(self, now: float) -> Patch | None:
+        """Marks the broker as lost once it has been silent for `rpc_timeout`.
 
-        Only a picture asked for after that ends the loss: patches that were on their way
-        through a cut would show the past as live.
+        Only a picture requested after that ends the loss: patches that were on their way during an
+        interruption would show the past as live.
         """
         if self.lost or not self.is_silent(now):
             return None
         self.lost = True
         self._lose_sync()
-        return self._tell({"broker": {"state": "lost", "heard_at": self.document["now"]}})
+        return self._apply({"broker": {"state": "lost", "heard_at": self.document["now"]}})
 
-    def _tell(self, patch: Patch) -> Patch:
+    def _apply(self, patch: Patch) -> Patch:
         self.document = merge(self.document, patch)
         return patch
 
     def _lose_sync(self) -> None:
-        self._synced, self._asked_at = False, None
+        self._synced, self._requested_at = False, None
         self._early.clear()

@@ -1,346 +1,176 @@
-"""A foreign message becomes a snapshot, or a WireError that names what is wrong with it."""
+"""The declared types of a collector's message: what they do not allow is a WireError."""
 
-import math
-from itertools import chain, compress
-from operator import ne
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec.msgpack import Decoder
 
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
     GPU_HEALTH,
     GPU_STATES,
     PROCESS_TYPES,
-    REQUIRED_COLUMNS,
     SYSTEM_FIELDS,
     TABLES,
     VERSION,
-    Column,
     Kind,
-    Scalars,
-    Snapshot,
-    Table,
 )
 from gpu_monitor.wire.limits import (
     MAX_COUNT,
-    MAX_DEPTH,
     MAX_KEY,
     MAX_MEMBERS,
     MAX_ROWS,
     MAX_TEXT,
-    MAX_UNKNOWN,
     MAX_WORDS,
     WireError,
-    is_host_name,
 )
-from gpu_monitor.wire.shared_columns import Kept
 
-_ALLOWED = {
-    Kind.COUNT: frozenset({int}),
-    Kind.NUMBER: frozenset({int, float}),
-    Kind.TEXT: frozenset({str}),
-    Kind.WORDS: frozenset({list}),
-    Kind.ROW: frozenset({int}),
+Packed: TypeAlias = bytes | Raw
+Members: TypeAlias = dict[str, Raw]
+"""The members of an object by name, each still packed."""
+Decode: TypeAlias = Callable[[Packed], Any]
+"""Raises whatever msgspec raises: `refusal` turns that into a WireError."""
+
+Version = Annotated[int, Meta(ge=VERSION, le=VERSION)]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Number = (
+    Annotated[int, Meta(ge=-MAX_COUNT, le=MAX_COUNT)]
+    | Annotated[float, Meta(ge=-float(MAX_COUNT), le=float(MAX_COUNT))]
+)
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+Id = Annotated[str, Meta(max_length=64)]
+Words = Annotated[list[Text], Meta(max_length=MAX_WORDS)]
+Object = Annotated[
+    dict[Annotated[str, Meta(max_length=MAX_KEY)], Raw], Meta(max_length=MAX_MEMBERS)
+]
+
+_KIND_TYPES: dict[Kind, Any] = {
+    Kind.COUNT: Count,
+    Kind.NUMBER: Number,
+    Kind.TEXT: Text,
+    Kind.WORDS: Words,
+    Kind.ROW: Count,
 }
-_ENUMS = {
-    ("gpus", "state"): GPU_STATES,
-    ("gpus", "health"): GPU_HEALTH,
-    ("processes", "type"): PROCESS_TYPES,
+_ENUMS: dict[tuple[str, str], Any] = {
+    ("gpus", "state"): Literal[tuple(sorted(GPU_STATES))],
+    ("gpus", "health"): Literal[tuple(sorted(GPU_HEALTH))],
+    ("processes", "type"): Literal[tuple(sorted(PROCESS_TYPES))],
 }
-_NONE = type(None)
-_INTEGERS = ({int}, {int, _NONE})
-_LIST = {list}
-_STR = {str}
-_NUMERIC = {
-    what: frozenset(
-        key for key, kind in kinds.items() if kind in (Kind.COUNT, Kind.NUMBER, Kind.ROW)
-    ).difference(REQUIRED_COLUMNS[what])
-    for what, kinds in TABLES.items()
+SCALARS = {"system": SYSTEM_FIELDS, "collector": COLLECTOR_FIELDS}
+PARTS: dict[str, dict[str, Kind]] = {**SCALARS, **TABLES}
+EMPTY = {"problems": Raw(b"\x90"), **{part: Raw(b"\x80") for part in PARTS}}
+"""What stands in for a member that a message may leave out."""
+
+
+def value_type(part: str, key: str) -> Any:
+    """The type of a member of `part`: a scalar's or a whole column's."""
+    value: Any = _ENUMS.get((part, key), _KIND_TYPES[PARTS[part][key]]) | None
+    return _column(part, value) if part in TABLES else value
+
+
+def _column(table: str, value: Any) -> Any:
+    return Annotated[list[value], Meta(max_length=MAX_ROWS[table])]
+
+
+MEMBERS: dict[str, Decode] = {
+    "version": Decoder(Version).decode,
+    "name": Decoder(Text).decode,
+    "boot_id": Decoder(Id).decode,
+    "run_id": Decoder(Id).decode,
+    "sequence": Decoder(Count).decode,
+    "interval_seconds": Decoder(Number).decode,
+    "sampled_boottime": Decoder(Number).decode,
+    "sampled_at": Decoder(Number).decode,
+    "problems": Decoder(Words).decode,
 }
-_REPEATING = {
-    "gpus": frozenset(
-        (
-            "index",
-            "name",
-            "state",
-            "reason",
-            "parent",
-            "mig_profile",
-            "memory_kind",
-            "memory_total_mib",
-            "power_limit_watts",
-            "stalled_since",
-            "throttle",
-            "health",
-            "health_reasons",
-        )
-    ),
-    "processes": frozenset(
-        (
-            "gpu",
-            "user",
-            "uid",
-            "effective_user",
-            "command",
-            "container",
-            "slurm_job_id",
-            "pod_uid",
-            "state",
-            "type",
-        )
-    ),
-    "disks": frozenset(("mount",)),
+VALUES: dict[str, dict[str, Decode]] = {
+    part: {key: Decoder(value_type(part, key)).decode for key in kinds}
+    for part, kinds in PARTS.items()
 }
-"""Columns that are the same on many hosts, or whose texts are: kept once."""
-_kept = Kept()
-_SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
+UNKNOWN_COLUMN: dict[str, Decode] = {table: Decoder(_column(table, Any)).decode for table in TABLES}
+decode_anything: Decode = Decoder(Any).decode
+_decode_object: Decode = Decoder(Object).decode
+
+_FIXED_REASONS = {
+    "name": "name",
+    "version": "version",
+    **dict.fromkeys(("sequence", "interval_seconds", "sampled_boottime", "sampled_at"), "value"),
+}
+"""The reason of a refusal where it does not depend on what is wrong with the member."""
 
 
-class _Room:
-    """For how many more values of a newer collector a message has room."""
+class Body(msgspec.Struct, gc=False):
+    """A message with its parts still packed."""
 
-    __slots__ = ("_left",)
+    version: Version
+    name: Text
+    boot_id: Id
+    run_id: Id
+    sequence: Count
+    interval_seconds: Number
+    sampled_boottime: Number
+    sampled_at: Number
+    problems: Raw = EMPTY["problems"]
+    system: Raw = EMPTY["system"]
+    gpus: Raw = EMPTY["gpus"]
+    processes: Raw = EMPTY["processes"]
+    disks: Raw = EMPTY["disks"]
+    collector: Raw = EMPTY["collector"]
 
-    def __init__(self) -> None:
-        self._left = MAX_UNKNOWN
 
-    def take(self, values: int, what: str) -> None:
-        self._left -= values
-        if self._left < 0:
-            raise WireError("limit", f"at {what} there are over {MAX_UNKNOWN} unknown values")
+class StrictBody(Body, forbid_unknown_fields=True, gc=False):
+    """A Body without members of a newer collector."""
 
 
-def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapshot:
-    """`message` as a Snapshot, or WireError.
+decode_body: Callable[[bytes], Body] = Decoder(Body).decode
+decode_strict_body: Callable[[bytes], Body] = Decoder(StrictBody).decode
 
-    What equals `previous` (an earlier result of this function for the same host) is taken over
-    from it: the same objects, so that unchanged parts can be told by identity. Members that a
-    newer collector adds pass through; its null scalars are left out, for in a merge patch null
-    deletes. Never raises anything but WireError, whatever `message` holds.
+ABSENT_COLUMN = Raw(b"\xc1")
+"""A column that is not there, as bytes that no msgpack document holds."""
+
+
+def part_decoder(part: str, numbers: frozenset[str], strict: bool) -> Decode:
+    """Decodes the `numbers` of a part; all other members stay packed, and come first.
+
+    With `strict`, members of a newer collector are an error; else they are passed over.
     """
-    snapshot = _object(message, "the message")
-    if type(snapshot.get("version")) is not int or snapshot["version"] != VERSION:
-        shown = repr(snapshot.get("version"))[:20]
-        raise WireError("version", f"version {shown} is not {VERSION}: other major version")
-    if not is_host_name(snapshot.get("name")):
-        raise WireError("name", "name is not 1 to 253 of A-Z a-z 0-9 . _ : -")
-    for key in ("boot_id", "run_id"):
-        _text(snapshot.get(key), key, 64)
-    _count(snapshot.get("sequence"), "sequence")
-    for key in ("interval_seconds", "sampled_boottime", "sampled_at"):
-        _number(snapshot.get(key), key)
-    old: dict[str, Any] = cast(dict[str, Any], previous) if previous is not None else {}
-    result, room = dict(snapshot), _Room()
-    result["problems"] = _words(snapshot.get("problems", []), "problems")
-    if result["problems"] == old.get("problems"):
-        result["problems"] = old["problems"]
-    for key, fields in (("system", SYSTEM_FIELDS), ("collector", COLLECTOR_FIELDS)):
-        result[key] = _scalars(snapshot.get(key, {}), key, fields, old.get(key), room)
-    for key in TABLES:
-        result[key] = _table(snapshot.get(key, {}), key, old.get(key), room)
-    _check_rows(result, old)
-    if len(result) == _SNAPSHOT_MEMBERS:
-        return cast(Snapshot, result)
-    for key in result.keys() - Snapshot.__annotations__.keys():
-        if result[key] is None:
-            del result[key]
-        else:
-            result[key] = _unknown(result[key], key, room)
-    return cast(Snapshot, result)
+    steady = [(key, Raw, ABSENT_COLUMN) for key in PARTS[part] if key not in numbers]
+    moving = [
+        (key, value_type(part, key) | UnsetType, UNSET) for key in PARTS[part] if key in numbers
+    ]
+    struct = msgspec.defstruct(
+        f"{part}_part", [*steady, *moving], forbid_unknown_fields=strict, gc=False
+    )
+    return Decoder(struct).decode
 
 
-def _object(value: object, what: str) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise WireError("type", f"{what} is not an object")
-    if len(value) > MAX_MEMBERS:
-        raise WireError("limit", f"{what} has over {MAX_MEMBERS} members")
-    if value and (set(map(type, value)) != _STR or max(map(len, value)) > MAX_KEY):
-        raise WireError("type", f"{what} has a key that is no short text")
-    return cast(dict[str, Any], value)
+def open_object(packed: Packed, what: str) -> Members:
+    """The members of an object, checked for their number and names alone; raises WireError."""
+    try:
+        members: Members = _decode_object(packed)
+    except Exception as error:
+        raise refusal(error, what) from None
+    return members
 
 
-def _text(value: object, what: str, limit: int = MAX_TEXT) -> None:
-    if type(value) is not str:
-        raise WireError("type", f"{what} is not text")
-    if len(value) > limit:
-        raise WireError("limit", f"{what} is longer than {limit} characters")
+def missing(what: str) -> WireError:
+    """The refusal of a message that lacks a member that all have."""
+    return WireError(_FIXED_REASONS.get(what, "type"), f"{what} is missing")
 
 
-def _count(value: object, what: str) -> None:
-    if type(value) is not int or not 0 <= value <= MAX_COUNT:
-        raise WireError("value", f"{what} is not {Kind.COUNT.value}")
-
-
-def _number(value: object, what: str) -> None:
-    if type(value) is int:
-        if abs(value) > MAX_COUNT:
-            raise WireError("value", f"{what} is beyond 2^53")
-    elif type(value) is not float or not math.isfinite(value):
-        raise WireError("value", f"{what} is not {Kind.NUMBER.value}")
-
-
-def _words(value: object, what: str) -> list[str]:
-    if type(value) is not list:
-        raise WireError("type", f"{what} is not {Kind.WORDS.value}")
-    if len(value) > MAX_WORDS:
-        raise WireError("limit", f"{what} has over {MAX_WORDS} texts")
-    for word in value:
-        _text(word, what)
-    return value
-
-
-def _scalars(
-    value: object, what: str, fields: dict[str, Kind], previous: Scalars | None, room: _Room
-) -> Scalars:
-    if value == previous and type(value) is dict and previous is not None:
-        return previous
-    checked: Scalars = {}
-    known = previous or checked
-    for key, field in _object(value, what).items():
-        if field is None:
-            continue
-        before = known.get(key)
-        if field == before and type(field) is type(before):
-            checked[key] = before
-            continue
-        kind = fields.get(key)
-        if kind is None:
-            field = _unknown(field, f"{what}.{key}", room)
-        else:
-            _check_values([field], kind, f"{what}.{key}")
-        checked[key] = field
-    return checked
-
-
-def _table(value: object, what: str, previous: Table | None, room: _Room) -> Table:
-    if previous and type(value) is dict:
-        known = _known_table(value, what, previous)
-        if known is not None:
-            return known
-    kinds = TABLES[what]
-    table = _object(value, what)
-    rows = -1
-    same = previous is not None and len(table) == len(previous)
-    for key, column in table.items():
-        if type(column) is not list:
-            raise WireError("type", f"{what}.{key} is not a list")
-        if len(column) != rows:
-            if rows >= 0:
-                raise WireError("length", f"the columns of {what} differ in length at {key}")
-            rows = len(column)
-            if rows > MAX_ROWS[what]:
-                raise WireError("limit", f"{what} has over {MAX_ROWS[what]} rows")
-        if previous is not None and (old := previous.get(key)) == column and old is not None:
-            table[key] = old
-            continue
-        same = False
-        _check_column(column, kinds.get(key), what, key, room)
-        if key in _REPEATING[what]:
-            table[key] = _kept.once(column)
-    if same and previous is not None:
-        return previous
-    for key in REQUIRED_COLUMNS[what] if rows > 0 else ():
-        if None in table.get(key, (None,)):
-            raise WireError("missing", f"{what}.{key} must have a value in every row")
-    return table
-
-
-def _known_table(table: Table, what: str, previous: Table) -> Table | None:
-    """The usual case at a fifth of the cost: `previous` with other whole numbers in some columns.
-
-    None says nothing but that the table has to be checked column by column.
-    """
-    if list(table) != list(previous):
-        return None
-    changed = list(compress(table, map(ne, table.values(), previous.values())))
-    if not changed:
-        return previous
-    if not _NUMERIC[what].issuperset(changed):
-        return None
-    columns = [table[key] for key in changed]
-    rows = len(next(iter(previous.values())))
-    if set(map(type, columns)) != _LIST or set(map(len, columns)) != {rows}:
-        return None
-    values = list(chain.from_iterable(columns))
-    types = set(map(type, values))
-    if types not in _INTEGERS:
-        return None
-    if len(types) > 1:
-        values = [value for value in values if value is not None]
-    if min(values) < 0 or max(values) > MAX_COUNT:
-        return None
-    result = previous.copy()
-    result.update(zip(changed, columns, strict=True))
-    return result
-
-
-def _check_column(column: Column, kind: Kind | None, what: str, key: str, room: _Room) -> None:
-    name = f"{what}.{key}"
-    if kind is None:
-        room.take(len(column), name)
-        for value in column:
-            _unknown(value, name, room)
-        return
-    _check_values(column, kind, name)
-    allowed = _ENUMS.get((what, key))
-    if allowed is not None and not allowed.issuperset(v for v in column if v is not None):
-        raise WireError("value", f"{name} holds another word than {', '.join(sorted(allowed))}")
-
-
-def _check_values(values: Column, kind: Kind, what: str) -> None:
-    types = set(map(type, values))
-    if _NONE in types:
-        types.remove(_NONE)
-        values = [value for value in values if value is not None]
-    if not types <= _ALLOWED[kind]:
-        raise WireError("type", f"{what} is not {kind.value}")
-    if not values:
-        return
-    if kind is Kind.TEXT:
-        if max(map(len, values)) > MAX_TEXT:
-            raise WireError("limit", f"{what} is longer than {MAX_TEXT} characters")
-    elif kind is Kind.WORDS:
-        for words in values:
-            _words(words, what)
+def refusal(error: Exception, what: str) -> WireError:
+    """An `error` that decoding raised at `what`, as a refusal by one of the few reasons."""
+    words = str(error)
+    if not isinstance(error, msgspec.ValidationError):  # DecodeError, RecursionError and others
+        return WireError("msgpack", f"{what} is not msgpack: {error!r:.100}")
+    if what in _FIXED_REASONS:
+        reason = _FIXED_REASONS[what]
+    elif "of length" in words and "`key`" not in words:
+        reason = "limit"
+    elif ">=" in words or "<=" in words or "enum" in words:
+        reason = "value"
     else:
-        if not all(map(math.isfinite, values)) if float in types else False:
-            raise WireError("value", f"{what} is not {kind.value}")
-        lowest = -MAX_COUNT if kind is Kind.NUMBER else 0
-        if min(values) < lowest or max(values) > MAX_COUNT:
-            raise WireError("value", f"{what} is not {kind.value}")
-
-
-def _check_rows(result: dict[str, Any], old: dict[str, Any]) -> None:
-    """Every `parent` and every process's `gpu` names a row of `gpus`."""
-    gpus, processes = result["gpus"], result["processes"]
-    if gpus is old.get("gpus") and processes is old.get("processes"):
-        return
-    rows = len(gpus.get("index", ()))
-    for column, what in (
-        (gpus.get("parent", ()), "gpus.parent"),
-        (processes.get("gpu", ()), "processes.gpu"),
-    ):
-        if any(row is not None and row >= rows for row in column):
-            raise WireError("value", f"{what} names a row that gpus does not have")
-
-
-def _unknown(value: object, what: str, room: _Room, depth: int = MAX_DEPTH) -> object:
-    """A value of a newer collector: any JSON within the limits, members that are null left out."""
-    if value is None or type(value) is bool:
-        return value
-    if type(value) is str:
-        _text(value, what)
-    elif type(value) is int or type(value) is float:
-        _number(value, what)
-    elif depth == 0:
-        raise WireError("limit", f"{what} is nested deeper than {MAX_DEPTH}")
-    elif type(value) is list:
-        if len(value) > MAX_ROWS["processes"]:
-            raise WireError("limit", f"{what} is longer than {MAX_ROWS['processes']}")
-        room.take(len(value), what)
-        return [_unknown(member, what, room, depth - 1) for member in value]
-    else:
-        members = _object(value, what)
-        room.take(len(members), what)
-        known = ((key, member) for key, member in members.items() if member is not None)
-        return {key: _unknown(member, what, room, depth - 1) for key, member in known}
-    return value
+        reason = "type"
+    return WireError(reason, f"{what}: {words[:200]}")

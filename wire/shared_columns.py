@@ -1,39 +1,40 @@
 """Columns that many hosts have in common, kept once."""
 
+from collections.abc import Callable
 from itertools import chain
 from sys import getsizeof
 
 from gpu_monitor.wire.document import Column
 
-MAX_KEPT_BYTES = 4 << 20
+MAX_SHARED_BYTES = 4 << 20
 
 
-class Kept:
-    """Columns and their texts, each as one object wherever it occurs.
+class SharedColumns:
+    """Columns and their texts, each stored once however many hosts have it.
 
-    It forgets all of them when they are many: those that hosts have stay theirs. Not sys.intern:
-    some Pythons never let go of those.
+    Forgets all of them when they take more than `max_bytes`; hosts keep those that they have.
+    Not sys.intern: some Pythons never let go of those.
     """
 
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._columns: dict[object, Column] = {}
+    def __init__(self, max_bytes: int = MAX_SHARED_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._bytes = 0
+        self._texts: dict[str, str] = {}
+        self._columns: dict[tuple[str, bytes], Column] = {}
 
-    def once(self, column: Column) -> Column:
-        key = tuple([tuple(value) if type(value) is list else value for value in column])
-        kept = self._columns.get(key)
-        return self._keep(column) if kept is None else kept
+    def column(self, name: str, packed: bytes, decode: Callable[[bytes], Column]) -> Column:
+        """The column of this name with these bytes; decoded if it is a new one."""
+        known = self._columns.get((name, packed))
+        return self._add(name, packed, decode(packed)) if known is None else known
 
-    def _keep(self, column: Column) -> Column:
-        if self._bytes > MAX_KEPT_BYTES:
+    def _add(self, name: str, packed: bytes, column: Column) -> Column:
+        if self._bytes > self._max_bytes:
             self._texts.clear()
             self._columns.clear()
             self._bytes = 0
         known = self._texts.setdefault
-        values = [known(value, value) if type(value) is str else value for value in column]
-        parts = [tuple(value) if type(value) is list else value for value in values]
-        words = chain.from_iterable(value for value in parts if type(value) is tuple)
-        self._bytes += sum(map(getsizeof, chain(column, words))) + 2 * getsizeof(values)
-        self._columns[tuple(parts)] = values
-        return values
+        stored = [known(value, value) if type(value) is str else value for value in column]
+        words = chain.from_iterable(value for value in stored if type(value) is list)
+        self._bytes += sum(map(getsizeof, chain(stored, words, (packed, stored))))
+        self._columns[name, packed] = stored
+        return stored

@@ -1,4 +1,4 @@
-"""The servers of the bench, each a process: the project's own, and one for the naive page."""
+"""The benchmark's servers, each in its own process: the real one, and one for the naive page."""
 
 import argparse
 import asyncio
@@ -16,20 +16,20 @@ import gpu_monitor.web.main
 from gpu_monitor.web.page.assets import FOLDER, Assets
 from gpu_monitor.web.settings import WebSettings
 from gpu_monitor.wire.broker_link import Subscriber
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 
 PATIENT_SECONDS = 3600.0
 HERE = Path(__file__).parent
 
 
 async def serve_page(endpoint: str) -> None:
-    """The web server as it is; the stream is silent while it is made up."""
+    """Serve the page with the real web server; it tolerates silence while patches are prepared."""
     settings = WebSettings(updates_endpoint=endpoint, web_port=0, rpc_timeout=PATIENT_SECONDS)
     await gpu_monitor.web.main.run(settings, lambda url: print(url, flush=True))
 
 
 def naive_assets() -> Assets:
-    """The page's files, with the naive page in the place of its script, and text of lit-html."""
+    """The page's files, with naive.js in place of its script and markup.js in place of lit-html."""
     with tempfile.TemporaryDirectory() as folder:
         files = Path(shutil.copytree(FOLDER, Path(folder) / "app"))
         shutil.copy(HERE / "naive.js", files / "app.js")
@@ -38,13 +38,13 @@ def naive_assets() -> Assets:
 
 
 async def serve_naive(endpoint: str) -> None:
-    """The naive page, sent the whole document at every tick."""
+    """Serve the naive page, and send it the whole document at every tick."""
     assets = naive_assets()
-    following = Following({}, PATIENT_SECONDS, time.monotonic())
+    replica = Replica({}, PATIENT_SECONDS, time.monotonic())
     viewers: set[http.WebSocketResponse] = set()
 
     def publish(_patch: Any) -> None:
-        text = json.dumps(following.document, separators=(",", ":"))
+        text = json.dumps(replica.document, separators=(",", ":"))
         tasks.extend(asyncio.ensure_future(viewer.send_str(text)) for viewer in viewers)
         tasks[:] = [task for task in tasks if not task.done()]
 
@@ -52,7 +52,7 @@ async def serve_naive(endpoint: str) -> None:
         viewer = http.WebSocketResponse(compress=False)
         await viewer.prepare(request)
         viewers.add(viewer)
-        await viewer.send_str(json.dumps(following.document, separators=(",", ":")))
+        await viewer.send_str(json.dumps(replica.document, separators=(",", ":")))
         async for _ in viewer:
             pass
         viewers.discard(viewer)
@@ -77,14 +77,14 @@ async def serve_naive(endpoint: str) -> None:
     runner = http.AppRunner(app, access_log=None)
     await runner.setup()
     await http.TCPSite(runner, "127.0.0.1", 0).start()
-    subscriber = Subscriber(endpoint, zmq.Context.instance(), following, publish, time.monotonic)
-    while not following.ever_heard:
+    subscriber = Subscriber(endpoint, zmq.Context.instance(), replica, publish, time.monotonic)
+    while not replica.ever_synced:
         await asyncio.sleep(0.02)
-        subscriber.look()
+        subscriber.poll()
     print(f"http://127.0.0.1:{runner.addresses[0][1]}/", flush=True)
     while True:
         await asyncio.sleep(0.1)
-        subscriber.look()
+        subscriber.poll()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The stream of a made-up fleet: the same seed gives the same document and patches."""
+"""The stream of a simulated fleet: the same seed gives the same document and patches."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.demo.host import SimulatedHost
-from gpu_monitor.wire.codec import pack, unpack
-from gpu_monitor.wire.schema import check_snapshot
+from gpu_monitor.wire.changes import open_message, read_changes
+from gpu_monitor.wire.codec import pack
 
 GPUS_PER_HOST = 8
 START = 1_763_910_000.0
 TICK_SECONDS = 1.0
 PATIENT_SECONDS = 60.0
-"""For what judges silence: a stream that is being made up is silent at times."""
+"""For timeouts on silence: the stream pauses while patches are prepared."""
 
 
 class Stream:
@@ -41,20 +41,20 @@ class Stream:
         return self._published.recent(name, START + self._seconds)
 
     def patch(self) -> dict[str, Any]:
-        """What the next second changes."""
+        """Advance by one second, and return its patch."""
         self._seconds += TICK_SECONDS
         boottime, now = self._seconds, START + self._seconds
         for host in self._hosts:
             host.step(now)
-            message = unpack(pack(host.snapshot(now, boottime, 1.0)))
-            snapshot = check_snapshot(message, self._fleet.previous(host.name))
-            self._fleet.hear(host.name, snapshot, boottime, now)
-        self._fleet.look(boottime)
+            message = open_message(pack(host.snapshot(now, boottime, 1.0)))
+            changes = read_changes(message, self._fleet.last(host.name))
+            self._fleet.accept(host.name, changes, boottime, now)
+        self._fleet.mark_stale(boottime)
         return self._published.advance(boottime, now, {})
 
 
 class Publisher:
-    """The broker's end of the updates link, ticking when it is told to."""
+    """The broker's end of the updates link, which ticks on demand."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -68,7 +68,7 @@ class Publisher:
         self._ready: list[bytes] = []
 
     def prepare(self, count: int) -> None:
-        """Make the next patches up, so that sending one costs next to nothing."""
+        """Prepare the next patches, so that sending one costs next to nothing."""
         self.answer()
         for _ in range(count):
             self._sequence += 1
@@ -76,11 +76,13 @@ class Publisher:
             self._ready.append(pack(update))
 
     def tick(self) -> None:
-        """Send the next of the patches that were made up."""
+        """Send the next prepared patch."""
         self._socket.send_multipart([b"patch", self._ready.pop(0)])
 
     def answer(self) -> None:
-        """Answer for pictures and recent hours; while patches wait they would be ahead of them."""
+        """Answer requests for pictures and recent hours, but not while patches are waiting: the
+        answer would be ahead of them.
+        """
         while not self._ready and self._socket.poll(0):
             asked = self._socket.recv()
             topic = asked[1:] if asked.startswith(b"\x01") else b""

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.device import Device
+from gpu_monitor.collector.gpu.installation import DriverInstallation
 from gpu_monitor.collector.gpu.nvml_errors import (
     CLOSED,
     LIB_RM_VERSION_MISMATCH,
     LOST,
     NOT_FOUND,
+    InternalError,
     NvmlError,
 )
 from gpu_monitor.collector.gpu.nvml_handle import Handle
@@ -52,6 +54,9 @@ class Driver:
         self.bus = PciBus(pci_folder, gpu_folder, device_folder)
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
+        self._installation = DriverInstallation(
+            pci_folder, os.path.dirname(gpu_folder), device_folder
+        )
         self._events = XidEvents(self.trace)
         self._is_open = False
         self._mismatch = False
@@ -103,16 +108,17 @@ class Driver:
             self._close_library()
         if self._mismatch and is_calm:
             nvml.unload_library()
-        self._changed = False
+        self._changed = True  # until everything below has succeeded
         self._present = self._gpus_of_the_kernel()
         self._check_at = now + CHANGE_CHECK_SECONDS
         asleep = self._asleep(now)
+        found: list[Found] = []
         if asleep and len(asleep) == len(self._present):
             self._mark_all_asleep(asleep)
         elif self._open_library():
             found = self._find_gpus(asleep)
-            self._changed = not CLOSED.isdisjoint(_error_codes(found))
-            self.slots = arrange(found, self.slots)
+            self.slots = arrange(found, self.slots, map(nvml_bus_id, self._present))
+        self._changed = not CLOSED.isdisjoint(_error_codes(found))
 
     def _open_library(self) -> bool:
         """Whether NVML is open; else every GPU shows why it is not."""
@@ -123,9 +129,9 @@ class Driver:
         except NvmlError as error:
             self._is_open = False
             self._mismatch = error.code == LIB_RM_VERSION_MISMATCH
-            self.problem = str(error)
+            self.problem = self._installation.describe(error)
             for slot in self.slots:
-                slot.mark_absent("error", str(error))
+                slot.mark_absent("error", self.problem)
             return False
         self._is_open, self._mismatch, self.problem = True, False, None
         return True
@@ -237,6 +243,8 @@ class Driver:
             device = open_device()
         except NvmlError as error:
             return error
+        except Exception as error:
+            return InternalError(subject, error)
         finally:
             self.trace.subject = ""
         device.handle.trace = Trace()  # another thread than this one may read it

@@ -1,32 +1,45 @@
-"""The health of a GPU's memory, queried once a minute, as reasons in words."""
+"""The health of a GPU by its own account, queried once a minute, as reasons in words."""
 
 import time
 from collections.abc import Callable, Iterator
 
+from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 
 MEMORY_HEALTH_SECONDS = 60.0
 ECC_FADE_SECONDS = 86400.0
 """An uncorrected error needs attention for this long after the count last rose."""
+_RECOVERY_WORDS = {
+    1: "reset the GPU",
+    2: "reboot the host",
+    3: "end all programs that access other GPUs directly (peer to peer)",
+    4: "end all programs that access other GPUs directly (peer to peer), then reset the GPU",
+    5: "recover the IMEX domain",
+    6: "reset the GPU's bus",
+    7: "reboot the system",
+}
+"""NVML's recovery actions (nvmlDeviceGpuRecoveryAction_t); 0 is none."""
 
 
 class MemoryHealth:
-    """Follows one GPU's memory, over every reopening of the driver.
+    """Follows one GPU's memory, over every reopening of the driver, and what the driver recommends.
 
     A reason clears once NVML stops reporting its cause, which takes a reset or a reload of the
     driver; a row that could not be remapped stays forever. Of uncorrected errors NVML only has a
-    count since the driver was loaded: they are reported for a day after that count rose or was
-    first read.
+    count since the driver was loaded, in memory and in the caches of the chip: they are reported
+    for a day after that count rose or was first read.
 
     `reasons` is what is wrong, with the remedy; empty when nothing is known to be. `failed` is
-    whether the memory is beyond repair. `clock` is in unix seconds.
+    whether the GPU is useless: its memory is beyond repair, or the driver recommends a recovery,
+    which is `needs_recovery`. `clock` is in unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self.reasons: tuple[str, ...] = ()
         self.failed = False
+        self.needs_recovery = False
         self._polled_at: float | None = None
         self._errors: int | None = None
         self._rose_at = 0.0
@@ -36,10 +49,18 @@ class MemoryHealth:
         """Query NVML if a minute has passed; `now` is in monotonic seconds."""
         if self._polled_at is None or now - self._polled_at >= MEMORY_HEALTH_SECONDS:
             self._polled_at = now
-            pending, self.failed = queries.query(handle.remapped_rows) or (False, False)
+            pending, failed = queries.query(handle.remapped_rows) or (False, False)
             retiring = bool(queries.query(handle.retirement_pending))
-            errors = self._uncorrected_errors(queries.query(handle.uncorrected_errors), now)
-            self.reasons = (*_lasting_reasons(pending, self.failed, retiring), *errors)
+            count = plausible.errors(queries.query(handle.uncorrected_errors))
+            errors = self._uncorrected_errors(count, now)
+            action = queries.query(handle.recovery_action) or 0
+            self.needs_recovery = action > 0
+            self.failed = failed or self.needs_recovery
+            self.reasons = (
+                *_recovery_reasons(action),
+                *_lasting_reasons(pending, failed, retiring),
+                *errors,
+            )
 
     def _uncorrected_errors(self, errors: int | None, now: float) -> Iterator[str]:
         if errors is None:
@@ -54,6 +75,12 @@ class MemoryHealth:
 
     def _seen_now(self) -> str:
         return time.strftime("last seen at %Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
+
+
+def _recovery_reasons(action: int) -> Iterator[str]:
+    if action:
+        remedy = _RECOVERY_WORDS.get(action, f"take recovery action {action}")
+        yield f"the driver recommends a recovery: {remedy}"
 
 
 def _lasting_reasons(pending: bool, failed: bool, retiring: bool) -> Iterator[str]:

@@ -6,21 +6,35 @@ Every function may block for as long as the driver does; those that may fail rai
 import _ctypes
 import contextlib
 import ctypes
+import os
+from collections.abc import Iterable
 
 import pynvml
 
 from gpu_monitor.collector.gpu.nvml_errors import LIBRARY_NOT_FOUND, NvmlError
 from gpu_monitor.collector.gpu.queries import Trace
 
-WSL_LIBRARY = "/usr/lib/wsl/lib/libnvidia-ml.so.1"
+_LIBRARY = "libnvidia-ml.so.1"
+LIBRARY_FOLDERS = (
+    "/run/opengl-driver/lib",  # NixOS
+    f"/run/nvidia/driver/usr/lib/{os.uname().machine}-linux-gnu",  # NVIDIA's driver container
+    "/run/nvidia/driver/usr/lib64",
+    "/usr/local/nvidia/lib64",  # Google's Kubernetes: in a container, on the host
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/usr/lib/wsl/lib",
+)
+"""Where the library is when the dynamic linker does not know it."""
 
 
-def open_library(trace: Trace) -> None:
-    """Load NVML and initialize it; fails where there is no driver to talk to."""
+def open_library(trace: Trace, folders: Iterable[str] = LIBRARY_FOLDERS) -> None:
+    """Load NVML and initialize it; fails where there is no driver to talk to.
+
+    `folders` are searched where the dynamic linker does not find it.
+    """
     try:
         trace.call(pynvml.nvmlInit)
     except NvmlError as error:
-        if error.code != LIBRARY_NOT_FOUND or not _loaded_from(WSL_LIBRARY):
+        if error.code != LIBRARY_NOT_FOUND or not _loaded_from(folders):
             raise
         trace.call(pynvml.nvmlInit)
 
@@ -65,10 +79,10 @@ def versions(trace: Trace) -> tuple[str | None, str | None]:
     return driver, cuda
 
 
-def _loaded_from(path: str) -> bool:
-    """Load a library by path; the package then finds it by its name, as the same library."""
-    try:
-        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        return False
-    return True
+def _loaded_from(folders: Iterable[str]) -> bool:
+    """Load the first library found; the package then finds it by its name, as the same library."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(f"{folder}/{_LIBRARY}", mode=ctypes.RTLD_GLOBAL)
+            return True
+    return False

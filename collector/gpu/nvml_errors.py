@@ -1,5 +1,7 @@
 """NVML's error codes, by nvml.h, and what they mean to a user; pure."""
 
+from gpu_monitor.collector.source_guard import failure_text
+
 UNINITIALIZED = 1
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
@@ -14,6 +16,8 @@ RESET_REQUIRED = 16
 LIB_RM_VERSION_MISMATCH = 18
 GPU_NOT_FOUND = 28
 UNKNOWN = 999
+NO_NVML_ERROR = -1
+"""In place of a code, for errors that are not the driver's."""
 
 UNSUPPORTED = frozenset({NOT_SUPPORTED, FUNCTION_NOT_FOUND, 22, 24, 25, 26})
 """Answers that stay the same until NVML is opened again: such a call is not made a second time."""
@@ -40,12 +44,16 @@ _ERROR_WORDS = {
     14: "the GPU's infoROM is corrupted",
     GPU_IS_LOST: "fell off the bus (GPU is lost): reset the GPU or reboot",
     RESET_REQUIRED: "unusable until it is reset (nvidia-smi --gpu-reset) or the host is rebooted",
-    17: "the operating system refused the driver's request",
+    17: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
     LIB_RM_VERSION_MISMATCH: "driver was upgraded: reboot needed (its library does not match"
     " the loaded kernel module)",
     19: "in use by another program",
     20: "the host is out of memory",
+    23: "the driver has no resources left for this: end other programs that monitor the GPU",
+    27: "the GPU is not ready: with confidential computing it has to be set ready (nvidia-smi"
+    " conf-compute -srs 1); with NVLink the fabric has to be up (nvidia-fabricmanager)",
     GPU_NOT_FOUND: "no longer present (GPU not found): it fell off the bus or was removed",
+    29: "the GPU is in a state in which the driver cannot do this: is it being reset?",
     UNKNOWN: "the driver reports an unknown error",
 }
 
@@ -62,6 +70,37 @@ class NvmlError(Exception):
         return words(self.code)
 
 
+class InternalError(NvmlError):
+    """A fault of ours or of nvidia-ml-py in place of an answer, such as a missing function."""
+
+    def __init__(self, function: str, cause: Exception) -> None:
+        super().__init__(NO_NVML_ERROR, function)
+        self.cause = failure_text(cause)
+
+    def __str__(self) -> str:
+        return f"internal error: {self.cause}"
+
+
+class ImplausibleAnswer(NvmlError):
+    """The driver's answer cannot be decoded, because it is not laid out as its header says."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(NO_NVML_ERROR, function)
+
+    def __str__(self) -> str:
+        return "the driver's list of them makes no sense: upgrade the driver"
+
+
 def words(code: int) -> str:
     """What an error code means, and what to do about it where something can be done."""
     return _ERROR_WORDS.get(code, f"the driver reports error {code}")
+
+
+def words_unopened(code: int) -> str:
+    """The same for a GPU that could not be opened."""
+    if code == UNKNOWN:
+        return (
+            "could not be opened (unknown error): often it fell off the bus; search the kernel log"
+            " for NVRM and Xid"
+        )
+    return words(code)

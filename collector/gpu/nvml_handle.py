@@ -4,18 +4,30 @@ Values are as NVML gives them; `plausible` says which of them can be true.
 """
 
 import ctypes
+import struct
 from typing import Any
 
 import pynvml
 
-from gpu_monitor.collector.gpu.nvml_arrays import ArrayReader, c_function
-from gpu_monitor.collector.gpu.nvml_errors import FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
+from gpu_monitor.collector.gpu.nvml_arrays import (
+    WIDEST_ROW_BYTES,
+    ArrayReader,
+    Row,
+    c_function,
+    layout,
+)
+from gpu_monitor.collector.gpu.nvml_errors import FATAL, FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
 from gpu_monitor.collector.gpu.queries import Trace
 
 NOT_AVAILABLE = 2**64 - 1
 """A size that the driver does not know (NVML_VALUE_NOT_AVAILABLE)."""
+_RECOVERY_ACTION_FIELD = 230
+"""NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, by its number: older nvidia-ml-py does not name it."""
 _NO_INSTANCE = 0xFFFFFFFF
 """The GPU instance of a process on a GPU that is not divided."""
+_MAX_PID = 1 << 22
+"""The kernel's limit on 64-bit machines (PID_MAX_LIMIT)."""
+_MAX_INSTANCE = 1 << 16
 
 
 class Handle:
@@ -78,9 +90,26 @@ class Handle:
         return int(self._call(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU))
 
     def slowdown_temperature(self) -> int:
-        """Degrees Celsius at which the hardware slows the GPU down."""
+        """Degrees Celsius at which the hardware slows the GPU down; not on some GPUs since Ada."""
         threshold = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
         return int(self._call(pynvml.nvmlDeviceGetTemperatureThreshold, threshold))
+
+    def slowdown_margin(self) -> int:
+        """How many degrees Celsius the GPU is below that temperature; driver 570 and newer.
+
+        The driver counts down to the highest operating temperature (T.Limit), and slows the GPU
+        down some degrees beyond it, at a T.Limit of -2, for example.
+        """
+        wrapper = getattr(pynvml, "nvmlDeviceGetMarginTemperature", None)
+        if wrapper is None:
+            raise NvmlError(FUNCTION_NOT_FOUND, "nvmlDeviceGetMarginTemperature")
+        margin = int(self._call(wrapper))
+        try:
+            return margin - int(self._field(pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT).siVal)
+        except NvmlError as error:
+            if error.code in FATAL:
+                raise
+            return margin
 
     def power(self) -> int:
         """Milliwatts drawn."""
@@ -125,14 +154,26 @@ class Handle:
         return bool(pending == pynvml.NVML_FEATURE_ENABLED)
 
     def uncorrected_errors(self) -> int:
-        """Uncorrected ECC errors since the driver was loaded."""
+        """Uncorrected ECC errors since the driver was loaded, in memory and in caches."""
         kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
         return int(self._call(pynvml.nvmlDeviceGetTotalEccErrors, *kind))
+
+    def recovery_action(self) -> int:
+        """What the driver recommends to repair the GPU (nvmlDeviceGpuRecoveryAction_t), 0 for
+        nothing; driver 570 and newer."""
+        return int(self._field(_RECOVERY_ACTION_FIELD).uiVal)
 
     def mig_enabled(self) -> bool:
         """Whether the GPU is in MIG mode now, which pending changes do not alter."""
         current, _ = self._call(pynvml.nvmlDeviceGetMigMode)
         return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+    def _field(self, field: int) -> Any:
+        """One of nvmlDeviceGetFieldValues, as the union of the types that it may have."""
+        (answer,) = self._call(pynvml.nvmlDeviceGetFieldValues, [field])
+        if answer.nvmlReturn:
+            raise NvmlError(int(answer.nvmlReturn), pynvml.nvmlDeviceGetFieldValues.__name__)
+        return answer.value
 
     def slices(self) -> "list[tuple[int, Handle]]":
         """The GPU's MIG slices with their NVML index; indices may have gaps."""
@@ -173,16 +214,20 @@ class Handle:
         return self._processes(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3)
 
     def _processes(self, wrapper: Any) -> list[tuple[int, int | None, int | None]]:
-        """Drivers before 510 have version 2 of the function, with the same rows."""
+        """Drivers before 510 have version 2 of the function, with the same rows.
+
+        Some drivers (535.43 to 535.86) write rows with another field at their end, of 32 bytes.
+        """
         name = wrapper.__name__
         array = self._arrays.get(name)
         if array is None:
             pointer, function = self.pointer, c_function(name, f"{name.removesuffix('_v3')}_v2")
             array = self._arrays[name] = ArrayReader(
                 function.__name__,
-                pynvml.c_nvmlProcessInfo_v2_t,
+                _process_layouts(),
                 lambda rows, count: function(pointer, count, rows),
                 lambda row: (row[0], _size(row[1]), _instance(row[2])),
+                _is_process,
             )
         self.trace.function = array.name
         return array.fetch()
@@ -198,12 +243,25 @@ class Handle:
             pointer, function = self.pointer, c_function(name)
             array = self._arrays[name] = ArrayReader(
                 function.__name__,
-                pynvml.c_nvmlProcessUtilizationSample_t,
+                (layout(pynvml.c_nvmlProcessUtilizationSample_t),),
                 lambda rows, count, after: function(pointer, rows, count, after),
                 lambda row: row[:3],
             )
         self.trace.function = array.name
         return array.fetch(ctypes.c_ulonglong(since))
+
+
+def _process_layouts() -> tuple[struct.Struct, ...]:
+    rows = pynvml.c_nvmlProcessInfo_v2_t
+    return layout(rows), layout(rows, WIDEST_ROW_BYTES)
+
+
+def _is_process(row: Row) -> bool:
+    """Whether a row of a process list can be one, with a pid and instances that there may be."""
+    pid, _, *instances = row
+    return pid <= _MAX_PID and all(
+        instance == _NO_INSTANCE or instance < _MAX_INSTANCE for instance in instances
+    )
 
 
 def _size(size: int) -> int | None:

@@ -11,39 +11,19 @@ import pynvml
 from gpu_monitor.collector.gpu.nvml_errors import TIMEOUT, NvmlError
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
+from gpu_monitor.collector.gpu.xid_catalog import (
+    APPLICATION_XIDS,
+    CROSS_USER_XIDS,
+    FAILED_XIDS,
+    describe,
+)
 
 XID_FADE_SECONDS = 86400.0
-"""An error needs attention for this long after the last one with the same code."""
+"""An error that leaves the GPU usable needs attention for this long after the last one with its
+code."""
 MAX_XID_CODES = 8
 MAX_XID_EVENTS = 64
 """Events handled in one go; those that wait longer are handled the next time."""
-
-OF_PROGRAMS = frozenset({13, 31, 43, 45, 68, 69, 109})
-"""Usually the fault of a program, which ends with an error; the GPU is well."""
-
-_XID_WORDS = {
-    32: "corrupted commands reached the GPU",
-    38: "firmware failure",
-    46: "the GPU stopped processing",
-    48: "uncorrectable memory (ECC) error",
-    54: "power cable not connected",
-    61: "the GPU's internal controller reported a warning",
-    62: "the GPU's internal controller halted: reset the GPU",
-    63: "faulty memory will be taken out of use at the next reset",
-    64: "faulty memory could not be taken out of use: reset the GPU",
-    74: "NVLink error",
-    79: "the GPU fell off the bus: reset it or reboot",
-    92: "many correctable memory (ECC) errors",
-    94: "memory error that ended the program that hit it, and no other",
-    95: "memory error that may have affected any program: reset the GPU",
-    119: "the GPU's system processor (GSP) does not respond: reset the GPU",
-    120: "the GPU's system processor (GSP) failed: reset the GPU",
-    140: "uncorrectable memory (ECC) error: reset the GPU",
-    143: "the GPU could not be initialized",
-}
-"""From NVIDIA's catalogue of Xid errors; one that is not here is reported by its number alone."""
-FAILURES = frozenset({79})
-"""After these the GPU is of no use until it is reset or repaired."""
 
 
 class _Code(NamedTuple):
@@ -56,36 +36,75 @@ class _Code(NamedTuple):
 class XidLog:
     """The errors of one GPU since the collector started; the driver reports none from before.
 
-    Written by one thread and read by another. `clock` is in unix seconds, every other time in
-    monotonic seconds.
+    Those that leave the GPU useless are kept until `mark_reset`, the others for a day. Written by
+    one thread and read by another. `clock` is in unix seconds, every other time in monotonic
+    seconds. `users` are the ids of those whose processes were on the GPU just before.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        users: Callable[[float], frozenset[int]] = lambda now: frozenset(),
+    ) -> None:
         self._clock = clock
+        self._users = users
         self._codes: tuple[_Code, ...] = ()
+        self._hit_users: dict[int, float] = {}
 
     def record(self, code: int, now: float) -> None:
-        """Add an error, unless it is one of a program."""
-        if code in OF_PROGRAMS:
+        """Add an error, unless it is the fault of a program."""
+        if code in CROSS_USER_XIDS:
+            self._record_user(now)
+        if code in APPLICATION_XIDS:
             return
         before = next((each.times for each in self._codes if each.code == code), 0)
         at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
         when = f"{before + 1} times, last at {at}" if before else f"at {at}"
-        what = f" ({_XID_WORDS[code]})" if code in _XID_WORDS else ""
-        latest = _Code(code, before + 1, now, f"Xid {code}{what} {when}")
-        others = (each for each in self._codes if each.code != code)
-        self._codes = (latest, *others)[:MAX_XID_CODES]
+        latest = _Code(code, before + 1, now, f"{describe(code)} {when}")
+        codes = (latest, *(each for each in self._codes if each.code != code))
+        if len(codes) > MAX_XID_CODES:
+            codes = _without_oldest(codes)
+        self._codes = codes
+
+    def mark_reset(self) -> None:
+        """Forget the errors that a reset, a reload of the driver or a repair ends."""
+        self._codes = tuple(each for each in self._codes if each.code not in FAILED_XIDS)
 
     def reasons(self, now: float) -> tuple[str, ...]:
-        """The recent errors in words, one per code, the latest first."""
-        return tuple(each.words for each in self._recent(now))
+        """The errors in words, one per code, the latest first."""
+        words = [each.words for each in self._current(now)]
+        users = sum(now - at < XID_FADE_SECONDS for at in self._hit_users.values())
+        if users > 1:
+            words.append(
+                f"Xid 13 or 31 ended programs of {users} users within a day:"
+                " test the GPU (dcgmi diag -r 3)"
+            )
+        return tuple(words)
 
     def has_failed(self, now: float) -> bool:
         """Whether one of them means that the GPU has failed."""
-        return any(each.code in FAILURES for each in self._recent(now))
+        return any(each.code in FAILED_XIDS for each in self._current(now))
 
-    def _recent(self, now: float) -> tuple[_Code, ...]:
-        return tuple(each for each in self._codes if now - each.last_at < XID_FADE_SECONDS)
+    def _record_user(self, now: float) -> None:
+        """With several users on the GPU it is not known whose program it was."""
+        users = self._users(now)
+        if len(users) == 1:
+            recent = {uid: at for uid, at in self._hit_users.items() if now - at < XID_FADE_SECONDS}
+            self._hit_users = recent | dict.fromkeys(users, now)
+
+    def _current(self, now: float) -> tuple[_Code, ...]:
+        return tuple(
+            each
+            for each in self._codes
+            if each.code in FAILED_XIDS or now - each.last_at < XID_FADE_SECONDS
+        )
+
+
+def _without_oldest(codes: tuple[_Code, ...]) -> tuple[_Code, ...]:
+    """The codes, latest first, less the oldest; one that leaves the GPU usable goes first."""
+    usable = [each for each in codes if each.code not in FAILED_XIDS]
+    oldest = usable[-1] if usable else codes[-1]
+    return tuple(each for each in codes if each is not oldest)
 
 
 class XidEvents:

@@ -1,10 +1,11 @@
 """`gpu-monitor check`: finds what would keep the parts of this machine from working."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 
 from gpu_monitor.collector.gpu import nvml
+from gpu_monitor.collector.gpu.installation import DriverInstallation
 from gpu_monitor.collector.gpu.nvml_errors import CLOSED, NvmlError
+from gpu_monitor.collector.gpu.pci import PCI_FOLDER
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.host import containers
 from gpu_monitor.commands import check_broker, check_keys, check_page, probe
@@ -13,7 +14,6 @@ from gpu_monitor.commands.probe import PROBE_SECONDS
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.slow_lookup import slow_lookup, wait_for
 
-PCI_DEVICES = Path("/sys/bus/pci/devices")
 ADDRESS_REMEDY = "add it to DNS or /etc/hosts, or use its address"
 
 IsOwn = Callable[[Iterable[str]], bool]
@@ -94,9 +94,11 @@ def _query_driver() -> Finding:
         count, (driver, _) = nvml.device_count(trace), nvml.versions(trace)
         nvml.close_library(trace)
     except NvmlError as error:
-        if error.code in CLOSED and not probe.has_nvidia_hardware(PCI_DEVICES):
+        here = DriverInstallation(PCI_FOLDER)
+        is_expected = here.has_gpu() or here.is_module_loaded()
+        if error.code in CLOSED and not is_expected:
             return Finding(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
-        return Finding(False, f"gpus: {error}")
+        return Finding(False, f"gpus: {here.describe(error)}")
     return Finding(True, f"gpus: {count} found, driver {driver}")
 
 

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Iterable
 from concurrent.futures import wait
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,17 +17,17 @@ from gpu_monitor.config.role_settings import is_loopback
 from gpu_monitor.web.auth import allowed_hosts
 from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.curve.client import Lock
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 from gpu_monitor.wire.slow_lookup import answer_within, slow_lookup, slow_lookups
 
 PROBE_SECONDS = 2.0
 """How long a name service, a broker, a web server or NVML may take to answer."""
-RESOLVER_THREADS = 64
+PROBE_THREADS = 64
 
 
 def resolve(names: Iterable[str], patience_seconds: float) -> dict[str, list[str]]:
     """All addresses of each name; none if the name service knows none or is too slow."""
-    lookups = slow_lookups(_addresses, names, RESOLVER_THREADS, thread_name="host names")
+    lookups = slow_lookups(_addresses, names, PROBE_THREADS, thread_name="host names")
     wait(lookups.values(), patience_seconds + len(lookups) / 100)
     return {name: answer_within(lookup, 0.0, []) for name, lookup in lookups.items()}
 
@@ -76,18 +75,18 @@ def receive_document(endpoint: str, lock: Lock, patience_seconds: float) -> dict
 async def _receive_document(
     endpoint: str, lock: Lock, patience_seconds: float
 ) -> dict[str, Any] | None:
-    following = Following({}, 10 * patience_seconds, time.monotonic())
+    replica = Replica({}, 10 * patience_seconds, time.monotonic())
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    subscriber = Subscriber(endpoint, context, following, lambda patch: None, time.monotonic, lock)
+    subscriber = Subscriber(endpoint, context, replica, lambda patch: None, time.monotonic, lock)
     try:
         deadline = time.monotonic() + patience_seconds
-        while not following.ever_heard and not lock.why() and time.monotonic() < deadline:
+        while not replica.ever_synced and not lock.why() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-            subscriber.look()
+            subscriber.poll()
     finally:
         subscriber.close()
         context.term()
-    return following.document if following.ever_heard else None
+    return replica.document if replica.ever_synced else None
 
 
 def is_own(addresses: Iterable[str]) -> bool:
@@ -135,17 +134,4 @@ def accepts(addresses: Iterable[str], port: int, patience_seconds: float) -> boo
         except OSError:
             continue
         return True
-    return False
-
-
-def has_nvidia_hardware(devices: Path) -> bool:
-    """Whether `devices` (/sys/bus/pci/devices) lists a display controller by NVIDIA."""
-    for device in devices.glob("*"):
-        try:
-            vendor = (device / "vendor").read_text().strip()
-            kind = (device / "class").read_text().strip()
-        except OSError:
-            continue
-        if vendor == "0x10de" and kind.startswith("0x03"):
-            return True
     return False

@@ -11,6 +11,7 @@ from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.config.keys import Config
 from gpu_monitor.config.role_settings import RPC_INPROC, UPDATES_INPROC, broker_settings
 from gpu_monitor.demo.host import SimulatedHost
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 
 MISSING_HOST = "node-spare"
@@ -65,6 +66,5 @@ def _push(host: SimulatedHost, interval: float, pusher: Pusher) -> None:
     now = time.time()
     if host.is_silent(now):
         return
-    boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
     host.step(now)
-    pusher.push(pack(host.snapshot(now, boottime, interval)))
+    pusher.push(pack(host.snapshot(now, boottime(), interval)))

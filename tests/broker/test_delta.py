@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.broker.delta import Turns, advance, bookkeeping
+from gpu_monitor.broker.delta import advance_all
+from gpu_monitor.broker.turns import Turns, bookkeeping
 from gpu_monitor.wire.document import Snapshot
 from gpu_monitor.wire.patch import merge
-from gpu_monitor.wire.schema import check_snapshot
-from tests.support.snapshots import make_gpus, make_processes, make_snapshot
+from tests.support.snapshots import check_snapshot, make_gpus, make_processes, make_snapshot
 
 OWN = {"state": "live", "problems": list[str]()}
 
@@ -22,12 +22,12 @@ def snapshot(previous: Snapshot | None = None, **members: Any) -> Snapshot:
 def published(first: Snapshot, use: list[Any] | None = None) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     own = OWN | bookkeeping(first, 5.0, 0.0)
-    advance(shown, first, use if use is not None else ["free", "free"], own, True)
+    advance_all(shown, first, use if use is not None else ["free", "free"], own, True)
     return shown
 
 
 def patch_of(first: Snapshot, second: Snapshot, slow: bool = False) -> dict[str, Any]:
-    return advance(published(first), second, ["free", "free"], OWN, slow)
+    return advance_all(published(first), second, ["free", "free"], OWN, slow)
 
 
 def test_nothing_changed_nothing_travels() -> None:
@@ -50,8 +50,8 @@ def test_slow_columns_wait_for_their_turn() -> None:
         system=first["system"] | {"load_1m": 3.5},
     )
     shown = published(snapshot(first, system=first["system"] | {"load_1m": 1.0}))
-    assert advance(shown, second, ["free", "free"], OWN, False) == {}
-    late = advance(shown, second, ["free", "free"], OWN, True)
+    assert advance_all(shown, second, ["free", "free"], OWN, False) == {}
+    late = advance_all(shown, second, ["free", "free"], OWN, True)
     assert late["gpus"] == {"fan_percent": [30, 30], "sm_clock_mhz": [1, 2]}
     assert late["processes"] == {"sm_utilization_percent": [99]} and late["system"] == {
         "load_1m": 3.5
@@ -62,8 +62,8 @@ def test_a_slow_value_that_came_back_does_not_travel() -> None:
     first = snapshot()
     shown = published(first)
     second = snapshot(first, gpus=make_gpus(2, fan_percent=[30, 30]))
-    advance(shown, second, ["free", "free"], OWN, False)
-    assert advance(shown, snapshot(second), ["free", "free"], OWN, True) == {}
+    advance_all(shown, second, ["free", "free"], OWN, False)
+    assert advance_all(shown, snapshot(second), ["free", "free"], OWN, True) == {}
 
 
 def test_when_rows_change_places_every_changed_column_travels() -> None:
@@ -81,7 +81,7 @@ def test_a_process_that_comes_brings_all_columns_at_one_length() -> None:
     first = snapshot()
     two = {key: column * 2 for key, column in make_processes().items()}
     shown = published(first)
-    advance(shown, snapshot(first, processes=two), ["busy", "busy"], OWN, False)
+    advance_all(shown, snapshot(first, processes=two), ["busy", "busy"], OWN, False)
     assert {len(column) for column in shown["processes"].values()} == {2}
 
 
@@ -91,14 +91,14 @@ def test_gpus_without_an_identity_keep_one_length_too() -> None:
         first, gpus={"index": [0, 1], "state": ["ok", "ok"], "fan_percent": [1, 1]}, processes={}
     )
     shown = published(first, ["free"])
-    advance(shown, second, ["free", "free"], OWN, False)
+    advance_all(shown, second, ["free", "free"], OWN, False)
     assert {len(column) for column in shown["gpus"].values()} == {2}
 
 
 def test_the_last_gpu_takes_its_use_along() -> None:
     first = snapshot()
     shown = published(first)
-    patch = advance(shown, snapshot(first, gpus={}, processes={}), [], OWN, False)
+    patch = advance_all(shown, snapshot(first, gpus={}, processes={}), [], OWN, False)
     assert shown["gpus"] == {} and patch["gpus"]["use"] is None
 
 
@@ -113,9 +113,9 @@ def test_what_a_newer_collector_adds_passes_through_and_goes_again() -> None:
     first = snapshot(weather={"sun": True, "wind": {"knots": 3}})
     shown = published(first)
     second = snapshot(first, weather={"sun": 1, "wind": {}})
-    patch = advance(shown, second, ["free", "free"], OWN, False)
+    patch = advance_all(shown, second, ["free", "free"], OWN, False)
     assert patch == {"weather": {"sun": 1, "wind": {"knots": None}}}
-    assert advance(shown, snapshot(second), ["free", "free"], OWN, False) == {"weather": None}
+    assert advance_all(shown, snapshot(second), ["free", "free"], OWN, False) == {"weather": None}
     assert "weather" not in shown
 
 
@@ -169,12 +169,12 @@ def test_patches_make_what_is_published(messages: list[tuple[dict[str, Any], boo
         use = [None] * len(previous["gpus"].get("state", ()))
         own = OWN | bookkeeping(previous, 1.0, 0.0)
         before = copy.deepcopy(shown)
-        patch = advance(shown, previous, use, own, slow)
+        patch = advance_all(shown, previous, use, own, slow)
         assert merge(before, patch) == shown
         followed = merge(followed, copy.deepcopy(patch))
         assert repr(followed) == repr(merge(followed, {})) and followed == shown
         for table in ("gpus", "processes"):
             assert len({len(column) for column in shown[table].values()}) <= 1
     assert previous is not None
-    advance(shown, previous, use, own, True)
+    advance_all(shown, previous, use, own, True)
     assert {key: shown["gpus"][key] for key in previous["gpus"]} == previous["gpus"]

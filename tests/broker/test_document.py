@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.broker.ingest import Hearing
+from gpu_monitor.broker.ingest import Ingest
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.wire.codec import pack
 from tests.support.snapshots import make_gpus, make_processes, make_snapshot
@@ -199,7 +199,7 @@ def test_messages_read_by_what_differs_are_published_as_those_read_in_full(
     steps: list[tuple[dict[str, Any], dict[str, Any], int, float]],
 ) -> None:
     quick, full, at = Broker(), Broker(), 0.0
-    hearing = Hearing(quick.fleet, Directory(()), lambda: None)
+    ingest = Ingest(quick.fleet, Directory(()), lambda: None)
     for moved, job, load, pause in [*steps, ({}, {}, 1, 1.0), ({}, {}, 2, 5.0)]:
         at += pause
         members: dict[str, Any] = {
@@ -212,10 +212,19 @@ def test_messages_read_by_what_differs_are_published_as_those_read_in_full(
         }
         full.hear(at, **members)
         message = make_snapshot(sequence=full.sequence, **members)
-        hearing.hear(pack(message), "node1", "127.0.0.1", at)
+        ingest.ingest(pack(message), "127.0.0.1", at)
         for broker in (quick, full):
             broker.fleet.records["node1"].heard_at = WALL + at
             if pause >= 1.0:
                 broker.tick(at)
         assert quick.published.document["hosts"] == full.published.document["hosts"]
     assert quick.published.document == full.published.document
+
+
+def test_users_are_published_in_the_order_in_which_they_were_received() -> None:
+    broker = Broker()
+    names = [f"user{number}" for number in range(12)]
+    for at in (0.0, 1.0):
+        for number, name in enumerate(reversed(names)):
+            broker.hear(at, f"node{number}", processes=make_processes(user=[name]))
+    assert list(broker.tick(1.0)["users"]) == names[::-1]

@@ -3,7 +3,8 @@
 from typing import Any
 
 from gpu_monitor.broker.fleet import Fleet
-from gpu_monitor.wire.schema import check_snapshot
+from gpu_monitor.wire.changes import open_message, read_changes
+from gpu_monitor.wire.codec import pack
 from tests.support.snapshots import make_gpus, make_snapshot
 
 TIMEOUT = 2.0
@@ -21,8 +22,8 @@ class Collector:
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": at}
         message = make_snapshot(self.name, self.sequence, **{**clocks, **self.members})
-        snapshot = check_snapshot(message, self.fleet.previous(self.name))
-        return self.fleet.hear(self.name, snapshot, at + late, 1e9 + at + late, "10.0.0.1")
+        changes = read_changes(open_message(pack(message)), self.fleet.last(self.name))
+        return self.fleet.accept(self.name, changes, at + late, 1e9 + at + late, "10.0.0.1")
 
 
 def make_fleet(*hosts: str, forget_after: float = 100.0) -> Fleet:
@@ -55,8 +56,8 @@ def test_a_host_is_stale_once_rpc_timeout_has_passed() -> None:
     collector.fleet = fleet
     collector.tell(0.0)
     collector.tell(1.0)
-    assert not fleet.look(1.0 + TIMEOUT) and state(fleet) == "live"
-    assert fleet.look(1.0 + TIMEOUT + 0.1) and state(fleet) == "stale"
+    assert not fleet.mark_stale(1.0 + TIMEOUT) and state(fleet) == "live"
+    assert fleet.mark_stale(1.0 + TIMEOUT + 0.1) and state(fleet) == "stale"
 
 
 def test_an_old_sample_is_refused_and_keeps_nobody_live() -> None:
@@ -64,10 +65,10 @@ def test_an_old_sample_is_refused_and_keeps_nobody_live() -> None:
     collector = Collector(fleet)
     collector.tell(0.0)
     collector.tell(1.0)
-    shown = fleet.previous("node1")
+    shown = fleet.last("node1")
     assert collector.tell(1.5, late=3.0) == "old"
-    assert fleet.previous("node1") is shown
-    fleet.look(4.6)
+    assert fleet.last("node1") is shown
+    fleet.mark_stale(4.6)
     assert state(fleet) == "stale"
 
 
@@ -85,7 +86,7 @@ def test_a_stale_host_is_live_again_with_its_first_fresh_sample() -> None:
     collector = Collector(fleet)
     for moment in (0.0, 1.0):
         collector.tell(moment)
-    fleet.look(10.0)
+    fleet.mark_stale(10.0)
     collector.tell(11.0)
     assert [change for _, change in fleet.changes] == ["live", "stale", "live"]
 
@@ -97,10 +98,10 @@ def test_a_restarted_collector_takes_over_without_a_conflict() -> None:
         first.tell(moment)
     for moment in (2.0, 3.0):
         second.tell(moment)
-        fleet.look(moment)
+        fleet.mark_stale(moment)
     assert state(fleet) == "live"
-    previous = fleet.previous("node1")
-    assert previous is not None and previous["run_id"] == "2"
+    previous = fleet.last("node1")
+    assert previous is not None and previous.snapshot["run_id"] == "2"
 
 
 def test_a_late_word_of_the_run_before_is_no_conflict() -> None:
@@ -111,7 +112,7 @@ def test_a_late_word_of_the_run_before_is_no_conflict() -> None:
     second.tell(2.0)
     first.tell(1.9, late=0.5)
     second.tell(3.0)
-    fleet.look(3.1)
+    fleet.mark_stale(3.1)
     assert "conflict" not in [change for _, change in fleet.changes]
 
 
@@ -123,9 +124,9 @@ def test_two_collectors_are_a_conflict_and_values_never_alternate() -> None:
     for moment in range(20):
         first.tell(float(moment))
         second.tell(moment + 0.5)
-        fleet.look(moment + 0.5)
-        if (previous := fleet.previous("node1")) is not None:
-            shown.add(previous["run_id"])
+        fleet.mark_stale(moment + 0.5)
+        if (previous := fleet.last("node1")) is not None:
+            shown.add(previous.snapshot["run_id"])
     assert state(fleet) == "conflict" and shown == {"1"}
     assert [change for _, change in fleet.changes] == ["live", "conflict"]
     problem = fleet.records["node1"].conflict()
@@ -149,7 +150,7 @@ def test_a_conflict_is_over_when_the_second_falls_silent() -> None:
         second.tell(moment + 0.5)
     for moment in range(5, 10):
         first.tell(float(moment))
-        fleet.look(float(moment))
+        fleet.mark_stale(float(moment))
     assert state(fleet) == "live" and fleet.records["node1"].conflict() is None
 
 
@@ -161,9 +162,9 @@ def test_the_second_is_shown_when_the_first_falls_silent() -> None:
         second.tell(moment + 0.5)
     for moment in range(5, 10):
         second.tell(moment + 0.5)
-        fleet.look(moment + 0.5)
-    previous = fleet.previous("node1")
-    assert previous is not None and previous["run_id"] == "2" and state(fleet) == "live"
+        fleet.mark_stale(moment + 0.5)
+    previous = fleet.last("node1")
+    assert previous is not None and previous.snapshot["run_id"] == "2" and state(fleet) == "live"
 
 
 def test_runs_that_come_and_go_do_not_pile_up() -> None:
@@ -182,16 +183,16 @@ def test_only_a_host_that_is_not_configured_is_forgotten() -> None:
         collector = Collector(fleet, name)
         collector.tell(0.0)
         collector.tell(1.0)
-    fleet.look(50.0)
+    fleet.mark_stale(50.0)
     assert fleet.forgotten == [] and state(fleet, "guest") == "stale"
-    fleet.look(102.0)
+    fleet.mark_stale(102.0)
     assert fleet.forgotten == ["guest"] and state(fleet, "kept") == "stale"
 
 
 def test_a_name_that_was_never_confirmed_is_let_go() -> None:
     fleet = make_fleet()
     Collector(fleet).tell(0.0)
-    fleet.look(61.0)
+    fleet.mark_stale(61.0)
     assert fleet.records == {} and fleet.forgotten == []
 
 
@@ -209,7 +210,7 @@ def test_who_is_expected_from_now_on_is_missing_and_who_was_never_heard_is_gone(
     assert state(fleet, "node2") == "missing"
     assert fleet.changes == [("node2", "missing")]
     fleet.expect(["node1"])
-    assert fleet.look(10.0)
+    assert fleet.mark_stale(10.0)
     assert state(fleet, "node2") is None and fleet.forgotten == ["node2"]
     assert state(fleet, "node1") == "missing"
 
@@ -220,11 +221,11 @@ def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> Non
     collector.tell(0.0)
     collector.tell(1.0)
     fleet.expect([])
-    fleet.look(10.0)
+    fleet.mark_stale(10.0)
     assert state(fleet) == "stale"
-    fleet.look(90.0)
+    fleet.mark_stale(90.0)
     assert state(fleet) == "stale"
-    fleet.look(102.0)
+    fleet.mark_stale(102.0)
     assert state(fleet) is None
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gpu_monitor.broker.gpu_use import NEVER, UseLimits, seats, use_of
+from gpu_monitor.broker.gpu_use import NEVER, UseLimits, use_of
+from gpu_monitor.broker.seats import seats
 from gpu_monitor.wire.document import Table
 from tests.support.snapshots import make_gpus
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.broker.fleet import Fleet
-from gpu_monitor.broker.ingest import Hearing, Refusals, name_in
+from gpu_monitor.broker.ingest import Ingest, Refusals, name_in
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve.server import peer_with_key
@@ -18,104 +18,103 @@ from tests.support.snapshots import make_gpus, make_snapshot
 PEER = "127.0.0.1"
 
 
-def make_hearing() -> Hearing:
-    return Hearing(Fleet((), 2.0, 1000.0), Directory(()), lambda: None)
+def make_ingest() -> Ingest:
+    return Ingest(Fleet((), 2.0, 1000.0), Directory(()), lambda: None)
 
 
-def tell(hearing: Hearing, sequence: int, late: float = 0.0, **members: Any) -> None:
+def tell(ingest: Ingest, sequence: int, late: float = 0.0, **members: Any) -> None:
     clock = float(sequence)
     message = make_snapshot(sequence=sequence, sampled_boottime=clock) | members
-    hearing.hear(pack(message), "node1", PEER, clock + late)
+    ingest.ingest(pack(message), PEER, clock + late)
 
 
-def shown(hearing: Hearing) -> Any:
-    record = hearing._fleet.records["node1"]
-    record.catch_up()
+def shown(ingest: Ingest) -> Any:
+    record = ingest._fleet.records["node1"]
     return record.snapshot
 
 
 def test_what_is_shown_shares_what_is_equal_with_what_was() -> None:
-    hearing = make_hearing()
+    ingest = make_ingest()
     for sequence in (1, 2):
-        tell(hearing, sequence)
-    first = copy.copy(shown(hearing)["gpus"])
-    processes = shown(hearing)["processes"]
-    tell(hearing, 3, gpus=make_gpus(2, power_watts=[9, 9]))
-    assert shown(hearing)["gpus"]["power_watts"] == [9, 9]
-    assert shown(hearing)["gpus"]["uuid"] is first["uuid"]
-    assert shown(hearing)["processes"] is processes
+        tell(ingest, sequence)
+    first = copy.copy(shown(ingest)["gpus"])
+    processes = shown(ingest)["processes"]
+    tell(ingest, 3, gpus=make_gpus(2, power_watts=[9, 9]))
+    assert shown(ingest)["gpus"]["power_watts"] == [9, 9]
+    assert shown(ingest)["gpus"]["uuid"] is first["uuid"]
+    assert shown(ingest)["processes"] is processes
 
 
 def test_a_change_that_no_template_knows_is_read_in_full_and_then_known() -> None:
-    hearing = make_hearing()
+    ingest = make_ingest()
     for sequence in (1, 2):
-        tell(hearing, sequence)
+        tell(ingest, sequence)
     for sequence in (3, 4):
-        tell(hearing, sequence, gpus=make_gpus(3), problems=["one"])
-    assert len(shown(hearing)["gpus"]["uuid"]) == 3 and shown(hearing)["sequence"] == 4
-    assert hearing.refusals.counts == {}
+        tell(ingest, sequence, gpus=make_gpus(3), problems=["one"])
+    assert len(shown(ingest)["gpus"]["uuid"]) == 3 and shown(ingest)["sequence"] == 4
+    assert ingest.refusals.counts == {}
 
 
 def test_an_old_message_between_fresh_ones_leaves_no_trace_in_them() -> None:
-    hearing = make_hearing()
+    ingest = make_ingest()
     for sequence in (1, 2):
-        tell(hearing, sequence)
-    tell(hearing, 3, late=10.0, gpus=make_gpus(2, power_watts=[666, 666]), problems=["old"])
-    tell(hearing, 4)
-    assert shown(hearing)["problems"] == [] and shown(hearing)["gpus"]["power_watts"] == [71, 71]
-    assert hearing.refusals.counts == {"old": 1}
+        tell(ingest, sequence)
+    tell(ingest, 3, late=10.0, gpus=make_gpus(2, power_watts=[666, 666]), problems=["old"])
+    tell(ingest, 4)
+    assert shown(ingest)["problems"] == [] and shown(ingest)["gpus"]["power_watts"] == [71, 71]
+    assert ingest.refusals.counts == {"old": 1}
 
 
 def test_two_runs_in_turn_are_each_read_as_they_are() -> None:
-    hearing = make_hearing()
+    ingest = make_ingest()
     for sequence in range(1, 9):
-        tell(hearing, sequence, run_id="one")
-        tell(hearing, sequence, run_id="two", gpus=make_gpus(1))
-    assert shown(hearing)["run_id"] == "one" and len(shown(hearing)["gpus"]["uuid"]) == 2
-    assert hearing._fleet.records["node1"].state == "conflict"
+        tell(ingest, sequence, run_id="one")
+        tell(ingest, sequence, run_id="two", gpus=make_gpus(1))
+    assert shown(ingest)["run_id"] == "one" and len(shown(ingest)["gpus"]["uuid"]) == 2
+    assert ingest._fleet.records["node1"].state == "conflict"
 
 
 def test_a_message_that_waits_while_its_key_is_revoked_is_not_heard_under_any_name() -> None:
     issued = {"KEY": "node1"}
     directory = Directory(())
-    directory.ask_for_keys(issued.get)
-    hearing = Hearing(Fleet((), 2.0, 1000.0), directory, lambda: None)
+    directory.use_keys(issued.get)
+    ingest = Ingest(Fleet((), 2.0, 1000.0), directory, lambda: None)
     peer = peer_with_key("10.0.0.1", "KEY")
-    assert hearing.admits(peer, 1.0)
+    assert ingest.admits(peer, 1.0)
     del issued["KEY"]
     directory.forget_peers()
-    hearing.hear(pack(make_snapshot("node2")), "node2", peer, 1.0)
-    assert hearing._fleet.records == {} and hearing.refusals.counts == {"unknown key": 1}
-    assert not hearing.admits(peer, 1.0) and hearing.refusals.counts == {"unknown key": 2}
+    ingest.ingest(pack(make_snapshot("node2")), peer, 1.0)
+    assert ingest._fleet.records == {} and ingest.refusals.counts == {"unknown key": 1}
+    assert not ingest.admits(peer, 1.0) and ingest.refusals.counts == {"unknown key": 2}
 
 
 def test_nor_is_one_that_repeats_the_last_which_is_not_unpacked() -> None:
     issued = {"KEY": "node1"}
     directory = Directory(())
-    directory.ask_for_keys(issued.get)
-    hearing = Hearing(Fleet((), 2.0, 1000.0), directory, lambda: None)
+    directory.use_keys(issued.get)
+    ingest = Ingest(Fleet((), 2.0, 1000.0), directory, lambda: None)
     peer = peer_with_key("10.0.0.1", "KEY")
     for sequence in (1, 2, 3):
         if sequence == 3:
             del issued["KEY"]
             directory.forget_peers()
         message = make_snapshot(sequence=sequence, sampled_boottime=float(sequence))
-        hearing.hear(pack(message), "node1", peer, float(sequence))
-    assert shown(hearing)["sequence"] == 2
-    assert hearing.refusals.counts == {"unknown key": 1}
+        ingest.ingest(pack(message), peer, float(sequence))
+    assert shown(ingest)["sequence"] == 2
+    assert ingest.refusals.counts == {"unknown key": 1}
 
 
 def test_both_sides_of_a_conflict_are_told_by_their_addresses() -> None:
     directory = Directory(())
-    directory.ask_for_keys({"KEY": "node1"}.get)
-    hearing = Hearing(Fleet((), 2.0, 1000.0), directory, lambda: None)
+    directory.use_keys({"KEY": "node1"}.get)
+    ingest = Ingest(Fleet((), 2.0, 1000.0), directory, lambda: None)
     for sequence in range(1, 6):
         for number in (1, 2):
             members = {"run_id": f"{number}", "boot_id": f"boot{number}"}
             message = make_snapshot(sequence=sequence, sampled_boottime=float(sequence), **members)
             peer = peer_with_key(f"10.0.0.{number}", "KEY")
-            hearing.hear(pack(message), "node1", peer, float(sequence))
-    words = hearing._fleet.records["node1"].conflict() or ""
+            ingest.ingest(pack(message), peer, float(sequence))
+    words = ingest._fleet.records["node1"].conflict() or ""
     assert "from 10.0.0.1 (boot boot1) and from 10.0.0.2 (boot boot2)" in words
     assert "KEY" not in words
 
@@ -133,10 +132,10 @@ def test_a_name_that_cannot_be_found_is_empty_or_text(data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_are_an_error(data: bytes) -> None:
-    hearing = make_hearing()
-    hearing.hear(b"\x8e\xa4name\xa5node1" + data, "node1", PEER, 1.0)
-    hearing.hear(data, name_in(data), PEER, 1.0)
-    assert sum(hearing.refusals.counts.values()) == 2
+    ingest = make_ingest()
+    ingest.ingest(b"\x8e\xa4name\xa5node1" + data, PEER, 1.0)
+    ingest.ingest(data, PEER, 1.0)
+    assert sum(ingest.refusals.counts.values()) == 2
 
 
 def test_a_reason_is_logged_once_for_each_peer(caplog: pytest.LogCaptureFixture) -> None:

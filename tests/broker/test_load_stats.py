@@ -4,26 +4,26 @@ from gpu_monitor.broker.load_stats import LOAD_SECONDS, Load
 
 
 def told(load: Load, now: float) -> dict[str, float]:
-    answer = load.tell(now)
+    answer = load.report(now)
     assert answer is not None
     return answer
 
 
 def test_the_most_since_the_last_time_is_told_and_counts_only_grow() -> None:
     load = Load()
-    load.received(messages=5, waiting=4)
-    load.received(messages=2, waiting=3)
+    load.count_received(messages=5, waiting=4)
+    load.count_received(messages=2, waiting=3)
     load.overtaken += 1
     for late_seconds in (-0.1, 0.3, 0.02):
-        load.ticked(late_seconds)
+        load.count_tick(late_seconds)
     assert told(load, 0.0) == {
         "messages": 7,
         "overtaken_messages": 1,
         "waiting_messages": 4,
         "tick_late_seconds": 0.3,
     }
-    load.received(messages=1, waiting=1)
-    load.ticked(-0.2)
+    load.count_received(messages=1, waiting=1)
+    load.count_tick(-0.2)
     assert told(load, LOAD_SECONDS) == {
         "messages": 8,
         "overtaken_messages": 1,
@@ -34,4 +34,6 @@ def test_the_most_since_the_last_time_is_told_and_counts_only_grow() -> None:
 
 def test_the_load_is_told_no_more_than_every_ten_seconds() -> None:
     load = Load()
-    assert [load.tell(at / 2) is not None for at in range(41)] == [at % 20 == 0 for at in range(41)]
+    assert [load.report(at / 2) is not None for at in range(41)] == [
+        at % 20 == 0 for at in range(41)
+    ]

@@ -1,21 +1,14 @@
 """Who a peer is, without keys."""
 
-import os
-import resource
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.broker.peer_identity import (
     Directory,
-    Resolver,
     address_of,
     key_of,
-    own_addresses,
     plain_address,
-    resolve,
 )
 from gpu_monitor.wire.curve.server import peer_with_key
 
@@ -49,45 +42,45 @@ def test_an_address_has_one_usual_form(text: str, plain: str | None) -> None:
 
 def test_a_host_is_the_entry_its_address_belongs_to_whatever_it_sends() -> None:
     known = directory("node1", "node2", node1=["10.0.0.1"], node2=["10.0.0.2"])
-    assert known.name("10.0.0.1", "node2") == "node1"
+    assert known.host_of("10.0.0.1", "node2") == "node1"
 
 
 def test_all_addresses_of_a_name_are_its_own() -> None:
     known = directory("node1", node1=["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.9"])
     peers = ("10.0.0.1", "2001:db8::1", "10.0.0.9", "::ffff:10.0.0.1")
-    assert {known.name(peer, "x") for peer in peers} == {"node1"}
+    assert {known.host_of(peer, "x") for peer in peers} == {"node1"}
 
 
 def test_an_entry_may_be_an_address() -> None:
     known = directory("10.0.0.1", "2001:DB8::1")
-    assert known.name("10.0.0.1", "node1") == "10.0.0.1"
-    assert known.name("2001:db8::1", "node1") == "2001:DB8::1"
+    assert known.host_of("10.0.0.1", "node1") == "10.0.0.1"
+    assert known.host_of("2001:db8::1", "node1") == "2001:DB8::1"
     assert known.names == ()
 
 
 def test_of_several_entries_with_one_address_the_one_that_is_sent_is_meant() -> None:
     known = directory("a", "b", a=["10.0.0.1"], b=["10.0.0.1"])
-    assert [known.name("10.0.0.1", sent) for sent in ("a", "b", "c")] == ["a", "b", "a"]
+    assert [known.host_of("10.0.0.1", sent) for sent in ("a", "b", "c")] == ["a", "b", "a"]
 
 
 def test_an_address_of_no_entry_may_not_report() -> None:
     known = directory("node1", node1=["10.0.0.1"])
-    assert known.name("10.0.0.3", "node1") is None
-    assert known.name("127.0.0.1", "node1") is None
+    assert known.host_of("10.0.0.3", "node1") is None
+    assert known.host_of("127.0.0.1", "node1") is None
 
 
 def test_with_an_empty_list_only_loopback_reports_each_under_its_own_name() -> None:
     known = directory(own=["10.0.0.5"])
-    assert known.name("127.0.0.1", "any") == "any"
-    assert known.name("::1", "any") == "any"
-    assert known.name("10.0.0.5", "any") is None
+    assert known.host_of("127.0.0.1", "any") == "any"
+    assert known.host_of("::1", "any") == "any"
+    assert known.host_of("10.0.0.5", "any") is None
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "10.0.0.5"])
 @pytest.mark.parametrize("entry", ["10.0.0.5", "127.0.1.1", "127.0.0.1"])
 def test_loopback_and_every_own_address_are_the_same_machine(peer: str, entry: str) -> None:
     known = directory("me", "other", own=["10.0.0.5"], me=[entry], other=["10.0.0.6"])
-    assert known.name(peer, "whatever") == "me"
+    assert known.host_of(peer, "whatever") == "me"
 
 
 def test_inside_the_process_is_this_machine_and_always_welcome() -> None:
@@ -100,78 +93,36 @@ def test_inside_the_process_is_this_machine_and_always_welcome() -> None:
 def test_the_last_good_answer_is_kept() -> None:
     known = directory("node1", node1=["10.0.0.1"])
     known.learn("node1", [])
-    assert known.name("10.0.0.1", "x") == "node1"
+    assert known.host_of("10.0.0.1", "x") == "node1"
 
 
 def test_a_name_that_moves_takes_its_right_along() -> None:
     known = directory("node1", node1=["10.0.0.1"])
-    assert known.name("10.0.0.2", "node1") is None
+    assert known.host_of("10.0.0.2", "node1") is None
     known.learn("node1", ["10.0.0.2"])
-    assert known.name("10.0.0.2", "node1") == "node1"
-    assert known.name("10.0.0.1", "node1") is None
+    assert known.host_of("10.0.0.2", "node1") == "node1"
+    assert known.host_of("10.0.0.1", "node1") is None
 
 
 @given(st.text())
 def test_no_peer_address_is_an_error(peer: str) -> None:
-    assert directory("node1", node1=["10.0.0.1"]).name(peer, "node1") in (None, "node1")
+    assert directory("node1", node1=["10.0.0.1"]).host_of(peer, "node1") in (None, "node1")
 
 
 def test_with_keys_a_host_is_whom_its_key_was_issued_for_wherever_it_is() -> None:
     known = directory("node1", node1=["10.0.0.1"])
     issued: dict[str, str] = {"KEY1": "gpu1", "KEY2": "gpu2"}
-    known.ask_for_keys(issued.get)
-    assert known.name(peer_with_key("10.0.0.1", "KEY1"), "node1") == "gpu1"
-    assert known.name(peer_with_key("10.0.0.1", "KEY2"), "gpu1") == "gpu2"
-    assert known.name(peer_with_key("127.0.0.1", "KEY3"), "node1") is None
-    assert known.name("10.0.0.1", "node1") is None
+    known.use_keys(issued.get)
+    assert known.host_of(peer_with_key("10.0.0.1", "KEY1"), "node1") == "gpu1"
+    assert known.host_of(peer_with_key("10.0.0.1", "KEY2"), "gpu1") == "gpu2"
+    assert known.host_of(peer_with_key("127.0.0.1", "KEY3"), "node1") is None
+    assert known.host_of("10.0.0.1", "node1") is None
     del issued["KEY1"]
     known.forget_peers()
-    assert known.name(peer_with_key("10.0.0.1", "KEY1"), "node1") is None
+    assert known.host_of(peer_with_key("10.0.0.1", "KEY1"), "node1") is None
 
 
 def test_a_peer_s_address_and_key_can_be_told_apart() -> None:
     peer = peer_with_key("fe80::1%eth0", "a key")
     assert (address_of(peer), key_of(peer)) == ("fe80::1%eth0", "a key")
     assert (address_of("this process"), key_of("10.0.0.1")) == ("this process", "")
-
-
-def test_names_are_asked_for_in_threads_and_not_too_often() -> None:
-    found: dict[str, list[str]] = {}
-    done = threading.Event()
-
-    def learn(name: str, addresses: list[str]) -> None:
-        found[name] = addresses
-        if found.keys() == {"", "localhost", NO_NAME}:
-            done.set()
-
-    resolver = Resolver(("localhost", NO_NAME), learn)
-    assert resolver.refresh(100.0, 10.0)
-    assert done.wait(30.0)
-    assert "127.0.0.1" in found["localhost"] and found[NO_NAME] == []
-    assert not resolver.refresh(105.0, 10.0)
-
-
-def test_this_machine_has_addresses() -> None:
-    assert "127.0.0.1" in own_addresses()
-
-
-@pytest.mark.parametrize("name", ["", "." * 300, "a\0b", "ü" * 100])
-def test_a_name_that_cannot_be_one_has_no_address(name: str) -> None:
-    assert isinstance(resolve(name), list)
-
-
-def test_without_a_file_to_spare_the_addresses_known_so_far_stay() -> None:
-    directory = Directory(("node1",))
-    directory.learn("node1", ["10.0.0.1"])
-    directory.learn_own(["10.0.0.1"])
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = os.dup(0)
-    os.close(spare)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
-        found = own_addresses()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    directory.learn_own(found)
-    assert found == [] and own_addresses() != []
-    assert directory.entries("127.0.0.1") == directory.entries("10.0.0.1") == ("node1",)

@@ -9,7 +9,7 @@ import zmq
 import zmq.asyncio
 
 from gpu_monitor.broker.publisher import Publisher
-from gpu_monitor.wire.codec import unpack_trusted
+from gpu_monitor.wire.codec import unpack
 
 PATIENCE_SECONDS = 30.0
 PICTURE = b"picture/" + b"0" * 32
@@ -65,7 +65,7 @@ async def desk(context: zmq.asyncio.Context) -> AsyncIterator[Desk]:
 
 async def receive(sub: zmq.asyncio.Socket) -> tuple[bytes, dict[str, Any]]:
     topic, data = await asyncio.wait_for(sub.recv_multipart(), PATIENCE_SECONDS)
-    message: Any = unpack_trusted(data)
+    message: Any = unpack(data)
     return topic, message
 
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,12 +20,11 @@ from hypothesis import strategies as st
 from gpu_monitor.collector.host.processes import sees_host_pids
 from gpu_monitor.collector.main import next_on_grid, run
 from gpu_monitor.collector.settings import CollectorSettings
-from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Snapshot
-from gpu_monitor.wire.schema import check_snapshot
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Driver, Gpu, Process, Scenario
 from tests.support.house import running as process
+from tests.support.snapshots import read_snapshot
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_MS = 30_000
@@ -46,7 +47,7 @@ class Running:
         """The next snapshot that satisfies `fulfilled`; a newer one may have replaced some."""
         give_up_at = time.monotonic() + WAIT_MS / 1000
         while time.monotonic() < give_up_at and self._pull.poll(WAIT_MS):
-            snapshot = check_snapshot(unpack(self._pull.recv()))
+            snapshot = read_snapshot(self._pull.recv())
             if fulfilled(snapshot):
                 return snapshot
         raise AssertionError("no such snapshot came")
@@ -181,7 +182,8 @@ LOADED = {
         ("pusher", {"asyncio", "aiohttp", "gpu_monitor.broker", "gpu_monitor.web", "yaml"}),
         ("main", {"asyncio", "aiohttp", "gpu_monitor.broker", "gpu_monitor.web"}),
         ("main", {"dataclasses"}),  # keeps 1.2 MB
-        ("main", {"gpu_monitor.wire.schema"}),  # the broker checks; 1.2 MB too
+        # The broker checks; 1.2 MB too.
+        ("main", {"gpu_monitor.wire.schema", "gpu_monitor.wire.changes", "msgspec"}),
     ],
 )
 def test_a_collector_on_its_own_imports_only_what_it_uses(
@@ -212,6 +214,82 @@ def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
 
     assert arrived
     assert [socket.status for socket in sockets] == [psutil.CONN_ESTABLISHED]
+
+
+HARDSHIPS = {
+    "no pidfd_open": "import os; del os.pidfd_open",
+    "128 open files": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))",
+    "a broken library": "import psutil; del psutil.disk_usage, psutil.swap_memory",
+}
+
+
+@pytest.fixture
+def sleepers(processes: None) -> Iterator[list[int]]:
+    """pids of 150 processes that sleep."""
+    script = "for i in $(seq 150); do sleep 600 >/dev/null & echo $!; done; echo; wait"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as shell:
+        assert shell.stdout is not None
+        yield [int(line) for line in iter(shell.stdout.readline, "\n")]
+        os.killpg(shell.pid, signal.SIGKILL)
+
+
+def received_from(child_code: str, fake: FakeNvml, *prefix: str) -> list[Snapshot]:
+    """Five snapshots of a collector in a process of its own."""
+    with zmq.Context() as context, context.socket(zmq.PULL) as pull:
+        port = pull.bind_to_random_port("tcp://127.0.0.1")
+        code = (
+            f"{child_code}\n"
+            "import threading\n"
+            "from gpu_monitor.collector import main, settings\n"
+            f"own = settings.CollectorSettings('node1', 'tcp://127.0.0.1:{port}', interval=0.1)\n"
+            "main.run(own, threading.Event())"
+        )
+        with process(*prefix, sys.executable, "-c", code, env=fake.environment()):
+            snapshots: list[Snapshot] = []
+            while len(snapshots) < 5 and pull.poll(WAIT_MS):
+                snapshots.append(read_snapshot(pull.recv()))
+    return snapshots
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("hardship", HARDSHIPS)
+def test_the_loop_goes_on_under_hardship(
+    hardship: str, fake_nvml: FakeNvml, sleepers: list[int]
+) -> None:
+    fake_nvml.write(Scenario([Gpu(processes=[Process(pid) for pid in sleepers])]))
+
+    snapshots = received_from(HARDSHIPS[hardship], fake_nvml)
+
+    assert len(snapshots) == 5
+    assert len(snapshots[-1]["processes"]["pid"]) == len(sleepers) == 150
+    assert "cpu_percent" in snapshots[-1]["collector"]
+
+
+@pytest.mark.processes
+def test_the_loop_goes_on_where_proc_shows_only_processes(fake_nvml: FakeNvml) -> None:
+    script = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
+    prefix = (
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--kill-child",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    )
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces may be made here")
+    fake_nvml.write(Scenario([Gpu(uuid="GPU-1")]))
+
+    snapshots = received_from("", fake_nvml, *prefix)
+
+    assert snapshots[-1]["gpus"]["uuid"] == ["GPU-1"]
+    assert snapshots[-1]["disks"]["mount"][0] == "/"
+    assert "host memory cannot be read" in " ".join(snapshots[-1]["problems"])
 
 
 @given(

@@ -20,7 +20,7 @@ NAMES = {
     *document.PROCESS_TYPES,
     *document.Snapshot.__annotations__,
     *document.Host.__annotations__,
-    *(document.Fleet.__annotations__.keys() - {"broker", "totals", "users", "hosts"}),
+    *(document.FleetDocument.__annotations__.keys() - {"broker", "totals", "users", "hosts"}),
 }
 
 
@@ -29,7 +29,7 @@ def test_every_name_of_the_protocol_is_explained(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
-def test_the_limits_are_those_that_the_broker_checks() -> None:
+def test_the_limits_match_those_of_the_broker() -> None:
     limits = f"{MAX_ROWS['gpus']} GPU rows, {MAX_ROWS['processes']} processes, {MAX_TEXT:,}"
     assert limits in PAGE
 

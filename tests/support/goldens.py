@@ -1,7 +1,7 @@
 """Golden outputs: what the product printed or published when tests/golden/ was last written.
 
-A refactoring leaves all of them as they are. If a change is meant to change an output, renew the
-files and review the difference before the commit:
+A refactoring changes none of them. If a change is meant to alter an output, renew the files and
+review the difference before you commit:
 
     .venv/bin/python tests/support/goldens.py --write
 """
@@ -22,7 +22,7 @@ from gpu_monitor.__main__ import main
 from gpu_monitor.arguments import COMMANDS
 from gpu_monitor.broker.document import Published
 from gpu_monitor.broker.fleet import Fleet
-from gpu_monitor.broker.ingest import Hearing
+from gpu_monitor.broker.ingest import Ingest
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.commands.keys import ACTIONS
@@ -49,7 +49,7 @@ ROLES: dict[str, Callable[..., object]] = {
     "web": web_settings,
     "viewers": check_viewers,
 }
-"""By the name in refusals.json: what refuses a configuration that is valid as a file."""
+"""The functions that refuse a configuration that is valid as a file, by name in refusals.json."""
 
 WALL = 1_763_910_000.0
 """The wall clock at boot, in unix seconds."""
@@ -86,17 +86,17 @@ def demo_stream() -> Stream:
         hosts=(MISSING_HOST,), rpc_timeout=2.0, forget_after=4.0, simulated=True
     )
     fleet = Fleet(settings.hosts, settings.rpc_timeout, settings.forget_after)
-    hearing = Hearing(fleet, Directory(()), lambda: None)
+    ingest = Ingest(fleet, Directory(()), lambda: None)
     published = Published(settings, fleet, WALL)
     hosts = [SimulatedHost(number, GPUS, WALL) for number in HOSTS]
     document: dict[str, Any] = {}
     patches: list[dict[str, Any]] = []
     for tick in range(1, TICKS + 1):
         with mock.patch("time.time", lambda now=WALL + tick: now):  # the broker's clock
-            _receive(hearing, hosts, tick)
-        fleet.look(tick)
+            _receive(ingest, hosts, tick)
+        fleet.mark_stale(tick)
         load = LOAD if tick == LOAD_TICK else None
-        patch = published.advance(tick, WALL + tick, dict(hearing.refusals.counts), load)
+        patch = published.advance(tick, WALL + tick, dict(ingest.refusals.counts), load)
         if tick > PICTURE_TICK:
             patches.append(_copy(patch))
         else:
@@ -104,15 +104,15 @@ def demo_stream() -> Stream:
     return Stream(document, patches, _copy(published.document))
 
 
-def _receive(hearing: Hearing, hosts: Sequence[SimulatedHost], tick: int) -> None:
+def _receive(ingest: Ingest, hosts: Sequence[SimulatedHost], tick: int) -> None:
     for number, host in zip(HOSTS, hosts, strict=True):
         if number == SILENT_HOST and tick >= SILENT_FROM_TICK:
             continue
         host.step(WALL + tick)
         message = pack(host.snapshot(WALL + tick - 0.25, tick - 0.25, 1.0))
-        hearing.hear(message, host.name, "", tick - 0.2)
+        ingest.ingest(message, "", tick - 0.2)
     if tick == REFUSED_TICK:
-        hearing.hear(b"\xc1", "", "", tick - 0.1)
+        ingest.ingest(b"\xc1", "", tick - 0.1)
 
 
 def _copy(value: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def patches_json() -> str:
 
 
 def exposition(role: Role, *, openmetrics: bool = False, lost: bool = False) -> str:
-    """The answer of /metrics for the document, as sent to a viewer with this role.
+    """The response of /metrics for the document, as sent to a viewer with this role.
 
     Hosts and users are sorted, because their order in a document is neither fixed nor meaningful.
     """
@@ -222,11 +222,11 @@ OUTPUTS: dict[str, Callable[[], str]] = {
     "help.txt": help_text,
     "refusals.json": refusals_json,
 }
-"""By file in tests/golden/, the function that returns its text."""
+"""The function that returns the text of each file in tests/golden/."""
 
 
 def made(file: str) -> bytes:
-    """The output now, without the version, which changes with every release."""
+    """The current output, without the version, which changes with every release."""
     return OUTPUTS[file]().replace(f'"{__version__}"', '"VERSION"').encode()
 
 

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 import zmq
 
-from gpu_monitor.broker.main import boottime, run
+from gpu_monitor.broker.main import run
 from gpu_monitor.broker.settings import BrokerSettings
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.wire.broker_link import Subscriber
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve.client import Lock
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 from tests.support.house import free_ports
 from tests.support.key_folders import KeyFolders
 from tests.support.snapshots import make_snapshot
@@ -73,16 +74,16 @@ class Collector:
 
 
 class Web:
-    """The web server's end of the updates link; `lost` counts losses of the broker."""
+    """The web server's end of the updates link; `lost` counts how often it lost the broker."""
 
     def __init__(self, endpoint: str, folder: str, context: Any) -> None:
         self.clock = Clock()
-        self.following = Following({}, RPC_TIMEOUT, self.clock())
+        self.replica = Replica({}, RPC_TIMEOUT, self.clock())
         self.lost = 0
         self.patches: list[dict[str, Any]] = []
         lock = Lock(folder, "gpu-monitor keys add --web NAME")
         self.subscriber = Subscriber(
-            endpoint, context, self.following, self._publish, self.clock, lock
+            endpoint, context, self.replica, self._publish, self.clock, lock
         )
 
     def _publish(self, patch: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ class Web:
 
     @property
     def document(self) -> dict[str, Any]:
-        return self.following.document
+        return self.replica.document
 
     def state(self, name: str) -> str | None:
         state: str | None = self.document["hosts"].get(name, {}).get("state")
@@ -151,7 +152,7 @@ class Links:
         for collector in self._collectors:
             collector.push()
         for web in self._webs:
-            web.subscriber.look()
+            web.subscriber.poll()
         await asyncio.sleep(0.05)
 
     def close(self) -> None:
@@ -178,6 +179,7 @@ async def links(place: Path, **keys: Any) -> AsyncIterator[Links]:
             rpc_timeout=RPC_TIMEOUT,
             tick=0.05,
             keys=folders.broker,
+            keys_poll_seconds=0.0,
         ),
         **keys,
     )

@@ -1,10 +1,34 @@
-"""Snapshots for tests: a small host, valid in every column."""
+"""Snapshots of a small host for tests, valid in every column."""
 
-from typing import Any
+import copy
+from typing import Any, cast
+
+from gpu_monitor.wire.changes import Last, open_message, read_changes
+from gpu_monitor.wire.codec import pack
+from gpu_monitor.wire.document import Snapshot
+from gpu_monitor.wire.full_reader import read_in_full
+
+
+def read_snapshot(data: bytes) -> Snapshot:
+    """The snapshot that a broker makes of a host's first message; WireError if it refuses it."""
+    return Last(read_changes(open_message(data))).snapshot
+
+
+def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapshot:
+    """As `read_snapshot` for a message that is not packed yet; after a `previous` one what is
+    equal to that is the same object."""
+    if previous is None:
+        return read_snapshot(pack(message))
+    snapshot = cast(dict[str, Any], copy.copy(previous))
+    for part, moves in read_in_full(pack(message), snapshot).items():
+        values = {**(snapshot[part] if part else snapshot), **moves}
+        kept = {key: value for key, value in values.items() if value is not None}
+        snapshot = snapshot | {part: kept} if part else kept
+    return cast(Snapshot, snapshot)
 
 
 def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dict[str, Any]:
-    """An unpacked snapshot of two GPUs and one process; `members` replace its own."""
+    """An unpacked snapshot of two GPUs and one process; `members` override its own."""
     snapshot: dict[str, Any] = {
         "version": 1,
         "name": name,

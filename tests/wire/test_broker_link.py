@@ -1,8 +1,14 @@
 """The updates link over real sockets: questions, gaps, silence, a broker that comes back."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import zmq
 
 from gpu_monitor.wire import broker_link
+from gpu_monitor.wire.broker_link import RECONNECT_SECONDS, Subscriber
+from gpu_monitor.wire.replica import PICTURE_RETRY_SECONDS, Replica
+from tests.support.links import StillClock
 from tests.support.web_house import (
     SILENCE,
     Broker,
@@ -14,6 +20,39 @@ from tests.support.web_house import (
 )
 
 
+class Link:
+    """A subscriber on a clock that only moves when told, and the broker's socket."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        self.clock = StillClock()
+        self._xpub = context.socket(zmq.XPUB)
+        self._xpub.linger = 0
+        self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)  # a second connection repeats a subscription
+        port = self._xpub.bind_to_random_port("tcp://127.0.0.1")
+        replica = Replica({}, 2.0, self.clock())
+        self.subscriber = Subscriber(
+            f"tcp://127.0.0.1:{port}", context, replica, lambda patch: None, self.clock
+        )
+
+    async def received(self) -> bytes:
+        """The next subscription, or its end, in order of arrival."""
+        await wait_for(lambda: bool(self._xpub.poll(0)))
+        return self._xpub.recv()
+
+    def close(self) -> None:
+        self.subscriber.close()
+        self._xpub.close()
+
+
+@pytest.fixture
+async def link() -> AsyncIterator[Link]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    link = Link(context)
+    yield link
+    link.close()
+    context.destroy(linger=0)
+
+
 async def test_it_listens_to_patches_before_it_asks_for_the_picture() -> None:
     async with web_house() as house:
         assert await house.broker.heard() == b"\x01patch"
@@ -22,15 +61,14 @@ async def test_it_listens_to_patches_before_it_asks_for_the_picture() -> None:
         assert len(question) == len(b"\x01picture/") + 32
 
 
-async def test_a_question_without_an_answer_is_asked_again_under_another_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(broker_link, "REBUILD_SECONDS", 600.0)
-    async with web_house() as house:
-        first = await house.broker.asked()
-        assert await house.broker.heard() == b"\x00" + first
-        second = await house.broker.heard()
-        assert second.startswith(b"\x01picture/") and second[1:] != first
+async def test_an_unanswered_request_is_sent_again_under_another_name(link: Link) -> None:
+    assert await link.received() == b"\x01patch"
+    first = await link.received()
+    link.clock.ahead += PICTURE_RETRY_SECONDS
+    link.subscriber.poll()
+    assert await link.received() == b"\x00" + first[1:]
+    second = await link.received()
+    assert second.startswith(b"\x01picture/") and second != first
 
 
 async def test_an_answer_to_another_question_is_not_heard() -> None:
@@ -96,16 +134,13 @@ async def test_a_broker_that_was_only_silent_is_live_again_by_a_picture() -> Non
             assert viewer.document["now"] == 1001.0
 
 
-async def test_a_broker_lost_for_long_is_sought_with_a_new_socket(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(broker_link, "REBUILD_SECONDS", 0.5)
-    async with web_house() as house:
-        assert await house.broker.heard() == b"\x01patch"
-        while await house.broker.heard() != b"\x01patch":
-            pass
-        await house.show(a=make_host())
-        assert (await house.get("api/v1/hosts/a"))[0] == 200
+async def test_a_broker_lost_for_long_is_connected_to_by_a_new_socket(link: Link) -> None:
+    assert await link.received() == b"\x01patch"
+    link.clock.ahead += RECONNECT_SECONDS
+    link.subscriber.poll()
+    while await link.received() != b"\x01patch":
+        pass
+    assert (await link.received()).startswith(b"\x01picture/")
 
 
 async def test_the_loss_and_the_return_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

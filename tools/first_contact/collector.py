@@ -11,8 +11,7 @@ from typing import Any
 
 import zmq
 
-from gpu_monitor.wire.codec import unpack
-from gpu_monitor.wire.schema import check_snapshot
+from gpu_monitor.wire.changes import Last, open_message, read_changes
 
 from .record import Recorder, Unchecked
 
@@ -36,7 +35,7 @@ class Collector:
         """The next one, as a broker would accept it; Unchecked when none comes."""
         if not self._socket.poll(int(1000 * seconds)):
             raise Unchecked(f"the collector sent nothing for {seconds:.0f} s: {self._last_words()}")
-        return dict(check_snapshot(unpack(self._socket.recv())))
+        return dict(Last(read_changes(open_message(self._socket.recv()))).snapshot)
 
     def settle(self) -> dict[str, Any]:
         """The first snapshot in which slow columns have been read too."""

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 from gpu_monitor.web.auth.redaction import redact_document
 from gpu_monitor.web.settings import Role
-from gpu_monitor.wire.replica import Document, Following
+from gpu_monitor.wire.replica import Document, Replica
 
 
 class ResponseCache:
-    """The latest response of each kind; `following` holds the document."""
+    """The latest response of each kind; `replica` holds the document."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
         self._responses: dict[tuple[str, Role], tuple[Document, asyncio.Task[bytes]]] = {}
 
     async def get(self, kind: str, role: Role, compute: Callable[[Document], bytes]) -> bytes:
@@ -20,7 +20,7 @@ class ResponseCache:
 
         Requests for the same kind share one computation until the document changes.
         """
-        document = self._following.document
+        document = self._replica.document
         cached = self._responses.get((kind, role))
         if cached is None or cached[0] is not document:
             work = asyncio.to_thread(lambda: compute(redact_document(document, role)))

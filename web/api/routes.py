@@ -23,32 +23,32 @@ from gpu_monitor.web.auth.redaction import redact_host, redact_recent
 from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.web.stream.encodings import encode_document
 from gpu_monitor.web.stream.hub import Hub
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 
 Recent: TypeAlias = Callable[[str], Awaitable[dict[str, Any] | None]]
 """Asks the broker for the last hour of a host, or of the totals for ""."""
 
 
 class Api:
-    """Handlers over the document in `following`, whose clock is `clock`.
+    """Handlers over the document in `replica`, whose clock is `clock`.
 
     The caller is request[PERSON]; each handler answers with what that person's role may see.
     """
 
     def __init__(
         self,
-        following: Following,
+        replica: Replica,
         clock: Callable[[], float],
         recent: Recent,
         issue_ticket: Callable[[web.Request], str],
         hub: Hub,
     ) -> None:
         self._recent = recent
-        self._following = following
+        self._replica = replica
         self._clock = clock
         self._issue_ticket = issue_ticket
         self._hub = hub
-        self._responses = ResponseCache(following)
+        self._responses = ResponseCache(replica)
 
     def routes(self) -> dict[str, Callable[[web.Request], Any]]:
         """Handlers of GET by path, relative to where the server is mounted."""
@@ -96,12 +96,12 @@ class Api:
     async def host(self, request: web.Request) -> web.Response:
         """One host; while the broker is lost, no host is live."""
         name = request.match_info["name"]
-        host = self._following.document["hosts"].get(name)
+        host = self._replica.document["hosts"].get(name)
         if host is None:
-            if not self._following.ever_heard:
+            if not self._replica.ever_synced:
                 self._require_live_broker()
             raise _unknown_host(name)
-        if self._following.lost and host["state"] == "live":
+        if self._replica.lost and host["state"] == "live":
             host = {**host, "state": "stale"}
         return respond(request, redact_host(host, request[PERSON].role))
 
@@ -109,7 +109,7 @@ class Api:
         """The last sixty minutes of a host's GPUs, or of the fleet's totals."""
         self._require_live_broker()
         name = request.match_info.get("name", "")
-        if name and name not in self._following.document["hosts"]:
+        if name and name not in self._replica.document["hosts"]:
             raise _unknown_host(name)
         try:
             answer = await self._recent(name)
@@ -126,13 +126,13 @@ class Api:
         if request[PERSON].role == "counts":
             raise RequestRefused(403, "your role does not include users", "ask for the role names")
         self._require_live_broker()
-        return respond(request, self._following.document["users"])
+        return respond(request, self._replica.document["users"])
 
     async def free(self, request: web.Request) -> web.Response:
         """Hosts that have the wanted GPUs free now."""
         wanted = parse_wanted(request.query)
         self._require_live_broker()
-        document = self._following.document
+        document = self._replica.document
         offers = find_offers(document["hosts"], wanted)
         if _prefers_text(request):
             lines = "".join(f"{offer.host} {offer.devices}\n" for offer in offers)
@@ -151,13 +151,13 @@ class Api:
         return respond(request, {"ticket": self._issue_ticket(request)})
 
     def _require_live_broker(self) -> None:
-        following = self._following
-        if not following.lost:
+        replica = self._replica
+        if not replica.lost:
             return
-        reason = following.refusal
+        reason = replica.refusal
         if not reason:
-            seconds = following.silent_seconds(self._clock())
-            since = "for" if following.ever_heard else "since the start, for"
+            seconds = replica.silent_seconds(self._clock())
+            since = "for" if replica.ever_synced else "since the start, for"
             reason = f"the broker has been silent {since} {seconds:.0f} s"
         hint = "check that the broker is running and that updates_port is reachable"
         raise RequestRefused(503, reason, hint)

@@ -134,14 +134,14 @@ class Accounts:
         """Whether this is still a viewer, with the same role and the same secret."""
         return self._by_name.get(person.name) == person
 
-    def poll(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the file again if it has changed; to be called about once a second."""
         stamp = self._stat()
         self._missing_polls = self._missing_polls + 1 if stamp is None else 0
         if stamp is not None or self._missing_polls >= _POLLS_UNTIL_GONE:
             self._read_if_changed(stamp)
 
-    def poll_for_newcomer(self) -> None:
+    def reload_for_newcomer(self) -> None:
         """The same before someone is refused who may have been added within this second."""
         stamp = self._stat()
         if stamp is not None:

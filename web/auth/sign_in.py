@@ -153,7 +153,7 @@ class SignIn:
             found = self._accounts.by_token(token) if token else self._accounts.by_name(name)
             if found is not None:
                 return found
-            self._accounts.poll_for_newcomer()
+            self._accounts.reload_for_newcomer()
         return None
 
     def _count_guess(self, request: web.Request) -> None:

@@ -1,4 +1,4 @@
-"""The lock on a collector's or web server's socket to the broker, and why the broker refuses it."""
+"""A collector's or web server's side of CURVE, and why the broker refuses its connection."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ import zmq
 from gpu_monitor.wire.curve.keys import BROKER_PUBLIC, OWN_SECRET, KeysError, client_keys, stamp
 from gpu_monitor.wire.curve.monitor import Handshakes
 
-PATIENCE_SECONDS = 5.0
-FIRST_PATIENCE_SECONDS = 1.0
-"""After a refusal: perhaps the key is just being changed on both sides."""
+LINK_PATIENCE_SECONDS = 5.0
+REFUSED_PATIENCE_SECONDS = 1.0
+"""After a first refusal: the key may be about to change on both sides."""
 
 log = logging.getLogger(__name__)
 
@@ -21,43 +21,43 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 _DIFFERENT = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: one side has keys
-_ASKS = "it asks for keys: name them in config.yml (keys)"
-_HAS_NONE = "it has no keys, or is no broker"
+_ASKS = "it requires keys: name them in config.yml (keys)"
+_HAS_NONE = "it has no keys, or is not a broker"
 
 
 class Lock:
-    """For one socket at a time, which is made anew whenever `is_changed`.
+    """Sets up one socket at a time; open a new one whenever `is_changed`.
 
-    Without a folder the socket is open, and only tells why the broker does not take it.
+    Without a folder of keys the socket does not encrypt; `why` still explains refusals.
     """
 
     def __init__(self, folder: str, enrol: str) -> None:
-        """`enrol` is what the broker's operator types to let this machine in, without its key.
+        """`enrol` is the command, without its key, that enrols this machine at the broker.
 
-        KeysError when the keys cannot be used.
+        Raises KeysError if the keys cannot be used.
         """
         self._folder = folder
         self._enrol = enrol
-        self._stamps = self._look()
+        self._stamps = self._read_stamps()
         self._keys = client_keys(folder) if folder else None
         self._handshakes: Handshakes | None = None
         self._why = ""
         self._broken = ""
-        self._refused_patience = FIRST_PATIENCE_SECONDS
+        self._refused_patience = REFUSED_PATIENCE_SECONDS
 
     @property
     def patience(self) -> float:
-        """Seconds without a connection after which a new socket is due: libzmq never tries again
-        on one that was refused."""
-        return self._refused_patience if self.why() else PATIENCE_SECONDS
+        """Seconds without a connection after which to open a new socket: libzmq does not reconnect
+        one that was refused."""
+        return self._refused_patience if self.why() else LINK_PATIENCE_SECONDS
 
     def is_changed(self) -> bool:
-        """Whether other keys stand in the folder; broken ones are said once and not taken.
+        """Whether the folder holds other keys now; broken ones are logged once and ignored.
 
-        To be asked regularly: libzmq waits for its events to be read once there are thousands.
+        Call this regularly: libzmq blocks once thousands of its events have not been read.
         """
         self._read_events()
-        stamps = self._look()
+        stamps = self._read_stamps()
         if stamps == self._stamps and not self._broken:
             return False
         self._stamps = stamps
@@ -66,7 +66,7 @@ class Lock:
         except KeysError as error:
             if str(error) != self._broken:
                 self._broken = str(error)
-                log.warning("%s; until then the keys are as they were", error)
+                log.warning("%s; until then the previous keys are used", error)
             return False
         self._broken = ""
         changed, self._keys = keys != self._keys, keys
@@ -74,28 +74,28 @@ class Lock:
         return changed
 
     def put_on(self, socket: "zmq.Socket[bytes]") -> None:
-        """Before the socket connects."""
+        """Call this before the socket connects."""
         if self._keys is not None:
             self._keys.lock(socket)
         self._handshakes = Handshakes(socket, _EVENTS)
 
     def take_off(self) -> None:
-        """Before the socket is closed."""
+        """Call this before the socket is closed."""
         if self.why():
-            self._refused_patience = min(2 * self._refused_patience, PATIENCE_SECONDS)
+            self._refused_patience = min(2 * self._refused_patience, LINK_PATIENCE_SECONDS)
         if self._handshakes is not None:
             self._handshakes.close()
             self._handshakes = None
 
     def why(self) -> str:
-        """Why the broker has not taken the last connection, in words; empty where nobody knows."""
+        """Why the broker refused the last connection; empty if it did not, or gave no reason."""
         self._read_events()
         return self._why
 
     def _read_events(self) -> None:
-        for event, code in self._handshakes.read() if self._handshakes is not None else ():
+        for event, code in self._handshakes.drain() if self._handshakes is not None else ():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._why, self._refused_patience = "", FIRST_PATIENCE_SECONDS
+                self._why, self._refused_patience = "", REFUSED_PATIENCE_SECONDS
             else:
                 self._why = self._words(event, code) or self._why
 
@@ -109,13 +109,13 @@ class Lock:
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and code == _DIFFERENT:
             return _ASKS if keys is None else _HAS_NONE
         if event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL or self._why in (_ASKS, _HAS_NONE):
-            return ""  # whichever end sees first that the other is different breaks off
+            return ""  # whichever end notices the difference first closes the connection
         if keys is None:
-            return f"it breaks off; perhaps {_ASKS}"
+            return f"it closes the connection; perhaps {_ASKS}"
         path = os.path.join(self._folder, BROKER_PUBLIC)
-        return f"it breaks off; perhaps it has no keys, or {path} is not its own.pub"
+        return f"it closes the connection; perhaps it has no keys, or {path} is not its own.pub"
 
-    def _look(self) -> tuple[tuple[int, ...], ...]:
+    def _read_stamps(self) -> tuple[tuple[int, ...], ...]:
         if not self._folder:
             return ()
         return tuple(stamp(os.path.join(self._folder, n)) for n in (OWN_SECRET, BROKER_PUBLIC))

@@ -1,6 +1,6 @@
-"""A folder of CURVE keys as the roles read it; a key that others may read or write is refused.
+"""A folder of CURVE keys; a key that others may read, or write, is refused.
 
-Keys are Z85 text of 40 signs. A key file holds one, beside empty lines and comments ("# ...").
+Keys are Z85 text of 40 characters. A key file holds one, beside empty lines and comments ("# ...").
 """
 
 import contextlib
@@ -23,9 +23,9 @@ WEBS = "webs"
 PUBLIC_ENDING = ".pub"
 
 SECRET_BITS = 0o077
-"""No one but the owner may do anything with a secret."""
+"""Only the owner may access a secret."""
 PUBLIC_BITS = 0o022
-"""What others may read, they may still not change."""
+"""Others may read a public key, but not change it."""
 
 Stamp: TypeAlias = tuple[int, ...]
 
@@ -34,11 +34,11 @@ _MAX_FILE_BYTES = 4096
 
 
 class KeysError(Exception):
-    """A key that cannot be used: one line with the file and what to do. Never holds a secret."""
+    """A key that cannot be used: one line with the file and the remedy. Never holds a secret."""
 
 
 class Missing(KeysError):
-    """A key file that is not there."""
+    """A key file that does not exist."""
 
 
 class Pair(NamedTuple):
@@ -48,34 +48,34 @@ class Pair(NamedTuple):
     secret: str
 
     def __repr__(self) -> str:
-        return f"Pair({self.public})"  # what is shown may end in a log
+        return f"Pair({self.public})"  # it may end up in a log
 
 
 class ClientKeys(NamedTuple):
-    """What a collector or a web server needs: its own pair, and the key the broker must have."""
+    """The keys of a collector or web server: its own pair and the broker's public key."""
 
     own: Pair
     broker: str
 
     def lock(self, socket: "zmq.Socket[bytes]") -> None:
-        """The socket's next connections speak CURVE, to that broker alone."""
+        """Makes the socket's next connections use CURVE, to this broker only."""
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.own.public.encode())
         socket.setsockopt(zmq.CURVE_SERVERKEY, self.broker.encode())
 
 
 def is_key(text: str) -> bool:
-    """Whether it is a key: 40 signs of Z85 that stand for 32 bytes."""
+    """Whether `text` is a key: 40 characters of Z85, for 32 bytes."""
     if not _KEY.fullmatch(text):
         return False
     try:
         return len(z85.decode(text)) == 32
-    except struct.error:  # five signs may stand for more than four bytes hold
+    except struct.error:  # five characters may encode more than four bytes hold
         return False
 
 
 def key_in(text: str) -> str | None:
-    """The one key that a key file's text holds, None for anything else."""
+    """The only key in a key file's text; None if there is none, or anything else."""
     lines = [line.strip() for line in text.splitlines()]
     words = [line for line in lines if line not in ("", "#") and not line.startswith("# ")]
     return words[0] if len(words) == 1 and is_key(words[0]) else None
@@ -83,15 +83,15 @@ def key_in(text: str) -> str | None:
 
 def fingerprint(public: str) -> str:
     """A short name for a public key, to compare by eye."""
-    import hashlib  # only here: a collector has no use for it, and it loads megabytes
+    import hashlib  # a collector does not need it, and it loads megabytes
 
     return hashlib.sha256(public.encode()).hexdigest()[:12]
 
 
 def client_keys(folder: str) -> ClientKeys:
-    """The keys in that folder, or KeysError.
+    """The keys in a collector's or web server's folder; raises KeysError.
 
-    In the broker's own folder, told by what it admits, the broker's key is the own one.
+    In the broker's own folder, which has folders of enrolled keys, the broker's key is the own one.
     """
     own = own_pair(folder)
     try:
@@ -103,44 +103,44 @@ def client_keys(folder: str) -> ClientKeys:
 
 
 def is_broker(folder: str) -> bool:
-    """Whether the folder is the broker's: it says who is let in."""
+    """Whether the folder is a broker's, with folders of enrolled keys."""
     return any(os.path.isdir(os.path.join(folder, name)) for name in (HOSTS, WEBS))
 
 
 def own_pair(folder: str) -> Pair:
-    """This machine's pair, or KeysError; the public key follows from the secret one."""
+    """This machine's pair, derived from its secret key; raises KeysError."""
     check_folder(folder)
     secret = _read_key(folder, OWN_SECRET, SECRET_BITS)
     return Pair(zmq.curve_public(secret.encode()).decode(), secret)
 
 
 def public_key(folder: str, name: str) -> str:
-    """The key in a file of public keys, `name` relative to the folder; or KeysError."""
+    """The key in a public key file, `name` relative to the folder; raises KeysError."""
     return _read_key(folder, name, PUBLIC_BITS)
 
 
 def check_folder(folder: str) -> None:
-    """KeysError where others than its owner could put other keys into the folder."""
+    """Raises KeysError if others than the owner could put keys into the folder."""
     with _complaining(folder):
         found = os.stat(folder)
         if not stat.S_ISDIR(found.st_mode):
-            raise KeysError(f"{folder}: is no folder; name a folder of keys")
+            raise KeysError(f"{folder}: not a folder; name a folder of keys")
     _check_owner(folder, found.st_uid, {0, os.geteuid()} if os.geteuid() else {found.st_uid})
     _check_bits(folder, found.st_mode, PUBLIC_BITS, "700")
 
 
 def is_open(folder: str) -> bool:
-    """Whether others may look into the folder: no danger to the keys, but nobody's business."""
+    """Whether others may read the folder; harmless to the keys, but unnecessary."""
     return bool(os.stat(folder).st_mode & SECRET_BITS)
 
 
 def names(folder: str, kind: str) -> list[str]:
-    """Who is enrolled as `kind` (HOSTS or WEBS), sorted; KeysError where others could enrol."""
+    """The names enrolled as `kind` (HOSTS or WEBS), sorted; KeysError if others could enrol."""
     return sorted(stamps(folder, kind))
 
 
 def stamps(folder: str, kind: str) -> dict[str, Stamp]:
-    """The stamp of each file of public keys, by the name it is for; KeysError as in `names`."""
+    """The stamp of each public key file by the name that it enrols; KeysError as in `names`."""
     path = os.path.join(folder, kind)
     found: dict[str, Stamp] = {}
     try:
@@ -155,7 +155,7 @@ def stamps(folder: str, kind: str) -> dict[str, Stamp]:
 
 
 def stamp(path: str) -> Stamp:
-    """What changes with a file's content, owner or mode; empty while there is none."""
+    """A value that changes with a file's content, owner or mode; empty if there is no file."""
     try:
         return _stamp(os.stat(path))
     except OSError:
@@ -165,13 +165,13 @@ def stamp(path: str) -> Stamp:
 def _stamp_of(entry: "os.DirEntry[str]") -> Stamp:
     try:
         return _stamp(entry.stat())
-    except OSError:  # gone by now, or a link to nothing
+    except OSError:  # removed in the meantime, or a dangling link
         return ()
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    # Whatever is done to a file changes its ctime, by a clock that may tick every 4 ms only: a file
-    # that is seen while it is written is told by its size.
+    # Any change of a file changes its ctime, but by a clock that may tick only every 4 ms: a file
+    # that is read while it is being written is recognized by its size.
     return (found.st_ino, found.st_ctime_ns, found.st_size)
 
 
@@ -180,19 +180,19 @@ def _read_key(folder: str, name: str, forbidden: int) -> str:
     with _complaining(path), _opened(path) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise KeysError(f"{path}: is no plain file; put a key file there")
+            raise KeysError(f"{path}: not a regular file; put a key file there")
         data = file.read(_MAX_FILE_BYTES + 1)
         owners = {0, os.geteuid(), os.stat(folder).st_uid}
     _check_owner(path, found.st_uid, owners)
     _check_bits(path, found.st_mode, forbidden, "600" if forbidden == SECRET_BITS else "644")
     key = key_in(data.decode("ascii", "replace")) if len(data) <= _MAX_FILE_BYTES else None
     if key is None:
-        raise KeysError(f"{path}: holds no key (one line of 40 Z85 signs); {_remedy(name)}")
+        raise KeysError(f"{path}: holds no key (one line of 40 Z85 characters); {_remedy(name)}")
     return key
 
 
 def _opened(path: str) -> BinaryIO:
-    """Without waiting, as a named pipe would, for someone to write."""
+    """Opens a file without blocking, as a named pipe without a writer would."""
     return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
@@ -211,14 +211,14 @@ def _check_bits(path: str, mode: int, forbidden: int, right: str) -> None:
 
 @contextlib.contextmanager
 def _complaining(path: str) -> Iterator[None]:
-    """Turns what the system says about a path into a KeysError."""
+    """Turns an OSError about a path into a KeysError."""
     try:
         yield
     except FileNotFoundError:
         raise Missing(f"{path}: is missing; {_remedy(os.path.basename(path))}") from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        remedy = f"it has to belong to {_user(os.geteuid())}, who runs this"
+        remedy = f"make {_user(os.geteuid())}, who runs this, its owner"
         raise KeysError(f"{path}: cannot be read ({why}); {remedy}") from None
 
 
@@ -228,7 +228,7 @@ def _remedy(name: str) -> str:
     if name == OWN_SECRET:
         return "make one with gpu-monitor keys init"
     if name.endswith(PUBLIC_ENDING):
-        return "enrol it anew with gpu-monitor keys"
+        return "enrol it again with gpu-monitor keys"
     return "make it with gpu-monitor keys init"
 
 

@@ -1,4 +1,4 @@
-"""What libzmq tells of a socket's handshakes (zmq_socket_monitor), read without blocking."""
+"""A socket's handshakes as libzmq reports them (zmq_socket_monitor), read without blocking."""
 
 import itertools
 import struct
@@ -10,11 +10,11 @@ _numbers = itertools.count()
 
 
 class Handshakes:
-    """Of one socket, from its next connection on.
+    """The handshakes of one socket, from its next connection on.
 
-    To be read regularly: once 1,000 events wait, libzmq's I/O thread waits too, and with it every
-    socket of the context. To be closed before a socket that connects: events go on until its last
-    connection has ended, and the I/O thread would wait for ever for a reader that has gone
+    Read them regularly: once 1,000 events are waiting, libzmq's I/O thread blocks, and with it
+    every socket of the context. Close them before a socket that connects: events continue until
+    its last connection has ended, and without a reader the I/O thread would block forever
     (libzmq#3575).
     """
 
@@ -28,8 +28,8 @@ class Handshakes:
         """Readable when there may be events."""
         return self._monitor.fileno()
 
-    def read(self) -> Iterator[tuple[int, int]]:
-        """Each event since the last time, with its value: libzmq's code of what failed."""
+    def drain(self) -> Iterator[tuple[int, int]]:
+        """Yields each event since the last call and its value, libzmq's code of what failed."""
         while True:
             try:
                 event, value = struct.unpack("=HI", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
@@ -38,8 +38,8 @@ class Handshakes:
             yield event, value
 
     def close(self) -> None:
-        """Watch no more; the socket goes on."""
-        for _ in self.read():  # an I/O thread that waits for room would keep us waiting
+        """Stops monitoring; the socket stays open."""
+        for _ in self.drain():  # an I/O thread that waits for room would block us
             pass
         if not self._watched.closed:
             self._watched.disable_monitor()

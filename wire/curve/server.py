@@ -1,35 +1,35 @@
-"""The gate of both links: who may connect by key, who is counted as refused, who is cut off."""
+"""The broker's side of CURVE: which keys may connect; the others are counted and cut off."""
 
 import asyncio
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import zmq
 from zmq.utils import z85
 
-from gpu_monitor.wire.curve.enrolled_keys import Enrolled
+from gpu_monitor.wire.clock import boottime
+from gpu_monitor.wire.curve.enrolled_keys import EnrolledKeys
 from gpu_monitor.wire.curve.keys import HOSTS, WEBS
 from gpu_monitor.wire.curve.monitor import Handshakes
 
 UNKNOWN_KEY = "unknown key"
-"""The reason for which a peer with a key that is not enrolled is refused."""
+"""The reason for refusing a peer whose key is not enrolled."""
 CURVE_BYTES = 1024
-"""What encryption may add to the size of a message, and more."""
+"""More than encryption adds to the size of a message."""
 
-_PER_TURN = 256
+_MAX_ANSWERS_PER_TURN = 256
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _WITHOUT_KEYS = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 _WRONG_BROKER = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
-_REASONS = {
+_FAILURE_REASONS = {
     _WITHOUT_KEYS: ("no key", "its config.yml names no keys"),
     _WRONG_BROKER: ("wrong broker key", "its broker.pub is not this broker's own.pub"),
 }
 _OTHER = {HOSTS: WEBS, WEBS: HOSTS}
-_COMMAND = {HOSTS: "gpu-monitor keys add NAME", WEBS: "gpu-monitor keys add --web NAME"}
+_ENROL_COMMANDS = {HOSTS: "gpu-monitor keys add NAME", WEBS: "gpu-monitor keys add --web NAME"}
 
 Refuse: TypeAlias = Callable[[str, str, str, float], None]
 """Counts and logs a refusal: reason, peer, detail, and the boot clock."""
@@ -40,11 +40,11 @@ def peer_with_key(address: str, key: str) -> str:
     return f"{address} with key {key}"
 
 
-class Gate:
-    """Answers libzmq's question about each connection (ZAP, ZeroMQ RFC 27) on the event loop.
+class CurveServer:
+    """Authenticates each connection for libzmq (ZAP, ZeroMQ RFC 27), on the event loop.
 
-    libzmq asks only when a connection is made. So that a key that was revoked is out at once,
-    intake and publisher ask again with each message, and a connection may be cut.
+    libzmq asks only when a connection is made. Intake and publisher therefore check the key of
+    every message again, and may cut the connection: a revoked key is out at once.
     """
 
     def __init__(
@@ -53,24 +53,25 @@ class Gate:
         context: "zmq.Context[zmq.Socket[bytes]]",
         own_name: str,
         refuse: Refuse,
+        poll_seconds: float = 1.0,
     ) -> None:
-        """KeysError when the broker's own pair cannot be read."""
-        self._enrolled = Enrolled(folder, own_name)
+        """Raises KeysError if the broker's own key pair cannot be read."""
+        self._enrolled = EnrolledKeys(folder, own_name, poll_seconds)
         self._refuse = refuse
         self._subscribers: dict[int, tuple[str, object]] = {}
-        """By descriptor: the key, and the address and port, that it was last heard from."""
+        """By file descriptor: the key, and the peer's address and port, of its last request."""
         self._handshakes: list[tuple[str, Handshakes]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._asked = context.socket(zmq.REP)
-        self._asked.setsockopt(zmq.LINGER, 0)
-        self._asked.bind("inproc://zeromq.zap.01")
+        self._zap = context.socket(zmq.REP)
+        self._zap.setsockopt(zmq.LINGER, 0)
+        self._zap.bind("inproc://zeromq.zap.01")
 
     def guard(self, guarded: "zmq.Socket[bytes]", kind: str) -> None:
-        """From its next bind on, the socket admits only keys of that kind (HOSTS or WEBS)."""
+        """From its next bind on, the socket admits only keys of this kind (HOSTS or WEBS)."""
         guarded.setsockopt(zmq.CURVE_SERVER, 1)
         guarded.setsockopt(zmq.CURVE_SECRETKEY, self._enrolled.own.secret.encode())
         guarded.setsockopt(zmq.ZAP_DOMAIN, kind.encode())
-        guarded.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer nobody is admitted
+        guarded.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer, libzmq admits no peer
         self._handshakes.append((kind, Handshakes(guarded, _FAILURES)))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -80,49 +81,51 @@ class Gate:
             read()
 
     def close(self) -> None:
-        """Before the guarded sockets are closed: they let nobody in any more."""
+        """Call this before closing the guarded sockets; they admit no more peers."""
         for descriptor, _ in self._readers():
             if self._loop is not None:
                 self._loop.remove_reader(descriptor)
         for _, handshakes in self._handshakes:
             handshakes.close()
-        self._asked.close(0)
+        self._zap.close(0)
 
     def hosts(self) -> Iterable[str]:
-        """Who is expected to report."""
+        """The hosts that are expected to report."""
         return self._enrolled.names(HOSTS)
 
     def host(self, key: str) -> str | None:
-        """The host that a public key was issued for; None: it may not report."""
-        return self._enrolled.name(HOSTS, key)
+        """The host that a public key was issued for; None if it may not report."""
+        return self._enrolled.name_of(HOSTS, key)
 
-    def look(self, now: float) -> bool:
-        """Looks at the folder, cuts off subscribers that were revoked; whether anybody came or
-        went. `now` is the boot clock."""
-        if not self._enrolled.look(now):
+    def poll(self, now: float) -> bool:
+        """Reads the folder of keys and cuts off revoked subscribers; whether the keys changed.
+
+        `now` is the boot clock in seconds.
+        """
+        if not self._enrolled.poll(now):
             return False
         for descriptor, (key, peer) in list(self._subscribers.items()):
-            if self._enrolled.name(WEBS, key) is None:
+            if self._enrolled.name_of(WEBS, key) is None:
                 del self._subscribers[descriptor]
                 _cut(descriptor, peer)
         return True
 
-    def lets_listen(self, frame: zmq.Frame) -> bool:
-        """Whether a subscription is one that is to be answered; if it is not, it is cut off."""
+    def may_subscribe(self, frame: zmq.Frame) -> bool:
+        """Whether to answer a subscription; if not, cuts off its sender."""
         try:
             key = str(frame.get("User-Id"))
-        except zmq.ZMQError:  # from inside this process, or of one that has gone
+        except zmq.ZMQError:  # from this process, or from a peer that is gone
             return True
         descriptor = int(frame.get(zmq.SRCFD))
         peer = _peer(descriptor)
-        if self._enrolled.name(WEBS, key) is not None:
+        if self._enrolled.name_of(WEBS, key) is not None:
             self._subscribers[descriptor] = (key, peer)
             return True
         self.cut(frame)
         return False
 
     def cut(self, frame: zmq.Frame) -> None:
-        """Ends the connection that a message came by, so that its sender learns of it."""
+        """Ends the connection that a message arrived by, so that its sender notices."""
         descriptor = int(frame.get(zmq.SRCFD))
         peer = _peer(descriptor)
         if peer and peer[0] == frame.get("Peer-Address"):
@@ -130,16 +133,16 @@ class Gate:
 
     def _readers(self) -> list[tuple[int, Callable[[], None]]]:
         return [
-            (self._asked.fileno(), self._answer),
+            (self._zap.fileno(), self._answer),
             *((handshakes.fileno(), self._count_failures) for _, handshakes in self._handshakes),
         ]
 
     def _answer(self) -> None:
-        """A turn's worth of libzmq's questions; the rest once others had their turn."""
-        for _ in range(_PER_TURN):
+        """Answers libzmq's requests for one turn of the event loop, the rest in the next."""
+        for _ in range(_MAX_ANSWERS_PER_TURN):
             try:
                 version, request, domain, address, _, mechanism, *credentials = (
-                    self._asked.recv_multipart(zmq.NOBLOCK)
+                    self._zap.recv_multipart(zmq.NOBLOCK)
                 )
             except zmq.Again:
                 return
@@ -147,31 +150,31 @@ class Gate:
             key = z85.encode(credentials[0]).decode() if known else ""
             admitted = self._admits(domain.decode(), address.decode(), key)
             status = (b"200", b"OK") if admitted else (b"400", b"unknown key")
-            self._asked.send_multipart([version, request, *status, key.encode(), b""])
+            self._zap.send_multipart([version, request, *status, key.encode(), b""])
         if self._loop is not None:
             self._loop.call_soon(self._answer)
 
     def _admits(self, kind: str, address: str, key: str) -> bool:
         enrolled = self._enrolled
-        if kind in _OTHER and key and enrolled.name(kind, key) is not None:
+        if kind in _OTHER and key and enrolled.name_of(kind, key) is not None:
             return True
-        other = enrolled.name(_OTHER.get(kind, HOSTS), key)
+        other = enrolled.name_of(_OTHER.get(kind, HOSTS), key)
         why = f"it is enrolled in {_OTHER[kind]} as {other} only" if other else "it is not enrolled"
-        detail = f"{why}; to let it in: {_COMMAND[kind]} --public='{key}'"
-        self._refuse(UNKNOWN_KEY, peer_with_key(address, key), detail, _now())
+        detail = f"{why}; to let it in: {_ENROL_COMMANDS[kind]} --public='{key}'"
+        self._refuse(UNKNOWN_KEY, peer_with_key(address, key), detail, boottime())
         return False
 
     def _count_failures(self) -> None:
         for kind, handshakes in self._handshakes:
-            for _, code in handshakes.read():
-                if code in _REASONS:
-                    reason, detail = _REASONS[code]
-                    self._refuse(reason, f"somebody at the port for {kind}", detail, _now())
+            for _, code in handshakes.drain():
+                if code in _FAILURE_REASONS:
+                    reason, detail = _FAILURE_REASONS[code]
+                    self._refuse(reason, f"a peer at the port for {kind}", detail, boottime())
 
 
 @contextlib.contextmanager
 def _connection(descriptor: int) -> Iterator[socket.socket]:
-    """A TCP connection of libzmq's, beside libzmq; OSError when it is none any more."""
+    """A TCP connection of libzmq's, shared with it; OSError if it is no longer one."""
     copy = os.dup(descriptor)
     try:
         connection = socket.socket(fileno=copy)
@@ -183,7 +186,7 @@ def _connection(descriptor: int) -> Iterator[socket.socket]:
 
 
 def _peer(descriptor: int) -> tuple[str, int] | None:
-    """Address and port at the other end; None when the connection has gone."""
+    """Address and port of the other end; None if the connection is gone."""
     with contextlib.suppress(OSError), _connection(descriptor) as connection:
         address, port = connection.getpeername()[:2]
         return str(address), int(port)
@@ -191,11 +194,7 @@ def _peer(descriptor: int) -> tuple[str, int] | None:
 
 
 def _cut(descriptor: int, peer: object) -> None:
-    """Ends a connection, unless it has ended and the descriptor is another one's by now."""
+    """Ends a connection, unless the descriptor belongs to another one by now."""
     with contextlib.suppress(OSError), _connection(descriptor) as connection:
         if connection.getpeername()[:2] == peer:
             connection.shutdown(socket.SHUT_RDWR)
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

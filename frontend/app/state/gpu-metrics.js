@@ -62,13 +62,17 @@ export function unmeasured(gpu) {
   return gpu.sliced ? "utilization is reported per MIG slice, where supported" : "the driver does not report utilization";
 }
 
+/** The limits of the clocks that are a fault: heat, or too little power from outside the card. */
+const SLOWDOWN = /slowdown|power brake/;
+
 /**
- * What slows a GPU down, in words.
+ * What slows a GPU down, in words: not its power limit, where a full load is, nor clocks that were chosen.
  * @param {GpuRow} gpu
  * @param {number} now unix seconds by the host's clock
  */
 export function hindrances({ throttle, stalledSince, utilization, power, powerLimit }, now) {
-  const words = throttle.length > 0 ? [`slowed down: ${throttle.join(", ")}`] : [];
+  const slowdowns = throttle.filter((limit) => SLOWDOWN.test(limit));
+  const words = slowdowns.length > 0 ? [`slowed down: ${slowdowns.join(", ")}`] : [];
   if (stalledSince !== null) {
     const busy = utilization === null ? "busy" : `${percent(utilization)} busy`;
     const drawn = share(power, powerLimit);

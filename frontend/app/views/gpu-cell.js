@@ -95,6 +95,7 @@ export function hover(gpu, now) {
   const silent = unmeasured(gpu);
   if (silent !== null) lines.push(silent);
   if (gpu.reason !== null) lines.push(gpu.reason);
+  if (gpu.throttle.includes("power limit")) lines.push("at its power limit");
   lines.push(...hindrances(gpu, now), ...gpu.health_reasons.map((words) => `⚠\uFE0E ${words}`));
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");
   return lines.join("\n");

@@ -163,7 +163,7 @@ def test_opening_a_gpu_is_retried_after_it_failed_on_waking_up(host: Host) -> No
 
     healed = [host.run_round(2.0 + second) for second in range(int(LOST_REOPEN_SECONDS[0]) + 2)][-1]
 
-    assert [reading.state for reading in broken] == ["error", "ok"]
+    assert [reading.state for reading in broken] == ["lost", "ok"]
     assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 

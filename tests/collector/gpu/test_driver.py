@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -86,15 +87,59 @@ def test_a_missing_library_is_reported_in_one_line(fake_nvml: FakeNvml, driver: 
         ("DRIVER_NOT_LOADED", "driver not loaded"),
         ("LIB_RM_VERSION_MISMATCH", "driver was upgraded: reboot needed"),
         ("NO_PERMISSION", "no permission"),
+        (17, "failed to initialize"),
+        (23, "no resources left"),
+        (27, "not ready"),
+        (29, "is it being reset?"),
     ],
 )
 def test_a_driver_that_cannot_be_opened_says_why(
-    fake_nvml: FakeNvml, driver: Driver, error: str, words: str
+    fake_nvml: FakeNvml, driver: Driver, error: str | int, words: str
 ) -> None:
     fake_nvml.write(Scenario([ONE], Machine(init_error=error)))
 
     assert run_round(driver, 0.0) == []
     assert driver.problem is not None and words in driver.problem
+
+
+def test_a_driver_whose_device_file_is_missing_says_so(fake_nvml: FakeNvml, tmp_path: Path) -> None:
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "version").touch()
+    fake_nvml.write(Scenario([ONE], Machine(init_error="DRIVER_NOT_LOADED")))
+    driver = Driver(str(tmp_path / "pci"), str(module / "gpus"), str(tmp_path / "dev"))
+
+    run_round(driver, 0.0)
+
+    assert driver.problem is not None and driver.problem.startswith("NVIDIA driver loaded, but ")
+
+
+def test_a_gpu_that_cannot_be_opened_is_lost_and_named_by_the_place_that_is_left(
+    fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    for place in ("0000:17:00.0", "0000:3b:00.0", "0000:5e:00.0"):
+        (tmp_path / "gpus" / place).mkdir(parents=True)
+    gpus = [Gpu(uuid=f"GPU-{bus}", pci_bus_id=f"00000000:{bus}:00.0") for bus in ("17", "3B", "5E")]
+    call = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=1)
+    fake_nvml.write(Scenario(gpus, calls=[call]))
+    driver = Driver(str(tmp_path / "pci"), str(tmp_path / "gpus"))
+
+    readings = run_round(driver, 0.0)
+
+    places = [(reading.identity.pci_bus_id, reading.state) for reading in readings]
+    assert places == [
+        ("00000000:17:00.0", "ok"),
+        ("00000000:3B:00.0", "lost"),
+        ("00000000:5E:00.0", "ok"),
+    ]
+    assert readings[1].reason is not None and "fell off the bus" in readings[1].reason
+    fake_nvml.write(Scenario(gpus))
+    assert states(run_rounds(driver, 1, 40)) == [
+        ("GPU-17", "ok"),
+        ("GPU-3B", "ok"),
+        ("GPU-5E", "ok"),
+    ]
+    driver.close()
 
 
 def test_opening_is_retried_less_and_less_often(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -166,6 +211,46 @@ def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: 
     assert fake_nvml.calls("nvmlInitWithFlags") == 2  # opened again once, after 30 s
 
 
+def test_two_gpus_with_one_uuid_have_a_row_each(fake_nvml: FakeNvml, driver: Driver) -> None:
+    twins = [replace(ONE, utilization_percent=percent) for percent in (10, 20)]
+    fake_nvml.write(Scenario(twins))
+    first = run_round(driver, 0.0)
+    fake_nvml.write(Scenario({1: twins[1], 2: Gpu(uuid="GPU-3")}))
+
+    driver.open(100.0, is_calm=True)
+    after = run_round(driver, 100.5)
+
+    assert [reading.utilization_percent for reading in first] == [10, 20]
+    assert states(first) == [("GPU-1", "ok")] * 2
+    assert states(after) == [("GPU-1", "lost"), ("GPU-1", "ok"), ("GPU-3", "ok")]
+    assert after[1].identity.pci_bus_id == first[1].identity.pci_bus_id
+    assert len({slot.key for slot in driver.slots}) == 3
+
+
+def test_another_gpu_in_the_same_place_replaces_the_one_before(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([ONE, TWO]))
+    run_round(driver, 0.0)
+    fake_nvml.write(Scenario([ONE, Gpu(uuid="GPU-3")], Machine(generation=1)))
+
+    after = run_rounds(driver, 1, 12)
+
+    assert states(after) == [("GPU-1", "ok"), ("GPU-3", "ok")]
+
+
+def test_gpus_that_changed_places_keep_their_rows(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([ONE, TWO]))
+    run_round(driver, 0.0)
+    slots = {slot.key: slot for slot in driver.slots}
+    fake_nvml.write(Scenario([TWO, ONE], Machine(generation=1)))
+
+    after = run_rounds(driver, 1, 12)
+
+    assert states(after) == [("GPU-2", "ok"), ("GPU-1", "ok")]
+    assert {slot.key: slot for slot in driver.slots} == slots
+
+
 def test_a_lost_gpu_that_was_reset_is_found_by_reopening(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
@@ -209,7 +294,7 @@ def test_nvml_is_not_closed_while_another_thread_is_in_a_call(
     assert fake_nvml.calls("nvmlShutdown") == 0
 
 
-def test_a_gpu_that_cannot_be_opened_is_an_error_and_the_others_go_on(
+def test_a_gpu_that_cannot_be_opened_is_lost_and_the_others_go_on(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fails = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=0)
@@ -218,7 +303,7 @@ def test_a_gpu_that_cannot_be_opened_is_an_error_and_the_others_go_on(
     fake_nvml.write(Scenario([ONE, TWO]))
     readings = run_rounds(driver, 1, 40)
 
-    assert states(broken) == [(None, "error"), ("GPU-2", "ok")]
+    assert states(broken) == [(None, "lost"), ("GPU-2", "ok")]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
 
 

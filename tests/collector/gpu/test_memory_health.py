@@ -51,6 +51,27 @@ def test_only_a_row_that_cannot_be_remapped_is_a_failure(opened: FakeNvml) -> No
 
 
 @pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (1, "reset the GPU"),
+        (2, "reboot the host"),
+        (4, "end all programs that access other GPUs directly (peer to peer), then reset the GPU"),
+        (99, "take recovery action 99"),
+    ],
+)
+def test_a_gpu_has_failed_while_the_driver_recommends_a_recovery(
+    opened: FakeNvml, action: int, words: str
+) -> None:
+    opened.write(Scenario([Gpu(fields={230: action})]))
+    patient = Patient()
+    assert patient.reasons() == (f"the driver recommends a recovery: {words}",)
+    assert patient.health.failed and patient.health.needs_recovery
+    opened.write(Scenario([Gpu(fields={230: 0})]))
+    assert patient.reasons(MEMORY_HEALTH_SECONDS) == ()
+    assert not patient.health.failed and not patient.health.needs_recovery
+
+
+@pytest.mark.parametrize(
     ("key", "value", "words"),
     [
         ("remapped_pending", 1, "waiting to be remapped: reset the GPU"),
@@ -89,6 +110,13 @@ def test_a_reason_clears_within_a_minute_of_its_cause(opened: FakeNvml) -> None:
 def after_errors(opened: FakeNvml, patient: Patient, errors: int, now: float) -> tuple[str, ...]:
     opened.write(Scenario([Gpu(ecc_uncorrected=errors)]))
     return patient.reasons(now)
+
+
+@pytest.mark.parametrize("count", [2**32 - 1, 2**53])
+def test_a_count_of_errors_that_cannot_be_is_no_reason(opened: FakeNvml, count: int) -> None:
+    opened.write(Scenario([Gpu(ecc_uncorrected=count)]))
+
+    assert Patient().reasons() == ()
 
 
 def test_errors_found_at_the_start_are_reported_for_a_day(opened: FakeNvml) -> None:

@@ -1,5 +1,8 @@
 """Critical errors that the driver reports of a GPU: received, put into words, faded."""
 
+import contextlib
+import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -7,13 +10,21 @@ import pytest
 from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.gpu.driver import CHANGE_CHECK_SECONDS, Driver
 from gpu_monitor.collector.gpu.watchdog import Watchdog
-from gpu_monitor.collector.gpu.xid import MAX_XID_CODES, OF_PROGRAMS, XID_FADE_SECONDS, XidLog
+from gpu_monitor.collector.gpu.xid import MAX_XID_CODES, XID_FADE_SECONDS, XidLog
+from gpu_monitor.collector.gpu.xid_catalog import (
+    APPLICATION_XIDS,
+    CROSS_USER_XIDS,
+    DEGRADED_XIDS,
+    FAILED_XIDS,
+)
 from tests.collector.gpu.test_driver import run_round, run_rounds
-from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
+from tests.fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.house import eventually
 
 NOON = 1_700_049_600.0
+RECOVERY_ACTION = 230
+"""NVML_FI_DEV_GET_GPU_RECOVERY_ACTION."""
 
 
 @pytest.fixture
@@ -40,12 +51,29 @@ def test_an_error_of_unknown_meaning_is_reported_by_its_number(xids: XidLog) -> 
     assert xids.reasons(0.0) == ("Xid 999 at 2023-11-15 12:00 UTC",)
 
 
-def test_a_gpu_that_fell_off_the_bus_has_failed_until_that_is_a_day_old(xids: XidLog) -> None:
-    xids.record(48, 0.0)
+def test_an_error_is_in_one_class_of_the_catalogue_at_most() -> None:
+    classes = [APPLICATION_XIDS, DEGRADED_XIDS.keys(), FAILED_XIDS.keys()]
+    assert sum(map(len, classes)) == len(frozenset().union(*classes))
+    assert CROSS_USER_XIDS <= APPLICATION_XIDS
+
+
+@pytest.mark.parametrize("code", sorted(FAILED_XIDS))
+def test_a_gpu_has_failed_until_it_is_reset(xids: XidLog, code: int) -> None:
+    xids.record(code, 0.0)
+    later = 10 * XID_FADE_SECONDS
+    assert xids.has_failed(later) and len(xids.reasons(later)) == 1
+    xids.mark_reset()
+    assert not xids.has_failed(0.0) and xids.reasons(0.0) == ()
+
+
+@pytest.mark.parametrize("code", [*DEGRADED_XIDS, 173, 999])
+def test_other_errors_leave_a_gpu_degraded_for_a_day_whether_it_is_reset_or_not(
+    xids: XidLog, code: int
+) -> None:
+    xids.record(code, 0.0)
+    xids.mark_reset()
     assert not xids.has_failed(0.0)
-    xids.record(79, 1.0)
-    assert xids.has_failed(XID_FADE_SECONDS)
-    assert not xids.has_failed(1.0 + XID_FADE_SECONDS)
+    assert len(xids.reasons(XID_FADE_SECONDS - 1)) == 1 and xids.reasons(XID_FADE_SECONDS) == ()
 
 
 def test_a_repeated_error_is_counted_and_comes_first(xids: XidLog) -> None:
@@ -66,7 +94,7 @@ def test_an_error_fades_a_day_after_the_last_one_with_its_code(xids: XidLog) -> 
     assert xids.reasons(XID_FADE_SECONDS + 200) == ()
 
 
-@pytest.mark.parametrize("code", sorted(OF_PROGRAMS))
+@pytest.mark.parametrize("code", sorted(APPLICATION_XIDS))
 def test_a_programs_fault_is_no_reason_against_the_gpu(xids: XidLog, code: int) -> None:
     xids.record(code, 0.0)
     assert xids.reasons(0.0) == ()
@@ -77,6 +105,50 @@ def test_only_the_latest_codes_are_kept(xids: XidLog) -> None:
         xids.record(code, 0.0)
     kept = xids.reasons(0.0)
     assert len(kept) == MAX_XID_CODES and kept[0].startswith("Xid 299 ")
+
+
+def test_a_failure_is_kept_however_many_other_errors_follow(xids: XidLog) -> None:
+    for code in (79, *range(200, 300)):
+        xids.record(code, 0.0)
+    kept = xids.reasons(0.0)
+    assert len(kept) == MAX_XID_CODES and kept[-1].startswith("Xid 79 ")
+
+
+@pytest.mark.parametrize(
+    ("hits", "now", "users"),
+    [
+        ([(13, 0.0, {1000}), (31, 60.0, {1001})], 60.0, 2),
+        ([(31, 0.0, {1000}), (31, 1.0, {1001}), (13, 2.0, {1002})], 2.0, 3),
+        ([(31, 0.0, {1000}), (31, 60.0, {1000})], 60.0, 0),
+        ([(31, 0.0, {1000}), (43, 60.0, {1001})], 60.0, 0),
+        ([(31, 0.0, {1000, 1001})], 0.0, 0),
+        ([(31, 0.0, set()), (31, 60.0, {1001})], 60.0, 0),
+        ([(31, 0.0, {1000}), (31, XID_FADE_SECONDS, {1001})], XID_FADE_SECONDS, 0),
+        ([(31, 0.0, {1000}), (31, 60.0, {1001})], XID_FADE_SECONDS, 0),
+    ],
+)
+def test_program_errors_of_several_users_within_a_day_point_to_the_card(
+    hits: list[tuple[int, float, set[int]]], now: float, users: int
+) -> None:
+    current: set[int] = set()
+    xids = XidLog(lambda: NOON, lambda now: frozenset(current))
+    for code, at, owners in hits:
+        current = owners
+        xids.record(code, at)
+    words = f"Xid 13 or 31 ended programs of {users} users within a day"
+    assert [each.split(":")[0] for each in xids.reasons(now)] == ([words] if users else [])
+    assert not xids.has_failed(now)
+
+
+@contextlib.contextmanager
+def process_of(uid: int) -> Iterator[int]:
+    """The pid of a process that this user runs."""
+    process = subprocess.Popen(["sleep", "600"], user=uid)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
 
 
 def health_reasons(driver: Driver, now: float) -> list[list[str]]:
@@ -103,6 +175,68 @@ def test_a_lost_gpu_keeps_its_reasons(fake_nvml: FakeNvml, driver: Driver) -> No
     (reading,) = run_rounds(driver, 6, 60)
     assert reading.state == "lost"
     assert health_reasons(driver, 60.0) == [["Xid 79", "a faulty"]]
+
+
+def test_a_gpu_has_not_failed_any_more_once_it_answers_after_it_was_lost(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([Gpu()]))
+    run_rounds(driver, 0, 6)
+    fake_nvml.write(Scenario([Gpu(xids=[79, 48], lost=True)]))
+    run_rounds(driver, 6, 60)
+    assert driver.slots[0].has_failed(60.0)
+    fake_nvml.write(Scenario([Gpu(xids=[79, 48])]))
+    (reading,) = run_rounds(driver, 60, 200)
+    assert reading.state == "ok" and not driver.slots[0].has_failed(200.0)
+    assert health_reasons(driver, 200.0) == [["Xid 48"]]
+
+
+def test_a_gpu_has_not_failed_any_more_once_its_driver_is_reloaded(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([Gpu()]))
+    run_rounds(driver, 0, 6)
+    fake_nvml.write(Scenario([Gpu(xids=[119])]))
+    run_rounds(driver, 6, 12)
+    assert driver.slots[0].has_failed(12.0)
+    fake_nvml.write(Scenario([Gpu(xids=[119])], Machine(generation=2)))
+    run_rounds(driver, 12, 20)
+    assert not driver.slots[0].has_failed(20.0) and health_reasons(driver, 20.0) == [[]]
+
+
+def test_an_error_is_over_once_the_driver_recommends_no_recovery_any_more(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([Gpu(fields={RECOVERY_ACTION: 0})]))
+    run_rounds(driver, 0, 6)
+    needs_reset = Gpu(xids=[109, 154], fields={RECOVERY_ACTION: 1})
+    fake_nvml.write(Scenario([needs_reset]))
+    run_rounds(driver, 6, 70)
+    assert driver.slots[0].health_reasons(70.0)[1:] == (
+        "the driver recommends a recovery: reset the GPU",
+    )
+    fake_nvml.write(Scenario([Gpu(xids=[109, 154, 154], fields={RECOVERY_ACTION: 0})]))
+    run_rounds(driver, 70, 135)
+    assert health_reasons(driver, 135.0) == [[]] and not driver.slots[0].has_failed(135.0)
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
+def test_programs_of_two_users_that_run_into_the_same_error_point_to_the_card(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    with process_of(1000) as first, process_of(1001) as second:
+        fake_nvml.write(Scenario([Gpu(processes=[Process(first)])]))
+        run_rounds(driver, 0, 6)
+        fake_nvml.write(Scenario([Gpu(processes=[Process(first)], xids=[31])]))
+        run_rounds(driver, 6, 12)
+        fake_nvml.write(Scenario([Gpu(processes=[Process(second)], xids=[31])]))
+        run_rounds(driver, 12, 40)
+        assert health_reasons(driver, 40.0) == [[]]
+        fake_nvml.write(Scenario([Gpu(processes=[Process(second)], xids=[31, 13])]))
+        run_rounds(driver, 40, 46)
+    assert health_reasons(driver, 46.0) == [["Xid 13"]]
+    assert not driver.slots[0].has_failed(46.0)
 
 
 def test_errors_outlive_a_reopening_of_nvml(fake_nvml: FakeNvml, driver: Driver) -> None:

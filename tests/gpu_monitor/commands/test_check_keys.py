@@ -69,8 +69,8 @@ def test_each_missing_unsafe_or_broken_file_is_a_finding(folders: KeyFolders) ->
     Path(folders.broker, "hosts", "node1.pub").write_text("")
     key_files.add(folders.broker, "hosts", "node2", "")
     assert failures(folders.broker, True, "node2", "node3") == [
-        f"keys: {folders.broker}/hosts/node1.pub: holds no key (one line of 40 Z85 signs); "
-        "enrol it anew with gpu-monitor keys",
+        f"keys: {folders.broker}/hosts/node1.pub: holds no key (one line of 40 Z85 characters); "
+        "enrol it again with gpu-monitor keys",
         "keys: hosts without a key: node3; enrol each with gpu-monitor keys add",
         f"keys: {folders.broker}: other users can read it; run chmod 700 {folders.broker}",
         f"keys: {folders.broker}/carry/hosts/node2 holds the secret key of another machine; "
@@ -95,7 +95,7 @@ def test_an_enrolled_web_server_receives_from_the_broker(
     broker: House, folders: KeyFolders
 ) -> None:
     folder = folders.web("page1")
-    eventually(lambda: "let in: webs page1" in broker.log("broker"), "the enrolment")
+    eventually(lambda: "enrolled: webs page1" in broker.log("broker"), "the enrolment")
     lines = report(broker, folder)
     assert f"ok   broker: receiving from 127.0.0.1:{broker.updates_port}, 0 of" in lines
 
@@ -104,7 +104,7 @@ def test_an_enrolled_host_passes_though_it_may_not_subscribe(
     broker: House, folders: KeyFolders
 ) -> None:
     folder = folders.host("node1")
-    eventually(lambda: "let in: hosts node1" in broker.log("broker"), "the enrolment")
+    eventually(lambda: "enrolled: hosts node1" in broker.log("broker"), "the enrolment")
     lines = report(broker, folder)
     assert (
         f"ok   broker: 127.0.0.1:{broker.rpc_port} accepts connections from this machine" in lines
@@ -124,13 +124,11 @@ def test_a_machine_that_is_not_enrolled_gets_the_command_for_the_broker(
     ) in lines
 
 
-def test_a_machine_without_keys_learns_that_the_broker_requires_them(broker: House) -> None:
-    assert "it asks for keys: name them in config.yml (keys)" in report(broker, "")
+def test_without_keys_the_broker_s_need_for_keys_is_reported(broker: House) -> None:
+    assert "it requires keys: name them in config.yml (keys)" in report(broker, "")
 
 
-def test_a_machine_with_the_key_of_another_broker_learns_so(
-    broker: House, folders: KeyFolders
-) -> None:
+def test_the_public_key_of_another_broker_is_reported(broker: House, folders: KeyFolders) -> None:
     folder = folders.host("node1")
     Path(folder, "broker.pub").write_text(own_pair(folder).public)
     assert f"{folder}/broker.pub is not its own.pub" in report(broker, folder)

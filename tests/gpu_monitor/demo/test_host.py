@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.demo.host import SILENT_AFTER_SECONDS, SPECIAL_HOSTS, SimulatedHost
-from gpu_monitor.wire.codec import pack, unpack
+from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Snapshot
-from gpu_monitor.wire.schema import check_snapshot
+from tests.support.snapshots import read_snapshot
 
 NOW = 1_763_910_000.0
 
 
 def received(host: SimulatedHost, now: float) -> Snapshot:
     """The next snapshot of the host, as a broker receives it."""
-    return check_snapshot(unpack(pack(host.snapshot(now, now - NOW + 100, 1.0))))
+    return read_snapshot(pack(host.snapshot(now, now - NOW + 100, 1.0)))
 
 
 def after(seconds: int, number: int = 0, gpus: int = 8) -> Snapshot:

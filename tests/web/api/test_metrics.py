@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from gpu_monitor.broker.gpu_use import seats
+from gpu_monitor.broker.host_count import count
 from gpu_monitor.broker.load_stats import Load
-from gpu_monitor.broker.totals import Totals, count
+from gpu_monitor.broker.seats import seats
+from gpu_monitor.broker.totals import Totals
 from gpu_monitor.web.api.exposition import OPENMETRICS, TEXT, render
 from gpu_monitor.web.api.metric_names import (
     COLLECTOR_METRICS,
@@ -237,7 +238,7 @@ def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:
 
 def test_every_number_of_the_load_is_a_metric() -> None:
     fields = {measure.field for measure in LOAD_METRICS} | LOAD_COUNTERS.keys()
-    assert fields == (Load().tell(0.0) or {}).keys()
+    assert fields == (Load().report(0.0) or {}).keys()
 
 
 def everything() -> dict[str, Any]:
@@ -255,7 +256,7 @@ def everything() -> dict[str, Any]:
     document = fleet(a={"state": "live", "clock_offset_seconds": 0, **tables, **parts})
     document["totals"] = {measure.field: 1 for measure in TOTAL_METRICS}
     document["users"] = {"alice": {measure.field: 1 for measure in USER_METRICS} | {"hosts": ["a"]}}
-    document["broker"] |= {"refused": {"old": 1}, "load": Load().tell(0.0)}
+    document["broker"] |= {"refused": {"old": 1}, "load": Load().report(0.0)}
     return document
 
 

@@ -103,11 +103,11 @@ def test_a_viewer_is_found_by_name_and_by_token(file: Path) -> None:
 def test_the_file_is_read_again_when_it_changes(file: Path) -> None:
     accounts = Accounts(str(file))
     alice = accounts.by_name("alice")
-    accounts.poll()
+    accounts.reload_if_changed()
     assert alice is not None and accounts.changes == 0
     file.write_text(ALICE.replace("names", "counts") + BOB)
-    accounts.poll()
-    accounts.poll()
+    accounts.reload_if_changed()
+    accounts.reload_if_changed()
     assert accounts.changes == 1
     assert not accounts.is_current(alice)
     assert len(accounts) == 2
@@ -119,7 +119,7 @@ def test_a_viewer_removed_and_added_again_is_a_different_person(file: Path) -> N
     assert alice is not None
     let_file_clock_tick()
     file.write_text(f"alice names {hash_token('new')}\n")
-    accounts.poll()
+    accounts.reload_if_changed()
     assert not accounts.is_current(alice) and accounts.by_token("a") is None
 
 
@@ -128,11 +128,11 @@ def test_a_file_that_becomes_readable_to_others_admits_no_one_until_fixed(
 ) -> None:
     accounts = Accounts(str(file))
     file.chmod(0o644)
-    accounts.poll()
+    accounts.reload_if_changed()
     assert len(accounts) == 0
     assert caplog.text.count("chmod") == 1
     file.chmod(0o600)
-    accounts.poll()
+    accounts.reload_if_changed()
     assert len(accounts) == 1 and accounts.changes == 2
 
 
@@ -140,13 +140,13 @@ def test_a_file_missing_for_a_moment_is_not_treated_as_gone(file: Path, tmp_path
     accounts = Accounts(str(file))
     file.rename(tmp_path / "away")
     for _ in range(9):
-        accounts.poll_for_newcomer()
-    accounts.poll()
+        accounts.reload_for_newcomer()
+    accounts.reload_if_changed()
     assert len(accounts) == 1
-    accounts.poll()
+    accounts.reload_if_changed()
     assert len(accounts) == 0
     (tmp_path / "away").rename(file)
-    accounts.poll()
+    accounts.reload_if_changed()
     assert len(accounts) == 1
 
 
@@ -154,7 +154,7 @@ def test_a_viewer_added_just_now_is_found(file: Path) -> None:
     accounts = Accounts(str(file))
     file.write_text(ALICE + BOB)
     assert accounts.by_name("bob") is None
-    accounts.poll_for_newcomer()
+    accounts.reload_for_newcomer()
     assert accounts.by_name("bob") is not None and accounts.changes == 1
 
 
@@ -162,5 +162,5 @@ def test_an_invalid_line_is_logged_once(file: Path, caplog: pytest.LogCaptureFix
     file.write_text(ALICE + "nonsense\n")
     accounts = Accounts(str(file))
     os.utime(file, (1, 1))
-    accounts.poll()
+    accounts.reload_if_changed()
     assert caplog.text.count("line 2: expected 3 fields") == 1

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.wire.curve.client import FIRST_PATIENCE_SECONDS, PATIENCE_SECONDS, Lock
+from gpu_monitor.wire.curve.client import LINK_PATIENCE_SECONDS, REFUSED_PATIENCE_SECONDS, Lock
 from gpu_monitor.wire.curve.keys import KeysError, own_pair
 from tests.support.house import eventually
 from tests.support.key_folders import KeyFolders
@@ -97,7 +97,7 @@ def test_without_keys_nothing_is_known_and_nothing_changes(ends: Ends) -> None:
     lock = Lock("", "")
     assert is_reached(ends.push(ends.listen(), lock))
     assert lock.why() == "" and not lock.is_changed()
-    assert lock.patience == PATIENCE_SECONDS
+    assert lock.patience == LINK_PATIENCE_SECONDS
     lock.take_off()
 
 
@@ -113,7 +113,7 @@ def test_an_open_socket_is_told_that_the_broker_asks_for_keys(
 ) -> None:
     lock = Lock("", "")
     ends.push(ends.listen(folders.broker), lock)
-    assert "it asks for keys: name them in config.yml (keys)" in refusal(lock)
+    assert "it requires keys: name them in config.yml (keys)" in refusal(lock)
     lock.take_off()
 
 
@@ -130,8 +130,10 @@ def test_another_broker_is_not_spoken_to(ends: Ends, folders: KeyFolders) -> Non
     folder = folders.host("node1")
     lock = Lock(folder, "")
     ends.push(ends.listen(folders.machine("false-broker")), lock)
-    words = f"it breaks off; perhaps it has no keys, or {folder}/broker.pub is not its own.pub"
-    assert refusal(lock) == words
+    assert refusal(lock) == (
+        "it closes the connection; perhaps it has no keys, "
+        f"or {folder}/broker.pub is not its own.pub"
+    )
     lock.take_off()
 
 
@@ -150,7 +152,13 @@ def test_a_refusal_tells_what_to_do_and_waits_longer_each_time(
         )
         waits.append(lock.patience)
         ends.give_up(socket, lock)
-    assert waits == [FIRST_PATIENCE_SECONDS, 2.0, 4.0, PATIENCE_SECONDS, PATIENCE_SECONDS]
+    assert waits == [
+        REFUSED_PATIENCE_SECONDS,
+        2.0,
+        4.0,
+        LINK_PATIENCE_SECONDS,
+        LINK_PATIENCE_SECONDS,
+    ]
 
 
 def test_success_forgets_the_refusal(ends: Ends, folders: KeyFolders) -> None:
@@ -161,7 +169,7 @@ def test_success_forgets_the_refusal(ends: Ends, folders: KeyFolders) -> None:
     assert lock.why() != ""
     assert is_reached(ends.push(ends.listen(folders.broker), lock))
     eventually(lambda: lock.why() == "", "the success")
-    assert lock.patience == PATIENCE_SECONDS
+    assert lock.patience == LINK_PATIENCE_SECONDS
     lock.take_off()
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.wire.curve.enrolled_keys import LOOK_AT_ALL_SECONDS, LOOK_SECONDS, Enrolled
+from gpu_monitor.wire.curve.enrolled_keys import POLLS_PER_FULL_POLL, EnrolledKeys
 from gpu_monitor.wire.curve.keys import HOSTS, WEBS, KeysError, own_pair
 from tests.support.house import let_file_clock_tick
 from tests.support.key_folders import KeyFolders
 
+POLL_SECONDS = 1.0
+FULL_POLL_SECONDS = POLLS_PER_FULL_POLL * POLL_SECONDS
 LATER = 100.0
 
 
@@ -28,77 +30,77 @@ def public(folders: KeyFolders, name: str) -> str:
 
 
 def test_a_key_is_known_for_its_own_kind_only(folders: KeyFolders) -> None:
-    enrolled = Enrolled(folders.broker, "")
-    assert enrolled.name(HOSTS, public(folders, "node1")) == "node1"
-    assert enrolled.name(WEBS, public(folders, "node1")) is None
-    assert enrolled.name(WEBS, public(folders, "page1")) == "page1"
-    assert enrolled.name(HOSTS, "") is None
+    enrolled = EnrolledKeys(folders.broker, "")
+    assert enrolled.name_of(HOSTS, public(folders, "node1")) == "node1"
+    assert enrolled.name_of(WEBS, public(folders, "node1")) is None
+    assert enrolled.name_of(WEBS, public(folders, "page1")) == "page1"
+    assert enrolled.name_of(HOSTS, "") is None
 
 
 def test_the_broker_s_own_key_is_its_machine_unless_it_is_enrolled(folders: KeyFolders) -> None:
     own = own_pair(folders.broker).public
-    assert Enrolled(folders.broker, "head").name(HOSTS, own) == "head"
-    assert Enrolled(folders.broker, "").name(HOSTS, own) is None
+    assert EnrolledKeys(folders.broker, "head").name_of(HOSTS, own) == "head"
+    assert EnrolledKeys(folders.broker, "").name_of(HOSTS, own) is None
     key_files.add(folders.broker, HOSTS, "gpu-head", own)
-    assert Enrolled(folders.broker, "head").name(HOSTS, own) == "gpu-head"
-    assert list(Enrolled(folders.broker, "head").names(HOSTS)) == ["gpu-head", "node1"]
+    assert EnrolledKeys(folders.broker, "head").name_of(HOSTS, own) == "gpu-head"
+    assert list(EnrolledKeys(folders.broker, "head").names(HOSTS)) == ["gpu-head", "node1"]
 
 
 def test_who_comes_and_who_goes_is_seen_at_the_next_look_and_said(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    enrolled = Enrolled(folders.broker, "")
-    assert not enrolled.look(LATER)
+    enrolled = EnrolledKeys(folders.broker, "")
+    assert not enrolled.poll(LATER)
     let_file_clock_tick()
     folders.host("node2")
-    assert not enrolled.look(LATER + LOOK_SECONDS / 2)
-    assert enrolled.look(LATER + LOOK_SECONDS)
-    assert enrolled.name(HOSTS, public(folders, "node2")) == "node2"
+    assert not enrolled.poll(LATER + POLL_SECONDS / 2)
+    assert enrolled.poll(LATER + POLL_SECONDS)
+    assert enrolled.name_of(HOSTS, public(folders, "node2")) == "node2"
     let_file_clock_tick()
     folders.revoke("node1", HOSTS)
-    assert enrolled.look(LATER + 2 * LOOK_SECONDS)
-    assert enrolled.name(HOSTS, public(folders, "node1")) is None
-    assert caplog.messages[-2:] == ["let in: hosts node2", "no longer let in: hosts node1"]
+    assert enrolled.poll(LATER + 2 * POLL_SECONDS)
+    assert enrolled.name_of(HOSTS, public(folders, "node1")) is None
+    assert caplog.messages[-2:] == ["enrolled: hosts node2", "revoked: hosts node1"]
 
 
 def test_a_file_written_in_place_is_seen_within_the_longer_look(folders: KeyFolders) -> None:
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     before = public(folders, "node1")
-    enrolled.look(LATER)
+    enrolled.poll(LATER)
     after = key_files.rotate_own(str(folders.place / "node1"), "node1")
     Path(folders.broker, "hosts/node1.pub").write_text(after + "\n")
-    enrolled.look(LATER + LOOK_AT_ALL_SECONDS)
-    assert enrolled.name(HOSTS, after) == "node1"
-    assert enrolled.name(HOSTS, before) is None
+    enrolled.poll(LATER + FULL_POLL_SECONDS)
+    assert enrolled.name_of(HOSTS, after) == "node1"
+    assert enrolled.name_of(HOSTS, before) is None
 
 
 def test_without_a_change_no_file_is_read(
     folders: KeyFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     monkeypatch.setattr("gpu_monitor.wire.curve.keys.public_key", None)  # would raise when called
-    assert not enrolled.look(LATER)
-    assert not enrolled.look(LATER + LOOK_AT_ALL_SECONDS)
+    assert not enrolled.poll(LATER)
+    assert not enrolled.poll(LATER + FULL_POLL_SECONDS)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("node2", "nonsense", "holds no key"),
-        ("no host", "x" * 40, "is named after no host"),
-        ("", "x" * 40, "is named after no host"),
-        ("zz", None, "is passed over: it has the key of node1"),
+        ("no host", "x" * 40, "its name is not a host name"),
+        ("", "x" * 40, "its name is not a host name"),
+        ("zz", None, "ignored: it holds the key of node1"),
     ],
 )
 def test_a_file_that_is_wrong_is_said_once_and_lets_nobody_in(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture, name: str, text: str | None, words: str
 ) -> None:
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     path = Path(folders.broker, "hosts", f"{name}.pub")
     path.write_text(public(folders, "node1") if text is None else text)
     for number in range(4):
-        enrolled.look(LATER + number * LOOK_AT_ALL_SECONDS)
+        enrolled.poll(LATER + number * FULL_POLL_SECONDS)
     assert len(caplog.messages) == 1 and words in caplog.messages[0]
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
@@ -111,44 +113,44 @@ def test_a_file_that_was_broken_for_a_moment_is_read_again(
     right = path.read_text()
     monkeypatch.setattr("gpu_monitor.wire.curve.keys._stamp", lambda found: (1,))
     path.write_text("")
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     assert list(enrolled.names(HOSTS)) == []
     path.write_text(right)
-    assert enrolled.look(LATER)
+    assert enrolled.poll(LATER)
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
 def test_a_folder_that_others_may_write_lets_nobody_in_until_it_is_put_right(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture
 ) -> None:
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     hosts = f"{folders.broker}/hosts"
     os.chmod(hosts, 0o777)
-    assert enrolled.look(LATER)
+    assert enrolled.poll(LATER)
     assert list(enrolled.names(HOSTS)) == [] and list(enrolled.names(WEBS)) == ["page1"]
     assert f"{hosts}: others may write it (mode 0777); run chmod 700 {hosts}" in caplog.messages
     let_file_clock_tick()
     os.chmod(hosts, 0o755)
-    assert enrolled.look(LATER + LOOK_SECONDS)
+    assert enrolled.poll(LATER + POLL_SECONDS)
     assert list(enrolled.names(HOSTS)) == ["node1"]
 
 
 def test_a_folder_that_is_taken_away_lets_nobody_in(folders: KeyFolders) -> None:
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     folders.revoke("node1", HOSTS)
     Path(folders.broker, "hosts").rmdir()
-    assert enrolled.look(LATER)
+    assert enrolled.poll(LATER)
     assert list(enrolled.names(HOSTS)) == []
 
 
 def test_the_broker_s_own_new_key_waits_for_its_restart(
     folders: KeyFolders, caplog: pytest.LogCaptureFixture
 ) -> None:
-    enrolled = Enrolled(folders.broker, "")
+    enrolled = EnrolledKeys(folders.broker, "")
     before = enrolled.own
     key_files.rotate_own(folders.broker, "broker")
     for number in range(3):
-        enrolled.look(LATER + number * LOOK_AT_ALL_SECONDS)
+        enrolled.poll(LATER + number * FULL_POLL_SECONDS)
     assert caplog.messages == ["the broker's own key has changed; restart the broker to use it"]
     assert enrolled.own == before
 
@@ -156,4 +158,4 @@ def test_the_broker_s_own_new_key_waits_for_its_restart(
 def test_without_an_own_pair_there_is_no_broker(folders: KeyFolders) -> None:
     os.unlink(f"{folders.broker}/own.key")
     with pytest.raises(KeysError, match="make one with gpu-monitor keys init"):
-        Enrolled(folders.broker, "")
+        EnrolledKeys(folders.broker, "")

@@ -80,7 +80,7 @@ def test_any_file_is_a_key_or_a_refusal_of_one_line_that_shows_none_of_it(
         assert own_pair(str(folder)).secret in data.decode("ascii", "replace")
     except KeysError as error:
         assert str(error) == (
-            f"{folder}/own.key: holds no key (one line of 40 Z85 signs); "
+            f"{folder}/own.key: holds no key (one line of 40 Z85 characters); "
             "make one with gpu-monitor keys init"
         )
 
@@ -145,10 +145,10 @@ def test_what_is_missing_is_named_with_what_to_do(folder: str, tmp_path: Path) -
 
 
 def test_what_is_no_file_or_no_folder_is_refused_without_waiting(folder: str) -> None:
-    assert refusal(f"{folder}/own.key").endswith("is no folder; name a folder of keys")
+    assert refusal(f"{folder}/own.key").endswith("not a folder; name a folder of keys")
     os.unlink(f"{folder}/own.key")
     os.mkfifo(f"{folder}/own.key", 0o600)
-    assert "is no plain file" in refusal(folder)
+    assert "not a regular file" in refusal(folder)
     os.unlink(f"{folder}/own.key")
     os.mkdir(f"{folder}/own.key", 0o700)
     assert f"{folder}/own.key: " in refusal(folder)

@@ -12,7 +12,7 @@ from gpu_monitor.wire.broker_link import Subscriber
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.curve.keys import client_keys, own_pair
 from gpu_monitor.wire.curve.monitor import Handshakes
-from gpu_monitor.wire.replica import Following
+from gpu_monitor.wire.replica import Replica
 from tests.support.house import eventually
 from tests.support.key_folders import KeyFolders
 
@@ -93,9 +93,9 @@ def test_a_handshake_is_told_once_and_the_socket_outlives_its_watch(
     client_keys(folders.host("node1")).lock(socket)
     handshakes = Handshakes(socket, RESULTS)
     socket.connect(broker.endpoint)
-    told = eventually(lambda: list(handshakes.read()) or None, "the handshake")
+    told = eventually(lambda: list(handshakes.drain()) or None, "the handshake")
     assert told == [(zmq.EVENT_HANDSHAKE_SUCCEEDED, 0)]
-    assert list(handshakes.read()) == []
+    assert list(handshakes.drain()) == []
     handshakes.close()
     socket.send(b"on")
     assert broker.socket.poll(WAIT_MS) and broker.socket.recv() == b"on"
@@ -122,14 +122,14 @@ async def test_a_web_server_that_gives_up_amid_a_handshake_reaches_the_next_brok
     listen: Listen, near: Context, folders: KeyFolders
 ) -> None:
     def subscriber(endpoint: str) -> Subscriber:
-        following = Following({}, 1.0, 0.0)
-        return Subscriber(endpoint, near, following, lambda patch: None, later(), Lock(folder, ""))
+        replica = Replica({}, 1.0, 0.0)
+        return Subscriber(endpoint, near, replica, lambda patch: None, later(), Lock(folder, ""))
 
     other, folder = listen(zmq.XPUB, folders.machine("other")), folders.web("page1")
     tried = subscriber(other.endpoint)
     for _ in range(TIMES):
         assert other.has_accepted()
-        tried.look()
+        tried.poll()
     tried.close()
     right = listen(zmq.XPUB, folders.broker)
     tried = subscriber(right.endpoint)

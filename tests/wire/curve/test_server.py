@@ -14,18 +14,12 @@ from gpu_monitor.commands import key_files
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve import enrolled_keys
 from gpu_monitor.wire.curve.keys import HOSTS, WEBS, key_in
-from gpu_monitor.wire.curve.server import Gate
+from gpu_monitor.wire.curve.server import CurveServer
 from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES
 from tests.support.house import eventually, free_ports
 from tests.support.key_folders import KeyFolders
 from tests.support.links import PATIENCE_SECONDS, RPC_TIMEOUT, Collector, Links, links
 from tests.support.snapshots import make_snapshot
-
-
-@pytest.fixture(autouse=True)
-def every_look_is_a_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enrolled_keys, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(enrolled_keys, "LOOK_AT_ALL_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +76,8 @@ def pin_another_key(folder: str) -> str:
 STRANGERS = {
     "unknown key": "it does not know this machine's key; there: gpu-monitor keys add liar --pu",
     "key of a web server": "it does not know this machine's key; there: gpu-monitor keys add liar",
-    "no key": "it asks for keys: name them in config.yml (keys)",
-    "wrong broker key": "it breaks off; perhaps it has no keys, or {folder}/broker.pub is not its",
+    "no key": "it requires keys: name them in config.yml (keys)",
+    "wrong broker key": "perhaps it has no keys, or {folder}/broker.pub is not its own.pub",
 }
 
 
@@ -137,7 +131,7 @@ async def test_a_stranger_is_counted_and_told_and_disturbs_nobody(
 @pytest.mark.parametrize("which", ["unknown key", "no key", "wrong broker key"])
 async def test_a_stranger_hears_nothing(house: Links, which: str) -> None:
     web = house.web()
-    await house.until(lambda: web.following.ever_heard)
+    await house.until(lambda: web.replica.ever_synced)
     if which == "no key":
         folder = ""
     elif which == "unknown key":
@@ -145,10 +139,10 @@ async def test_a_stranger_hears_nothing(house: Links, which: str) -> None:
     else:
         folder = pin_another_key(await house.meanwhile(house.folders.web, "node1"))
     deaf = house.web(folder)
-    await house.until(lambda: web.refused(which) and deaf.following.refusal)
-    assert not deaf.following.ever_heard and web.lost == 0
-    assert deaf.following.refusal.startswith("the broker is not heard: it ")
-    assert "--public" not in deaf.following.refusal
+    await house.until(lambda: web.refused(which) and deaf.replica.refusal)
+    assert not deaf.replica.ever_synced and web.lost == 0
+    assert deaf.replica.refusal.startswith("no connection to the broker: it ")
+    assert "--public" not in deaf.replica.refusal
 
 
 async def test_a_revoked_host_is_out_on_its_living_connection_and_back_when_enrolled_again(
@@ -162,7 +156,7 @@ async def test_a_revoked_host_is_out_on_its_living_connection_and_back_when_enro
     await house.until(lambda: node.pusher.why().startswith("it does not know this machine's key"))
     heard_at = web.document["hosts"]["node1"]["heard_at"]
     await house.meanwhile(house.folders.enrol, "node1", HOSTS)
-    await house.until(lambda: "let in: hosts node1" in lines(caplog, enrolled_keys.__name__)[-1])
+    await house.until(lambda: "enrolled: hosts node1" in lines(caplog, enrolled_keys.__name__)[-1])
     node.clock.ahead += 5.0
     await house.until(lambda: web.state("node1") == "live")
     assert web.document["hosts"]["node1"]["heard_at"] > heard_at
@@ -187,14 +181,14 @@ async def test_a_revoked_web_server_is_cut_off_and_back_when_enrolled_again(hous
     house.host("node1")
     await house.until(lambda: stays.state("node1") == goes.state("node1") == "live")
     await house.meanwhile(house.folders.revoke, "page1", WEBS)
-    await house.until(lambda: goes.following.lost and goes.following.refusal)
+    await house.until(lambda: goes.replica.lost and goes.replica.refusal)
     last = goes.document["now"]
     await house.until(lambda: stays.document["now"] > last + 0.5)
     assert goes.document["now"] == last
     await house.meanwhile(house.folders.enrol, "page1", WEBS)
     await house.until(lambda: stays.document["now"] > last + 1.0)
     goes.clock.ahead += 5.0
-    await house.until(lambda: not goes.following.lost)
+    await house.until(lambda: not goes.replica.lost)
     assert stays.lost == 0 and stays.states("node1") == {"live"}
 
 
@@ -206,7 +200,7 @@ async def test_a_host_whose_key_is_rotated_is_back_without_a_restart(
     own = f"{house.folders.place}/node1"
     public = await house.meanwhile(key_files.rotate_own, own, "node1")
     await house.meanwhile(key_files.rotate, house.folders.broker, HOSTS, "node1", public)
-    words = "let in by another key: hosts node1"
+    words = "enrolled with another key: hosts node1"
     await house.until(lambda: words in lines(caplog, enrolled_keys.__name__))
     node.clock.ahead += 5.0
     now, pushed = web.document["now"], node.pushed
@@ -217,14 +211,14 @@ async def test_a_host_whose_key_is_rotated_is_back_without_a_restart(
 
 async def test_a_web_server_whose_key_is_rotated_is_back_without_a_restart(house: Links) -> None:
     stays, goes = house.web(), house.web()
-    await house.until(lambda: stays.following.ever_heard and goes.following.ever_heard)
+    await house.until(lambda: stays.replica.ever_synced and goes.replica.ever_synced)
     own = f"{house.folders.place}/page1"
     public = await house.meanwhile(key_files.rotate_own, own, "page1")
     await house.meanwhile(key_files.rotate, house.folders.broker, WEBS, "page1", public)
     now = stays.document["now"]
     await house.until(lambda: stays.document["now"] > now + 0.5)
     goes.clock.ahead += 5.0
-    await house.until(lambda: not goes.following.lost and goes.document["now"] > now + 0.5)
+    await house.until(lambda: not goes.replica.lost and goes.document["now"] > now + 0.5)
     assert stays.lost == 0
 
 
@@ -299,7 +293,7 @@ async def test_inside_the_process_nobody_needs_a_key(
     tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
 ) -> None:
     folders = KeyFolders(tmp_path)
-    gate = Gate(folders.broker, context, "head", lambda *_: None)
+    gate = CurveServer(folders.broker, context, "head", lambda *_: None)
     xpub = context.socket(zmq.XPUB)
     gate.guard(xpub, WEBS)
     xpub.bind("inproc://updates")
@@ -307,7 +301,7 @@ async def test_inside_the_process_nobody_needs_a_key(
     sub.connect("inproc://updates")
     sub.subscribe(b"patch")
     assert xpub.poll(int(1000 * PATIENCE_SECONDS))
-    assert gate.lets_listen(xpub.recv(copy=False))
+    assert gate.may_subscribe(xpub.recv(copy=False))
     logging.getLogger(__name__).debug("heard")
     gate.close()
     sub.close(0)
@@ -319,7 +313,7 @@ def test_without_an_answer_nobody_is_let_in(
 ) -> None:
     """As long as the gate does not answer, or once it is closed."""
     folders = KeyFolders(tmp_path)
-    gate = Gate(folders.broker, context, "", lambda *_: None)
+    gate = CurveServer(folders.broker, context, "", lambda *_: None)
     guarded = context.socket(zmq.PULL)
     gate.guard(guarded, HOSTS)
     port = free_ports(1)[0]

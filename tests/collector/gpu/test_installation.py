@@ -1,0 +1,109 @@
+"""Why NVML cannot be opened, by the driver's files rather than by the library's error alone."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpu_monitor.collector.gpu.installation import DriverInstallation
+from gpu_monitor.collector.gpu.nvml_errors import (
+    DRIVER_NOT_LOADED,
+    LIB_RM_VERSION_MISMATCH,
+    LIBRARY_NOT_FOUND,
+    NO_PERMISSION,
+    UNKNOWN,
+    NvmlError,
+    words,
+)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A host without a driver and without a GPU."""
+    for folder in ("pci", "dev", "module"):
+        (tmp_path / folder).mkdir()
+    return tmp_path
+
+
+def describe(host: Path, code: int, open_file: Callable[[str, int], int] = os.open) -> str:
+    pci, module, dev = (str(host / folder) for folder in ("pci", "module", "dev"))
+    return DriverInstallation(pci, module, dev, open_file).describe(NvmlError(code, "nvmlInit"))
+
+
+def refusing(number: int) -> Callable[[str, int], int]:
+    """A kernel that refuses every file for this reason."""
+
+    def open_file(path: str, flags: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    return open_file
+
+
+def add_device(host: Path, vendor: str, kind: str) -> None:
+    folder = host / "pci" / "0000:17:00.0"
+    folder.mkdir(exist_ok=True)
+    (folder / "vendor").write_text(f"{vendor}\n")
+    (folder / "class").write_text(f"{kind}\n")
+
+
+def load_module(host: Path) -> None:
+    (host / "module" / "version").write_text("NVRM version\n")
+
+
+@pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION])
+def test_a_control_group_that_forbids_the_driver_is_named(host: Path, code: int) -> None:
+    found = describe(host, code, refusing(errno.EPERM))
+    assert found.startswith(f"this process may not open {host}/dev/nvidiactl: its control group")
+
+
+@pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION])
+def test_permissions_that_forbid_the_driver_are_named(host: Path, code: int) -> None:
+    found = describe(host, code, refusing(errno.EACCES))
+    assert found.endswith(f"check the permissions of {host}/dev/nvidiactl")
+
+
+def test_a_driver_that_failed_to_initialize_sends_to_the_kernel_log(host: Path) -> None:
+    assert describe(host, UNKNOWN, refusing(errno.EIO)) == words(17)
+
+
+@pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION, LIB_RM_VERSION_MISMATCH])
+def test_an_error_with_another_cause_keeps_its_words(host: Path, code: int) -> None:
+    assert describe(host, code) == words(code)
+    (host / "dev" / "nvidiactl").touch()
+    assert describe(host, code) == words(code)
+
+
+def test_a_loaded_driver_without_its_device_file_is_not_to_be_loaded_again(host: Path) -> None:
+    assert describe(host, DRIVER_NOT_LOADED) == words(DRIVER_NOT_LOADED)
+    load_module(host)
+    found = describe(host, DRIVER_NOT_LOADED)
+    assert "nvidiactl is missing: run nvidia-modprobe" in found and "modprobe nvidia)" not in found
+    (host / "dev" / "nvidiactl").touch()
+    assert describe(host, DRIVER_NOT_LOADED) == words(DRIVER_NOT_LOADED)
+
+
+def test_a_missing_library_is_no_surprise_without_a_gpu_only(host: Path) -> None:
+    assert describe(host, LIBRARY_NOT_FOUND) == words(LIBRARY_NOT_FOUND)
+    add_device(host, "0x10de", "0x030200")
+    assert describe(host, LIBRARY_NOT_FOUND).startswith("an NVIDIA GPU is on the PCI bus, but its")
+    load_module(host)
+    assert describe(host, LIBRARY_NOT_FOUND).startswith("NVIDIA driver loaded, but its library")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "is_gpu"),
+    [
+        ("0x10de", "0x030200", True),
+        ("0x10de", "0x030000", True),
+        ("0x10de", "0x040300", False),
+        ("0x8086", "0x030000", False),
+    ],
+)
+def test_a_gpu_is_recognised_by_vendor_and_class(
+    host: Path, vendor: str, kind: str, is_gpu: bool
+) -> None:
+    add_device(host, vendor, kind)
+    assert DriverInstallation(str(host / "pci")).has_gpu() is is_gpu
+    assert not DriverInstallation(str(host / "none")).has_gpu()
