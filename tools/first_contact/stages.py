@@ -19,7 +19,7 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "facts": Stage(20, 0, "facts", "collect_facts", "driver, device nodes, sysfs, nvidia-smi -q"),
+    "facts": Stage(8, 12, "facts", "collect_facts", "driver, device nodes, sysfs, nvidia-smi -q"),
     "calls": Stage(6, 12, "calls", "time_calls", "every NVML call, idle"),
     "calls_unprivileged": Stage(6, 12, "calls", "time_calls_unprivileged", "the same as uid 65534"),
     "canaries": Stage(
