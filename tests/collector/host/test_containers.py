@@ -256,7 +256,7 @@ def test_a_runtime_that_keeps_failing_is_a_problem_whatever_it_raises() -> None:
 
     guard = SourceGuard()
     containers = ContainerNames("/socket", ask, PATIENCE_SECONDS, guard)
-    names: list[str] = []
+    names: list[str | None] = []
     problems: list[str] = []
     for second in range(3):
         names.append(containers.resolve(BATCH[:12], second * UNKNOWN_CONTAINER_SECONDS))
