@@ -212,7 +212,7 @@ def test_memory_held_by_no_visible_process_has_its_own_line(
 def test_a_process_that_has_ended_is_labelled(
     house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
-    ended = Process(2**22 + 1, memory_mib=10_240)  # above the highest pid of any kernel
+    ended = Process(2**22, memory_mib=10_240)  # no kernel gives this pid (PID_MAX_LIMIT)
     fake_nvml.write(Scenario(gpus=[Gpu(processes=[ended])]))
     house.start("up", name="node1")
     house.host("node1")
