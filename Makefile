@@ -1,32 +1,32 @@
-# Everything runs in .venv, which tools/setup makes and keeps up to date.
-# ARGS goes to the command: make demo ARGS="--hosts 100", make test ARGS="tests/wire -q"
+# Everything runs in .venv, which tools/setup creates and keeps up to date.
+# ARGS is passed to the command: make demo ARGS="--hosts 100", make test ARGS="tests/wire -q"
 .PHONY: help run demo test quick lab lab-vm check bench bench-page soak gpu-check clean
 .DEFAULT_GOAL := help
 
 ARGS =
 BIN = .venv/bin
-# Most tests wait more than they compute. WORKERS=0 runs them in one process, as a debugger needs.
+# Most tests wait more than they compute. WORKERS=0 runs them in one process, for a debugger.
 WORKERS = $(shell n=$$((2 * $$(nproc))); echo $$((n < 12 ? n : 12)))
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-# Shells that keep Python from writing bytecode would have each worker compile the tests again.
+# If the shell disabled bytecode, each worker would compile the tests again.
 export PYTHONDONTWRITEBYTECODE =
 
 CC ?= cc
 SANITIZED = -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
 help:
-	@echo "make run        this machine's live page (set-up included)"
-	@echo "make demo       the page with a simulated fleet"
-	@echo "make test       the tests, with everything they need"
-	@echo "make quick      the tests that need neither a browser nor processes"
-	@echo "make check      format, lint, types; the page's tests, the fake NVML under sanitizers"
-	@echo "make lab        rolls out to booted machines and breaks them (root, Debian)"
-	@echo "make lab-vm     proves the services' limits in an emulated machine (root, Debian)"
-	@echo "make bench      the benchmarks, as ratios to floors measured in the same run"
-	@echo "make bench-page what the page costs a browser, beside a naive one"
-	@echo "make soak       whether the services grow in an hour (ARGS=\"--minutes 10\")"
-	@echo "make gpu-check  every column against nvidia-smi, on a machine with an NVIDIA driver"
-	@echo "make clean      removes everything that make has made, .venv too"
+	@echo "make run        serve the live page of this machine"
+	@echo "make demo       serve the page with a simulated fleet"
+	@echo "make test       run the tests; installs what they need"
+	@echo "make quick      run the tests that need neither a browser nor processes"
+	@echo "make check      check format, lint and types; test the page's modules and the fake NVML"
+	@echo "make lab        deploy to booted containers and inject faults (root, Debian)"
+	@echo "make lab-vm     test the services' limits in an emulated machine (root, Debian)"
+	@echo "make bench      run the benchmarks; each result is a ratio to a measured floor"
+	@echo "make bench-page measure what the page costs a browser, compared with a naive page"
+	@echo "make soak       check for an hour whether the services grow (ARGS=\"--minutes 10\")"
+	@echo "make gpu-check  measure driver and card, and compare with nvidia-smi (needs an NVIDIA card; 150 s)"
+	@echo "make clean      remove everything that make has created, including .venv"
 
 run:
 	@tools/setup run
@@ -82,7 +82,7 @@ soak:
 
 gpu-check:
 	@tools/setup run
-	@$(BIN)/python -m tests.gpu_check $(ARGS)
+	@$(BIN)/python -m tools.first_contact $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

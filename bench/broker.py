@@ -1,13 +1,13 @@
-"""What a snapshot costs the broker, against receiving and unpacking the same bytes.
+"""What a snapshot costs the broker, compared with receiving and unpacking the same bytes.
 
     python bench/broker.py [--hosts 10000] [--gpus 8] [--seconds 10]
 
-Three processes: one sends what the collectors of a fleet would, one TCP connection per host (as
-many as the limit of open files allows), each host once a second; one is the broker as the
-command runs it; this one follows the updates as a web server does. Before that the same bytes
-go to a process that receives and unpacks them and nothing else: the floor. What changes from one
-second to the next: bench/fleet/senders.py. CPU is user and system time of all threads of the
-process, after every host is live. Prints figures, asserts nothing.
+Three processes: one sends the snapshots of a fleet, once per second and host, over one TCP
+connection per host (up to the limit of open files); one is the broker as the command runs it; this
+one follows the updates like a web server. The floor is measured first: a process that only receives
+and unpacks the same bytes. See bench/fleet/senders.py for what changes from second to second. CPU
+is the user and system time of all threads of the process, once every host is live. Prints
+measurements, asserts nothing.
 """
 
 import argparse
@@ -61,25 +61,27 @@ def compare(options: argparse.Namespace) -> None:
     totals, broker = document["totals"], document["broker"]
     print(
         f"{hosts} hosts x {options.gpus} GPUs and processes, {cost['sent'] / seconds:.0f}"
-        f" snapshots a second of {cost['bytes']} bytes, {cost['connections']} connections"
+        f" snapshots per second of {cost['bytes']} bytes, {cost['connections']} connections"
     )
-    print(f"broker            {cost['cpu']:6.1f} % of one core  {cost['each']:6.1f} us a snapshot")
+    print(
+        f"broker            {cost['cpu']:6.1f} % of one core  {cost['each']:6.1f} us per snapshot"
+    )
     print(
         f"receive + unpack  {floor_cost['cpu']:6.1f} % of one core "
-        f" {floor_cost['each']:6.1f} us a snapshot"
+        f" {floor_cost['each']:6.1f} us per snapshot"
     )
     print(f"ratio             {cost['each'] / floor_cost['each']:6.2f}")
     print(
-        f"resident          {cost['rss'] / hosts / 1024:6.1f} KiB a host"
-        f" (receive + unpack alone {floor_cost['rss'] / hosts / 1024:.1f} KiB)"
+        f"resident          {cost['rss'] / hosts / 1024:6.1f} KiB per host"
+        f" (only receive + unpack: {floor_cost['rss'] / hosts / 1024:.1f} KiB)"
     )
     print(
-        f"patches           {cost['patches'] / seconds:6.1f} a second"
+        f"patches           {cost['patches'] / seconds:6.1f} per second"
         f" of {cost['patch_bytes'] / max(1, cost['patches']) / 1024:.0f} KiB"
     )
     print(
         f"live              {totals['hosts_live']} hosts, {totals['gpus']} GPUs,"
-        f" {totals['users']} users; not sent in time {cost['late']},"
+        f" {totals['users']} users; sent late {cost['late']},"
         f" refused {broker['refused'] or 0}"
     )
 
@@ -87,7 +89,7 @@ def compare(options: argparse.Namespace) -> None:
 def measure(
     options: argparse.Namespace, part: str, seconds: float
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """CPU, memory and counts of the process `part` while the fleet sends to it."""
+    """CPU, memory and counts of the process `part` while it receives from the fleet."""
     rpc, updates = free_endpoint(), free_endpoint()
     receiver = start(options, part, f"{rpc} {updates}" if part == "broker" else rpc)
     sender = None
@@ -139,7 +141,7 @@ def start(options: argparse.Namespace, part: str, at: str) -> "subprocess.Popen[
 
 
 def counts(sender: "subprocess.Popen[str]") -> tuple[int, int]:
-    """How many snapshots have been sent by now, and how many could not be."""
+    """How many snapshots have been sent so far, and how many were late."""
     assert sender.stdin is not None and sender.stdout is not None
     sender.stdin.write("\n")
     sender.stdin.flush()
@@ -153,7 +155,7 @@ def free_endpoint() -> str:
 
 
 class Follower:
-    """Counts patches; asks for a picture where a figure of the document is wanted."""
+    """Counts patches, and requests the whole document on demand."""
 
     def __init__(self, endpoint: str) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

@@ -1,12 +1,12 @@
-"""What a sample costs the collector: 8 GPUs and 32 processes on the fake NVML, once a second.
+"""What a sample costs the collector: 8 GPUs and 32 processes on the fake NVML, once per second.
 
     python bench/collector.py [--samples 60] [--interval 1]
 
-The collector runs in a process of its own as the command runs it and pushes to this one. CPU is
-user and system time of all its threads, from the start of the interpreter to the first push, and
+The collector runs in its own process, as the command runs it, and pushes to this one. CPU is the
+user and system time of all its threads: from the start of the interpreter to the first push, and
 per sample after that. The floor is measured in another process at the same pace: 13 raw NVML
-calls per GPU through ctypes, and one read of /proc/PID/stat per process. It prints figures and
-checks none. Memory is shown beside that of a Python without any imports.
+calls per GPU through ctypes, and one read of /proc/PID/stat per process. Memory is compared with
+that of a Python without any imports. Prints measurements, asserts nothing.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 if TYPE_CHECKING:
     from pathlib import Path
-# More is imported where it is used: what the measured process imports counts as the collector's.
+# Other imports are local: whatever the measured process imports counts as the collector's.
 
 GPUS = 8
 PROCESSES = 32
@@ -75,8 +75,10 @@ def measure(samples: int, interval: float) -> None:
 
 
 def with_bytecode(folder: str) -> dict[str, str]:
-    """Environment of a Python that finds all modules compiled, as pip installs them: compiling
-    them at each start would keep over 1 MB."""
+    """An environment in which Python finds all modules compiled, as pip installs them.
+
+    Compiling them at every start would retain over 1 MB.
+    """
     import subprocess
 
     variables = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(folder, "bytecode"))
@@ -150,7 +152,7 @@ def run_collector(environment: dict[str, str], samples: int, interval: float) ->
 
 
 def collector(endpoint: str, interval: float) -> None:
-    """The measured process; each line on stdin is answered with CPU seconds, calls, memory."""
+    """The measured process: it answers each line on stdin with CPU seconds, calls and memory."""
     import gpu_monitor.__main__  # noqa: F401 - the command's own imports count too
     from gpu_monitor.collector.main import run
     from gpu_monitor.config.file import parse_config
@@ -175,7 +177,7 @@ def collector(endpoint: str, interval: float) -> None:
 
 
 def floor(pids: list[str], interval: float, samples: int) -> None:
-    """Print the milliseconds of CPU that the calls and reads alone take, at the same pace."""
+    """Print the CPU milliseconds of the bare calls and reads, at the same pace."""
     library = ctypes.CDLL("libnvidia-ml.so.1")
     library.nvmlInit_v2()
     handles = [ctypes.c_void_p() for _ in range(GPUS)]
@@ -201,13 +203,15 @@ def show(
     figures: dict[str, float], floor_ms: float, bare_mb: float, samples: int, interval: float
 ) -> None:
     sample, resident = figures["sample_ms"], figures["resident_mb"]
-    print(f"collector: {GPUS} GPUs, {PROCESSES} processes, {samples} samples, one in {interval} s")
-    print(f"  CPU a sample        {sample:7.2f} ms     goal 2.0")
+    print(
+        f"collector: {GPUS} GPUs, {PROCESSES} processes, {samples} samples, one every {interval} s"
+    )
+    print(f"  CPU per sample      {sample:7.2f} ms     goal 2.0")
     print(f"  floor               {floor_ms:7.2f} ms     {sample / floor_ms:.1f} x that")
     print(f"  CPU to first push   {figures['first_push_ms']:7.0f} ms     goal 150")
-    print(f"  NVML calls a GPU    {figures['calls']:7.1f}        goal 13")
+    print(f"  NVML calls per GPU  {figures['calls']:7.1f}        goal 13")
     print(f"  resident memory     {resident:7.1f} MB     goal 26")
-    print(f"  Python alone        {bare_mb:7.1f} MB     {resident / bare_mb:.1f} x that")
+    print(f"  Python alone        {bare_mb:7.1f} MB     {resident / bare_mb:.1f} times less")
     print(f"  snapshot            {figures['snapshot_bytes']:7.0f} bytes  goal 4000")
 
 

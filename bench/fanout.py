@@ -1,12 +1,12 @@
-"""What a frame costs the web server for each of 2,000 viewers, against bare socket writes.
+"""What a frame costs the web server for each of 2,000 viewers, compared with bare socket writes.
 
     python bench/fanout.py [--viewers 2000] [--frames 40]
 
-Three processes: this one plays the broker over real sockets, one is the web server, one holds the
-viewers (raw sockets that count frames). Then a process that only calls `transport.write` sends the
-same bytes to as many sockets: the floor. CPU is the user and system time of the server's process;
-on loopback the kernel charges a send with its delivery, so both sides of the ratio include the same
-kernel work. Prints figures, asserts nothing.
+Three processes: this one acts as the broker over real sockets, one is the web server, and one holds
+the viewers (raw sockets that count frames). The floor is a process that only calls
+`transport.write` to send the same bytes to as many sockets. CPU is the user and system time of the
+server's process; on loopback the kernel charges a delivery to its sender, so both sides of the
+ratio include the same kernel work. Prints measurements, asserts nothing.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def measure(child: Any, address: str, viewers: int, frames: int, send: Any) -> d
         fewest = int(read_line(crowd))
         expected = frames * len(SIZES)
         if fewest < expected:
-            print(f"a viewer was sent {fewest} of {expected} frames: the figures are too good")
+            print(f"a viewer was sent {fewest} of {expected} frames: the result is not valid")
     finally:
         stop(crowd)
     return result
@@ -202,7 +202,7 @@ def view(address: str, count: int) -> None:
                 if not key.data.read():
                     selector.unregister(key.fileobj)
             elif sys.stdin.readline():
-                # Neither the first frame nor one of each size to warm up counts.
+                # The first frame and one warm-up frame of each size do not count.
                 print(min(v.frames for v in viewers) - 1 - len(SIZES), flush=True)
             else:
                 return

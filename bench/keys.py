@@ -1,11 +1,11 @@
-"""What CURVE costs per message: the same snapshots to the same broker, with keys and without.
+"""What CURVE costs per message: the same snapshots to the same broker, with and without keys.
 
     python bench/keys.py [--hosts 500] [--rate 1000] [--seconds 10]
 
-Three processes: the broker as the command runs it, with the folder of keys where there is one;
-a sender with a connection for each host, as many collectors have; this one, which measures their
-CPU time. Both ways run one after the other, twice, in turn. The broker's part is one of ingest
-and publishing too; the last column is what keys add. Prints figures, asserts nothing.
+Three processes: the broker as the command runs it, with or without a folder of keys; a sender with
+one connection per host; and this one, which measures their CPU time. Runs with and without keys
+alternate, two of each. The broker's CPU includes receiving and publishing; the last column is what
+keys add. Prints measurements, asserts nothing.
 """
 
 import argparse
@@ -37,7 +37,9 @@ WARM_SECONDS = 4.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=500)
-    parser.add_argument("--rate", type=int, default=1000, help="messages a second, of all hosts")
+    parser.add_argument(
+        "--rate", type=int, default=1000, help="messages per second from all hosts together"
+    )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--part", choices=("broker", "send"), help=argparse.SUPPRESS)
     parser.add_argument("--at", default="", help=argparse.SUPPRESS)
@@ -60,17 +62,17 @@ def compare(options: argparse.Namespace) -> None:
                 found[keyed].append(measure(options, place if keyed else ""))
     size = len(pack(make_host(0)))
     print(f"{options.rate} messages/s of {size} bytes over {options.hosts} connections")
-    print(f"{'CPU us a message':>18} {'plain':>8} {'keys':>8} {'more':>8}")
+    print(f"{'CPU us per message':>18} {'plain':>8} {'keys':>8} {'added':>8}")
     for column, name in enumerate(("broker", "all collectors")):
         plain, locked = (min(run[column] for run in found[which]) for which in (False, True))
         print(f"{name:>18} {plain:8.1f} {locked:8.1f} {locked - plain:8.1f}")
     plain, locked = (min(patch(keyed) for _ in range(3)) for keyed in (False, True))
     print(f"{'a 100 kB patch':>18} {plain:8.1f} {locked:8.1f} {locked - plain:8.1f}  (both ends)")
-    print(f"a connection with keys, both ends: {1000 * handshake():.2f} ms of CPU")
+    print(f"one connection with keys, both ends: {1000 * handshake():.2f} ms of CPU")
 
 
 def issue(place: Path, hosts: int) -> None:
-    """A broker that has enrolled `hosts` keys, and a file with the pairs for the sender."""
+    """Enrol `hosts` keys with a broker, and write a file with their pairs for the sender."""
     folders = KeyFolders(place)
     (place / "broker/hosts").mkdir(mode=0o700)
     pairs = [[text.decode() for text in zmq.curve_keypair()] for _ in range(hosts)]
@@ -81,7 +83,7 @@ def issue(place: Path, hosts: int) -> None:
 
 
 def measure(options: argparse.Namespace, place: str) -> tuple[float, float]:
-    """CPU us a message of the broker and of the sender."""
+    """CPU microseconds per message of the broker and of the sender."""
     rpc, updates = free_endpoint(), free_endpoint()
     parts = [
         start(options, "broker", f"{rpc} {updates}", place and f"{place}/broker"),
@@ -120,7 +122,7 @@ async def run_broker(at: str, keys: str) -> None:
 
 
 def send(options: argparse.Namespace) -> None:
-    """Each host in its turn, evenly; some of its values change."""
+    """Send for one host after another, evenly spaced; some values change each time."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.max_sockets = options.hosts + 10
     broker, pairs = json.loads(Path(options.keys).read_text()) if options.keys else ("", [])
@@ -148,7 +150,7 @@ def send(options: argparse.Namespace) -> None:
 
 
 class Ends:
-    """A socket that listens and makes others of its kind's counterpart, with keys or without."""
+    """A listening socket, with or without keys, and clients that connect to it."""
 
     def __init__(self, listening: int, connecting: int, locked: bool) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -169,7 +171,7 @@ class Ends:
 
 
 def patch(locked: bool) -> float:
-    """CPU us of both ends for a message of 100 kB on the updates link."""
+    """CPU microseconds of both ends for a message of 100 kB on the updates link."""
     ends, data, count = Ends(zmq.XPUB, zmq.SUB, locked), b"x" * 100_000, 500
     sub = ends.connect()
     sub.subscribe(b"")
@@ -184,7 +186,7 @@ def patch(locked: bool) -> float:
 
 
 def handshake() -> float:
-    """Seconds of CPU that both ends of a new connection need."""
+    """CPU seconds of both ends for a new connection."""
     ends, count = Ends(zmq.PULL, zmq.PUSH, True), 200
     spent = time.process_time()
     for _ in range(count):

@@ -1,12 +1,12 @@
-"""How old a sample is when browsers have it: 1,000 hosts, 100 viewers, a tick of 0.05 s.
+"""How old a sample is when it reaches browsers: 1,000 hosts, 100 viewers, a tick of 0.05 s.
 
     python bench/latency.py [--hosts 1000] [--viewers 100] [--seconds 10] [--tick 0.05]
 
-Four processes: the collectors of a fleet, each host once a second, spread over it; the broker
-and the web server as the command runs them; this one holds the viewers, raw sockets that take
-the page's subprotocol. Each snapshot carries the moment before it was made; a viewer has it when
-the last byte of the frame has been read. The floor is the same snapshot to a bare PULL socket of
-this process. Prints figures, asserts nothing.
+Four processes: one sends the snapshots of a fleet, one per host and second, spread evenly; the
+broker and the web server run as the command runs them; this one holds the viewers, raw sockets
+that use the page's subprotocol. Each snapshot carries the time just before it was made; it has
+reached a viewer once the last byte of the frame is read. The floor sends the same snapshots to a
+bare PULL socket of this process. Prints measurements, asserts nothing.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from tests.support.snapshots import make_gpus, make_processes, make_snapshot  # 
 GPUS = 8
 SLOTS = 100
 WARM_SECONDS = 6.0
-"""The broker shows a host only when a second snapshot has confirmed the first."""
+"""The broker shows a host only once a second snapshot has confirmed the first."""
 HANDSHAKE = (
     "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: gpu-monitor.v1.deflate\r\n"
@@ -78,7 +78,7 @@ def compare(options: argparse.Namespace) -> None:
         print(
             f"{name:>18}", *(f"{1000 * share(values, part):7.1f}" for part in (0.5, 0.9, 0.99, 1))
         )
-    print(f"frames: {frames['count']} a viewer, {frames['bytes'] / 1000:.1f} kB on average")
+    print(f"frames: {frames['count']} per viewer, {frames['bytes'] / 1000:.1f} kB on average")
     print("CPU, percent of one core:", ", ".join(f"{k} {v:.0f}" for k, v in cpu.items()))
 
 
@@ -87,7 +87,7 @@ def share(values: list[float], part: float) -> float:
 
 
 def measure_floor(options: argparse.Namespace) -> list[float]:
-    """Ages, sorted, of the snapshots at a socket that does nothing with them."""
+    """Sorted ages of the snapshots at a bare socket."""
     pull: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
     port = pull.bind_to_random_port("tcp://127.0.0.1")
     sender = start(options, "send", f"tcp://127.0.0.1:{port}")
@@ -105,7 +105,7 @@ def measure_floor(options: argparse.Namespace) -> list[float]:
 
 
 def measure(options: argparse.Namespace) -> tuple[list[float], dict[str, float], dict[str, float]]:
-    """Ages, sorted, of all readings at all viewers; what they were sent; CPU by process."""
+    """Sorted ages of all readings at all viewers, frames per viewer, and CPU by process."""
     rpc, updates = free_endpoint(), free_endpoint()
     parts = {"broker": start(options, "broker", f"{rpc} {updates}")}
     try:
@@ -136,7 +136,7 @@ def measure(options: argparse.Namespace) -> tuple[list[float], dict[str, float],
 
 
 def made_at(viewer: "Viewer", began: float) -> dict[int, list[float]]:
-    """When the readings of each patch were made, by its sequence."""
+    """When the readings of each patch were made, by sequence number."""
     made = {}
     for at, frame in viewer.frames:
         message = json.loads(zlib.decompress(frame, -15))
@@ -159,7 +159,7 @@ def read(viewers: list["Viewer"], seconds: float) -> None:
 
 
 class Viewer:
-    """A browser's end: the moment of each frame, by its sequence."""
+    """A browser's end of the websocket: arrival times by sequence number."""
 
     def __init__(self, address: str) -> None:
         host, port = address.rsplit(":", 1)
@@ -204,7 +204,7 @@ class Viewer:
 
 
 def send(endpoint: str, hosts: int) -> None:
-    """Every host once a second, spread over it; each GPU's fast values change."""
+    """Send for every host once per second, evenly spaced; each GPU's fast values change."""
     push: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
     push.setsockopt(zmq.LINGER, 0)
     push.connect(endpoint)

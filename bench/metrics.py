@@ -1,10 +1,10 @@
-"""What it costs the web server to expose a fleet to Prometheus, against writing the same lines.
+"""What exposing a fleet to Prometheus costs the web server, compared with joining the same lines.
 
     python bench/metrics.py [--hosts 1250] [--gpus 8] [--rounds 15]
 
 One process renders a simulated fleet as metrics and compresses them. The floor joins the same lines
-from names and values that exist already. CPU is that of this process, the best of the rounds, which
-alternate. Prints figures, asserts nothing.
+from existing names and values. CPU is that of this process in its best round; rounds of both
+alternate. Prints measurements, asserts nothing.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     print(f"{options.hosts} hosts x {options.gpus} GPUs: {len(lines)} lines")
     print(f"{len(text) / 1e6:.1f} MB, compressed {len(zlib.compress(text)) / 1e6:.1f} MB")
     ratio = best["metrics"] / best["floor"]
-    print(f"made in {best['metrics']:.0f} ms, floor {best['floor']:.0f} ms, ratio {ratio:.1f}")
+    print(f"rendered in {best['metrics']:.0f} ms, floor {best['floor']:.0f} ms, ratio {ratio:.1f}")
     print(f"compressed in {best['gzip']:.0f} ms; the document as JSON takes {best['json']:.0f} ms")
 
 

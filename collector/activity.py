@@ -12,6 +12,8 @@ BLIP_PERCENT = 5
 BLIP_SECONDS = 60.0
 IDLE_GAP_SECONDS = 300.0
 """After a longer gap without samples (collector stopped, driver gone) an idle time is forgotten."""
+IDLE_GAP_INTERVALS = 3
+"""The gap lasts for at least this many intervals: two samples may be far apart."""
 STALLED_UTILIZATION_PERCENT = 95
 STALLED_POWER_SHARE = 0.4
 """Of the limit. Hangs were reported at 40 and 47 W of 250 (horovod#3611) and 70 W (nccl#968)."""
@@ -29,9 +31,14 @@ class Idle(NamedTuple):
     seen_at: float
 
 
-def observe(known: Idle | None, percent: int, now: float) -> Idle:
+def idle_gap(interval: float) -> float:
+    """Seconds without samples after which an idle time is forgotten; `interval` in seconds."""
+    return max(IDLE_GAP_SECONDS, IDLE_GAP_INTERVALS * interval)
+
+
+def observe(known: Idle | None, percent: int, now: float, gap: float = IDLE_GAP_SECONDS) -> Idle:
     """What is known after a sample of `percent` utilization at `now`."""
-    if known is None or not 0 <= now - known.seen_at <= IDLE_GAP_SECONDS:
+    if known is None or not 0 <= now - known.seen_at <= gap:
         return Idle(now if percent == 0 else None, None, now)
     if percent == 0:
         return Idle(now if known.since is None else known.since, known.blip_at, now)
@@ -42,10 +49,14 @@ def observe(known: Idle | None, percent: int, now: float) -> Idle:
 
 
 class IdleTimes:
-    """Idle times by key: a GPU's UUID, or `<uuid>/<pid>/<start ticks>` of a process on it."""
+    """Idle times by key: a GPU's UUID, or `<uuid>/<pid>/<start ticks>` of a process on it.
 
-    def __init__(self, known: dict[str, Idle] | None = None) -> None:
+    After a longer gap than `gap` (seconds) without samples a key is forgotten.
+    """
+
+    def __init__(self, known: dict[str, Idle] | None = None, gap: float = IDLE_GAP_SECONDS) -> None:
         self._known = dict(known or {})
+        self._gap = gap
 
     def observe(self, key: str, percent: int | None, now: float) -> float | None:
         """Since when `key` is idle; None while it works, and where that is not known.
@@ -54,7 +65,7 @@ class IdleTimes:
         """
         if percent is None:
             return None
-        self._known[key] = known = observe(self._known.get(key), percent, now)
+        self._known[key] = known = observe(self._known.get(key), percent, now, self._gap)
         return known.since
 
     def since(self, key: str) -> float | None:
@@ -65,7 +76,7 @@ class IdleTimes:
     def forget(self, now: float) -> None:
         """Forget every key that has had no sample for too long."""
         self._known = {
-            key: idle for key, idle in self._known.items() if now - idle.seen_at <= IDLE_GAP_SECONDS
+            key: idle for key, idle in self._known.items() if now - idle.seen_at <= self._gap
         }
 
     def known(self) -> dict[str, Idle]:

@@ -5,14 +5,16 @@ does not report it", and the field of nvidia-smi (`--query-gpu`, or `--query-com
 must agree.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from gpu_monitor.collector.gpu.readings import GpuReading, Use
 from gpu_monitor.collector.host.processes import ProcessFacts
+from gpu_monitor.collector.wire_fit import fitted_table, fitted_words
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import Snapshot, Table
-from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_WORDS
+from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_TEXT
 
 MAX_GPUS = MAX_ROWS["gpus"]
 MAX_PROCESSES = MAX_ROWS["processes"]
@@ -45,8 +47,8 @@ def mib(size: int | None) -> int | None:
 
 
 def whole(value: float | None) -> int | None:
-    """The nearest whole number."""
-    return None if value is None else round(value)
+    """The nearest whole number; None for NaN and infinity."""
+    return None if value is None or not math.isfinite(value) else round(value)
 
 
 def _throttle(gpu: GpuReading) -> list[str] | None:
@@ -68,7 +70,7 @@ def _health(row: GpuRow) -> str | None:
 
 def _health_reasons(gpu: GpuReading) -> list[str] | None:
     """None where no reason is known, but the GPU cannot be queried either."""
-    reasons = list(gpu.health_reasons[:MAX_WORDS])
+    reasons = list(gpu.health_reasons)
     return reasons if reasons or gpu.state == "ok" else None
 
 
@@ -185,21 +187,35 @@ def packed(snapshot: Snapshot, limit: int = MAX_MESSAGE_BYTES) -> bytes:
     """`snapshot` as bytes for the wire, at most `limit` of them.
 
     A larger one is sent with half of its processes, then a quarter, and so on: those with the most
-    GPU memory. The broker would drop the connection over a larger message, every time.
+    GPU memory. Where that is not enough, its texts are cut, to half as many characters each time.
+    The broker would drop the connection over a larger message, every time.
     """
     data = pack(snapshot)
-    rows = len(snapshot["processes"]["pid"])
+    rows, characters = len(snapshot["processes"]["pid"]), MAX_TEXT
+    smaller = snapshot
     while len(data) > limit and rows:
         rows //= 2
-        data = pack(_with_fewer_processes(snapshot, rows))
+        smaller = _with_fewer_processes(snapshot, rows)
+        data = pack(smaller)
+    while len(data) > limit and characters > 1:
+        characters //= 2
+        data = pack(_with_shorter_texts(smaller, characters))
     return data
+
+
+def _with_shorter_texts(snapshot: Snapshot, characters: int) -> Snapshot:
+    shorter = snapshot.copy()
+    shorter["problems"] = fitted_words(snapshot["problems"], characters)
+    shorter["gpus"] = fitted_table(snapshot["gpus"], "gpus", characters)
+    shorter["disks"] = fitted_table(snapshot["disks"], "disks", characters)
+    return shorter
 
 
 def _with_fewer_processes(snapshot: Snapshot, rows: int) -> Snapshot:
     table = snapshot["processes"]
     problem = f"message too large: {rows} of {len(table['pid'])} processes shown"
     smaller = snapshot.copy()
-    smaller["problems"] = [problem, *snapshot["problems"]][:MAX_WORDS]
+    smaller["problems"] = fitted_words([problem, *snapshot["problems"]])
     smaller["processes"] = _largest_of_table(table, rows)
     return smaller
 

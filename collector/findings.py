@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gpu_monitor.collector.columns import MAX_GPUS, MAX_PROCESSES, GpuRow, ProcessRow, mib
 from gpu_monitor.collector.host.processes import ProcessState
+from gpu_monitor.collector.wire_fit import listed
 from gpu_monitor.wire.gpu_labels import gpu_labels
 
 FOREIGN_PIDS = (
@@ -50,10 +51,10 @@ def held_memory(gpus: Sequence[GpuRow], processes: Sequence[ProcessRow]) -> Iter
             continue
         pids = sorted({row.use.pid for row in rows})
         holders = one if len(pids) == 1 else f"{len(pids)} {several}"
-        places = dict.fromkeys(labels[row.gpu] for row in rows)
+        places = list(dict.fromkeys(labels[row.gpu] for row in rows))
         yield (
-            f"{_memory(rows)} of GPU {', '.join(places)} held by {holders}"
-            f" (pid {', '.join(map(str, pids))}): {remedy}"
+            f"{_memory(rows)} of GPU {listed(places)} held by {holders}"
+            f" (pid {listed(pids)}): {remedy}"
         )
 
 

@@ -63,7 +63,21 @@ class Pusher:
         self._built_at = clock()
 
     def push(self, data: bytes) -> bool:
-        """Queue `data`; False where there is no connection, and `data` is dropped."""
+        """Queue `data`; False where there is no connection, and `data` is dropped.
+
+        A socket that could not be made, where descriptors are exhausted, is made by a later push.
+        """
+        try:
+            if self._socket.closed:
+                self._rebuild(self._clock())
+            return self._push(data)
+        except zmq.ContextTerminated:
+            raise
+        except zmq.ZMQError as error:
+            self._warn_once(str(error).lower())
+            return False
+
+    def _push(self, data: bytes) -> bool:
         if self._lock is not None and self._lock.is_changed():
             log.info("the keys have changed")
             self._rebuild(self._clock())

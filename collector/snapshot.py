@@ -17,15 +17,31 @@ from gpu_monitor.collector.columns import (
 from gpu_monitor.collector.findings import gpus_cut, held_memory, processes_cut
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity
 from gpu_monitor.collector.host.processes import ProcessFacts
-from gpu_monitor.wire.document import SYSTEM_FIELDS, VERSION, Scalars, Snapshot, Table
-from gpu_monitor.wire.limits import MAX_WORDS
+from gpu_monitor.collector.source_guard import SourceGuard
+from gpu_monitor.collector.wire_fit import fitted_scalars, fitted_table, fitted_words
+from gpu_monitor.wire.document import (
+    COLLECTOR_FIELDS,
+    SYSTEM_FIELDS,
+    VERSION,
+    Scalars,
+    Snapshot,
+    Table,
+)
 
 TICKS_PER_SECOND = 100
 """The kernel counts start times in hundredths of a second on every platform (USER_HZ)."""
 
 
+_NO_SCALARS: Scalars = {}
+_NO_DISKS: Table = {"mount": [], "total_mib": [], "used_mib": []}
+_NO_FACTS: dict[int, ProcessFacts] = {}
+
+
 class Sources(NamedTuple):
-    """Where a snapshot's values come from; each is called once per snapshot, times as in Moment."""
+    """Where a snapshot's values come from; each is called once per snapshot, times as in Moment.
+
+    Each but the clock may raise anything, which costs its values in that snapshot.
+    """
 
     clock: Callable[[], Moment]
     gpus: Callable[[Moment], DriverReading]
@@ -54,18 +70,26 @@ class _Seen(NamedTuple):
 class SnapshotBuilder:
     """Builds one snapshot after the other; `idle` outlives it where it is kept in a file.
 
-    `lasting` are problems that last for as long as the collector runs.
+    `lasting` are problems that last for as long as the collector runs. `guard` is shared with the
+    sources, which report through it what they could not read.
     """
 
     def __init__(
-        self, origin: Origin, sources: Sources, idle: IdleTimes, lasting: tuple[str, ...] = ()
+        self,
+        origin: Origin,
+        sources: Sources,
+        idle: IdleTimes,
+        lasting: tuple[str, ...] = (),
+        guard: SourceGuard | None = None,
     ) -> None:
+        self._guard = guard or SourceGuard()
         self._origin = origin
         self._sources = sources
         self._idle = idle
         self._lasting = lasting
         self._offset = WallOffset()
         self._seen: dict[str, _Seen] = {}
+        self._keys: list[str] = []
         self._sequence = 0
 
     def build(self) -> Snapshot:
@@ -73,16 +97,22 @@ class SnapshotBuilder:
         sources = self._sources
         begun = sources.clock()
         self._offset.follow(begun)
-        driver = sources.gpus(begun)
-        system, disks = sources.host(begun.monotonic)
-        system |= _versions(driver) | {"booted_at": self._offset.unix(0.0)}
+        attempt = self._guard.attempt
+        driver = attempt("GPU readings", lambda: sources.gpus(begun), DriverReading())
+        system, disks = attempt(
+            "the host", lambda: sources.host(begun.monotonic), (_NO_SCALARS, _NO_DISKS)
+        )
+        system = system | _versions(driver) | {"booted_at": self._offset.unix(0.0)}
         system = {key: system[key] for key in SYSTEM_FIELDS if key in system}
         gpus, problems = self._gpu_rows(driver, begun.boottime)
         processes, cut = self._process_rows(gpus, begun)
         held = held_memory(gpus, processes)
-        problems = [*self._lasting, *driver.problems, *problems, *cut, *held]
-        self._sequence += 1
         seconds = sources.clock().monotonic - begun.monotonic
+        cost = attempt(
+            "the collector's cost", lambda: sources.cost(begun.monotonic, seconds), _NO_SCALARS
+        )
+        unread = self._guard.settle()
+        self._sequence += 1
         return Snapshot(
             version=VERSION,
             name=self._origin.name,
@@ -92,16 +122,19 @@ class SnapshotBuilder:
             interval_seconds=self._origin.interval,
             sampled_boottime=round(begun.boottime, 3),
             sampled_at=round(begun.wall, 3),
-            problems=problems[:MAX_WORDS],
-            system=system,
-            gpus=gpu_columns(gpus),
-            processes=process_columns(processes),
-            disks=disks,
-            collector=sources.cost(begun.monotonic, seconds),
+            problems=fitted_words(
+                [*self._lasting, *driver.problems, *problems, *cut, *held, *unread]
+            ),
+            system=fitted_scalars(system, SYSTEM_FIELDS),
+            gpus=fitted_table(gpu_columns(gpus), "gpus"),
+            processes=fitted_table(process_columns(processes), "processes"),
+            disks=fitted_table(disks, "disks"),
+            collector=fitted_scalars(cost, COLLECTOR_FIELDS),
         )
 
     def _gpu_rows(self, driver: DriverReading, now: float) -> tuple[list[GpuRow], list[str]]:
         rows: list[GpuRow] = []
+        self._keys = []
         seen: dict[str, _Seen] = {}
         for gpu in driver.gpus:
             parent = len(rows)
@@ -120,6 +153,9 @@ class SnapshotBuilder:
         now: float,
     ) -> GpuRow:
         key = _key(gpu.identity)
+        if key in seen:  # two GPUs with one UUID
+            key = f"{key} {gpu.identity.pci_bus_id} {len(seen)}"
+        self._keys.append(key)
         before = self._seen.get(key)
         since = before.since if before is not None and before.state == gpu.state else now
         low = low_power_since(before and before.low_power, gpu, now)
@@ -138,7 +174,9 @@ class SnapshotBuilder:
         self, gpus: list[GpuRow], begun: Moment
     ) -> tuple[list[ProcessRow], list[str]]:
         pids = {use.pid for row in gpus for use in row.gpu.uses}
-        facts = self._sources.facts(pids, begun.monotonic)
+        facts = self._guard.attempt(
+            "process facts", lambda: self._sources.facts(pids, begun.monotonic), _NO_FACTS
+        )
         rows = list(self._rows_of(gpus, facts, begun.boottime))
         if len(rows) <= MAX_PROCESSES:
             return rows, []
@@ -150,7 +188,7 @@ class SnapshotBuilder:
         for number, row in enumerate(gpus):
             for use in sorted(row.gpu.uses, key=lambda use: use.pid):
                 known = facts.get(use.pid) or ProcessFacts(use.pid)
-                key = f"{_key(row.gpu.identity)}/{use.pid}/{known.started_ticks}"
+                key = f"{self._keys[number]}/{use.pid}/{known.started_ticks}"
                 idle = self._idle.observe(key, use.sm_utilization_percent, now)
                 ticks = known.started_ticks
                 started = None if ticks is None else ticks / TICKS_PER_SECOND

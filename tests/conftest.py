@@ -22,26 +22,26 @@ settings.load_profile("house")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--bundled", action="store_true", help="serve the page to all tests as a wheel has it"
+        "--bundled", action="store_true", help="serve the bundled page of a wheel to all tests"
     )
 
 
 @pytest.fixture(scope="session", autouse=True)
 def bundled(request: pytest.FixtureRequest) -> None:
-    """With --bundled every house serves the page of a wheel."""
+    """With --bundled, every house serves the page of a wheel."""
     if request.config.getoption("--bundled"):
         House.code = request.getfixturevalue("wheel")
 
 
 def pytest_configure() -> None:
     """Build the fake NVML before xdist starts its workers, which would each build their own."""
-    with contextlib.suppress(BuildError):  # the tests that need it fail with its words
+    with contextlib.suppress(BuildError):  # tests that need it fail with its message
         library_folder()
 
 
 @pytest.fixture
 def fake_nvml(tmp_path: Path) -> Iterator[FakeNvml]:
-    """The fake NVML in this process, with no GPU yet: `fake_nvml.write(Scenario(gpus=[Gpu()]))`."""
+    """The fake NVML in this process, without a GPU: `fake_nvml.write(Scenario(gpus=[Gpu()]))`."""
     fake = FakeNvml(tmp_path / "gpus.scenario")
     yield fake
     fake.close()
@@ -49,7 +49,7 @@ def fake_nvml(tmp_path: Path) -> Iterator[FakeNvml]:
 
 @pytest.fixture
 def one_gpu(fake_nvml: FakeNvml) -> Any:
-    """The handle of the only GPU of the fake NVML, which is initialised."""
+    """The handle of the only GPU of the initialised fake NVML."""
     fake_nvml.write(Scenario([Gpu()]))
     pynvml.nvmlInit()
     return pynvml.nvmlDeviceGetHandleByIndex(0)
@@ -68,8 +68,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page_form() -> str:
-    """How the page is served: its `modules` as written, or the `bundle` of a wheel. A module of
-    tests that overrides this with parameters runs on both."""
+    """How the page is served: as `modules`, or as the `bundle` of a wheel.
+
+    A test module that overrides this with parameters runs with both.
+    """
     return "modules"
 
 
@@ -81,7 +83,7 @@ def house(
     page_form: str,
     request: pytest.FixtureRequest,
 ) -> Iterator[House]:
-    """The commands as processes that find the fake NVML: a GPU at 87 % and a free one."""
+    """The commands as processes with the fake NVML: one GPU at 87 % and a free one."""
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()]))
     house = House(tmp_path, fake_nvml.environment())
     if page_form == "bundle":

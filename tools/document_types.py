@@ -2,7 +2,7 @@
 
     python tools/document_types.py [--check]
 
-`--check` writes nothing and exits with 1 when the file is not what would be written.
+`--check` writes nothing, and exits with 1 if the file is outdated.
 """
 
 import importlib.util
@@ -36,11 +36,11 @@ INTERFACES = {
     "hosts": "Record<string, Host>",
     "problems": "string[]",
 }
-"""Of members that Python declares as plain dictionaries and lists."""
+"""Types of members that Python declares as plain dictionaries and lists."""
 HOST_STATES = ("live", "stale", "missing", "conflict")
 USES = ("busy", "free", "held_idle")
 BEFORE_A_BROKER = frozenset({"now", "interval_seconds", "tick_seconds", "simulated"})
-"""Members of a fleet that a web server sends only once it has heard a broker."""
+"""Members of a fleet that are absent until the web server has received from a broker."""
 
 HEAD = """\
 // The document as wire/document.py declares it, which wins: names, units, and what may be absent.
@@ -54,7 +54,7 @@ export type Column<T> = (T | null)[];
 
 
 def load(path: Path) -> types.ModuleType:
-    """The module at `path`, under a name of its own."""
+    """Load the module at `path` under a unique name."""
     spec = importlib.util.spec_from_file_location("declared_document", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -63,7 +63,7 @@ def load(path: Path) -> types.ModuleType:
 
 
 def ordered(words: Iterable[str]) -> list[str]:
-    """Sorted, "ok" first: the sets that they come from have no order."""
+    """Sorted, but with "ok" first, to make the order of a set reproducible."""
     return sorted(words, key=lambda word: (word != "ok", word))
 
 
@@ -78,7 +78,7 @@ def interface(name: str, members: Iterable[str], comment: str = "") -> str:
 
 
 def table(columns: Mapping[str, typing.Any], required: Iterable[str], **narrow: str) -> list[str]:
-    """The members of an interface for one table; `narrow` has types narrower than the kind's."""
+    """The members of a table's interface; `narrow` overrides the types of kinds."""
     return [
         f"{name}{'' if name in required else '?'}: Column<{narrow.get(name, KINDS[kind.name])}>"
         for name, kind in columns.items()
@@ -99,7 +99,7 @@ def members(declared: type, optional: Iterable[str]) -> list[str]:
 
 
 def document_types(document: types.ModuleType) -> str:
-    """The whole file."""
+    """The content of the file."""
     required = document.REQUIRED_COLUMNS
     gpu_state, process_type = (
         union(ordered(document.GPU_STATES)),

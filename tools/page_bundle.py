@@ -1,8 +1,8 @@
 """Bundles the page with esbuild into a folder: python tools/page_bundle.py FOLDER
 
-One minified script holds what every visit needs, and one more each page that is loaded later; both
-have source maps. The style sheet is minified, everything else copied. It needs Node.js and
-frontend/node_modules, which tools/setup test brings.
+One minified script contains what every visit needs, another one each page that is loaded later; all
+have source maps. The style sheet is minified, all other files are copied. It needs Node.js and
+frontend/node_modules, which tools/setup test installs.
 """
 
 import os
@@ -26,16 +26,16 @@ OPTIONS = (
     "--legal-comments=none",
     "--log-level=warning",
 )
-"""`--legal-comments=none`: each library's licence lies beside it as a file of its own."""
+"""`--legal-comments=none`: each library's licence is a separate file beside it."""
 
 
 def is_available() -> bool:
-    """Whether there are Node.js and esbuild to bundle with."""
+    """Whether Node.js and esbuild are installed."""
     return _node() is not None and ESBUILD.exists()
 
 
 def write_bundle(to: Path) -> None:
-    """Write the whole page to the folder `to`; CalledProcessError when esbuild fails."""
+    """Write the whole page to the folder `to`; CalledProcessError if esbuild fails."""
     node = _node()
     assert node is not None, "Node.js is missing: run tools/setup test"
     path = f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -49,7 +49,7 @@ def write_bundle(to: Path) -> None:
 
 
 def _node() -> str | None:
-    """Node.js in .venv, where tools/setup links it, else on the path."""
+    """The Node.js that tools/setup has linked in .venv, else the one in PATH."""
     folders = (str(ROOT / ".venv" / "bin"), os.environ.get("PATH", ""))
     return shutil.which("node", path=os.pathsep.join(folders))
 

@@ -1,11 +1,11 @@
 """Builds the wheel that the rollout installs, once per state of the sources; prints its folder.
 
-Beside it lies requirements.txt for pip: the wheel and all it needs, each with its hash. The folder
-is named after version and content, so that an unchanged checkout is not built again. It is built
-from a copy: setuptools would put what an earlier build left in build/lib into it.
+The folder also contains a requirements.txt for pip: the wheel and all it needs, each with its hash.
+It is named after version and content, so that an unchanged checkout is not built again. The wheel
+is built from a copy, because setuptools would include leftovers of earlier builds in build/lib.
 
-The page goes in bundled where Node.js and frontend/node_modules are at hand (tools/setup test),
-else as the modules that it is written in: the same page, slower to load over a slow line.
+If Node.js and frontend/node_modules are installed (tools/setup test), the wheel contains the
+bundled page, otherwise its modules as written: the same page, slower to load over a slow line.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ PACKAGES = ("gpu_monitor", "collector", "broker", "web", "wire", "frontend/app")
 
 
 def sources() -> Iterator[Path]:
-    """Every file that goes into the wheel or tells how to build it, in order."""
+    """Every file that affects the wheel, in order."""
     yield from (ROOT / name for name in FILES)
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
@@ -37,12 +37,12 @@ def sources() -> Iterator[Path]:
 
 
 def links() -> Iterator[Path]:
-    """The rooms at the top level as packages of gpu_monitor: relative links, made by git."""
+    """The relative links that make the rooms at the top level packages of gpu_monitor."""
     return (path for path in sorted((ROOT / "gpu_monitor").iterdir()) if path.is_symlink())
 
 
 def release_name(bundled: bool) -> str:
-    """The version, and a few digits of a hash of all that goes in."""
+    """The version, and a few digits of a hash of all sources."""
     digest = hashlib.sha256(b"bundled" if bundled else b"modules")
     for path in sources():
         content = path.read_bytes()
@@ -53,7 +53,7 @@ def release_name(bundled: bool) -> str:
 
 
 def build(to: Path, bundled: bool) -> None:
-    """Puts the wheel into the folder `to`, whole or not at all; `bundled`: its page is."""
+    """Put the wheel into the folder `to`, atomically; `bundled`: with the page bundled."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         copy, made = Path(folder) / "copy", Path(folder) / "made"
@@ -76,7 +76,7 @@ def build(to: Path, bundled: bool) -> None:
         try:
             os.rename(made, to)
         except OSError:
-            if not to.exists():  # somebody else has built it at the same time
+            if not to.exists():  # another run has built it at the same time
                 raise
 
 

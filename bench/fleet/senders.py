@@ -1,7 +1,7 @@
-"""The collectors of a fleet in one process: what they would send, each host once a second.
+"""The collectors of a fleet in one process: each host sends a snapshot once per second.
 
-Each second three quarters of the GPUs change utilization, memory, power and temperature, with
-them what their processes take, and 70 % of the hosts CPU and memory.
+Every second, three quarters of the GPUs change utilization, memory, power and temperature, along
+with those of their processes, and 70 % of the hosts change CPU and memory.
 """
 
 import random
@@ -18,7 +18,7 @@ from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
 
 SLOTS = 100
-"""The hosts send spread over the second, as many in each hundredth."""
+"""Hosts send evenly over the second, in this many batches."""
 VARIANTS = 64
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x04PUSH"
@@ -40,7 +40,7 @@ class Senders:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(GREETING + b"\x04" + bytes((len(READY),)) + READY)
         header = connection.recv(len(GREETING) + 2, socket.MSG_WAITALL)
-        connection.recv(header[-1], socket.MSG_WAITALL)  # its READY: messages may come now
+        connection.recv(header[-1], socket.MSG_WAITALL)  # its READY: it accepts messages now
         connection.setblocking(False)
         return connection
 
@@ -76,7 +76,7 @@ class Senders:
 
 
 class Message:
-    """One host's snapshot, packed once; what changes is written over in place."""
+    """One host's snapshot, packed once; changed values are overwritten in place."""
 
     def __init__(self, number: int, gpus: int, chance: random.Random) -> None:
         body = pack(snapshot(number, gpus))
@@ -91,6 +91,7 @@ class Message:
         self.start = chance.randrange(VARIANTS)
 
     def after(self, *names: bytes) -> int:
+        """Where the value of the last of these nested keys begins, as msgpack packs it."""
         place = 0
         for name in names:
             key = pack(name.decode())
@@ -114,7 +115,7 @@ class Message:
 
 
 def variants(gpus: int, low: int, high: int) -> list[bytes]:
-    """Columns in which from one to the next three quarters of the values differ."""
+    """Variants of a column; three quarters of the values differ from one to the next."""
     chance = random.Random(high)
     column, result = [chance.randrange(low, high) for _ in range(gpus)], []
     for _ in range(VARIANTS):
@@ -138,7 +139,7 @@ PROCESSES = {
 
 
 def snapshot(number: int, gpus: int) -> dict[str, Any]:
-    """Every column of the wire: one process per GPU, two users on a host, 500 in all."""
+    """A snapshot with every column: one process per GPU, two users per host, 500 in all."""
     values: dict[str, Any] = {
         "name": "NVIDIA H100 80GB HBM3",
         "state": "ok",

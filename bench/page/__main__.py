@@ -1,15 +1,15 @@
-"""What the page costs a browser, beside a naive page that is fed the same fleet.
+"""What the page costs a browser, compared with a naive page that shows the same fleet.
 
     python -m bench.page [--gpus 40,800,10000] [--ticks N] [--full]
 
-Chromium opens the page from the project's own web server; a made-up fleet comes to that over the
-updates link, one patch per second of the fleet's time, sent as soon as the last one is painted.
-The naive page (naive.js) shows the same, by the same views and style sheet: it gets the whole
-document each time, writes every row and what it holds anew and draws the map whole. Both are timed:
-TaskDuration of the main thread (its CPU time, so that a busy machine counts less), from the
-arrival of a message until it is painted, CPU of all processes. `--full` runs the hour (3,600
-ticks) that the memory goals are for. Prints figures beside their goals, asserts nothing; the
-ratios say more than the milliseconds, which depend on the machine.
+Chromium opens the page from the project's own web server, which follows a simulated fleet over the
+updates link: one patch per second of the fleet's time, sent as soon as the last one is painted.
+The naive page (naive.js) shows the same with the same views and style sheet, but receives the whole
+document each time, rewrites every row and redraws the whole map. Measured are TaskDuration of the
+main thread (CPU time, which depends less on other load), the time from the arrival of a message
+until it is painted, and the CPU of all processes. `--full` runs the hour (3,600 ticks) that the
+memory goals refer to. Prints measurements beside their goals, asserts nothing. Milliseconds depend
+on the machine; compare the ratios.
 """
 
 import argparse
@@ -37,8 +37,8 @@ LOADS = 3
 
 @dataclass(frozen=True)
 class Loaded:
-    """What opening a page costs, the median of some loads: milliseconds to the first paint and
-    to the first data; kB of the fleet as sent."""
+    """Median cost of opening a page: milliseconds to the first paint and to the first data, and
+    kB of the fleet as sent."""
 
     shell_ms: float
     first_ms: float
@@ -47,7 +47,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Followed:
-    """What some ticks cost: seconds in all, milliseconds to paint, MB resident, kB a patch."""
+    """Cost of some ticks: total seconds, milliseconds to paint, resident MB, kB per patch."""
 
     ticks: int
     spent: Spent
@@ -64,7 +64,7 @@ class Followed:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one page with one fleet; `blank_mb` is a renderer that shows nothing."""
+    """Costs of one page with one fleet; `blank_mb` is the memory of an empty renderer."""
 
     loaded: Loaded
     followed: Followed
@@ -73,7 +73,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; a goal is a most, but `goal_ratio` a least."""
+    """A line of the table; `goal` is a maximum, `goal_ratio` a minimum."""
 
     what: str
     page: float
@@ -118,15 +118,17 @@ GOALS: dict[int, dict[str, Goal]] = {
         "fleet": (680, None),
     },
 }
-"""By number of GPUs: the most, and the least ratio to the naive page. Bytes are of one second,
-deflated. For all: the shell in 150 ms, and in an hour at most 0.5 MB more on the heap and 1 % of
-nodes leaked."""
+"""By number of GPUs: the maximum, and the minimum ratio to the naive page. Bytes are per second,
+deflated. Every size: the shell within 150 ms, and in an hour at most 0.5 MB of heap growth and 1 %
+of nodes leaked."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gpus", default="40,800,10000", help="sizes of the fleet, 8 GPUs a host")
-    parser.add_argument("--ticks", type=int, help="ticks of the page, for every size")
+    parser.add_argument(
+        "--gpus", default="40,800,10000", help="sizes of the fleet in GPUs, 8 per host"
+    )
+    parser.add_argument("--ticks", type=int, help="number of ticks for every size")
     parser.add_argument("--full", action="store_true", help=f"{FULL_TICKS} ticks")
     options = parser.parse_args()
     for gpus in map(int, options.gpus.split(",")):
@@ -139,14 +141,14 @@ async def compare(gpus: int, ticks: int) -> None:
     naive = await measure("naive", gpus, NAIVE_TICKS.get(gpus, 10))
     print(
         f"\n{gpus} GPUs on {gpus // 8} hosts, {page.followed.ticks} ticks (naive"
-        f" {naive.followed.ticks}); a blank page has {page.blank_mb:.0f} MB resident\n{HEAD}"
+        f" {naive.followed.ticks}); a blank page uses {page.blank_mb:.0f} MB\n{HEAD}"
     )
     for row in rows(GOALS.get(gpus, {}), page, naive):
         print(row.text(), flush=True)
 
 
 def rows(goals: dict[str, Goal], page: Cost, naive: Cost) -> list[Row]:
-    """The table: what, the page, the naive one, most, least ratio."""
+    """The rows of the table."""
     none: Goal = (None, None)
     ours, theirs = page.followed, naive.followed
 
@@ -160,27 +162,27 @@ def rows(goals: dict[str, Goal], page: Cost, naive: Cost) -> list[Row]:
     before, after = ours.before, ours.after
     leaked = (after.all_nodes - after.nodes) - (before.all_nodes - before.nodes)
     return [
-        each("main thread, ms a tick", "main", goal("main")),
+        each("main thread, ms per tick", "main", goal("main")),
         each("  in scripts", "script"),
         each("  in style and layout", "layout"),
-        each("whole browser, CPU ms a tick", "browser", goal("browser")),
+        each("whole browser, CPU ms per tick", "browser", goal("browser")),
         Row("message to painted, p95 ms", ours.p95_ms, theirs.p95_ms, *goal("p95")),
         Row("first paint of the shell, ms", page.loaded.shell_ms, None, 150),
         Row("first paint of data, ms", page.loaded.first_ms, naive.loaded.first_ms, *goal("first")),
         Row("renderer, MB resident", ours.renderer_mb, theirs.renderer_mb, *goal("renderer")),
-        Row("  once garbage is collected", after.renderer_mb, theirs.after.renderer_mb),
-        Row("  of that Chromium's own files", after.files_mb, theirs.after.files_mb),
+        Row("  after garbage collection", after.renderer_mb, theirs.after.renderer_mb),
+        Row("  shared files of Chromium", after.files_mb, theirs.after.files_mb),
         Row("heap, MB", after.heap_mb, theirs.after.heap_mb),
-        Row(f"  more in {ours.ticks} ticks", after.heap_mb - before.heap_mb, None, 0.5),
-        Row("nodes of the document", after.nodes, theirs.after.nodes),
+        Row(f"  growth in {ours.ticks} ticks", after.heap_mb - before.heap_mb, None, 0.5),
+        Row("nodes in the document", after.nodes, theirs.after.nodes),
         Row(f"  % leaked in {ours.ticks} ticks", 100 * leaked / before.all_nodes, None, 1),
         Row("fleet as sent, kB", page.loaded.fleet_kb, naive.loaded.fleet_kb, *goal("fleet")),
-        Row("patch as sent, kB a second", ours.patch_kb, theirs.patch_kb, *goal("patch")),
+        Row("patch as sent, kB per second", ours.patch_kb, theirs.patch_kb, *goal("patch")),
     ]
 
 
 async def measure(kind: str, gpus: int, ticks: int) -> Cost:
-    """Load the page a few times, then keep one open for the ticks."""
+    """Load the page a few times, then follow the ticks on one."""
     publisher = Publisher(Stream(gpus))
     answering = asyncio.ensure_future(answer(publisher))
     try:
@@ -198,7 +200,7 @@ async def measure(kind: str, gpus: int, ticks: int) -> Cost:
 
 
 async def load(browser: Browser, url: str) -> Loaded:
-    """Open the page as one who was never there, a few times."""
+    """Open the page a few times without a cache."""
     shells, firsts = [], []
     for _ in range(LOADS):
         async with visit(browser) as page:
@@ -209,7 +211,7 @@ async def load(browser: Browser, url: str) -> Loaded:
 
 
 async def follow(page: Visit, publisher: Publisher, ticks: int) -> Followed:
-    """Ticks, each sent when the last one is painted; only the time between these counts."""
+    """Follow ticks, each sent once the previous one is painted; only the time between counts."""
     publisher.prepare(WARM_TICKS)
     await play(page, publisher, WARM_TICKS)
     before = await page.kept()
@@ -234,7 +236,7 @@ async def follow(page: Visit, publisher: Publisher, ticks: int) -> Followed:
 
 
 async def play(page: Visit, publisher: Publisher, count: int) -> list[Painted]:
-    """Send that many of the prepared patches, each after the one before has been painted."""
+    """Send this many prepared patches, each after the previous one is painted."""
     paints = []
     for _ in range(count):
         publisher.tick()
@@ -243,7 +245,7 @@ async def play(page: Visit, publisher: Publisher, count: int) -> list[Painted]:
 
 
 async def answer(publisher: Publisher) -> None:
-    """Pictures and recent hours for whoever asks, until cancelled."""
+    """Answer requests for pictures and recent hours until cancelled."""
     while True:
         publisher.answer()
         await asyncio.sleep(0.01)
@@ -251,7 +253,7 @@ async def answer(publisher: Publisher) -> None:
 
 @asynccontextmanager
 async def server(kind: str, endpoint: str) -> AsyncIterator[str]:
-    """The address of a server in a process of its own, following the publisher."""
+    """The URL of a server in its own process that follows the publisher."""
     command = (sys.executable, "-m", "bench.page.serve", kind, endpoint)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
     assert process.stdout is not None

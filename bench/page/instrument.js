@@ -1,5 +1,5 @@
-// Runs in a page before its own scripts: times each message from its arrival until it is painted.
-// A binding of the bench, benchPainted, is told.
+// Runs in a page before its own scripts: measures each message from arrival until it is painted,
+// and reports it through the binding benchPainted.
 {
   const HEARTBEAT_BYTES = 120;
   const Socket = WebSocket;
@@ -9,17 +9,17 @@
   let bytes = 0;
   let first = true;
 
-  const tell = () => {
+  const report = () => {
     if (arrivedAt === null) return;
     const at = performance.now();
     benchPainted(JSON.stringify({ at, took: at - arrivedAt, bytes }));
     arrivedAt = null;
   };
-  // A task of its own: the frame that has just run its callbacks is laid out and painted first.
+  // In a task of its own, which runs after the current frame has been laid out and painted.
   painted.port1.onmessage = () => {
-    // What is filled only when it comes into view needs another frame at the start.
-    if (first) nextFrame(() => nextFrame(tell));
-    else tell();
+    // Rows that are filled when they come into view need another frame at the start.
+    if (first) nextFrame(() => nextFrame(report));
+    else report();
     first = false;
   };
 

@@ -1,4 +1,4 @@
-// In the place of lit-html for the naive page: templates are text, and a render is an innerHTML.
+// Replaces lit-html on the naive page: templates are text, and rendering sets innerHTML.
 
 class Markup {
   constructor(text) {
@@ -24,7 +24,7 @@ export function html(strings, ...values) {
 
 const known = new WeakMap();
 
-/** The texts between values, and what each value is bound to: an attribute, a property, or neither. */
+/** The text between values, and the binding of each value: an attribute, a property, or neither. */
 function partsOf(strings) {
   let parts = known.get(strings);
   if (parts === undefined) {
@@ -39,7 +39,7 @@ function partsOf(strings) {
 
 function bound({ binding, kind, name }, value) {
   if (binding === "") return textOf(value);
-  if (kind === "@" || value === false && kind === ".") return ""; // Listeners would be a document's, not an element's.
+  if (kind === "@" || value === false && kind === ".") return ""; // Event listeners are left out.
   if (value === true && kind === ".") return name;
   return `${name}="${textOf(value)}"`;
 }

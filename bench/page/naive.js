@@ -1,5 +1,5 @@
-// What the page is compared with: the same page, all of it written anew from a whole document.
-// Takes the place of app.js, over the page's own views; nothing on it answers a click.
+// The naive page: the same views, rewritten entirely from a whole document at every tick.
+// Replaces app.js. It does not react to clicks.
 
 import { html, nothing, render } from "./vendor/lit-html.js";
 import { count, many, timeOfDay } from "./format.js";
@@ -15,7 +15,7 @@ import { FleetMap } from "./map/fleet-map.js";
 import { summaryTiles } from "./views/summary-tiles.js";
 import { UsersPanel } from "./views/users-panel.js";
 
-/** As host-list.js has them. */
+/** The same as in host-list.js. */
 const FEW_HOSTS = 8;
 const CELLS = 8;
 

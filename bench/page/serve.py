@@ -1,4 +1,4 @@
-"""The servers of the bench, each a process: the project's own, and one for the naive page."""
+"""The benchmark's servers, each in its own process: the real one, and one for the naive page."""
 
 import argparse
 import asyncio
@@ -23,13 +23,13 @@ HERE = Path(__file__).parent
 
 
 async def serve_page(endpoint: str) -> None:
-    """The web server as it is; the stream is silent while it is made up."""
+    """Serve the page with the real web server; it tolerates silence while patches are prepared."""
     settings = WebSettings(updates_endpoint=endpoint, web_port=0, rpc_timeout=PATIENT_SECONDS)
     await gpu_monitor.web.main.run(settings, lambda url: print(url, flush=True))
 
 
 def naive_assets() -> Assets:
-    """The page's files, with the naive page in the place of its script, and text of lit-html."""
+    """The page's files, with naive.js in place of its script and markup.js in place of lit-html."""
     with tempfile.TemporaryDirectory() as folder:
         files = Path(shutil.copytree(FOLDER, Path(folder) / "app"))
         shutil.copy(HERE / "naive.js", files / "app.js")
@@ -38,7 +38,7 @@ def naive_assets() -> Assets:
 
 
 async def serve_naive(endpoint: str) -> None:
-    """The naive page, sent the whole document at every tick."""
+    """Serve the naive page, and send it the whole document at every tick."""
     assets = naive_assets()
     replica = Replica({}, PATIENT_SECONDS, time.monotonic())
     viewers: set[http.WebSocketResponse] = set()

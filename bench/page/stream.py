@@ -1,4 +1,4 @@
-"""The stream of a made-up fleet: the same seed gives the same document and patches."""
+"""The stream of a simulated fleet: the same seed gives the same document and patches."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ GPUS_PER_HOST = 8
 START = 1_763_910_000.0
 TICK_SECONDS = 1.0
 PATIENT_SECONDS = 60.0
-"""For what judges silence: a stream that is being made up is silent at times."""
+"""For timeouts on silence: the stream pauses while patches are prepared."""
 
 
 class Stream:
@@ -41,7 +41,7 @@ class Stream:
         return self._published.recent(name, START + self._seconds)
 
     def patch(self) -> dict[str, Any]:
-        """What the next second changes."""
+        """Advance by one second, and return its patch."""
         self._seconds += TICK_SECONDS
         boottime, now = self._seconds, START + self._seconds
         for host in self._hosts:
@@ -54,7 +54,7 @@ class Stream:
 
 
 class Publisher:
-    """The broker's end of the updates link, ticking when it is told to."""
+    """The broker's end of the updates link, which ticks on demand."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -68,7 +68,7 @@ class Publisher:
         self._ready: list[bytes] = []
 
     def prepare(self, count: int) -> None:
-        """Make the next patches up, so that sending one costs next to nothing."""
+        """Prepare the next patches, so that sending one costs next to nothing."""
         self.answer()
         for _ in range(count):
             self._sequence += 1
@@ -76,11 +76,13 @@ class Publisher:
             self._ready.append(pack(update))
 
     def tick(self) -> None:
-        """Send the next of the patches that were made up."""
+        """Send the next prepared patch."""
         self._socket.send_multipart([b"patch", self._ready.pop(0)])
 
     def answer(self) -> None:
-        """Answer for pictures and recent hours; while patches wait they would be ahead of them."""
+        """Answer requests for pictures and recent hours, but not while patches are waiting: the
+        answer would be ahead of them.
+        """
         while not self._ready and self._socket.poll(0):
             asked = self._socket.recv()
             topic = asked[1:] if asked.startswith(b"\x01") else b""

@@ -1,4 +1,4 @@
-"""A page in Chromium, and what it costs: read from the browser by its own protocol."""
+"""A page in Chromium, and its costs as measured through DevTools."""
 
 import asyncio
 import json
@@ -33,8 +33,8 @@ COUNT_NODES = """() => {
 
 @dataclass(frozen=True)
 class Painted:
-    """One message that is on the screen: milliseconds since the page was opened, and since the
-    message came, with its bytes."""
+    """A painted message: milliseconds since the page was opened and since the message arrived,
+    and its size in bytes."""
 
     at: float
     took: float
@@ -43,7 +43,7 @@ class Painted:
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of CPU so far: the page's main thread, in scripts, in style and layout; all
+    """CPU seconds so far: the page's main thread, its scripts, its style and layout, and all
     processes of the browser."""
 
     main: float
@@ -61,10 +61,13 @@ class Spent:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is left once garbage has been collected: MB on the heap, nodes of the document, and
-    all nodes there are. The browser's own, such as those inside a search field, are among the
-    latter; what else is beyond the document and grows has been leaked. MB of the process that
-    are resident, and of these Chromium's program and data files, which all its processes share."""
+    """Memory after garbage collection.
+
+    MB of heap, nodes in the document, and all nodes. The latter include the browser's own, such as
+    those inside a search field; if the rest of the nodes outside the document grows, it leaks. Also
+    the resident MB of the process, and the part that is Chromium's own files, shared by all of
+    its processes.
+    """
 
     heap_mb: float
     nodes: int
@@ -74,7 +77,7 @@ class Kept:
 
 
 class Visit:
-    """An open page; `painted` waits for the next message to be on the screen."""
+    """An open page; `painted` waits until the next message is painted."""
 
     def __init__(self, page: Page, cdp: CDPSession, browser: CDPSession) -> None:
         self._page = page
@@ -84,7 +87,7 @@ class Visit:
         cdp.on("Runtime.bindingCalled", self._hear)
 
     async def open(self, url: str) -> Painted:
-        """Open the page anew, with nothing cached; what is told is its first data."""
+        """Open the page with an empty cache; returns the first painted data."""
         await self._cdp.send("Performance.enable", {"timeDomain": "threadTicks"})
         await self._cdp.send("Runtime.enable")
         await self._cdp.send("Runtime.addBinding", {"name": "benchPainted"})
@@ -96,19 +99,19 @@ class Visit:
         return await asyncio.wait_for(self._paints.get(), PATIENCE_SECONDS)
 
     async def shell_ms(self) -> float:
-        """When the first thing was painted, milliseconds after the page was opened."""
+        """Milliseconds from opening the page to its first paint."""
         found: float = await self._page.evaluate(
             "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
         )
         return found
 
     async def words(self, selector: str) -> str:
-        """What is written there, as it is laid out."""
+        """The text of the page, as laid out."""
         return await self._page.inner_text(selector)
 
     async def spent(self) -> Spent:
-        told = (await self._cdp.send("Performance.getMetrics"))["metrics"]
-        metrics = {metric["name"]: metric["value"] for metric in told}
+        answer = (await self._cdp.send("Performance.getMetrics"))["metrics"]
+        metrics = {metric["name"]: metric["value"] for metric in answer}
         return Spent(
             metrics["TaskDuration"],
             metrics["ScriptDuration"],
@@ -137,7 +140,7 @@ class Visit:
         )
 
     async def _renderer(self) -> int:
-        """The page's process; a spare one beside it is smaller."""
+        """The page's process: the largest renderer, because Chromium keeps a spare one."""
         pids = [each["id"] for each in await self._processes() if each["type"] == "renderer"]
         return max(map(int, pids), key=lambda pid: psutil.Process(pid).memory_info().rss)
 
@@ -154,10 +157,10 @@ class Visit:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """The system's Chromium, without a window."""
+    """The system's Chromium, headless."""
     path = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if path is None:
-        raise SystemExit("no Chromium here: tools/setup test installs it")
+        raise SystemExit("Chromium is missing: tools/setup test installs it")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
@@ -166,7 +169,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def visit(browser: Browser) -> AsyncIterator[Visit]:
-    """A page of a desktop, not opened yet."""
+    """A desktop-sized page that is not opened yet."""
     context = await browser.new_context(viewport={"width": 1440, "height": 900})
     page = await context.new_page()
     yield Visit(page, await context.new_cdp_session(page), await browser.new_browser_cdp_session())

@@ -1,15 +1,14 @@
-"""Whether anything grows: the three services under a fleet and viewers that never stand still.
+"""Whether the three services grow while hosts, GPUs and viewers keep changing.
 
     python -m bench.soak [--minutes 60] [--hosts 20] [--viewers 20] [--csv FILE]
 
-Collector, broker and web server are processes of their own, with keys, over TCP on loopback; the
-interval and the tick are the shortest that config.yml allows. The collector reads the fake NVML,
-whose machine is another one every few seconds: processes and GPUs come and go, the driver is
-changed, slices are made, calls fail and hang. Two more processes (bench/soak/load.py) push for the
-other hosts and are the viewers. Every 10 s each service's memory (its proportional share, Pss),
-open files, threads and CPU are read. Prints what each was halfway and at the end, and the slope in
-between; asserts nothing. Short runs tell little: what is kept for later use takes a while to come
-to its bounds, as idle times of 5 minutes do.
+Collector, broker and web server run as separate processes with keys, over TCP on loopback, at the
+shortest interval and tick that config.yml allows. The collector reads the fake NVML, whose scenario
+changes every few seconds: processes and GPUs come and go, the driver is updated, GPUs are divided
+into slices, calls fail and hang. Two more processes (bench/soak/load.py) act as the other hosts and
+as the viewers. Every 10 s each service's memory (proportional share, Pss), open files, threads and
+CPU are read. Prints the values halfway and at the end, and the slope in between; asserts nothing.
+Short runs are inconclusive: caches, such as idle times of 5 minutes, need time to fill.
 """
 
 import argparse
@@ -69,14 +68,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--hosts", type=int, default=20)
     parser.add_argument("--viewers", type=int, default=20)
-    parser.add_argument("--csv", type=Path, help="a file for all readings")
+    parser.add_argument("--csv", type=Path, help="file to write all readings to")
     options = parser.parse_args()
     with ExitStack() as stack:
         readings = soak(options, stack)
     if options.csv:
         with options.csv.open("w", newline="") as file:
             csv.writer(file).writerows([Reading._fields, *readings])
-    tell(readings)
+    report(readings)
 
 
 def soak(options: argparse.Namespace, stack: ExitStack) -> list[Reading]:
@@ -111,7 +110,7 @@ def load(stack: ExitStack, part: str, *arguments: object) -> None:
 
 
 def every(seconds: float, began: float, end: float) -> Iterator[float]:
-    """How long it has been, again and again; at least once."""
+    """Yield the elapsed seconds again and again, at least once."""
     turn = 0
     while (at := time.monotonic() - began) < end or not turn:
         yield at
@@ -127,7 +126,7 @@ def read(name: str, at: float, process: psutil.Process) -> Reading:
 
 
 class Machine:
-    """A GPU host that is another one each time it is looked at; its processes are real ones."""
+    """A GPU host that changes again and again; its processes are real ones."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._random = random.Random(7)
@@ -186,8 +185,8 @@ class Machine:
         process.wait()
 
 
-def tell(readings: list[Reading]) -> None:
-    """Each service halfway and at the end, as means of a few readings, and how fast it grew."""
+def report(readings: list[Reading]) -> None:
+    """Print each service halfway and at the end, as means of a few readings, and its growth."""
     names = ("memory MiB", "MiB/h", "threads", "/h", "files", "/h", "CPU %")
     print(f"{'second half':>12}" + "".join(f"{name:>16}" for name in names))
     values: tuple[Callable[[Reading], float], ...] = (
@@ -211,7 +210,7 @@ def tell(readings: list[Reading]) -> None:
 
 
 def slope(readings: list[Reading], column: list[float]) -> float:
-    """How much a value grows in an hour, by least squares; 0 where there are too few."""
+    """Growth per hour by least squares; 0 with fewer than two values."""
     if len(column) < 2:
         return 0.0
     hours: Any = [each.at / 3600 for each in readings]

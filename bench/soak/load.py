@@ -1,6 +1,6 @@
-"""What the services of the soak have to bear: other hosts' collectors, and viewers.
+"""The load of the soak test: collectors of other hosts, and viewers.
 
-Either of `load.py push ENDPOINT KEYS HOSTS` and `load.py view URL VIEWERS`, until it is ended.
+Usage: `load.py push ENDPOINT KEYS HOSTS` or `load.py view URL VIEWERS`, until killed.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from gpu_monitor.wire.curve.client import Lock
 INTERVAL_SECONDS = 0.1
 GPUS = 8
 FAST = 60
-"""Jobs come and go so many times as fast as they would."""
+"""Jobs come and go this many times faster than in the demo."""
 HOST_SECONDS = 120.0
-"""A collector is started anew after this, on the average."""
+"""Mean time until a collector restarts."""
 VIEWER_SECONDS = 20.0
 POLL_SECONDS = 0.5
 PROTOCOLS = ("gpu-monitor.v1.json", "gpu-monitor.v1.msgpack", "gpu-monitor.v1.deflate")
@@ -42,7 +42,7 @@ PATHS = (
 
 
 class Collector:
-    """A simulated host with keys; now and then it is started anew."""
+    """A simulated host with keys that restarts now and then."""
 
     def __init__(self, number: int, endpoint: str, keys: str) -> None:
         self._number, self._endpoint = number, endpoint
@@ -79,7 +79,7 @@ async def view(url: str, viewers: int) -> None:
 
 
 async def come_and_go(url: str) -> None:
-    """A viewer after the other: each reads for a while, then leaves in one way or another."""
+    """One viewer after another: each reads for a while, then leaves in one of several ways."""
     while True:
         stay = random.expovariate(1 / VIEWER_SECONDS)
         hosts = random.choice(("", "", "?hosts=real", f"?hosts=soak{random.randrange(5)},real"))
@@ -89,9 +89,9 @@ async def come_and_go(url: str) -> None:
             end = time.monotonic() + stay
             while time.monotonic() < end and not socket.closed:
                 await socket.receive()
-            if random.random() < 0.2:  # it falls asleep; after a while it is let go
+            if random.random() < 0.2:  # it stops reading; after a while it is abandoned
                 await asyncio.sleep(stay)
-            if random.random() < 0.7:  # else the connection breaks off
+            if random.random() < 0.7:  # otherwise the connection is aborted
                 await socket.close()
 
 

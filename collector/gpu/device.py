@@ -13,7 +13,13 @@ from gpu_monitor.collector.gpu.nvml_errors import (
 )
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.pci import PCI_FOLDER, PciPower, asleep_reading
-from gpu_monitor.collector.gpu.processes import ListedProcess, ProcessLists, SmShares, merge_by_pid
+from gpu_monitor.collector.gpu.processes import (
+    WORKING_PERCENT,
+    ListedProcess,
+    ProcessLists,
+    SmShares,
+    merge_by_pid,
+)
 from gpu_monitor.collector.gpu.queries import Queries, Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MemoryKind, State, Use
 from gpu_monitor.collector.host.system import memory
@@ -42,6 +48,7 @@ class Device:
         self._shares = SmShares()
         self._lists = ProcessLists(handle, self._queries)
         self._entries: list[ListedProcess] | None = None
+        self._total: int | None = None
         self._by_instance: dict[int | None, list[ListedProcess]] = {}
         self._uses: tuple[Use, ...] = ()
         self._slices: list[MigSlice] | None = None
@@ -88,6 +95,10 @@ class Device:
             state: State = "lost" if error.code in LOST else "error"
             return GpuReading(self.identity, state, str(error))
 
+    def faults(self) -> list[str]:
+        """The queries that failed because of a fault of ours or of nvidia-ml-py, in words."""
+        return self._queries.faults()
+
     def close(self) -> None:
         """Free NVML's buffers; no thread may be reading this GPU."""
         self._mig_utilization.close()
@@ -105,7 +116,8 @@ class Device:
         if total is utilization is temperature is power is None and (reason := self._no_answer()):
             return GpuReading(self.identity, "error", reason)
         throttle = query(handle.throttle_reasons)
-        uses, slices = self._uses_and_slices(now)
+        is_working = (plausible.percent(utilization) or 0) >= WORKING_PERCENT
+        uses, slices = self._uses_and_slices(now, total if kind == "device" else None, is_working)
         self.health.poll(self._queries, handle, now)
         return GpuReading(
             self.identity,
@@ -116,7 +128,7 @@ class Device:
             memory_controller_utilization_percent=plausible.percent(memory_utilization),
             temperature_celsius=plausible.celsius(temperature),
             power_watts=plausible.watts(power),
-            power_limit_watts=plausible.watts(self._power_limit),
+            power_limit_watts=plausible.limit_watts(self._power_limit),
             fan_percent=plausible.percent(self._fan, highest=200),
             sm_clock_mhz=plausible.mhz(self._sm_clock),
             memory_clock_mhz=plausible.mhz(self._memory_clock),
@@ -135,7 +147,7 @@ class Device:
     def _slowdown_celsius(self) -> int | None:
         """From the margin that is left where the driver does not report the temperature."""
         query, handle = self._queries.query, self.handle
-        slowdown = plausible.celsius(query(handle.slowdown_temperature))
+        slowdown = plausible.slowdown(query(handle.slowdown_temperature))
         if slowdown is not None:
             return slowdown
         temperature = plausible.celsius(query(handle.temperature))
@@ -193,27 +205,29 @@ class Device:
                 return f"no reading: {self._queries.failures[name]}"
         return None
 
-    def _uses_and_slices(self, now: float) -> tuple[tuple[Use, ...], tuple[GpuReading, ...]]:
+    def _uses_and_slices(
+        self, now: float, total: int | None, is_working: bool
+    ) -> tuple[tuple[Use, ...], tuple[GpuReading, ...]]:
         """The processes of the whole GPU, and its slices with theirs."""
         entries = self._lists.query()
-        if entries is not self._entries:
-            self._entries = entries
-            self._assign_to_slices(entries)
+        if entries is not self._entries or total != self._total:
+            self._entries, self._total = entries, total
+            self._assign_to_slices(entries, total)
         samples = self._queries.query(self._utilization_samples)
         uses = self._uses
         if samples is not None:
-            self._shares.ingest(samples, now)
+            self._shares.ingest(samples, now, is_working)
             uses = self._shares.add_to(uses)
         slices = self._slices or ()
         return uses, tuple(piece.read(self._by_instance[piece.instance]) for piece in slices)
 
-    def _assign_to_slices(self, entries: list[ListedProcess]) -> None:
+    def _assign_to_slices(self, entries: list[ListedProcess], total: int | None) -> None:
         """Which processes are the whole GPU's, and which are on which slice."""
         self._by_instance = {piece.instance: [] for piece in self._slices or ()}
         own: list[ListedProcess] = []
         for entry in entries:
             self._by_instance.get(entry.instance, own).append(entry)
-        self._uses = merge_by_pid(own)
+        self._uses = merge_by_pid(own, total)
 
     def _utilization_samples(self) -> list[tuple[int, int, int]]:
         try:

@@ -12,6 +12,7 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     LIB_RM_VERSION_MISMATCH,
     LOST,
     NOT_FOUND,
+    InternalError,
     NvmlError,
 )
 from gpu_monitor.collector.gpu.nvml_handle import Handle
@@ -107,16 +108,17 @@ class Driver:
             self._close_library()
         if self._mismatch and is_calm:
             nvml.unload_library()
-        self._changed = False
+        self._changed = True  # until everything below has succeeded
         self._present = self._gpus_of_the_kernel()
         self._check_at = now + CHANGE_CHECK_SECONDS
         asleep = self._asleep(now)
+        found: list[Found] = []
         if asleep and len(asleep) == len(self._present):
             self._mark_all_asleep(asleep)
         elif self._open_library():
             found = self._find_gpus(asleep)
-            self._changed = not CLOSED.isdisjoint(_error_codes(found))
             self.slots = arrange(found, self.slots, map(nvml_bus_id, self._present))
+        self._changed = not CLOSED.isdisjoint(_error_codes(found))
 
     def _open_library(self) -> bool:
         """Whether NVML is open; else every GPU shows why it is not."""
@@ -241,6 +243,8 @@ class Driver:
             device = open_device()
         except NvmlError as error:
             return error
+        except Exception as error:
+            return InternalError(subject, error)
         finally:
             self.trace.subject = ""
         device.handle.trace = Trace()  # another thread than this one may read it

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
+from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 
@@ -50,7 +51,8 @@ class MemoryHealth:
             self._polled_at = now
             pending, failed = queries.query(handle.remapped_rows) or (False, False)
             retiring = bool(queries.query(handle.retirement_pending))
-            errors = self._uncorrected_errors(queries.query(handle.uncorrected_errors), now)
+            count = plausible.errors(queries.query(handle.uncorrected_errors))
+            errors = self._uncorrected_errors(count, now)
             action = queries.query(handle.recovery_action) or 0
             self.needs_recovery = action > 0
             self.failed = failed or self.needs_recovery

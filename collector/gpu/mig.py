@@ -5,7 +5,12 @@ from collections.abc import Iterable
 
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.plausible import memory_bytes
-from gpu_monitor.collector.gpu.processes import ListedProcess, ProcessLists, merge_by_pid
+from gpu_monitor.collector.gpu.processes import (
+    HIDDEN_PID,
+    ListedProcess,
+    ProcessLists,
+    merge_by_pid,
+)
 from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity
 
@@ -45,6 +50,8 @@ class MigSlice:
         The whole GPU shows the processes of its slices to privileged users only, a slice to all.
         """
         entries = self._lists.query()
+        if entries:  # or a process whose pid is hidden would be there twice
+            by_gpu = [entry for entry in by_gpu if entry.pid != HIDDEN_PID]
         total, used = memory_bytes(self._queries.query(self._handle.memory))
         carried, self._carried = self._carried, self._utilization is not None
         return GpuReading(
@@ -53,7 +60,7 @@ class MigSlice:
             memory_total_bytes=total,
             memory_used_bytes=used,
             utilization_percent=self._utilization,
-            uses=merge_by_pid([*by_gpu, *entries]),
+            uses=merge_by_pid([*by_gpu, *entries], total),
             uses_unread=self._lists.failure(is_divided=True),
             carried=carried,
         )

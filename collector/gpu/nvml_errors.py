@@ -1,5 +1,7 @@
 """NVML's error codes, by nvml.h, and what they mean to a user; pure."""
 
+from gpu_monitor.collector.source_guard import failure_text
+
 UNINITIALIZED = 1
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
@@ -14,6 +16,8 @@ RESET_REQUIRED = 16
 LIB_RM_VERSION_MISMATCH = 18
 GPU_NOT_FOUND = 28
 UNKNOWN = 999
+NO_NVML_ERROR = -1
+"""In place of a code, for errors that are not the driver's."""
 
 UNSUPPORTED = frozenset({NOT_SUPPORTED, FUNCTION_NOT_FOUND, 22, 24, 25, 26})
 """Answers that stay the same until NVML is opened again: such a call is not made a second time."""
@@ -64,6 +68,27 @@ class NvmlError(Exception):
 
     def __str__(self) -> str:
         return words(self.code)
+
+
+class InternalError(NvmlError):
+    """A fault of ours or of nvidia-ml-py in place of an answer, such as a missing function."""
+
+    def __init__(self, function: str, cause: Exception) -> None:
+        super().__init__(NO_NVML_ERROR, function)
+        self.cause = failure_text(cause)
+
+    def __str__(self) -> str:
+        return f"internal error: {self.cause}"
+
+
+class ImplausibleAnswer(NvmlError):
+    """The driver's answer cannot be decoded, because it is not laid out as its header says."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(NO_NVML_ERROR, function)
+
+    def __str__(self) -> str:
+        return "the driver's list of them makes no sense: upgrade the driver"
 
 
 def words(code: int) -> str:

@@ -4,11 +4,18 @@ Values are as NVML gives them; `plausible` says which of them can be true.
 """
 
 import ctypes
+import struct
 from typing import Any
 
 import pynvml
 
-from gpu_monitor.collector.gpu.nvml_arrays import ArrayReader, c_function
+from gpu_monitor.collector.gpu.nvml_arrays import (
+    WIDEST_ROW_BYTES,
+    ArrayReader,
+    Row,
+    c_function,
+    layout,
+)
 from gpu_monitor.collector.gpu.nvml_errors import FATAL, FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
 from gpu_monitor.collector.gpu.queries import Trace
 
@@ -18,6 +25,9 @@ _RECOVERY_ACTION_FIELD = 230
 """NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, by its number: older nvidia-ml-py does not name it."""
 _NO_INSTANCE = 0xFFFFFFFF
 """The GPU instance of a process on a GPU that is not divided."""
+_MAX_PID = 1 << 22
+"""The kernel's limit on 64-bit machines (PID_MAX_LIMIT)."""
+_MAX_INSTANCE = 1 << 16
 
 
 class Handle:
@@ -204,16 +214,20 @@ class Handle:
         return self._processes(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3)
 
     def _processes(self, wrapper: Any) -> list[tuple[int, int | None, int | None]]:
-        """Drivers before 510 have version 2 of the function, with the same rows."""
+        """Drivers before 510 have version 2 of the function, with the same rows.
+
+        Some drivers (535.43 to 535.86) write rows with another field at their end, of 32 bytes.
+        """
         name = wrapper.__name__
         array = self._arrays.get(name)
         if array is None:
             pointer, function = self.pointer, c_function(name, f"{name.removesuffix('_v3')}_v2")
             array = self._arrays[name] = ArrayReader(
                 function.__name__,
-                pynvml.c_nvmlProcessInfo_v2_t,
+                _process_layouts(),
                 lambda rows, count: function(pointer, count, rows),
                 lambda row: (row[0], _size(row[1]), _instance(row[2])),
+                _is_process,
             )
         self.trace.function = array.name
         return array.fetch()
@@ -229,12 +243,25 @@ class Handle:
             pointer, function = self.pointer, c_function(name)
             array = self._arrays[name] = ArrayReader(
                 function.__name__,
-                pynvml.c_nvmlProcessUtilizationSample_t,
+                (layout(pynvml.c_nvmlProcessUtilizationSample_t),),
                 lambda rows, count, after: function(pointer, rows, count, after),
                 lambda row: row[:3],
             )
         self.trace.function = array.name
         return array.fetch(ctypes.c_ulonglong(since))
+
+
+def _process_layouts() -> tuple[struct.Struct, ...]:
+    rows = pynvml.c_nvmlProcessInfo_v2_t
+    return layout(rows), layout(rows, WIDEST_ROW_BYTES)
+
+
+def _is_process(row: Row) -> bool:
+    """Whether a row of a process list can be one, with a pid and instances that there may be."""
+    pid, _, *instances = row
+    return pid <= _MAX_PID and all(
+        instance == _NO_INSTANCE or instance < _MAX_INSTANCE for instance in instances
+    )
 
 
 def _size(size: int) -> int | None:

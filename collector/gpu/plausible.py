@@ -1,6 +1,9 @@
 """Which of the driver's values can be true: one that cannot, like 2^64-1 percent, is None; pure."""
 
 _MAX_GPU_MEMORY_BYTES = 1 << 50
+_MAX_ERRORS = 10**9
+_LOWEST_SLOWDOWN_CELSIUS = 40
+"""A chip is warmer than that when it idles in a warm room: 0 stands for a threshold not known."""
 _TRACE_PERCENT = 0.1
 """5 ms of the 5 s between two measurements: as much work as half a percent of one second."""
 _THROTTLE = {
@@ -47,10 +50,26 @@ def celsius(value: int | None) -> int | None:
     return within(value, 200)
 
 
+def slowdown(value: int | None) -> int | None:
+    """The temperature at which a chip is slowed down; 0 and 255 mean that none is known."""
+    threshold = celsius(value)
+    return None if threshold is None or threshold < _LOWEST_SLOWDOWN_CELSIUS else threshold
+
+
+def errors(count: int | None) -> int | None:
+    """A count of memory errors; 2^32-1 and the like mean that none is known."""
+    return within(count, _MAX_ERRORS)
+
+
 def watts(milliwatts: int | None) -> float | None:
     """Watts from NVML's milliwatts; no GPU draws more than 20 kW."""
     value = within(milliwatts, 20_000_000)
     return None if value is None else value / 1000
+
+
+def limit_watts(milliwatts: int | None) -> float | None:
+    """A limit in watts; 0 means that none is known."""
+    return watts(milliwatts) or None
 
 
 def mhz(value: int | None) -> int | None:
@@ -64,6 +83,11 @@ def memory_bytes(info: tuple[int, int] | None) -> tuple[int | None, int | None]:
         return None, None
     total = within(info[0], _MAX_GPU_MEMORY_BYTES) or None
     return total, within(info[1], _MAX_GPU_MEMORY_BYTES if total is None else total)
+
+
+def process_bytes(size: int | None, total: int | None) -> int | None:
+    """What one process holds of a GPU's memory, at most all of it where `total` is known."""
+    return within(size, _MAX_GPU_MEMORY_BYTES if total is None else total)
 
 
 def throttle(bits: int | None) -> tuple[str, ...] | None:

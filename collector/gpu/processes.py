@@ -4,7 +4,8 @@ import operator
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION
+from gpu_monitor.collector.gpu import plausible
+from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION, ImplausibleAnswer
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import Use, UseType
@@ -13,8 +14,14 @@ NO_SLICE_PERMISSION = (
     "no permission to read MIG slices: check the permissions of /dev/nvidia-caps/*, and"
     " DeviceAllow=char-nvidia-caps of the service"
 )
+HIDDEN_PID = 0
+"""The driver's pid for a process of another pid namespace."""
 SM_SAMPLE_SECONDS = 2.0
-"""How long a sample of a process's share counts: the driver takes one a second at most."""
+"""How long a sample of a process's share counts: the driver takes one a second at most.
+
+After as long without any sample of a GPU that works, its shares are not known."""
+WORKING_PERCENT = 5
+"""Utilization of a GPU from which on some process on it must have a share."""
 
 
 class ListedProcess(NamedTuple):
@@ -56,28 +63,39 @@ class ProcessLists:
         return self._entries
 
     def failure(self, is_divided: bool) -> str | None:
-        """Why none of the lists could be read, in words; None when one was.
+        """Why none of the lists could be read, or one made no sense, in words; else None.
 
         `is_divided`: this is a MIG slice, or a GPU that has some.
         """
         failures = [self._queries.failures.get(call.__name__) for call, _ in self._lists]
+        for failure in failures:
+            if isinstance(failure, ImplausibleAnswer):
+                return str(failure)
         first = failures[0]
         if first is None or None in failures:
             return None
         return NO_SLICE_PERMISSION if is_divided and first.code == NO_PERMISSION else str(first)
 
 
-def merge_by_pid(entries: Iterable[ListedProcess]) -> tuple[Use, ...]:
-    """One use per pid: a process with compute and graphics is `C+G`, with the larger memory."""
+def merge_by_pid(entries: Iterable[ListedProcess], total: int | None = None) -> tuple[Use, ...]:
+    """One use per pid: a process with compute and graphics is `C+G`, with the larger memory.
+
+    Memory beyond `total` bytes is not known. Processes listed with pid 0 are hidden from us: there
+    may be several, and they are not joined.
+    """
+    hidden: list[Use] = []
     uses: dict[int, Use] = {}
     for entry in entries:
+        type_, size = entry.type, plausible.process_bytes(entry.memory_bytes, total)
+        if entry.pid == HIDDEN_PID:
+            hidden.append(Use(entry.pid, type_, size))
+            continue
         before = uses.get(entry.pid)
-        type_, size = entry.type, entry.memory_bytes
         if before is not None:
             type_ = type_ if type_ == before.type else "C+G"
             size = max((s for s in (size, before.memory_bytes) if s is not None), default=None)
         uses[entry.pid] = Use(entry.pid, type_, size)
-    return tuple(uses.values())
+    return (*hidden, *uses.values())
 
 
 class SmShares:
@@ -87,29 +105,57 @@ class SmShares:
     The driver samples processes that did something: one without a recent sample had a share of 0,
     which is not the same as unknown. The first answer holds the past, up to minutes of it; only
     its newest time is used, to ask from there on.
+
+    That time may be ahead of all that follow: a sample was stamped wrongly, or the driver's clock
+    was set back. Then a GPU that works has no new samples. From there on the driver is asked for
+    all that it keeps, and a sample is new that was not in the answer before, until the newest one
+    has the latest time again.
     """
 
     def __init__(self) -> None:
         self.since = 0
         """The time of the newest sample, in the driver's microseconds: where to ask from next."""
         self._answers = 0
-        self._newest: dict[int, tuple[int, float]] = {}
+        self._newest: dict[int, tuple[int | None, float]] = {}
+        self._sampled_at: float | None = None
+        self._is_silent = False
+        self._past: set[tuple[int, int]] | None = None
 
-    def ingest(self, samples: Collection[tuple[int, int, int]], now: float) -> None:
-        """One answer: samples of (pid, the driver's time, percent); `now` in monotonic seconds."""
+    def ingest(
+        self, samples: Collection[tuple[int, int, int]], now: float, is_working: bool = False
+    ) -> None:
+        """One answer: samples of (pid, the driver's time, percent); `now` in monotonic seconds.
+
+        `is_working` is whether the GPU is in use at all.
+        """
         self._answers += 1
-        newest = {
+        self._newest = {
             pid: share for pid, share in self._newest.items() if now - share[1] <= SM_SAMPLE_SECONDS
         }
-        for pid, at, percent in sorted(samples, key=lambda sample: sample[1]):
-            self.since = max(self.since, at)
-            if self._answers > 1 and 0 <= percent <= 100:
-                newest[pid] = (percent, now)
-        self._newest = newest
+        fresh = sorted(self._fresh(samples), key=lambda sample: sample[1])
+        if fresh and self._answers > 1:
+            self._newest |= {pid: (plausible.percent(share), now) for pid, _, share in fresh}
+        if fresh or not is_working or self._sampled_at is None:
+            self._sampled_at = now
+        self._is_silent = now - self._sampled_at > SM_SAMPLE_SECONDS
+        if self._is_silent and self._past is None:
+            self.since, self._answers, self._past = 0, 0, set()
+
+    def _fresh(self, samples: Collection[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+        """The samples that are new; moves `since` on where their times can be trusted."""
+        latest = max((at for _, at, _ in samples), default=0)
+        if self._past is None:
+            self.since = max(self.since, latest)
+            return list(samples)
+        fresh = [sample for sample in samples if sample[:2] not in self._past]
+        self._past = {sample[:2] for sample in samples}
+        if self._answers > 1 and any(at == latest for _, at, _ in fresh):
+            self.since, self._past = latest, None
+        return fresh
 
     def percent(self, pid: int) -> int | None:
-        """The process's share; None while only the past is known."""
-        if self._answers < 2:
+        """The process's share; None while only the past is known, and where it cannot be true."""
+        if self._answers < 2 or self._is_silent or pid == HIDDEN_PID:
             return None
         return self._newest.get(pid, (0, 0.0))[0]
 

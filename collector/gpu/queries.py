@@ -5,7 +5,13 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from gpu_monitor.collector.gpu.nvml_errors import FATAL, UNKNOWN, UNSUPPORTED, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import (
+    FATAL,
+    UNKNOWN,
+    UNSUPPORTED,
+    InternalError,
+    NvmlError,
+)
 
 Answer = TypeVar("Answer")
 
@@ -43,8 +49,8 @@ class Queries:
     """Queries one device again and again; the answer is None where there is none.
 
     An error about the whole device (lost, driver gone) is raised, as NvmlError. Any other is kept
-    in `failures` under the name of the query until it succeeds; a query that the device does not
-    support is not made again.
+    in `failures` under the name of the query until it succeeds, an exception of any other class as
+    InternalError; a query that the device does not support is not made again.
     """
 
     def __init__(self) -> None:
@@ -61,7 +67,14 @@ class Queries:
                 raise
             # a traceback would keep alive all that was being read
             self.failures[call.__name__] = error.with_traceback(None)
-            return None
+        except Exception as error:
+            self.failures[call.__name__] = InternalError(call.__name__, error)
+        return None
+
+    def faults(self) -> list[str]:
+        """The queries that failed with an InternalError, in words."""
+        found = self.failures.items()
+        return [f"{name}: {error}" for name, error in found if isinstance(error, InternalError)]
 
     def _is_unsupported(self, name: str) -> bool:
         failure = self.failures.get(name)

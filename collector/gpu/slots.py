@@ -11,6 +11,7 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     GPU_NOT_FOUND,
     LOST,
     UNKNOWN,
+    InternalError,
     NvmlError,
     words,
     words_unopened,
@@ -35,7 +36,8 @@ class TimedReading(NamedTuple):
 class Slot:
     """A GPU's row, kept when the GPU is gone.
 
-    `key` is its UUID, or its bus id or index where NVML does not report one or was not asked.
+    `key` is its UUID, with the bus id where another GPU has the same one; or its bus id or index
+    where NVML does not report a UUID or was not asked.
     While there is no `device`, `absent` is the reading to show. With `power` set the GPU is asleep
     and is opened once it is awake; `unopened` means that opening it has failed.
     """
@@ -48,6 +50,7 @@ class Slot:
         self.power: PciPower | None = None
         self.latest: TimedReading | None = None
         self.unopened = False
+        self._unopened_by: NvmlError | None = None
         self._users = RecentUsers()
         self.xids = XidLog(users=self._users.uids)
         self._health = MemoryHealth()
@@ -123,7 +126,9 @@ class Slot:
         self._replace_device(device)
         self.absent, self.power, self.latest = None, None, None
         self.unopened = False
-        self.identity = self.identity._replace(number=device.identity.number)
+        known, found = self.identity, device.identity
+        place = found.pci_bus_id or known.pci_bus_id
+        self.identity = known._replace(number=found.number, pci_bus_id=place)
 
     def mark_absent(self, state: State, reason: str) -> None:
         """The GPU is not there; its row stays."""
@@ -136,9 +141,18 @@ class Slot:
     def mark_unopened(self, error: NvmlError) -> None:
         """The GPU could not be opened."""
         is_lost = error.code in LOST or error.code == UNKNOWN
-        reason = words_unopened(error.code)
+        is_ours = isinstance(error, InternalError)
+        reason = str(error) if is_ours else words_unopened(error.code)
         self.mark_absent("lost" if is_lost else "error", reason)
         self.unopened = True
+        self._unopened_by = error
+
+    def faults(self) -> list[str]:
+        """What cannot be read because of a fault of ours or of nvidia-ml-py, in words."""
+        if self.device is not None:
+            return self.device.faults()
+        is_fault = self.unopened and isinstance(self._unopened_by, InternalError)
+        return [str(self._unopened_by)] if is_fault else []
 
     def set_place(self, pci_bus_id: str) -> None:
         """The place of a GPU that could not be opened is known from elsewhere."""
@@ -179,18 +193,20 @@ def arrange(
 ) -> tuple[Slot, ...]:
     """All slots from `before` and those of all GPUs found now, in the order of the bus.
 
-    `places` are the bus ids of the kernel module's GPUs.
+    A GPU in whose place another one is found has been replaced: its slot is dropped. `places` are
+    the bus ids of the kernel module's GPUs.
     """
     slots = {slot.key: slot for slot in before}
     missing = dict(slots)
     for each in found:
         slot = _updated_slot(each, slots, missing)
         missing.pop(slot.key, None)
+    taken = {slot.identity.pci_bus_id for slot in slots.values() if slot.key not in missing}
     for slot in missing.values():
-        if slot.key.startswith("index "):  # the row of a GPU whose UUID is known by now
+        slot.mark_absent("lost", words(GPU_NOT_FOUND))
+        is_replaced = slot.identity.pci_bus_id in taken - {None}
+        if is_replaced or slot.key.startswith("index "):  # of a GPU whose UUID is known by now
             del slots[slot.key]
-        else:
-            slot.mark_absent("lost", words(GPU_NOT_FOUND))
     _place_unopened(slots.values(), places)
     return tuple(_in_order(slots.values()))
 
@@ -208,12 +224,12 @@ def _place_unopened(slots: Iterable[Slot], places: Iterable[str]) -> None:
 def _updated_slot(found: Found, slots: dict[str, Slot], missing: dict[str, Slot]) -> Slot:
     """The slot of this GPU among `slots`, a new one if need be, brought up to date."""
     if isinstance(found, Device):
-        slot = _slot_of(found.identity, slots)
+        slot = _slot_of(found.identity, slots, missing)
         slot.attach(found)
         return slot
     index, why = found
     if isinstance(why, PciPower):
-        slot = _slot_of(Identity(index, pci_bus_id=why.pci_bus_id), slots)
+        slot = _slot_of(Identity(index, pci_bus_id=why.pci_bus_id), slots, missing)
         slot.mark_asleep(index, why)
         return slot
     slot = _slot_at(index, missing) or Slot(f"index {index}", Identity(index))
@@ -222,16 +238,21 @@ def _updated_slot(found: Found, slots: dict[str, Slot], missing: dict[str, Slot]
     return slot
 
 
-def _slot_of(gpu: Identity, slots: dict[str, Slot]) -> Slot:
-    """The slot with its UUID, or with its bus id where a UUID is not known; or a new one."""
-    for slot in slots.values():
-        known = slot.identity
-        if gpu.uuid and known.uuid:
-            if gpu.uuid == known.uuid:
-                return slot
-        elif gpu.pci_bus_id and gpu.pci_bus_id == known.pci_bus_id:
-            return slot
+def _slot_of(gpu: Identity, slots: dict[str, Slot], missing: dict[str, Slot]) -> Slot:
+    """The slot among `missing` of this UUID and place, else of this UUID, else of this place where
+    a UUID is not known; or a new one."""
+    by_uuid = [slot for slot in missing.values() if gpu.uuid and gpu.uuid == slot.identity.uuid]
+    by_place = [
+        slot
+        for slot in missing.values()
+        if gpu.pci_bus_id and gpu.pci_bus_id == slot.identity.pci_bus_id
+    ]
+    unnamed = [slot for slot in by_place if not (gpu.uuid and slot.identity.uuid)]
+    for slot in (*(each for each in by_uuid if each in by_place), *by_uuid, *unnamed):
+        return slot
     key = gpu.uuid or gpu.pci_bus_id or f"index {gpu.number}"
+    if key in slots:
+        key = f"{key} {gpu.pci_bus_id or gpu.number}"
     return slots.setdefault(key, Slot(key, gpu))
 
 

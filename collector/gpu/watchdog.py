@@ -10,6 +10,8 @@ from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.slots import Slot
 from gpu_monitor.collector.gpu.worker import Worker
+from gpu_monitor.collector.source_guard import SourceGuard
+from gpu_monitor.collector.wire_fit import listed
 
 SLOW_GPU_SECONDS = 0.05
 """A GPU that takes longer is read by a worker of its own, so that it does not delay the others."""
@@ -40,7 +42,9 @@ class Watchdog:
         timeout: float,
         slow: float = SLOW_GPU_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        guard: SourceGuard | None = None,
     ) -> None:
+        self._guard = guard or SourceGuard()
         self._slow = slow
         self._driver = driver
         self._patience = patience
@@ -103,9 +107,10 @@ class Watchdog:
     def _round(self, worker: Worker, begun: float, opening: bool, is_calm: bool) -> None:
         worker.begin(None, self._driver.trace, self._clock())
         if opening:
-            self._driver.open(begun, is_calm)
+            self._guard.attempt("the driver", lambda: self._driver.open(begun, is_calm), None)
         else:
-            self._driver.check_for_changes(begun)
+            check = self._driver.check_for_changes
+            self._guard.attempt("the driver's GPUs and events", lambda: check(begun), None)
         self._refresh_shared(worker, begun)
 
     def _refresh_shared(self, worker: Worker, begun: float) -> None:
@@ -123,7 +128,7 @@ class Watchdog:
     def _refresh(self, worker: Worker, slot: Slot) -> None:
         worker.begin(slot, slot.trace, self._clock())
         first = slot.latest is None
-        slot.refresh(worker.since)
+        self._guard.attempt(f"GPU {slot.identity.number}", lambda: slot.refresh(worker.since), None)
         if not first:
             self._took[slot.key] = self._clock() - worker.since
 
@@ -184,6 +189,7 @@ class Watchdog:
         else:
             yield from self._driver.bus.problems
         yield from self._stuck(now)
+        yield from self._faults()
         unread: dict[str, list[str]] = {}
         for gpu in gpus:
             if gpu.uses_unread is not None:
@@ -191,4 +197,13 @@ class Watchdog:
             for reason in gpu.health_reasons:
                 yield f"GPU {gpu.identity.number}: {reason}"
         for reason, indices in unread.items():
-            yield f"processes of GPU {', '.join(indices)} cannot be read: {reason}"
+            yield f"processes of GPU {listed(indices)} cannot be read: {reason}"
+
+    def _faults(self) -> Iterator[str]:
+        """One line for each fault, whichever GPUs it is about."""
+        faulty: dict[str, list[int]] = {}
+        for slot in self._driver.slots:
+            for fault in slot.faults():
+                faulty.setdefault(fault, []).append(slot.identity.number)
+        for fault, indices in faulty.items():
+            yield f"GPU {listed(indices)} cannot be read completely: {fault}"

@@ -4,7 +4,9 @@ import re
 
 _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?![0-9a-f])")
-_SLURM = re.compile(r"slurm[^\n]*/job_(\d{1,20})(?=[/\n]|$)")
+_SLURM = re.compile(
+    r"slurm[^\n]*/job_(\d{1,20})(?=[/\n]|$)|slurmstepd\.scope/(s[0-9A-Z]{13})(?=[/\n]|$)"
+)
 _OWNER = re.compile(
     r"^\d+:[^:\n]*:/(?:user\.slice/user-(\d{1,10})\.slice|slurm[^/\n]*/uid_(\d{1,10})/job_\d+)(?=[/\n]|$)",
     re.MULTILINE,
@@ -23,9 +25,13 @@ def container_id(text: str) -> str | None:
 
 
 def slurm_job_id(text: str) -> str | None:
-    """The id of the Slurm job that the process belongs to; None outside one."""
+    """The id of the Slurm job that the process belongs to; None outside one.
+
+    From Slurm 26.05 on the group is named for the job's SLUID, like `s5K1KKYAYG5D00`, and not for
+    its number: commands of Slurm accept either.
+    """
     found = _SLURM.search(text)
-    return None if found is None else found[1]
+    return None if found is None else found[1] or found[2]
 
 
 def pod_uid(text: str) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from gpu_monitor.collector.host.command_line import clean
+from gpu_monitor.collector.source_guard import SourceGuard, failure_text
 from gpu_monitor.wire.slow_lookup import answered, slow_lookup, wait_for
 
 CONTAINER_NAMES_SECONDS = 60.0
@@ -32,7 +33,9 @@ class ContainerNames:
         path: str = "",
         ask: "Callable[[str], dict[str, str]] | None" = None,
         patience: float = CONTAINER_LOOKUP_PATIENCE,
+        guard: SourceGuard | None = None,
     ) -> None:
+        self._guard = guard or SourceGuard()
         self._path = path
         self._ask = ask or running_containers
         self._patience = patience
@@ -57,9 +60,12 @@ class ContainerNames:
     def _learn(self) -> None:
         try:
             self._names = self._ask(self._path)
+        except Exception as error:
+            self._log_change(words := failure_words(error))
+            self._guard.count_failure(f"{self._path} (container names)", words)
+        else:
             self._log_change("")
-        except (OSError, ValueError) as error:
-            self._log_change(failure_words(error))
+            self._guard.count_success(f"{self._path} (container names)")
 
     def _log_change(self, failure: str) -> None:
         """One line when names become unavailable, for another reason, or available again."""
@@ -76,7 +82,7 @@ def failure_words(error: Exception) -> str:
     """Why names are not available, in words."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
-    return str(error)
+    return str(error) if isinstance(error, ValueError) else failure_text(error)
 
 
 def running_containers(

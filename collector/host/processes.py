@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from gpu_monitor.collector.host.cgroup import container_id, owner_uid, pod_uid, slurm_job_id
 from gpu_monitor.collector.host.command_line import clean, describe
 from gpu_monitor.collector.host.containers import ContainerNames
-from gpu_monitor.collector.host.pidfds import PidFds
+from gpu_monitor.collector.host.pidfds import PidFds, most_followed
 from gpu_monitor.collector.host.procfs import (
     is_hidden,
     is_zombie,
@@ -18,6 +18,7 @@ from gpu_monitor.collector.host.procfs import (
 )
 from gpu_monitor.collector.host.users import UserNames
 from gpu_monitor.collector.settings import Commands
+from gpu_monitor.collector.source_guard import SourceGuard
 
 ProcessState = Literal["ended", "zombie", "stuck", "hidden"]
 PROCESS_REFRESH_SECONDS = 15.0
@@ -94,25 +95,36 @@ class ProcessTable:
         proc: str = "/proc",
         settle: float = 0.0,
         containers: ContainerNames | None = None,
+        guard: SourceGuard | None = None,
     ) -> None:
+        self._guard = guard or SourceGuard()
         self._commands: Commands = commands
         self._users = users
         self._proc = proc
         self._settle = settle
         self._containers = containers or ContainerNames()
         self._known: dict[int, _Known] = {}
-        self._pidfds = PidFds()
+        self._pidfds = PidFds(most_followed())
 
     def facts(self, pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
         """What is known about each pid; about one that has ended, what was known before.
 
-        Forgets every process not asked for. `now` in monotonic seconds.
+        Forgets every process not asked for. `now` in monotonic seconds. A failure costs the facts
+        about one process.
         """
         ended = self._pidfds.ended()
-        facts = {pid: self._facts(pid, now, pid in ended) for pid in pids}
+        facts = {pid: self._guarded_facts(pid, now, pid in ended) for pid in pids}
         for pid in self._known.keys() - facts.keys():
             self._forget(pid)
         return facts
+
+    def _guarded_facts(self, pid: int, now: float, has_ended: bool) -> ProcessFacts:
+        facts = self._guard.attempt(
+            "a process's facts", lambda: self._facts(pid, now, has_ended), None
+        )
+        if facts is None:
+            self._forget(pid)
+        return facts or ProcessFacts(pid)
 
     def _facts(self, pid: int, now: float, has_ended: bool) -> ProcessFacts:
         known = self._known.get(pid)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import psutil
 
 from gpu_monitor.collector.host.command_line import clean
 from gpu_monitor.collector.host.procfs import read_file
+from gpu_monitor.collector.source_guard import SourceGuard
+from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.document import Scalars, Table
 
 HOST_SCAN_SECONDS = 5.0
@@ -20,9 +23,16 @@ _MAX_DISKS = 32
 _MEMORY = re.compile(rb"^(MemTotal|MemAvailable):\s*(\d+)", re.MULTILINE)
 
 
-def boot_id() -> str:
-    """A text that is different after each boot (random(4))."""
-    return read_file("/proc/sys/kernel/random/boot_id").decode().strip()
+def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
+    """A text that is different after each boot (random(4)).
+
+    Where /proc shows processes only (ProcSubset=pid), the minute of the boot by the wall clock.
+    """
+    try:
+        return read_file(path).decode().strip()
+    except OSError:
+        booted_at = time.time() - boottime()
+        return f"booted-in-minute-{round(booted_at / 60)}"
 
 
 def operating_system(release: str = "/etc/os-release") -> str | None:
@@ -54,10 +64,17 @@ class HostSystem:
     more for them, a tenth of what a whole sample may cost.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        guard: SourceGuard | None = None,
+        interfaces: Callable[[], frozenset[str] | None] | None = None,
+    ) -> None:
+        self._interfaces = interfaces or physical_interfaces
+        self._guard = guard or SourceGuard()
         self._static: Scalars = {"hostname": name, "kernel": os.uname().release}
         self._static["cpu_count"] = os.cpu_count() or 1
-        if (system := operating_system()) is not None:
+        if (system := self._guard.attempt("the system's name", operating_system, None)) is not None:
             self._static["os"] = system
         self._ticks: tuple[int, int] | None = None
         self._traffic: Traffic | None = None
@@ -66,32 +83,38 @@ class HostSystem:
         self._disks: Table = disk_columns([])
 
     def sample(self, now: float) -> tuple[Scalars, Table]:
-        """The host's scalars and its table of disks; `now` in monotonic seconds."""
+        """The host's scalars and its table of disks; `now` in monotonic seconds.
+
+        What cannot be read is left out.
+        """
         if self._scanned_at is None or now - self._scanned_at >= HOST_SCAN_SECONDS:
             self._scanned_at = now
-            self._scanned = _known(swap, lambda: self._network(now))
-            parts = psutil.disk_partitions()
-            self._disks = disk_columns(data_mounts(part[:3] for part in parts))
-        return self._static | _known(memory, _load, self._processor) | self._scanned, self._disks
+            self._scanned = self._known(
+                {"host swap": swap, "host network": lambda: self._network(now)}
+            )
+            self._disks = self._guard.attempt("host disks", disks, disk_columns([]))
+        each_time = self._known(
+            {"host memory": memory, "host load": _load, "host processor": self._processor}
+        )
+        return self._static | each_time | self._scanned, self._disks
+
+    def _known(self, sources: dict[str, Callable[[], Scalars]]) -> Scalars:
+        scalars: Scalars = {}
+        for name, read in sources.items():
+            scalars |= self._guard.attempt(name, read, scalars)
+        return scalars
 
     def _processor(self) -> Scalars:
         before, self._ticks = self._ticks, processor_ticks(read_file("/proc/stat", 4096))
         return {} if before is None else processor_use(before, self._ticks)
 
     def _network(self, now: float) -> Scalars:
-        before, self._traffic = self._traffic, traffic(now, physical_interfaces())
+        interfaces = self._interfaces()
+        before, self._traffic = self._traffic, None
+        if interfaces is None:
+            return {}
+        self._traffic = traffic(now, interfaces)
         return {} if before is None else network_rates(before, self._traffic)
-
-
-def _known(*parts: Callable[[], Scalars]) -> Scalars:
-    """The scalars of all parts; one that this kernel lacks is left out."""
-    scalars: Scalars = {}
-    for part in parts:
-        try:
-            scalars |= part()
-        except (OSError, ValueError, RuntimeError):
-            continue
-    return scalars
 
 
 def memory() -> Scalars:
@@ -152,14 +175,26 @@ def network_rates(before: Traffic, after: Traffic) -> Scalars:
     return result
 
 
-def physical_interfaces(folder: str = "/sys/class/net") -> frozenset[str]:
-    """Interfaces with a device behind them; in a container, which has none, all but loopback."""
+def physical_interfaces(folder: str = "/sys/class/net") -> frozenset[str] | None:
+    """Interfaces with a device behind them; in a container, which has none, all but loopback.
+
+    None where that is not known, because there is no /sys.
+    """
     try:
         names = os.listdir(folder)
     except OSError:
-        return frozenset()
+        return None
     physical = [name for name in names if os.path.exists(f"{folder}/{name}/device")]
     return frozenset(name for name in physical or names if name != "lo")
+
+
+def disks() -> Table:
+    """The table of the host's data disks.
+
+    psutil's own choice of mounts needs /proc/filesystems, which ProcSubset=pid hides.
+    """
+    parts = psutil.disk_partitions(all=True)
+    return disk_columns(data_mounts(part[:3] for part in parts))
 
 
 def data_mounts(partitions: Iterable[tuple[str, str, str]]) -> list[str]:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from gpu_monitor.collector.host.command_line import clean
+from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.wire.slow_lookup import answered, slow_lookup, wait_for
 
 USER_NAME_SECONDS = 600.0
 UNKNOWN_USER_SECONDS = 60.0
-"""How long the name service's answer counts: a name, and that it knows no such user."""
+"""How long the name service's answer counts: a name, and that it knows no such user or failed."""
 USER_LOOKUP_PATIENCE = 0.05
 """Seconds that a sample waits for a name."""
 MAX_USERS = 1024
@@ -37,7 +38,9 @@ class UserNames:
         self,
         look_up: Callable[[int], str | None] = user_name,
         patience: float = USER_LOOKUP_PATIENCE,
+        guard: SourceGuard | None = None,
     ) -> None:
+        self._guard = guard or SourceGuard()
         self._look_up = look_up
         self._patience = patience
         self._names: dict[int, tuple[str | None, float]] = {}
@@ -50,7 +53,7 @@ class UserNames:
             self._lookup = slow_lookup(self._learn, uid, now, thread_name=f"user-{uid}")
             wait_for(self._lookup, self._patience)
             known = self._names.get(uid)
-        return known[0] if known is not None and known[0] is not None else f"uid {uid}"
+        return (known and known[0]) or f"uid {uid}"
 
     def is_nameless(self, uid: int) -> bool:
         """Whether the name service has answered that it knows no such user."""
@@ -58,8 +61,11 @@ class UserNames:
         return known is not None and known[0] is None
 
     def _learn(self, uid: int, now: float) -> None:
-        name = self._look_up(uid)
+        """Keep the answer; where the name service has failed, the last one, or "" for none."""
+        before = self._names.get(uid, ("", 0.0))[0]
+        answer = self._guard.attempt("user names", lambda: (self._look_up(uid),), None)
+        name = before if answer is None else answer[0]
         if len(self._names) >= MAX_USERS:
             self._names.clear()
-        seconds = UNKNOWN_USER_SECONDS if name is None else USER_NAME_SECONDS
+        seconds = USER_NAME_SECONDS if answer is not None and name else UNKNOWN_USER_SECONDS
         self._names[uid] = (name, now + seconds)

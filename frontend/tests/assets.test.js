@@ -16,20 +16,20 @@ test("no file names another host", () => {
   }
 });
 
-test("no address starts at the root, so that the page works below any path", () => {
+test("no URL starts at the root, so the page works below any path", () => {
   assert.doesNotMatch(text("index.html"), /(src|href)="\//);
   for (const name of FILES.filter((name) => name.endsWith(".js"))) {
     assert.doesNotMatch(text(name), /(from|import|fetch\() ?"\//, name);
   }
 });
 
-test("nothing is written as markup: text is text", () => {
+test("no script inserts text as markup", () => {
   for (const name of FILES.filter((name) => name.endsWith(".js") && !name.startsWith("vendor/"))) {
     assert.doesNotMatch(text(name), /innerHTML|outerHTML|insertAdjacentHTML|unsafeHTML|document\.write|eval\(/, name);
   }
 });
 
-test("nothing needs a gap in a strict content policy", () => {
+test("every file works under a strict content security policy", () => {
   assert.doesNotMatch(text("index.html"), / style=| on\w+=|<style|<script(?![^>]* src=)/);
   for (const name of FILES.filter((name) => name.startsWith("views/"))) {
     assert.doesNotMatch(text(name), / style=| on\w+="/, name);

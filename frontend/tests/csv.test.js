@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { text, toCsv } from "../app/csv.js";
 import { gpus, host, processes } from "./fleets.js";
 
-/** Reads RFC 4180 back: rows of fields. */
+/** Parse RFC 4180 into rows of fields. */
 function read(csv) {
   const rows = [];
   for (const line of csv.match(/(?:"(?:[^"]|"")*"|[^"\r])*\r\n/g)) {
@@ -24,7 +24,7 @@ const NODE = host({
 });
 const shown = (given = NODE, mask = []) => [{ name: "node1", state: "live", host: given, mask }];
 
-test("there is one line per process, and one for a GPU without", () => {
+test("there is one line per process, and one for a GPU without processes", () => {
   const rows = read(toCsv(shown()));
 
   assert.deepEqual(rows.map((row) => [row.gpu_uuid, row.process_user]), [["GPU-a", "alice"], ["GPU-a", "bob"], ["GPU-b", ""]]);
@@ -35,13 +35,13 @@ test("there is one line per process, and one for a GPU without", () => {
   assert.equal(rows[2].gpu_idle_since_unix_seconds, "5");
 });
 
-test("only what is shown is in it; a host without GPUs is a line", () => {
+test("it contains only what is shown; a host without GPUs has one line", () => {
   assert.deepEqual(read(toCsv(shown(NODE, [false, true]))).map((row) => row.gpu_uuid), ["GPU-b"]);
   assert.deepEqual(read(toCsv(shown({ state: "missing" }))).map((row) => [row.host, row.gpu_uuid]), [["node1", ""]]);
   assert.deepEqual(read(toCsv([])), []);
 });
 
-test("columns of a newer collector come along, the first ones are always the same", () => {
+test("columns of a newer collector are included after the fixed ones", () => {
   const [row] = read(toCsv(shown(host({ gpus: gpus({ new_mib: 4 }) }))));
   const plain = toCsv(shown()).split("\r\n")[0];
 
@@ -49,7 +49,7 @@ test("columns of a newer collector come along, the first ones are always the sam
   assert.ok(plain.startsWith("host,host_state,gpu_index,gpu_uuid,"));
 });
 
-test("text is never a formula, numbers stay numbers", () => {
+test("text is never a formula, and numbers stay numbers", () => {
   for (const evil of ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"]) assert.ok(text(evil).replace(/^"/, "").startsWith("'"), evil);
   assert.equal(text('=cmd|"/C calc"'), `"'=cmd|""/C calc"""`);
   assert.equal(text(-5), "-5");
@@ -57,7 +57,7 @@ test("text is never a formula, numbers stay numbers", () => {
   assert.equal(text(undefined), "");
 });
 
-test("every text comes back as it was", () => {
+test("every text survives a round trip", () => {
   for (const command of ["a,b", '"', '""', "a\r\nb", "\n", "ü💥", ",", "x'"]) {
     const [row] = read(toCsv(shown(host({ gpus: gpus({}), processes: processes({ command }) }))));
 

@@ -1,6 +1,6 @@
-// Documents for the tests: small, whole, and named for what is in them.
+// Small, complete documents for the tests.
 
-/** A table of columns from rows; what a row does not say is its default, else not known. */
+/** A table of columns from rows; a value missing in a row is its default, or unknown. */
 function table(rows, defaults) {
   const names = new Set([...Object.keys(defaults), ...rows.flatMap((row) => Object.keys(row))]);
   const columns = {};

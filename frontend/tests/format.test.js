@@ -34,7 +34,7 @@ for (const [name, value, words] of cases) {
   });
 }
 
-test("what is not known is a dash, never a zero", () => {
+test("an unknown value is a dash, never a zero", () => {
   for (const [name, format] of Object.entries(FORMATS)) {
     assert.equal(format(null), DASH, name);
     assert.equal(format(undefined), DASH, name);
@@ -43,7 +43,7 @@ test("what is not known is a dash, never a zero", () => {
   assert.deepEqual(power(undefined), ["–", "W"]);
 });
 
-test("a fleet's memory and power have the unit that keeps them short", () => {
+test("a fleet's memory and power use the unit that keeps them short", () => {
   assert.deepEqual(memoryOf(758 * 1024, 2048 * 1024), ["758", "/ 2,048 GiB"]);
   assert.deepEqual(memoryOf(31 * 1024 ** 2, 61 * 1024 ** 2), ["31", "/ 61 TiB"]);
   assert.deepEqual(power(850), ["850", "W"]);
@@ -51,13 +51,13 @@ test("a fleet's memory and power have the unit that keeps them short", () => {
   assert.deepEqual(power(3_955_000), ["3,955", "kW"]);
 });
 
-test("a time of another day says which", () => {
+test("a time on another day includes the date", () => {
   const at = new Date(2026, 10, 27, 14, 2, 31);
   assert.equal(timeOfDay(at / 1000, new Date(2026, 10, 27, 23, 59)), "14:02:31");
   assert.equal(timeOfDay(at / 1000, new Date(2026, 10, 30, 8)), "Fri Nov 27 14:02");
 });
 
-test("words follow the number", () => {
+test("nouns agree with their number", () => {
   assert.equal(many(1, "host"), "1 host");
   assert.equal(many(1250, "host"), "1,250 hosts");
   assert.equal(many(2, "process"), "2 processes");

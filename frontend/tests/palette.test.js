@@ -10,7 +10,7 @@ for (const [, name, light, dark] of CSS.matchAll(/--([\w-]+): light-dark\((#\w{6
 }
 const STEPS = ["step0", "step1", "step2", "step3", "step4", "step5"];
 
-test("browsers without light-dark() get the light colours, all of them", () => {
+test("browsers without light-dark() get every light colour", () => {
   const [, block] = /@supports not \(color: light-dark\([^)]*\)\) \{(.*?)\n\}/s.exec(CSS);
   const fallback = Object.fromEntries([...block.matchAll(/--([\w-]+): (#\w{6});/g)].map(([, name, colour]) => [name, colour]));
 
@@ -27,7 +27,7 @@ function linear(hex) {
 
 const luminance = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
 
-/** Contrast ratio as WCAG 2 has it. */
+/** Contrast ratio as defined by WCAG 2. */
 function contrast(one, other) {
   const [dark, light] = [luminance(linear(one)), luminance(linear(other))].sort((a, b) => a - b);
   return (light + 0.05) / (dark + 0.05);
@@ -59,7 +59,7 @@ for (const [theme, token] of Object.entries(THEMES)) {
     }
   });
 
-  test(`${theme}: more is further from the background, in steps that can be told apart`, () => {
+  test(`${theme}: higher steps contrast more with the background, in distinguishable steps`, () => {
     const light = STEPS.map((step) => lab(linear(token[step]))[0]);
     const sign = theme === "light" ? -1 : 1;
     for (let step = 1; step < STEPS.length; step += 1) {
@@ -79,7 +79,7 @@ const BLIND = {
 
 for (const [theme, token] of Object.entries(THEMES)) {
   for (const [kind, matrix] of Object.entries(BLIND)) {
-    test(`${theme}: free, held idle, broken and busy stay apart for ${kind} eyes`, () => {
+    test(`${theme}: free, held idle, broken and busy are distinguishable to ${kind} eyes`, () => {
       const seen = ["green", "amber", "red", "step4"].map((name) => {
         const colour = linear(token[name]);
         return matrix.map((row) => Math.min(1, Math.max(0, row.reduce((sum, part, at) => sum + part * colour[at], 0))));

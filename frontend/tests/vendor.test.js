@@ -4,7 +4,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 const VENDOR = new URL("../app/vendor/", import.meta.url);
-/** Of the files as published in lit-html 3.3.3. */
+/** Hashes of the files published with lit-html 3.3.3. */
 const SHA256 = {
   "lit-html.js": "b878e7f95dec8a9b6e9b217faca6b6a11bad82ebc44c0caa77419ed83edd81f2",
   "lit-html.LICENSE.txt": "2b66f9390afde29edfe4314daff93f01fb182e1178053e228120178987e5db75",

@@ -12,6 +12,7 @@ from gpu_monitor.collector.activity import (
     STALLED_SECONDS,
     Idle,
     IdleTimes,
+    idle_gap,
     low_power_since,
     stalled_since,
 )
@@ -35,6 +36,15 @@ def observe(
 
 def test_idle_counts_from_the_first_sample_without_work() -> None:
     assert observe([(10, 50), (11, 0), (12, 0), (13, 0)]) == [None, 11, 11, 11]
+
+
+@pytest.mark.parametrize("interval", [1.0, 100.0, 400.0, 600.0])
+def test_an_idle_time_lasts_over_two_missed_samples_at_any_interval(interval: float) -> None:
+    times = IdleTimes(gap=idle_gap(interval))
+    observe([(0, 0)], times)
+    times.forget(3 * interval)
+
+    assert observe([(3 * interval, 0)], times) == [0]
 
 
 def test_work_ends_an_idle_time() -> None:

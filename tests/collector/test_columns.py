@@ -17,7 +17,6 @@ from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
-from gpu_monitor.wire.limits import MAX_WORDS
 from tests.support.snapshots import make_snapshot
 
 GPU = GpuReading(Identity(0, "GPU-1"), power_watts=312.6, memory_used_bytes=(5 << 20) - 1)
@@ -49,7 +48,6 @@ def test_health_reasons_are_shown_whatever_the_state_of_the_gpu() -> None:
     assert shown(health_reasons=("a row waits",)) == ["a row waits"]
     assert shown(health_reasons=("a row waits",), state="lost") == ["a row waits"]
     assert shown(state="lost") is shown(state="asleep") is None
-    assert shown(health_reasons=("words",) * 40) == ["words"] * MAX_WORDS
 
 
 def test_no_rows_are_empty_columns() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -212,6 +214,82 @@ def test_a_collector_listens_on_no_port(fake_nvml: FakeNvml) -> None:
 
     assert arrived
     assert [socket.status for socket in sockets] == [psutil.CONN_ESTABLISHED]
+
+
+HARDSHIPS = {
+    "no pidfd_open": "import os; del os.pidfd_open",
+    "128 open files": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))",
+    "a broken library": "import psutil; del psutil.disk_usage, psutil.swap_memory",
+}
+
+
+@pytest.fixture
+def sleepers(processes: None) -> Iterator[list[int]]:
+    """pids of 150 processes that sleep."""
+    script = "for i in $(seq 150); do sleep 600 >/dev/null & echo $!; done; echo; wait"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as shell:
+        assert shell.stdout is not None
+        yield [int(line) for line in iter(shell.stdout.readline, "\n")]
+        os.killpg(shell.pid, signal.SIGKILL)
+
+
+def received_from(child_code: str, fake: FakeNvml, *prefix: str) -> list[Snapshot]:
+    """Five snapshots of a collector in a process of its own."""
+    with zmq.Context() as context, context.socket(zmq.PULL) as pull:
+        port = pull.bind_to_random_port("tcp://127.0.0.1")
+        code = (
+            f"{child_code}\n"
+            "import threading\n"
+            "from gpu_monitor.collector import main, settings\n"
+            f"own = settings.CollectorSettings('node1', 'tcp://127.0.0.1:{port}', interval=0.1)\n"
+            "main.run(own, threading.Event())"
+        )
+        with process(*prefix, sys.executable, "-c", code, env=fake.environment()):
+            snapshots: list[Snapshot] = []
+            while len(snapshots) < 5 and pull.poll(WAIT_MS):
+                snapshots.append(read_snapshot(pull.recv()))
+    return snapshots
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("hardship", HARDSHIPS)
+def test_the_loop_goes_on_under_hardship(
+    hardship: str, fake_nvml: FakeNvml, sleepers: list[int]
+) -> None:
+    fake_nvml.write(Scenario([Gpu(processes=[Process(pid) for pid in sleepers])]))
+
+    snapshots = received_from(HARDSHIPS[hardship], fake_nvml)
+
+    assert len(snapshots) == 5
+    assert len(snapshots[-1]["processes"]["pid"]) == len(sleepers) == 150
+    assert "cpu_percent" in snapshots[-1]["collector"]
+
+
+@pytest.mark.processes
+def test_the_loop_goes_on_where_proc_shows_only_processes(fake_nvml: FakeNvml) -> None:
+    script = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
+    prefix = (
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--kill-child",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    )
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces may be made here")
+    fake_nvml.write(Scenario([Gpu(uuid="GPU-1")]))
+
+    snapshots = received_from("", fake_nvml, *prefix)
+
+    assert snapshots[-1]["gpus"]["uuid"] == ["GPU-1"]
+    assert snapshots[-1]["disks"]["mount"][0] == "/"
+    assert "host memory cannot be read" in " ".join(snapshots[-1]["problems"])
 
 
 @given(

@@ -1,7 +1,9 @@
 """Pushing to a broker that is up, down, and up again."""
 
+import errno
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import zmq
@@ -62,6 +64,41 @@ def test_only_the_newest_message_is_queued(pull: "zmq.Socket[bytes]") -> None:
     assert receive(pull) == b"99"
     assert not pull.poll(0)
     pusher.close()
+
+
+class ExhaustedContext(zmq.Context["zmq.Socket[bytes]"]):
+    """Has no descriptor for a socket while `is_exhausted`."""
+
+    is_exhausted = False
+
+    def socket(self, *arguments: Any, **options: Any) -> Any:
+        if self.is_exhausted:
+            raise zmq.ZMQError(errno.EMFILE)
+        return super().socket(*arguments, **options)
+
+
+def test_exhausted_descriptors_cost_messages_and_are_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, context = ManualClock(), ExhaustedContext()
+    endpoint = free_endpoint()
+    pusher = Pusher(endpoint, context, clock=clock, first_wait_ms=0)
+    pusher.push(b"waits")
+    clock.now += PUSH_REBUILD_SECONDS
+    context.is_exhausted = True
+
+    pushed = [pusher.push(b"lost") for _ in range(3)]
+    context.is_exhausted = False
+    pull = context.socket(zmq.PULL)
+    pull.bind(endpoint)
+
+    assert pushed == [False] * 3
+    assert [text for text in caplog.messages if "too many open files" in text] == [
+        f"broker at {endpoint} not reachable: too many open files"
+    ]
+    assert push_until_received(pusher, pull, b"back") == b"back"
+    pusher.close()
+    context.destroy(linger=0)
 
 
 def test_many_hosts_may_share_a_connection(pull: "zmq.Socket[bytes]") -> None:

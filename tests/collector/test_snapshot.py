@@ -1,7 +1,8 @@
 """Readings and clocks become a snapshot; a recorded machine gives the same bytes each time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,6 +186,24 @@ def test_a_gpu_and_its_process_are_idle_since_their_first_zero() -> None:
     assert snapshot["processes"]["idle_since"] == [BOOTED_AT + 1000]
 
 
+def test_two_gpus_with_one_uuid_have_idle_times_of_their_own() -> None:
+    clock, works = ManualClock(), [50, 0]
+    twins = [ok(), ok()._replace(identity=Identity(1, "GPU-0", pci_bus_id="b"))]
+    samples = builder(
+        clock,
+        lambda now: DriverReading(
+            tuple(
+                twin._replace(utilization_percent=percent)
+                for twin, percent in zip(twins, works, strict=True)
+            )
+        ),
+    )
+    samples.build()
+    clock.now += 60
+
+    assert samples.build()["gpus"]["idle_since"] == [None, BOOTED_AT + 1000]
+
+
 def test_an_idle_time_continues_after_a_restart() -> None:
     clock, before = ManualClock(), IdleTimes()
     builder(clock, showing(ok(utilization_percent=0)), before).build()
@@ -308,6 +327,22 @@ def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
     ]
 
 
+def test_ten_gpus_cut_into_seven_slices_are_all_shown() -> None:
+    slices = tuple(ok(number)._replace(identity=Identity(number)) for number in range(7))
+    gpus = [ok(index, slices=slices) for index in range(10)]
+
+    snapshot = read_snapshot(packed(builder(ManualClock(), showing(*gpus)).build()))
+
+    assert len(snapshot["gpus"]["index"]) == 80
+    assert snapshot["problems"] == []
+
+
+def test_a_name_with_control_characters_is_cleaned() -> None:
+    gpu = ok()._replace(identity=Identity(0, "GPU-0", "NVIDIA\n\x1b[31mH100\u202e"))
+
+    assert builder(ManualClock(), showing(gpu)).build()["gpus"]["name"] == ["NVIDIA [31mH100"]
+
+
 def test_problems_name_no_user_and_no_command() -> None:
     """Viewers who may not see commands still see the problems."""
     crowd = [Use(4242, "C", None)] * (MAX_PROCESSES + 1)
@@ -317,3 +352,37 @@ def test_problems_name_no_user_and_no_command() -> None:
     assert "GPUs and slices shown" in words and "message too large" in words
     for secret in ("alice", "1000", "4242", "train.py", "3f4e"):
         assert secret not in words
+
+
+@pytest.mark.parametrize("source", ["gpus", "facts", "host", "cost"])
+def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_ends_none(source: str) -> None:
+    def broken(*arguments: object) -> Any:
+        raise AttributeError("gone")
+
+    use = Use(4242, "C")
+    sources = Sources(ManualClock(), showing(ok(uses=(use,))), known_facts, host, cost)
+    samples = SnapshotBuilder(ORIGIN, sources._replace(**{source: broken}), IdleTimes())
+
+    snapshots = [read_snapshot(packed(samples.build())) for _ in range(3)]
+
+    (problem,) = snapshots[2]["problems"]
+    assert problem.endswith(" cannot be read: AttributeError: gone")
+    assert snapshots[1]["problems"] == []
+    others = {"gpus": "uuid", "processes": "pid", "disks": "mount"}
+    shown = {table: snapshots[2][table].get(column) for table, column in others.items()}  # type: ignore[literal-required] # names of tables
+    assert shown["gpus"] == ([] if source == "gpus" else ["GPU-0"])
+    assert shown["processes"] == ([] if source == "gpus" else [4242])
+    assert shown["disks"] == ([] if source == "host" else ["/"])
+
+
+def test_hundreds_of_ended_processes_are_one_problem_that_fits_the_wire() -> None:
+    uses = tuple(Use(4_000_000 + number, "C", 1 << 30) for number in range(445))
+
+    def all_ended(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
+        return {pid: ProcessFacts(pid, state="ended") for pid in pids}
+
+    sources = Sources(ManualClock(), showing(ok(uses=uses)), all_ended, host, cost)
+    built = SnapshotBuilder(ORIGIN, sources, IdleTimes()).build()
+
+    (problem,) = read_snapshot(packed(built))["problems"]
+    assert "4000007, … and 437 more)" in problem and len(problem) < 300

@@ -1,4 +1,4 @@
-"""Print the two lines that make a shell use the fake NVML: eval "$(python -m tests.fake_nvml)"."""
+"""Print the variables that make a shell use the fake NVML: eval "$(python -m tests.fake_nvml)"."""
 
 import argparse
 import shlex

@@ -1,4 +1,4 @@
-/* The frame every call runs in: which scenario holds now, what it does to this call, which device is meant. */
+/* The frame of every call: the current scenario, its rules for this call, and the device. */
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
@@ -14,9 +14,9 @@ enum { LOOK_EVERY_NS = 5000000, HANG_STEP_NS = 10000000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* All of these are read and written under the lock; no lock is held while a call hangs, sleeps or answers. */
+/* Read and written only under the lock, which is never held while a call hangs, sleeps or answers. */
 static struct {
-    char path[4096]; /* "" with chosen: there is no library */
+    char path[4096]; /* "" with chosen: no library */
     int chosen;
     struct scenario *scenario;
     struct stat seen;
@@ -27,7 +27,7 @@ static struct {
 
 static atomic_int hanging;
 
-/* Handles are addresses in here: for each GPU its own, then those of its slices. */
+/* Handles are addresses in this array: for each GPU its own, followed by those of its slices. */
 enum { PER_GPU = 1 + MAX_MIGS, HANDLES = MAX_GPUS * PER_GPU };
 static struct device devices[HANDLES];
 
@@ -86,7 +86,7 @@ static void look(void)
     state.seen = seen;
 }
 
-/* The scenario of now, or NULL when there is no library; the caller drops it through end(). */
+/* The current scenario, or NULL if there is no library; the caller releases it with end(). */
 static struct scenario *take(void)
 {
     pthread_mutex_lock(&lock);
@@ -212,7 +212,7 @@ int begin_device(struct call *call, struct device *handle, struct view *view)
     if (!known)
         return INVALID_ARGUMENT;
     view->gpu = &view->scenario->gpus[handle->gpu];
-    /* A GPU that was counted and has left the scenario fell off its bus. */
+    /* A counted GPU that is no longer in the scenario has fallen off the bus. */
     if (!view->gpu->present || view->gpu->lost)
         return GPU_IS_LOST;
     if (handle->mig != NONE) {
@@ -223,7 +223,7 @@ int begin_device(struct call *call, struct device *handle, struct view *view)
     return OK;
 }
 
-/* For a call that waits: the scenario of now in place of the one it began with. */
+/* For a call that waits: replaces the scenario it began with by the current one. */
 int look_again(struct view *view)
 {
     give_back(view->scenario);
@@ -240,7 +240,7 @@ int end(struct view *view, int result)
     return result;
 }
 
-/* NVML counts the GPUs when it is initialised: one that appears later is seen by the next nvmlInit. */
+/* NVML counts GPUs when it is initialised: one added later appears after the next nvmlInit. */
 static void enter(const struct scenario *scenario)
 {
     pthread_mutex_lock(&lock);
@@ -362,7 +362,7 @@ unsigned long long whole(double number)
 
 /* What follows is not NVML: for tests and benchmarks. */
 
-/* How often a function was called since the start or the last fakeNvmlReset; all of them with NULL. */
+/* Number of calls of a function since the start or the last fakeNvmlReset; NULL: of all functions. */
 EXPORT unsigned long long fakeNvmlCalls(const char *name)
 {
     unsigned long long sum = 0;
@@ -372,13 +372,13 @@ EXPORT unsigned long long fakeNvmlCalls(const char *name)
     return sum;
 }
 
-/* How many threads hang in a call right now. */
+/* Number of threads that currently hang in a call. */
 EXPORT int fakeNvmlHanging(void)
 {
     return atomic_load(&hanging);
 }
 
-/* Reads the scenario at once if it has changed; without it a change is seen within 5 ms. */
+/* Reads a changed scenario at once; otherwise a change takes effect within 5 ms. */
 EXPORT void fakeNvmlReload(void)
 {
     pthread_mutex_lock(&lock);
@@ -388,7 +388,7 @@ EXPORT void fakeNvmlReload(void)
 }
 
 /* Starts anew: not initialised, no event set, no call counted, and the scenario at path from now on.
-   "" stands for a machine without the library: every call fails so, and calls that hang return. */
+   "" means a machine without the library: every call fails accordingly, and hanging calls return. */
 EXPORT void fakeNvmlReset(const char *path)
 {
     forget_samples();

@@ -66,7 +66,7 @@ EXPORT int nvmlDeviceGetCount_v2(unsigned *number_of)
     return end(&view, result);
 }
 
-/* A GPU that is lost has no handle to give. */
+/* A lost GPU has no handle. */
 static int hand_out(const struct view *view, int gpu, int mig, struct device **handle)
 {
     if (!view->scenario->gpus[gpu].present || view->scenario->gpus[gpu].lost)
@@ -79,7 +79,7 @@ EXPORT int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct device **handle)
 {
     THIS_CALL;
     struct view view;
-    /* The rules of a GPU hold here too, so the device is looked up before the call begins. */
+    /* Rules for a GPU apply here too, so the device is resolved before the call begins. */
     int gpu = visible_gpu(index);
     int result = gpu < 0 ? begin(&call, &view) : begin_device(&call, device_handle(gpu, NONE), &view);
     if (result == OK)

@@ -1,4 +1,4 @@
-/* Event sets: what happens to a GPU, told to whoever has registered for it. Of events only critical Xids are played. */
+/* Event sets. Critical Xids are the only events. */
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
@@ -13,9 +13,9 @@ struct event_data {
     unsigned gpu_instance, compute_instance;
 };
 
-/* told: how many of a GPU's xid lines it was told, or had when it was registered; -1: it is not registered. */
+/* delivered: how many of a GPU's xid lines were delivered or present at registration; -1: not registered. */
 struct event_set {
-    int used, told[MAX_GPUS];
+    int used, delivered[MAX_GPUS];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -26,17 +26,17 @@ static int is_set(const struct event_set *set)
     return set >= sets && set < sets + MAX_SETS && set->used;
 }
 
-/* The next of them, or 0. */
+/* The next undelivered Xid, or 0. */
 static int next_event(struct event_set *set, const struct scenario *scenario, struct event_data *data)
 {
     for (int i = 0; i < MAX_GPUS; i++) {
         const struct gpu *gpu = &scenario->gpus[i];
-        if (set->told[i] > gpu->xid_count)
-            set->told[i] = gpu->xid_count;
-        if (set->told[i] < 0 || set->told[i] == gpu->xid_count)
+        if (set->delivered[i] > gpu->xid_count)
+            set->delivered[i] = gpu->xid_count;
+        if (set->delivered[i] < 0 || set->delivered[i] == gpu->xid_count)
             continue;
         *data = (struct event_data){
-            .device = device_handle(i, NONE), .type = XID_CRITICAL_ERROR, .data = gpu->xids[set->told[i]++],
+            .device = device_handle(i, NONE), .type = XID_CRITICAL_ERROR, .data = gpu->xids[set->delivered[i]++],
             .gpu_instance = (unsigned)NO_INSTANCE, .compute_instance = (unsigned)NO_INSTANCE,
         };
         return 1;
@@ -58,7 +58,7 @@ EXPORT int nvmlEventSetCreate(struct event_set **result_set)
             stop_loudly("more than %d event sets: they are not freed", MAX_SETS);
         sets[i].used = 1;
         for (int gpu = 0; gpu < MAX_GPUS; gpu++)
-            sets[i].told[gpu] = -1;
+            sets[i].delivered[gpu] = -1;
         *result_set = &sets[i];
         pthread_mutex_unlock(&lock);
     }
@@ -79,7 +79,7 @@ EXPORT int nvmlDeviceRegisterEvents(struct device *handle, unsigned long long ty
         else if (view.mig || (types & ~(unsigned long long)XID_CRITICAL_ERROR))
             result = NOT_SUPPORTED;
         else
-            set->told[handle->gpu] = view.gpu->xid_count;
+            set->delivered[handle->gpu] = view.gpu->xid_count;
         pthread_mutex_unlock(&lock);
     });
 }
@@ -121,7 +121,7 @@ EXPORT int nvmlEventSetFree(struct event_set *set)
     return end(&view, result);
 }
 
-/* What follows is not NVML: how many sets were created and not freed. */
+/* Not NVML: number of sets that were created and not freed. */
 EXPORT int fakeNvmlEventSets(void)
 {
     int count = 0;

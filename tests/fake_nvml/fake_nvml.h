@@ -1,4 +1,4 @@
-/* What the parts of the fake NVML share: a scenario in memory, and the frame every call runs in. */
+/* Shared by the parts of the fake NVML: a scenario in memory, and the frame of every call. */
 #ifndef FAKE_NVML_H
 #define FAKE_NVML_H
 
@@ -12,8 +12,10 @@ enum {
     MAX_FIELDS = 32,
     MAX_XIDS = 16,
     TEXT_SIZE = 96,
-    ANY = -1,  /* a rule that names no GPU or no slice */
+    ANY = -1,  /* a rule without a GPU or without a slice */
     NONE = -2, /* a rule for physical GPUs only; a process in no slice */
+    SELF = 0,    /* pid of the process that loaded the library */
+    HIDDEN = -1, /* pid of a process that is listed as 0 */
 };
 
 /* Return codes as NVML numbers them. */
@@ -98,7 +100,7 @@ enum {
 enum gpu_key { GPU_KEYS(AS_ENUM) KEY_COUNT };
 enum gpu_text { GPU_TEXTS(AS_TEXT_ENUM) TEXT_COUNT };
 
-/* A number that stands still (low == high), swings between two, or is an error instead. */
+/* A constant (low == high), a number that swings between two bounds, or an error. */
 struct value {
     int error;
     double low, high, period_seconds;
@@ -111,7 +113,8 @@ struct text {
 
 struct process {
     int gpu, mig; /* mig: NONE, or the number of the slice's section */
-    int pid;      /* 0: the process that loaded the library */
+    int pid;      /* SELF, HIDDEN or a number */
+    double ahead_seconds; /* what its samples are stamped with: so far after the driver's clock */
     int compute, graphics, mps;
     struct value memory_mib, sm_utilization_percent; /* error != 0: not available */
     int gpu_instance, compute_instance;  /* NONE: no slice */
@@ -136,11 +139,11 @@ struct gpu {
     struct mig migs[MAX_MIGS];
     struct field fields[MAX_FIELDS];
     int field_count;
-    unsigned xids[MAX_XIDS]; /* a line of the file each: an event that has happened */
+    unsigned xids[MAX_XIDS]; /* one per line of the file: events that have happened */
     int xid_count;
 };
 
-/* One [call NAME] section: which calls it is about, and what happens to them. */
+/* One [call NAME] section: which calls it affects, and how. */
 struct rule {
     char name[TEXT_SIZE]; /* may end in * */
     int gpu, mig, error, hang, delay_ms;
@@ -150,6 +153,8 @@ struct scenario {
     int references;
     char driver_version[TEXT_SIZE], nvml_version[TEXT_SIZE];
     int cuda_version, init_error, generation;
+    int process_row_bytes;       /* 24 by the header; some drivers write 32 */
+    int clock_offset_seconds;    /* of the driver's clock, which stamps samples */
     struct gpu gpus[MAX_GPUS];
     struct process *processes;
     struct rule *rules;
@@ -158,8 +163,8 @@ struct scenario {
 
 /* values.c */
 _Noreturn void stop_loudly(const char *format, ...) __attribute__((format(printf, 1, 2)));
-double value_now(const struct value *value, int number); /* number: shifts the phase of what swings */
-int error_code(const char *name);                        /* by name or number; -1: there is none such */
+double value_now(const struct value *value, int number); /* number: shifts the phase of a swing */
+int error_code(const char *name);                        /* by name or number; -1: no such error */
 const char *error_text(int code);
 
 /* scenario.c */
@@ -174,7 +179,7 @@ struct device {
     int gpu, mig;
 };
 
-/* One for each NVML function; the linker gathers them, so that a rule for no function at all is noticed. */
+/* One per NVML function; the linker collects them, so that a rule that matches no function is detected. */
 struct call {
     const char *name;
     atomic_ullong count;
@@ -188,14 +193,14 @@ struct view {
     const struct mig *mig; /* NULL for a physical GPU */
 };
 
-/* Counts the call, obeys the scenario's rules for it, finds the device (begin: a call without one).
+/* Counts the call, applies the scenario's rules, resolves the device (begin: a call without one).
    Whatever comes back, end() must follow: view holds the scenario. */
 int begin(struct call *call, struct view *view);
 int begin_device(struct call *call, struct device *handle, struct view *view);
 int look_again(struct view *view);
 int end(struct view *view, int result);
 struct device *device_handle(int gpu, int mig); /* mig: NONE for the GPU itself */
-int is_open(void); /* nvmlInit was called, and not nvmlShutdown as often */
+int is_open(void); /* whether nvmlInit was called more often than nvmlShutdown */
 int visible_count(void);
 int visible_gpu(unsigned index);
 int visible_index(int gpu);
@@ -209,7 +214,7 @@ void forget_event_sets(void);
 /* gpm.c */
 void forget_samples(void);
 
-/* The frame as a macro: what follows HANDLE computes `result` from `view`. */
+/* The frame as a macro: the code after HANDLE computes `result` from `view`. */
 #define DEVICE_CALL(HANDLE, ...)                             \
     do {                                                     \
         THIS_CALL;                                           \

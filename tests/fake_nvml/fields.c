@@ -64,14 +64,14 @@ static void read_field(const struct view *view, struct field_value *field)
 {
     double found = 0;
     field->result = NOT_SUPPORTED;
-    /* The scenario's own come first, the last one written winning. */
+    /* field_ID keys of the scenario take precedence; the last one wins. */
     for (int i = view->gpu->field_count - 1; i >= 0; i--) {
         const struct field *own = &view->gpu->fields[i];
         if (own->id != field->id)
             continue;
         field->result = own->value.error;
         found = value_now(&own->value, view->gpu->number);
-        /* 193 to 196 are distances to a limit, signed whole numbers */
+        /* 193 to 196 are signed distances to a limit */
         int limit = field->id >= 193 && field->id <= 196;
         fill(field, limit ? INT : found < 0 ? LONGLONG : ULONGLONG, found);
         return;

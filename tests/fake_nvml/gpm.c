@@ -1,4 +1,4 @@
-/* GPM: samples of how busy a GPU or a GPU instance is; two make the metrics of the time between. */
+/* GPM: samples of the utilization of a GPU or GPU instance; two samples yield the metrics in between. */
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
@@ -9,7 +9,7 @@
 
 enum { GRAPHICS_UTIL = 1, SM_UTIL = 2, METRICS = 98, VERSION = 1, WHOLE_GPU = -1 };
 
-/* Never given back to the system, so that whoever uses one that was freed is caught. */
+/* Never returned to the system, so that using a freed sample is detected. */
 struct sample {
     int freed, filled, epoch;
     int gpu, instance, error;
@@ -56,10 +56,10 @@ EXPORT int nvmlGpmSampleAlloc(struct sample **answer)
 static void check(const struct sample *sample)
 {
     if (sample->freed)
-        stop_loudly("a GPM sample was used that had been freed");
+        stop_loudly("a freed GPM sample was used");
 }
 
-/* It is the library's own memory: a driver that was reloaded does not matter, nvmlShutdown does. */
+/* Samples are the library's own memory: they survive a driver reload, but not nvmlShutdown. */
 EXPORT int nvmlGpmSampleFree(struct sample *sample)
 {
     THIS_CALL;
@@ -79,7 +79,7 @@ EXPORT int nvmlGpmSampleFree(struct sample *sample)
     return end(&view, result);
 }
 
-/* What a GPU instance does is the mean of what its slices do. */
+/* The utilization of a GPU instance is the mean over its slices. */
 static int busy_instance(const struct view *view, int instance, struct sample *sample)
 {
     int slices = 0;
@@ -108,7 +108,7 @@ static int take(const struct view *view, int instance, struct sample *sample)
         result = NOT_SUPPORTED;
     if (result == OK)
         result = number(view, KEY_mig_mode, 1, &divided);
-    /* One or the other: no source tells what a GPU that is divided answers about itself. */
+    /* Either one or the other: it is not documented what a divided GPU answers about itself. */
     if (result == OK && (divided != 0) != (instance != WHOLE_GPU))
         result = NOT_SUPPORTED;
     sample->error = OK;
@@ -152,7 +152,7 @@ static int is_pair(const struct sample *before, const struct sample *after)
            seconds > 0;
 }
 
-/* The counters of an earlier sample are taken to have moved on evenly to those of the later one. */
+/* Counters are assumed to have advanced evenly from the earlier sample to the later one. */
 EXPORT int nvmlGpmMetricsGet(struct metrics *answer)
 {
     THIS_CALL;
@@ -185,7 +185,7 @@ void forget_samples(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* Not NVML, for tests: how many samples are allocated since the start or the last fakeNvmlReset. */
+/* Not NVML: number of samples allocated since the start or the last fakeNvmlReset. */
 EXPORT int fakeNvmlSamples(void)
 {
     pthread_mutex_lock(&lock);

@@ -22,7 +22,7 @@ LINKER_FLAGS = [f"-Wl,-soname,{SONAME}"]
 
 
 class BuildError(Exception):
-    """The library cannot be built; `str` says what is missing."""
+    """The library cannot be built; `str` names what is missing."""
 
 
 def library_folder(builds: Path = BUILDS) -> Path:
@@ -74,17 +74,17 @@ class FakeNvml:
         self._library.fakeNvmlCalls.argtypes = [ctypes.c_char_p]
         self._library.fakeNvmlReset.argtypes = [ctypes.c_char_p]
         if not hasattr(ctypes.CDLL(SONAME), "fakeNvmlCalls"):
-            raise RuntimeError("the driver's own NVML is loaded in this process already")
+            raise RuntimeError("the driver's own NVML is already loaded in this process")
         Scenario().write(self.path)
         self._library.fakeNvmlReset(os.fsencode(self.path))
 
     def write(self, scenario: Scenario) -> None:
-        """Make this the machine; in this process the next call sees it."""
+        """Write the scenario; it takes effect with the next call in this process."""
         scenario.write(self.path)
         self._library.fakeNvmlReload()
 
     def calls(self, name: str | None = None) -> int:
-        """How often a function was called here since this object was created; None: all of them."""
+        """Calls of a function here since this object was created; None: of all functions."""
         if name is None:
             return int(self._library.fakeNvmlCalls(None))
         if not hasattr(self._library, name):
@@ -92,7 +92,7 @@ class FakeNvml:
         return int(self._library.fakeNvmlCalls(name.encode()))
 
     def hanging(self) -> int:
-        """How many threads of this process hang in a call now."""
+        """How many threads of this process currently hang in a call."""
         return int(self._library.fakeNvmlHanging())
 
     def event_sets(self) -> int:
@@ -104,11 +104,11 @@ class FakeNvml:
         return int(self._library.fakeNvmlSamples())
 
     def environment(self) -> dict[str, str]:
-        """os.environ for another process that is to use the fake with this scenario."""
+        """An environment in which another process uses the fake with this scenario."""
         return {**os.environ, **variables(self.folder, self.path)}
 
     def close(self) -> None:
-        """Release calls that hang; from now on there is no NVML here."""
+        """Release hanging calls; from now on this process has no NVML."""
         self._library.fakeNvmlReset(b"")
 
 

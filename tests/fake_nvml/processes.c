@@ -1,8 +1,9 @@
-/* Who is on a GPU, and how it is cut into slices. */
+/* Processes on a GPU, and its slices. */
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,7 +33,7 @@ static int is_kind(const struct process *process, enum kind kind)
 
 static unsigned pid_of(const struct process *process)
 {
-    return process->pid ? (unsigned)process->pid : (unsigned)getpid();
+    return process->pid == HIDDEN ? 0 : process->pid == SELF ? (unsigned)getpid() : (unsigned)process->pid;
 }
 
 static unsigned long long memory_of(const struct process *process)
@@ -42,7 +43,23 @@ static unsigned long long memory_of(const struct process *process)
     return (unsigned long long)(value_now(&process->memory_mib, process->gpu) * 1048576.0);
 }
 
-/* As NVML does it: with too small a buffer, or none, the caller learns the size it needs. */
+/* The rows of some drivers have the use of protected memory at their end, whatever the header says. */
+static void write_row(char *at, const struct process *process, size_t size)
+{
+    struct {
+        struct process_info narrow;
+        unsigned long long protected_memory;
+    } row = {
+        .narrow.pid = pid_of(process),
+        .narrow.memory = memory_of(process),
+        .narrow.gpu_instance = process->gpu_instance == NONE ? NO_INSTANCE : (unsigned)process->gpu_instance,
+        .narrow.compute_instance =
+            process->compute_instance == NONE ? NO_INSTANCE : (unsigned)process->compute_instance,
+    };
+    memcpy(at, &row, size);
+}
+
+/* Like NVML: without a buffer, or with one too small, the call returns the required size. */
 static int list(const struct view *view, enum kind kind, unsigned *count, struct process_info *infos)
 {
     const struct scenario *scenario = view->scenario;
@@ -55,12 +72,8 @@ static int list(const struct view *view, enum kind kind, unsigned *count, struct
         if (!is_here(view, process) || !is_kind(process, kind))
             continue;
         if (needed < room)
-            infos[needed] = (struct process_info){
-                .pid = pid_of(process),
-                .memory = memory_of(process),
-                .gpu_instance = process->gpu_instance == NONE ? NO_INSTANCE : (unsigned)process->gpu_instance,
-                .compute_instance = process->compute_instance == NONE ? NO_INSTANCE : (unsigned)process->compute_instance,
-            };
+            write_row((char *)infos + needed * (unsigned)scenario->process_row_bytes, process,
+                      (size_t)scenario->process_row_bytes);
         needed++;
     }
     *count = needed;
@@ -82,14 +95,20 @@ LIST(nvmlDeviceGetMPSComputeRunningProcesses_v3, MPS)
 
 /* --- utilization by process ------------------------------------------------------------------------------ */
 
-static unsigned long long now_us(void)
+static unsigned long long now_us(const struct scenario *scenario)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += scenario->clock_offset_seconds;
     return (unsigned long long)now.tv_sec * 1000000ULL + (unsigned long long)now.tv_nsec / 1000ULL;
 }
 
-/* The number of samples, and the error if one is called for. NVML has none for slices or a GPU cut into them. */
+static unsigned long long stamp(const struct process *process, unsigned long long now)
+{
+    return now + (unsigned long long)(process->ahead_seconds * 1e6);
+}
+
+/* The number of samples, or the error to return. NVML has no samples for slices or divided GPUs. */
 static int samples(const struct view *view, unsigned *needed)
 {
     double mig = 0;
@@ -119,10 +138,10 @@ EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample 
 {
     DEVICE_CALL(handle, {
         unsigned needed;
-        unsigned long long now = now_us();
+        unsigned long long now = now_us(view.scenario);
         result = samples(&view, &needed);
         if (result == OK && !answer) {
-            /* NVML tells the room its buffer may need, also when nothing is in it. */
+            /* NVML returns the size its buffer may need, even if there are no samples. */
             *count = needed + 1;
             result = INSUFFICIENT_SIZE;
         } else if (result == OK && (!needed || last_seen >= now))
@@ -135,7 +154,7 @@ EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample 
             for (int i = 0; i < view.scenario->process_count; i++) {
                 const struct process *process = &view.scenario->processes[i];
                 if (is_here(&view, process) && !process->sm_utilization_percent.error)
-                    answer[filled++] = (struct sample){pid_of(process), now, sm_utilization_percent(process), 0, 0, 0};
+                    answer[filled++] = (struct sample){pid_of(process), stamp(process, now), sm_utilization_percent(process), 0, 0, 0};
             }
             *count = filled;
         }
@@ -157,7 +176,7 @@ EXPORT int nvmlDeviceGetProcessesUtilizationInfo(struct device *handle, struct s
 {
     DEVICE_CALL(handle, {
         unsigned needed = 0;
-        unsigned long long now = now_us();
+        unsigned long long now = now_us(view.scenario);
         if (!answer)
             result = INVALID_ARGUMENT;
         else if (answer->version != (0x1000000u | sizeof *answer))
@@ -178,7 +197,7 @@ EXPORT int nvmlDeviceGetProcessesUtilizationInfo(struct device *handle, struct s
                 const struct process *process = &view.scenario->processes[i];
                 if (is_here(&view, process) && !process->sm_utilization_percent.error)
                     answer->array[filled++] =
-                        (struct sample_info){.timestamp = now, .pid = pid_of(process), .sm = sm_utilization_percent(process)};
+                        (struct sample_info){.timestamp = stamp(process, now), .pid = pid_of(process), .sm = sm_utilization_percent(process)};
             }
             answer->count = filled;
         }

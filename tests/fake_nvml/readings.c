@@ -1,4 +1,4 @@
-/* What is measured of a GPU: numbers, and memory, which a slice has too. */
+/* Readings of a GPU: numbers, and memory, which slices have too. */
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
@@ -6,7 +6,7 @@
 
 #define MIB 1048576.0
 
-/* --- one number a call ----------------------------------------------------------------------------------- */
+/* --- one number per call ----------------------------------------------------------------------------------- */
 
 #define NUMBER(NAME, KEY, SCALE, TYPE)                                         \
     EXPORT int NAME(struct device *handle, TYPE *answer)                       \
@@ -45,7 +45,7 @@ NUMBER(nvmlDeviceGetCurrPcieLinkWidth, pcie_width, 1, unsigned)
 NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, pcie_max_generation, 1, unsigned)
 NUMBER(nvmlDeviceGetMaxPcieLinkWidth, pcie_max_width, 1, unsigned)
 
-/* One number among several, chosen by an argument; UNKNOWN_CHOICE where the argument names none. */
+/* One of several numbers, chosen by an argument; UNKNOWN_CHOICE if the argument is invalid. */
 enum { UNKNOWN_CHOICE = KEY_COUNT };
 
 static int chosen(const struct view *view, int key, double scale, unsigned *answer)
@@ -108,7 +108,7 @@ EXPORT int nvmlDeviceGetTemperatureThreshold(struct device *handle, unsigned thr
 {
     static const int keys[] = {KEY_shutdown_celsius, KEY_slowdown_celsius, KEY_memory_max_celsius, KEY_gpu_max_celsius};
     DEVICE_CALL(handle, {
-        /* Thresholds 4 to 7 exist (acoustic ones), on hardware that is not played here. */
+        /* Thresholds 4 to 7 (acoustic) exist only on hardware that is not simulated here. */
         result = threshold >= 4 && threshold < 8
                      ? NOT_SUPPORTED
                      : chosen(&view, threshold < 4 ? keys[threshold] : UNKNOWN_CHOICE, 1, celsius);
@@ -149,7 +149,7 @@ EXPORT int nvmlDeviceGetPcieThroughput(struct device *handle, unsigned counter, 
 {
     static const int keys[] = {KEY_pcie_tx_kib, KEY_pcie_rx_kib};
     DEVICE_CALL(handle, {
-        /* NVML measures for 20 ms here; who calls it in a fast path is to notice. */
+        /* NVML measures for 20 ms here; tests should notice a call in a fast path. */
         struct timespec window = {.tv_nsec = 20000000};
         nanosleep(&window, NULL);
         result = chosen(&view, counter < 2 ? keys[counter] : UNKNOWN_CHOICE, 1, kib);
@@ -173,7 +173,7 @@ EXPORT int nvmlDeviceGetTotalEccErrors(struct device *handle, unsigned kind, uns
     });
 }
 
-/* --- several numbers a call ------------------------------------------------------------------------------ */
+/* --- several numbers per call ------------------------------------------------------------------------------ */
 
 /* Two keys, two answers. */
 static int pair(const struct view *view, int one, int other, double scale, unsigned *first, unsigned *second)
@@ -202,7 +202,7 @@ EXPORT int nvmlDeviceGetRemappedRows(struct device *handle, unsigned *corrected,
     });
 }
 
-/* While a GPU is cut into slices NVML measures no utilization for it. */
+/* NVML reports no utilization for a divided GPU. */
 static int busy(const struct view *view, int one, int other, unsigned *first, unsigned *second)
 {
     double mig = 0;
@@ -219,7 +219,7 @@ EXPORT int nvmlDeviceGetUtilizationRates(struct device *handle, struct utilizati
 {
     DEVICE_CALL(handle, {
         unsigned memory = 0;
-        /* One call in NVML, so one error; memory_controller_utilization_percent = N/A reads as 0. */
+        /* One NVML call, so one error; memory_controller_utilization_percent = N/A reads as 0. */
         result = busy(&view, KEY_utilization_percent, KEY_utilization_percent, &answer->gpu, &answer->memory);
         if (result == OK) {
             answer->memory = 0;
@@ -264,7 +264,7 @@ struct memory {
     unsigned long long total, reserved, free, used;
 };
 
-/* What its processes hold, where the scenario gives no sum of its own. */
+/* The sum over its processes, unless the scenario gives a value. */
 static double held_mib(const struct view *view, int mig)
 {
     double sum = 0;
@@ -308,7 +308,7 @@ EXPORT int nvmlDeviceGetMemoryInfo(struct device *handle, struct memory_v1 *answ
     DEVICE_CALL(handle, {
         struct memory memory;
         result = memory_of(&view, &memory);
-        /* The first version counts what the driver reserves as used. */
+        /* The first version counts reserved memory as used. */
         if (result == OK)
             *answer = (struct memory_v1){memory.total, memory.free, memory.used + memory.reserved};
     });

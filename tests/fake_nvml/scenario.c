@@ -1,4 +1,4 @@
-/* Reads a scenario file; whatever it does not know stops the process, so that a typo never makes a test pass. */
+/* Reads a scenario file; anything unknown ends the process, so that a typo cannot make a test pass. */
 #include "fake_nvml.h"
 
 #include <ctype.h>
@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where the parser stands; every complaint names it. */
+/* The position of the parser, named in every error message. */
 struct reader {
     const char *path;
     int line;
     struct scenario *scenario;
     enum { NO_SECTION, DRIVER, GPU, MIG, CALL } section;
     int first_gpu, last_gpu, mig;
-    char name[TEXT_SIZE]; /* of the section, for complaints */
+    char name[TEXT_SIZE]; /* of the section, for error messages */
 };
 
 #define COMPLAIN(reader, format, ...) \
@@ -24,7 +24,7 @@ static int read_error(struct reader *reader, const char *word)
 {
     int code = error_code(word);
     if (code < 0)
-        COMPLAIN(reader, "'%s' is no NVML error, by name or number", word);
+        COMPLAIN(reader, "'%s' is not an NVML error, by name or number", word);
     return code;
 }
 
@@ -33,7 +33,7 @@ static double read_number(struct reader *reader, const char *word, char **rest)
     double number = strtod(word, rest);
     /* strtod also reads "nan" and "inf" */
     if (*rest == word || number - number != 0)
-        COMPLAIN(reader, "'%s' is no number, LOW..HIGH, N/A or error:NAME", word);
+        COMPLAIN(reader, "'%s' is not a number, LOW..HIGH, N/A or error:NAME", word);
     return number;
 }
 
@@ -42,7 +42,7 @@ static int read_integer(struct reader *reader, const char *word, int low, int hi
     char *rest;
     long number = strtol(word, &rest, 0);
     if (rest == word || *rest || number < low || number > high)
-        COMPLAIN(reader, "'%s' is no whole number from %d to %d", word, low, high);
+        COMPLAIN(reader, "'%s' is not a whole number from %d to %d", word, low, high);
     return (int)number;
 }
 
@@ -77,7 +77,7 @@ static struct value read_value(struct reader *reader, const char *word)
     if (*rest == '/')
         value.period_seconds = read_number(reader, rest + 1, &rest);
     if (*rest || value.period_seconds <= 0)
-        COMPLAIN(reader, "'%s' is no number, LOW..HIGH, N/A or error:NAME", word);
+        COMPLAIN(reader, "'%s' is not a number, LOW..HIGH, N/A or error:NAME", word);
     return value;
 }
 
@@ -180,14 +180,14 @@ static void open_section(struct reader *reader, const char *line)
 
 static _Noreturn void unknown_key(struct reader *reader, const char *key)
 {
-    COMPLAIN(reader, "%s knows no '%s'", reader->name, key);
+    COMPLAIN(reader, "%s has no key '%s'", reader->name, key);
 }
 
 /* pid=42 memory_mib=1024 type=C sm_utilization_percent=40 gpu_instance=1 compute_instance=0 */
 static void read_process(struct reader *reader, int gpu, char *words)
 {
     struct process process = {
-        .gpu = gpu, .mig = reader->section == MIG ? reader->mig : NONE, .pid = -1, .compute = 1,
+        .gpu = gpu, .mig = reader->section == MIG ? reader->mig : NONE, .pid = NONE, .compute = 1,
         .memory_mib = default_value(1024), .sm_utilization_percent = default_value(0),
         .gpu_instance = NONE, .compute_instance = NONE,
     };
@@ -195,11 +195,15 @@ static void read_process(struct reader *reader, int gpu, char *words)
     for (char *word = strtok_r(words, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
         char *is = strchr(word, '=');
         if (!is)
-            COMPLAIN(reader, "process: '%s' is no key=value", word);
+            COMPLAIN(reader, "process: '%s' is not key=value", word);
         *is = 0;
         char *text = is + 1;
         if (strcmp(word, "pid") == 0)
-            process.pid = strcmp(text, "self") == 0 ? 0 : read_integer(reader, text, 1, 0x7fffffff);
+            process.pid = strcmp(text, "self") == 0     ? SELF
+                          : strcmp(text, "hidden") == 0 ? HIDDEN
+                                                        : read_integer(reader, text, 1, 0x7fffffff);
+        else if (strcmp(word, "ahead_seconds") == 0)
+            process.ahead_seconds = read_integer(reader, text, 0, 1000000000);
         else if (strcmp(word, "memory_mib") == 0)
             process.memory_mib = read_value(reader, text);
         else if (strcmp(word, "sm_utilization_percent") == 0)
@@ -213,11 +217,11 @@ static void read_process(struct reader *reader, int gpu, char *words)
             process.graphics = strcmp(text, "G") == 0 || strcmp(text, "C+G") == 0;
             process.mps = strcmp(text, "M") == 0;
             if (!process.compute && !process.graphics && !process.mps)
-                COMPLAIN(reader, "type '%s' is none of C, G, C+G, M", text);
+                COMPLAIN(reader, "type '%s' is not C, G, C+G or M", text);
         } else
-            COMPLAIN(reader, "process knows no '%s'", word);
+            COMPLAIN(reader, "process has no key '%s'", word);
     }
-    if (process.pid < 0)
+    if (process.pid == NONE)
         COMPLAIN(reader, "%s", "a process without pid");
     struct scenario *scenario = reader->scenario;
     scenario->processes = realloc(scenario->processes, (size_t)(scenario->process_count + 1) * sizeof process);
@@ -238,6 +242,10 @@ static void driver_key(struct reader *reader, const char *key, const char *text)
         scenario->cuda_version = major * 1000 + minor * 10;
     } else if (strcmp(key, "init_error") == 0)
         scenario->init_error = read_error(reader, text);
+    else if (strcmp(key, "process_row_bytes") == 0)
+        scenario->process_row_bytes = read_integer(reader, text, 24, 32);
+    else if (strcmp(key, "clock_offset_seconds") == 0)
+        scenario->clock_offset_seconds = read_integer(reader, text, -1000000000, 1000000000);
     else if (strcmp(key, "generation") == 0)
         scenario->generation = read_integer(reader, text, 0, 1000000);
     else
@@ -316,7 +324,7 @@ static void gpu_key(struct reader *reader, struct gpu *gpu, const char *key, con
         return;
     }
     if (strcmp(key, "process") == 0) {
-        char words[256]; /* one each: a range of GPUs reads the line several times */
+        char words[256]; /* a copy: a range of GPUs parses the line several times */
         if (snprintf(words, sizeof words, "%s", text) >= (int)sizeof words)
             COMPLAIN(reader, "process: longer than %d", (int)sizeof words - 1);
         read_process(reader, gpu->number, words);
@@ -366,7 +374,7 @@ static void read_line(struct reader *reader, char *line)
     char *key = trim(line), *text = trim(is + 1);
     switch (reader->section) {
     case NO_SECTION:
-        COMPLAIN(reader, "'%s' stands before any [section]", key);
+        COMPLAIN(reader, "'%s' comes before any [section]", key);
     case DRIVER:
         driver_key(reader, key, text);
         break;
@@ -382,7 +390,7 @@ static void read_line(struct reader *reader, char *line)
     }
 }
 
-/* Values that follow others when the file does not name them. */
+/* Values that default to other values. */
 static void settle(struct scenario *scenario)
 {
     for (int i = 0; i < MAX_GPUS; i++) {
@@ -428,6 +436,7 @@ struct scenario *read_scenario(const char *path)
     strcpy(scenario->driver_version, "550.54.15");
     strcpy(scenario->nvml_version, "12.550.54.15");
     scenario->cuda_version = 12040;
+    scenario->process_row_bytes = 24;
     struct reader reader = {.path = path, .scenario = scenario};
     char *line = NULL;
     size_t size = 0;

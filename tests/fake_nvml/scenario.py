@@ -1,6 +1,6 @@
 """A scenario for the fake NVML, as Python values and as the text file the library reads.
 
-A value is a number, N_A (the call answers "not supported"), `wave(low, high)` (it moves by itself)
+A value is a number, N_A (the call answers "not supported"), `wave(low, high)` (it swings by itself)
 or `error("GPU_IS_LOST")` (the call answers with that NVML error). A field left None is not written:
 the library uses its default (README.md lists them). Units are in the names, as in the file.
 """
@@ -22,7 +22,7 @@ def wave(low: float, high: float, period_seconds: float = 60) -> str:
 
 
 def error(name: str | int) -> str:
-    """In place of a value: the call for it fails with this NVML error."""
+    """Use in place of a value: its call fails with this NVML error."""
     return f"error:{name}"
 
 
@@ -30,7 +30,9 @@ def error(name: str | int) -> str:
 class Process:
     """A process on a GPU.
 
-    pid: "self" is the process that calls NVML. memory_mib: None where the driver has no value.
+    pid: "self" is the process that calls NVML, "hidden" is listed as pid 0. memory_mib: None if
+    the driver has no value. ahead_seconds: its samples are stamped this much after the driver's
+    clock.
     """
 
     pid: int | str
@@ -41,7 +43,8 @@ class Process:
     """None: the driver has no sample for this process."""
     gpu_instance: int | None = None
     compute_instance: int | None = None
-    """Ids of a slice; a process of a Mig has that slice's without saying so."""
+    """Ids of a slice; they default to those of the Mig that lists the process."""
+    ahead_seconds: int | None = None
 
     def line(self) -> str:
         words = [f"pid={self.pid}", f"type={self.type}"]
@@ -53,6 +56,7 @@ class Process:
         for name, number in (
             ("gpu_instance", self.gpu_instance),
             ("compute_instance", self.compute_instance),
+            ("ahead_seconds", self.ahead_seconds),
         ):
             if number is not None:
                 words.append(f"{name}={number}")
@@ -157,6 +161,8 @@ class Driver:
     """The driver. init_error: nvmlInit fails with this error.
 
     A new generation makes every call fail with UNINITIALIZED until the next nvmlInit.
+    process_row_bytes: 24 by the header; some drivers write rows of 32. clock_offset_seconds: how
+    far the driver's clock, which stamps samples, is from this machine's.
     """
 
     version: str | None = None
@@ -164,13 +170,15 @@ class Driver:
     cuda_version: str | None = None
     init_error: str | int | None = None
     generation: int | None = None
+    process_row_bytes: int | None = None
+    clock_offset_seconds: int | None = None
 
 
 @dataclass(frozen=True)
 class Call:
-    """What happens to calls of a function; `name` may end in *, and the first match counts.
+    """A rule for calls of a function; `name` may end in *, and the first match applies.
 
-    gpu: only calls for that GPU; mig: only for that slice, or "none" for GPUs themselves.
+    gpu: only calls for that GPU; mig: only for that slice, or "none" for physical GPUs.
     """
 
     name: str

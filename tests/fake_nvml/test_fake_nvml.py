@@ -1,4 +1,4 @@
-"""The fake NVML as the real nvidia-ml-py sees it: values, processes, slices."""
+"""The fake NVML through the real nvidia-ml-py: values, processes, slices."""
 
 import ctypes
 import os
@@ -54,14 +54,14 @@ def test_the_real_package_reads_the_fake(fake_nvml: FakeNvml) -> None:
         (Gpu(mig_mode=1), "nvmlDeviceGetMigMode", [1, 1]),
     ],
 )
-def test_a_value_of_the_scenario_arrives_in_nvml_units(
+def test_a_value_of_the_scenario_is_converted_to_nvml_units(
     fake_nvml: FakeNvml, one_gpu: Any, gpu: Gpu, name: str, answer: Any
 ) -> None:
     fake_nvml.write(Scenario([gpu]))
     assert READINGS[name](one_gpu) == answer
 
 
-def test_every_field_of_gpu_is_a_key_the_library_knows(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_the_library_knows_every_field_of_gpu(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     settable = [each.name for each in fields(Gpu) if each.default is not MISSING]
     texts = {name: 1 for name in settable if name not in ("lost", "pci_bus_id")}
     del texts["processes"], texts["migs"], texts["xids"]
@@ -92,7 +92,7 @@ def test_reserved_memory_counts_as_used_in_the_first_version_only(
     assert (second.used, second.reserved, second.free) == (300 * MIB, 50 * MIB, 650 * MIB)
 
 
-def test_memory_used_is_what_the_processes_hold_unless_given(
+def test_used_memory_defaults_to_the_sum_over_the_processes(
     fake_nvml: FakeNvml, one_gpu: Any
 ) -> None:
     fake_nvml.write(Scenario([Gpu(processes=[Process(1, 100), Process(2, 50), Process(3, None)])]))
@@ -107,7 +107,7 @@ def test_unified_memory_has_no_memory_information(fake_nvml: FakeNvml, one_gpu: 
     assert pynvml.nvmlDeviceGetComputeRunningProcesses(one_gpu)[0].usedGpuMemory == 512 * MIB
 
 
-def test_a_value_can_be_unsupported_or_any_error(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_value_can_be_unsupported_or_an_error(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu(fan_percent=N_A, temperature_celsius=error("NO_PERMISSION"))]))
     assert failure(pynvml.nvmlDeviceGetFanSpeed, one_gpu) == 3
     assert failure(pynvml.nvmlDeviceGetTemperature, one_gpu, 0) == 4
@@ -138,7 +138,7 @@ def test_processes_are_listed_by_type(fake_nvml: FakeNvml, one_gpu: Any) -> None
     assert [process.usedGpuMemory for process in compute] == [1024 * MIB, 1024 * MIB, None]
 
 
-def test_a_call_with_too_small_a_buffer_learns_the_size(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_call_with_too_small_a_buffer_returns_the_size(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     fake_nvml.write(Scenario([Gpu(processes=[Process(pid) for pid in (1, 2, 3)])]))
     function = pynvml.nvmlLib.nvmlDeviceGetComputeRunningProcesses_v3
     infos = (pynvml.c_nvmlProcessInfo_v3_t * 3)()
@@ -149,9 +149,7 @@ def test_a_call_with_too_small_a_buffer_learns_the_size(fake_nvml: FakeNvml, one
     assert [info.pid for info in infos] == [1, 2, 3]
 
 
-def test_process_utilization_has_only_samples_that_are_new(
-    fake_nvml: FakeNvml, one_gpu: Any
-) -> None:
+def test_process_utilization_returns_only_new_samples(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     work = [
         Process(5, sm_utilization_percent=60),
         Process(6, sm_utilization_percent=None),

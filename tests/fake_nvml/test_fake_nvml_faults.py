@@ -25,7 +25,7 @@ def test_every_call_can_fail_with_every_error(fake_nvml: FakeNvml, one_gpu: Any,
 
 
 @pytest.mark.processes
-def test_every_call_about_a_gpu_is_in_this_test() -> None:
+def test_every_call_about_a_gpu_is_tested() -> None:
     symbols = subprocess.run(
         ["nm", "-D", "--defined-only", str(library_folder() / library.SONAME)],
         capture_output=True,
@@ -50,7 +50,7 @@ def test_an_error_can_be_limited_to_one_gpu(fake_nvml: FakeNvml) -> None:
     assert failure(pynvml.nvmlDeviceGetHandleByIndex, 1) == pynvml.NVML_ERROR_TIMEOUT
 
 
-def test_the_first_rule_that_matches_a_call_counts(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_the_first_rule_that_matches_a_call_applies(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     rules = [Call("nvmlDeviceGetName", error=4), Call("nvmlDeviceGet*", error=10)]
     fake_nvml.write(Scenario([Gpu()], calls=rules))
     assert failure(pynvml.nvmlDeviceGetName, one_gpu) == 4

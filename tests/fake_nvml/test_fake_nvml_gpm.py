@@ -1,4 +1,4 @@
-"""The fake NVML's GPM: two samples of a GPU instance give the metrics of the time between."""
+"""The fake NVML's GPM: two samples yield the metrics of a GPU instance in between."""
 
 import math
 import signal
@@ -79,7 +79,7 @@ def test_a_whole_gpu_is_sampled_by_another_function(fake_nvml: FakeNvml, one_gpu
     assert failure(pynvml.nvmlGpmQueryDeviceSupport, slice_) == NOT_SUPPORTED
 
 
-def test_a_gpu_without_gpm_says_so(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+def test_a_gpu_without_gpm_reports_no_support(fake_nvml: FakeNvml, one_gpu: Any) -> None:
     assert pynvml.nvmlGpmQueryDeviceSupport(one_gpu).isSupportedDevice == 1
     divided(fake_nvml, Mig(), gpm=0)
     assert pynvml.nvmlGpmQueryDeviceSupport(one_gpu).isSupportedDevice == 0
@@ -127,4 +127,4 @@ def test_using_a_freed_sample_ends_the_process(fake_nvml: FakeNvml) -> None:
         check=False,
     )
     assert done.returncode == -signal.SIGABRT
-    assert done.stderr == "fake NVML: a GPM sample was used that had been freed\n"
+    assert done.stderr == "fake NVML: a freed GPM sample was used\n"

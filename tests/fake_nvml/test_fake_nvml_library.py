@@ -16,7 +16,7 @@ HOME = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def probe(tmp_path: Path, processes: None) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
-    """Starts Python code in a process that finds the fake through the environment."""
+    """Start Python code in a process that finds the fake through the environment."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str) -> "subprocess.Popen[str]":
@@ -59,21 +59,21 @@ def test_another_process_sees_the_scenario_change(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[gpu 0]\nutilisation_percent = 5", "line 2: [gpu 0] knows no 'utilisation_percent'"),
-        ("[gpu 0]\nfan_percent = much", "line 2: 'much' is no number"),
-        ("[gpu 0]\nfan_percent = nan", "line 2: 'nan' is no number"),
-        ("[gpu 0]\nfan_percent = 5 %", "line 2: '5 %' is no number"),
+        ("[gpu 0]\nutilisation_percent = 5", "line 2: [gpu 0] has no key 'utilisation_percent'"),
+        ("[gpu 0]\nfan_percent = much", "line 2: 'much' is not a number"),
+        ("[gpu 0]\nfan_percent = nan", "line 2: 'nan' is not a number"),
+        ("[gpu 0]\nfan_percent = 5 %", "line 2: '5 %' is not a number"),
         ("[gpu 0]\nlost = true", "line 2: 'true' is neither yes nor no"),
-        ("[gpu 0]\nprocess = pid=1 mem=5", "line 2: process knows no 'mem'"),
+        ("[gpu 0]\nprocess = pid=1 mem=5", "line 2: process has no key 'mem'"),
         ("[gpu 0]\nprocess = memory_mib=5", "line 2: a process without pid"),
         ("[gpu 64]", "line 1: [gpu 64]: GPUs are numbered 0 to 63"),
         ("[gpus]", "line 1: no such section: [gpus]"),
-        ("name = x", "line 1: 'name' stands before any [section]"),
+        ("name = x", "line 1: 'name' comes before any [section]"),
         ("[driver]\nversion", "line 2: 'version' is neither"),
-        ("[driver]\ninit_error = GONE", "line 2: 'GONE' is no NVML error"),
+        ("[driver]\ninit_error = GONE", "line 2: 'GONE' is not an NVML error"),
         ("[call nvmlDeviceGetNane]", "line 1: [call nvmlDeviceGetNane]: the fake NVML has no"),
-        ("[call *]\nhangs = yes", "line 2: [call *] knows no 'hangs'"),
-        ("[gpu 0 mig 0]\nprofil = 1g", "line 2: [gpu 0 mig 0] knows no 'profil'"),
+        ("[call *]\nhangs = yes", "line 2: [call *] has no key 'hangs'"),
+        ("[gpu 0 mig 0]\nprofil = 1g", "line 2: [gpu 0 mig 0] has no key 'profil'"),
     ],
 )
 def test_a_typo_in_a_scenario_ends_the_process_with_the_line(
@@ -106,7 +106,7 @@ def test_a_missing_compiler_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.processes
-def test_the_command_prints_what_a_shell_needs() -> None:
+def test_the_command_prints_variables_for_a_shell() -> None:
     command = [sys.executable, "-m", "tests.fake_nvml"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].endswith("/tests/fake_nvml/lab.scenario")

@@ -1,4 +1,4 @@
-/* NVML's errors by name, values that move, and the loud end. */
+/* NVML's errors by name, values that swing, and fatal errors. */
 #include "fake_nvml.h"
 
 #include <math.h>
@@ -83,7 +83,7 @@ double value_now(const struct value *value, int number)
         return value->low;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    /* Each GPU swings in its own phase, so that a fleet looks alive. */
+    /* Each GPU has its own phase, so that a fleet looks alive. */
     double turns = ((double)now.tv_sec + now.tv_nsec / 1e9) / value->period_seconds + number * 0.381966;
     double phase = turns - (double)(long long)turns;
     double up = phase < 0.5 ? 2 * phase : 2 - 2 * phase;

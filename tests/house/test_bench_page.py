@@ -1,4 +1,4 @@
-"""The bench of the page: its stream is the same every time, and it measures what it says."""
+"""The page benchmark: its stream is reproducible, and both pages show the same fleet."""
 
 import asyncio
 import subprocess
@@ -31,7 +31,7 @@ def test_the_patches_of_a_stream_lead_from_one_document_to_the_next() -> None:
 
 
 async def words_of(kind: str) -> list[str]:
-    """What a page says of a small fleet."""
+    """The text that a page shows for a small fleet."""
     publisher = Publisher(Stream(24))
     answering = asyncio.ensure_future(answer(publisher))
     try:
@@ -49,7 +49,7 @@ async def words_of(kind: str) -> list[str]:
 
 
 @pytest.mark.browser
-async def test_the_naive_page_says_what_the_page_says() -> None:
+async def test_the_naive_page_shows_the_same_text() -> None:
     page, naive = await words_of("page"), await words_of("naive")
     assert "free" in naive[3]
     assert naive == page

@@ -1,4 +1,4 @@
-"""The source distribution and the wheel: what is in them, and that they install beside others."""
+"""The source distribution and the wheel: their contents, and installing beside other packages."""
 
 import importlib.metadata
 import shutil
@@ -26,12 +26,12 @@ LOCAL_FILES = (
     "tests/screenshots/page.png",
     "wire/__pycache__/codec.pyc",
 )
-"""Files that git ignores and no distribution may hold, such as the inventory of a site."""
+"""Ignored files that no distribution may contain, such as the inventory of a site."""
 ROOMS = ("broker", "collector", "frontend", "web", "wire")
 
 
 class Built(NamedTuple):
-    """`checkout` is the copy that both were built from, `source` the unpacked sdist."""
+    """`checkout` is the copy both were built from, `source` the unpacked sdist."""
 
     checkout: Path
     source: Path
@@ -39,7 +39,7 @@ class Built(NamedTuple):
 
 
 def build(kind: str, project: Path, to: Path) -> Path:
-    """Calls the build backend as pip does; `kind` is wheel, sdist or editable."""
+    """Call the build backend as pip does; `kind` is wheel, sdist or editable."""
     script = f"import sys; from setuptools import build_meta; build_meta.build_{kind}(sys.argv[1])"
     command = [sys.executable, "-W", "ignore", "-c", script, str(to)]
     subprocess.run(command, cwd=project, check=True, timeout=120)
@@ -61,7 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def used_copy(checkout: Path, name: str) -> Path:
-    """A checkout to build in, for a build leaves files behind, that has been in use for a while."""
+    """A copy of a checkout in use, to build in: a build leaves files behind."""
     copy = checkout.with_name(name)
     shutil.copytree(checkout, copy, symlinks=True)
     for local in LOCAL_FILES:
@@ -71,7 +71,7 @@ def used_copy(checkout: Path, name: str) -> Path:
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
-    """By name, what the files of a wheel hold."""
+    """The contents of the files of a wheel, by name."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -84,7 +84,7 @@ def files(folder: Path) -> set[str]:
     }
 
 
-def test_the_sdist_holds_every_file_of_the_project_and_no_local_one(built: Built) -> None:
+def test_the_sdist_contains_every_file_of_the_project_and_no_local_one(built: Built) -> None:
     packed = {name for name in files(built.source) if ".egg-info" not in name}
     assert packed - {"PKG-INFO"} == files(built.checkout)
 
@@ -98,7 +98,7 @@ def test_the_sdist_builds_the_wheel_of_the_checkout(built: Built, tmp_path: Path
     assert contents(build("wheel", built.source, tmp_path / "out")) == contents(built.wheel)
 
 
-def test_the_wheel_holds_the_package_gpu_monitor_alone(built: Built) -> None:
+def test_the_wheel_contains_only_the_package_gpu_monitor(built: Built) -> None:
     names = contents(built.wheel)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gpu_monitor"}
@@ -106,14 +106,14 @@ def test_the_wheel_holds_the_package_gpu_monitor_alone(built: Built) -> None:
     assert not [name for name in names if "/tests/" in name]
 
 
-def test_the_wheel_holds_config_yml_as_the_sample(built: Built) -> None:
+def test_the_wheel_contains_config_yml_as_the_sample(built: Built) -> None:
     sample = contents(built.wheel)["gpu_monitor/config/sample.yml"]
     assert sample == (ROOT / "config.yml").read_bytes()
 
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """A fresh environment that finds pip and what GPU Monitor needs, but not GPU Monitor itself."""
+    """The Python of a fresh environment with pip and all requirements, but without GPU Monitor."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     (site_packages(tmp_path) / "needs.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return tmp_path / "venv" / "bin" / "python"
@@ -134,7 +134,7 @@ def output_of(*command: Path | str, cwd: Path) -> str:
     return subprocess.run(command, cwd=cwd, check=True, stdout=-1, text=True).stdout
 
 
-def test_the_wheel_leaves_web_py_alone(built: Built, python: Path, tmp_path: Path) -> None:
+def test_the_wheel_does_not_shadow_web_py(built: Built, python: Path, tmp_path: Path) -> None:
     shared = site_packages(tmp_path)
     for part in importlib.metadata.files("web.py") or ():
         (shared / part).parent.mkdir(parents=True, exist_ok=True)

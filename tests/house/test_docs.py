@@ -60,7 +60,7 @@ def test_config_yml_names_the_unit_of_every_key(key: str) -> None:
     assert words in comment_on(key).lower()
 
 
-def test_config_yml_gives_the_ranges_that_are_checked() -> None:
+def test_config_yml_states_the_ranges_that_are_checked() -> None:
     for name, key in KEYS.items():
         found = re.search(r"\(([0-9.]+) to ([0-9]+)", comment_on(name))
         if found is None:
@@ -127,7 +127,7 @@ def test_quoted_commands_and_their_options_exist(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_make_targets_that_a_page_names_exist(page: str) -> None:
+def test_make_targets_named_on_a_page_exist(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE))
     assert named <= targets
@@ -150,7 +150,7 @@ def test_links_between_pages_lead_to_a_file_and_a_heading(page: str) -> None:
         assert not fragment or fragment in anchors(file), f"{page} links to {target}"
 
 
-def test_files_and_folders_that_the_guide_for_contributors_names_exist() -> None:
+def test_files_and_folders_named_in_the_contributors_guide_exist() -> None:
     text = (ROOT / "docs" / "contributing.md").read_text()
     named = re.findall(r"`([\w.]+/[\w./-]*)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []

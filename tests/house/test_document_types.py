@@ -24,7 +24,7 @@ def names(text: str, interface: str) -> list[str]:
     return re.findall(r"^  (\w+)\??:", found[1], re.MULTILINE)
 
 
-def test_the_committed_types_are_those_of_the_wire(tool: ModuleType) -> None:
+def test_the_committed_types_match_the_wire(tool: ModuleType) -> None:
     assert tool.main(["--check"]) == 0, "run: python tools/document_types.py"
 
 

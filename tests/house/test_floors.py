@@ -21,15 +21,28 @@ FLOORS = {
 }
 """Which other rooms a room may import. The roles never import each other."""
 WALLS = {
-    "collector/gpu": {"wire", "collector/clock", "collector/gpu", "collector/host"},
-    "collector/host": {"wire", "collector/clock", "collector/settings", "collector/host"},
+    "collector/gpu": {
+        "wire",
+        "collector/clock",
+        "collector/source_guard",
+        "collector/wire_fit",
+        "collector/gpu",
+        "collector/host",
+    },
+    "collector/host": {
+        "wire",
+        "collector/clock",
+        "collector/settings",
+        "collector/source_guard",
+        "collector/host",
+    },
     "web/auth": {"wire", "web/errors", "web/settings", "web/page", "web/auth"},
     "web/stream": {"wire", "web/errors", "web/settings", "web/auth", "web/stream"},
     "web/api": {"wire", "web/errors", "web/settings", "web/auth", "web/stream", "web/api"},
     "web/page": {"web/page"},
     "wire/curve": {"wire", "wire/curve"},
 }
-"""What a folder within a room may import: rooms, folders, and modules that stand in a room."""
+"""What a folder of a room may import: rooms, folders, and modules directly in a room."""
 FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
 NAMES = [str(file.relative_to(ROOT)) for file in FILES]
 SOCKETS = {
@@ -37,12 +50,12 @@ SOCKETS = {
     "broker/intake.py",
     "broker/publisher.py",
     "wire/broker_link.py",
-    "wire/curve/server.py",  # the one that libzmq asks whom to let in
+    "wire/curve/server.py",  # answers libzmq's authentication requests
 }
 
 
 def imports(file: Path) -> Iterator[tuple[str, int]]:
-    """Every name that a file imports, wherever in it, with the level of a relative import."""
+    """Every name that a file imports, at any depth, with the level of a relative import."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, 0) for alias in node.names)
@@ -56,8 +69,8 @@ def packages(file: Path) -> set[str]:
 
 
 def places(file: Path) -> set[str]:
-    """Where the modules of ours that a file imports are: `web/auth`, or `web/errors` for one that
-    is in no folder of its room; `wire` for all of them that are in none of that room's."""
+    """The places of our modules that a file imports: `web/auth` for a module in that folder,
+    `web/errors` for one directly in its room, `wire` for any directly in that room."""
     found = set()
     for name, _ in imports(file):
         parts = name.split(".")
@@ -76,7 +89,7 @@ def importers(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_room_imports_only_the_floors_below(name: str) -> None:
+def test_a_room_imports_only_from_the_floors_below(name: str) -> None:
     room = Path(name).parts[0]
     rooms = {place.split("/")[0] for place in places(ROOT / name)}
     assert rooms - {room} <= FLOORS[room]
@@ -132,7 +145,10 @@ def test_zmq_sockets_are_made_in_five_files() -> None:
 
 
 def test_the_collector_imports_no_event_loop_and_no_web_server() -> None:
-    ends = {"wire/broker_link.py", "wire/curve/server.py"}  # of broker and subscribers
+    ends = {
+        "wire/broker_link.py",
+        "wire/curve/server.py",
+    }  # the broker's and the subscribers' end of a link
     assert importers("asyncio") | importers("aiohttp") <= {
         name for name in NAMES if name in ends or not name.startswith(("collector/", "wire/"))
     }
@@ -144,13 +160,13 @@ def test_the_settings_of_a_role_import_nothing_but_the_standard_library() -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_module_says_in_its_first_line_what_it_is(name: str) -> None:
+def test_the_first_line_of_a_module_describes_it(name: str) -> None:
     first = (ROOT / name).read_text().split("\n", 1)[0]
     assert first.startswith('"""')
     assert first.removesuffix('"""').endswith(".")
 
 
-def test_the_modules_of_a_role_do_not_import_in_circles() -> None:
+def test_modules_do_not_import_each_other_in_a_cycle() -> None:
     graph = {module(file): siblings(file) for file in FILES}
     done: set[str] = set()
 
@@ -171,7 +187,7 @@ def module(file: Path) -> str:
 
 
 def siblings(file: Path) -> set[str]:
-    """The modules of ours that a file needs when it is loaded: not those of type checks."""
+    """Our modules that a file imports at run time, not only for type checks."""
     names = set()
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.ImportFrom):

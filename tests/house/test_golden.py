@@ -1,6 +1,6 @@
-"""What the product prints and publishes is, byte for byte, what tests/golden/ holds.
+"""The product's output equals the files in tests/golden/, byte for byte.
 
-See tests/support/goldens.py for how the files are made, and how to renew them.
+tests/support/goldens.py makes the files and says how to renew them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The tests' own helpers: ports that no two runs share, processes that end with their test."""
+"""Isolation of tests: no two runs share a port, and processes end with their test."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from tests.support.house import ROOT, free_ports, running
 
 
 @pytest.mark.processes
-def test_a_run_beside_this_one_has_other_ports() -> None:
+def test_concurrent_runs_use_different_ports() -> None:
     ours = set(map(str, free_ports(50)))
     script = "from tests.support.house import free_ports; print(*free_ports(50))"
     theirs = subprocess.run(

@@ -1,4 +1,4 @@
-"""The commands as processes with keys: what an operator sees, and what a listener on the way."""
+"""The commands with keys: what an operator sees, and what an eavesdropper can read."""
 
 import functools
 import os
@@ -34,7 +34,7 @@ def start(house: House, folders: KeyFolders, **keys: Any) -> None:
     house.start("collector", *log, keys=folders.host("node1"), name="anything", **keys)
 
 
-def is_said(house: House, words: str) -> bool:
+def is_logged(house: House, words: str) -> bool:
     return words in house.log("broker")
 
 
@@ -56,9 +56,7 @@ def test_three_processes_with_keys_show_a_host_under_its_key_s_name(
     assert no_secret_in_logs(house, folders)
 
 
-def test_in_one_process_only_what_comes_from_outside_needs_a_key(
-    house: House, folders: KeyFolders
-) -> None:
+def test_in_one_process_only_other_machines_need_a_key(house: House, folders: KeyFolders) -> None:
     house.start("up", name="head", keys=folders.broker, rpc_bind="127.0.0.1")
     house.start("collector", keys=folders.host("node1"))
     house.start("collector", title="stranger", name="stranger")
@@ -70,34 +68,39 @@ def test_in_one_process_only_what_comes_from_outside_needs_a_key(
     assert no_secret_in_logs(house, folders)
 
 
-def test_a_revoked_host_goes_stale_and_comes_back_while_another_stays_live(
+def test_a_revoked_host_goes_stale_until_enrolled_again_and_others_stay_live(
     house: House, folders: KeyFolders
 ) -> None:
-    lively: dict[str, Any] = {"interval": 0.25, "rpc_timeout": 5}  # node2 may pause for that long
+    lively: dict[str, Any] = {
+        "interval": 0.25,
+        "rpc_timeout": 5,
+    }  # a short pause of node2 is no fault
     start(house, folders, **lively)
     house.start("collector", title="second", keys=folders.host("node2"), **lively)
     house.host("node1")
     house.host("node2")
     folders.revoke("node1", HOSTS)
     house.host("node1", "stale")
-    eventually(lambda: "it does not know this machine's key" in house.log("collector"), "a word")
+    eventually(
+        lambda: "it does not know this machine's key" in house.log("collector"), "the log line"
+    )
     folders.enrol("node1", HOSTS)
     house.host("node1")
     assert set(re.findall("stale: (.*)", house.log("broker"))) == {"node1"}
     assert "Traceback" not in "".join(file.read_text() for file in house.logs())
 
 
-def test_a_new_broker_key_is_taken_by_a_restart_and_by_collectors_as_they_get_it(
+def test_a_new_broker_key_needs_a_restart_and_a_copy_on_every_machine(
     house: House, folders: KeyFolders
 ) -> None:
     start(house, folders)
     house.host("node1")
     public = key_files.rotate_own(folders.broker, "broker")
-    eventually(lambda: "restart the broker to use it" in house.log("broker"), "a word")
+    eventually(lambda: "restart the broker to use it" in house.log("broker"), "the log line")
     house.stop("broker")
     house.start("broker", keys=folders.broker, rpc_bind="127.0.0.1")
     eventually(lambda: "it closes the connection; perhaps" in house.log("collector"), "a refusal")
-    eventually(lambda: house.get("readyz") is None, "the web server to hear nothing")
+    eventually(lambda: house.get("readyz") is None, "the web server to lose the broker")
     for name in ("node1", "page1"):
         (folders.place / name / "broker.pub").write_text(public)
     house.host("node1")
@@ -111,7 +114,7 @@ def test_a_new_broker_key_is_taken_by_a_restart_and_by_collectors_as_they_get_it
         ("broker", "own.key", "make one with gpu-monitor keys init"),
     ],
 )
-def test_keys_that_cannot_be_used_end_the_start_with_2_and_one_line(
+def test_unusable_keys_end_the_start_with_2_and_one_line(
     house: House, folders: KeyFolders, command: str, spoil: str, words: str
 ) -> None:
     folder = folders.broker if command == "broker" else folders.host("node1")
@@ -122,7 +125,7 @@ def test_keys_that_cannot_be_used_end_the_start_with_2_and_one_line(
 
 
 def recorded(house: House, folders: KeyFolders | None) -> bytes:
-    """All that passes between a collector, its broker and the web server until a host is live."""
+    """All traffic between a collector, its broker and the web server until a host is live."""
     keys: dict[str, Any] = {} if folders is None else {"keys": folders.broker}
     house.start("broker", rpc_bind="127.0.0.1", **keys)
     with Recorder(house.rpc_port) as rpc, Recorder(house.updates_port) as updates:
@@ -136,7 +139,7 @@ def recorded(house: House, folders: KeyFolders | None) -> bytes:
         return rpc.data + updates.data
 
 
-def test_a_listener_on_the_way_reads_names_without_keys_and_none_with_keys(
+def test_an_eavesdropper_can_read_names_only_without_keys(
     house: House, folders: KeyFolders, tmp_path: Path
 ) -> None:
     open_data = recorded(house, None)
@@ -149,7 +152,7 @@ def test_a_listener_on_the_way_reads_names_without_keys_and_none_with_keys(
     assert len(locked_data) > 4000
 
 
-def test_the_protocol_page_s_subscriber_with_keys_hears_the_fleet(
+def test_the_protocol_page_s_subscriber_with_keys_receives_the_fleet(
     house: House, folders: KeyFolders, tmp_path: Path
 ) -> None:
     source = re.search(
@@ -161,8 +164,8 @@ def test_the_protocol_page_s_subscriber_with_keys_hears_the_fleet(
     script = tmp_path / "subscriber.py"
     script.write_text(source[1])
     folder = f"{folders.broker}/carry/webs/exporter"
-    for words in ("enrolled: webs exporter", "broker listens on"):  # one refused never comes again
-        eventually(functools.partial(is_said, house, words), words)
+    for words in ("enrolled: webs exporter", "broker listens on"):  # a refused peer never retries
+        eventually(functools.partial(is_logged, house, words), words)
     command = [sys.executable, str(script), f"tcp://127.0.0.1:{house.updates_port}", folder]
     with running(*command, stdout=-1) as client:
         killer = threading.Timer(PATIENCE_SECONDS, client.kill)

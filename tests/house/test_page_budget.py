@@ -1,4 +1,4 @@
-"""What a visitor's browser loads, compressed: the live page, and each page that is loaded later."""
+"""The compressed size of the live page and of each page loaded later stays within budget."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ DYNAMIC_IMPORT = re.compile(r"""\bimport\(\s*["'`]\./([^"'`]+)["'`]""")
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory, processes: None) -> dict[str, bytes]:
-    """The bundled page: contents by name."""
+    """The contents of the bundled page, by file name."""
     folder = tmp_path_factory.mktemp("bundle")
     subprocess.run((sys.executable, ROOT / "tools" / "page_bundle.py", folder), check=True)
     files = (path for path in folder.rglob("*") if path.is_file())
@@ -25,7 +25,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, processes: None) -> dict[st
 
 
 def sent(bundle: dict[str, bytes], names: set[str], folder: Path) -> int:
-    """The bytes of these files as the web server sends them."""
+    """The size of these files as the web server sends them."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(bundle[name])
@@ -35,24 +35,24 @@ def sent(bundle: dict[str, bytes], names: set[str], folder: Path) -> int:
 
 
 def of_live_page(bundle: dict[str, bytes]) -> set[str]:
-    """What index.html names, and what its scripts import at once."""
+    """The files that index.html names, and the scripts they import statically."""
     named = set(re.findall(r'(?:src|href)="a/dev/([^"]+)"', bundle["index.html"].decode()))
     return {"index.html", *named, *static_imports("app.js", bundle)}
 
 
 def lazy_chunks(bundle: dict[str, bytes]) -> set[str]:
-    """The scripts that are imported when a page is first opened."""
+    """The scripts imported when a page is first opened."""
     scripts = (body.decode() for name, body in bundle.items() if name.endswith(".js"))
     return {name for script in scripts for name in DYNAMIC_IMPORT.findall(script)}
 
 
-def test_the_live_page_keeps_its_budget(bundle: dict[str, bytes], tmp_path: Path) -> None:
+def test_the_live_page_stays_within_its_budget(bundle: dict[str, bytes], tmp_path: Path) -> None:
     names = of_live_page(bundle)
     assert {"app.js", "theme.js", "style.css", "favicon.svg"} <= names
     assert 20_000 < sent(bundle, names, tmp_path) <= LIVE_BYTES
 
 
-def test_each_later_page_keeps_its_budget(bundle: dict[str, bytes], tmp_path: Path) -> None:
+def test_each_later_page_stays_within_its_budget(bundle: dict[str, bytes], tmp_path: Path) -> None:
     there = of_live_page(bundle)
     for chunk in lazy_chunks(bundle):
         names = {chunk, *static_imports(chunk, bundle)} - there

@@ -29,7 +29,7 @@ def test_every_name_of_the_protocol_is_explained(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
-def test_the_limits_are_those_that_the_broker_checks() -> None:
+def test_the_limits_match_those_of_the_broker() -> None:
     limits = f"{MAX_ROWS['gpus']} GPU rows, {MAX_ROWS['processes']} processes, {MAX_TEXT:,}"
     assert limits in PAGE
 

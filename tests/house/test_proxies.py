@@ -1,4 +1,4 @@
-"""The page behind real nginx and Caddy, set up as docs/security.md says, opened in Chromium."""
+"""The page in Chromium behind real nginx and Caddy, configured as in docs/security.md."""
 
 import json
 import re
@@ -24,7 +24,7 @@ CADDY_KEEPS = fenced_block("caddyfile keep")
 
 
 class Form(NamedTuple):
-    """A proxy, its block, where the page is then, and the base_path it needs."""
+    """A proxy, its configuration block, the path of the page, and the base_path it needs."""
 
     program: str
     block: str
@@ -45,25 +45,25 @@ BELOW_A_PATH = [name for name, form in FORMS.items() if form.path != "/"]
 
 
 class Site:
-    """What the browser needs to know: the origin of each form, and the GPU behind them all."""
+    """The origin of each form of proxy, and the GPU behind them all."""
 
     def __init__(self, origins: dict[str, str], fake: FakeNvml) -> None:
         self.origins = origins
         self._fake = fake
 
     def url(self, name: str) -> str:
-        """The page's address in that form."""
+        """The URL of the page behind that form of proxy."""
         return self.origins[name] + FORMS[name].path
 
     def work(self, percent: int) -> None:
-        """What the host's only GPU does from now on."""
+        """Set the utilization of the host's only GPU."""
         gpu = Gpu(utilization_percent=percent, processes=[Process("self")])
         self._fake.write(Scenario([gpu]))
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A house with a base_path and one without, and every form of proxy before them."""
+    """A house with a base_path and one without, behind every form of proxy."""
     with ExitStack() as stack:
         fake = FakeNvml(tmp_path_factory.mktemp("fake") / "gpus.scenario")
         stack.callback(fake.close)
@@ -98,7 +98,7 @@ def cell(page: Page) -> Locator:
 
 
 def assert_live(page: Page, site: Site) -> None:
-    """The page follows its GPU."""
+    """Assert that the page follows its GPU."""
     expect(page.locator("#link")).to_contain_text("Live")
     for percent in (37, 73):
         site.work(percent)
@@ -106,7 +106,7 @@ def assert_live(page: Page, site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_page_is_live_and_asks_its_own_origin_alone(
+def test_the_page_is_live_and_sends_requests_only_to_its_origin(
     site: Site, page: Page, complaints: list[str], name: str
 ) -> None:
     asked: list[str] = []
@@ -121,7 +121,7 @@ def test_the_page_is_live_and_asks_its_own_origin_alone(
 
 
 @pytest.mark.parametrize("name", BELOW_A_PATH)
-def test_opened_without_the_slash_the_page_finds_its_place(
+def test_the_page_also_opens_without_the_slash(
     site: Site, page: Page, complaints: list[str], name: str
 ) -> None:
     page.goto(site.url(name).rstrip("/"))
@@ -145,7 +145,7 @@ def test_a_shared_link_shows_the_same_view(
 
 
 @pytest.mark.parametrize("name", ["nginx-strips", "caddy-keeps"])
-def test_a_link_that_lost_its_slash_keeps_its_query(site: Site, page: Page, name: str) -> None:
+def test_a_link_without_the_slash_keeps_its_query(site: Site, page: Page, name: str) -> None:
     page.goto(site.url(name).rstrip("/") + "?q=node1")
     expect(page.locator("#search")).to_have_value("node1")
     assert urlsplit(page.url).path == "/gpus/"
@@ -160,14 +160,14 @@ def test_scripts_find_the_api_below_the_page(site: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_name_that_the_proxy_passes_on_needs_not_be_known(site: Site, name: str) -> None:
+def test_a_name_passed_on_by_the_proxy_needs_no_entry(site: Site, name: str) -> None:
     port = urlsplit(site.origins[name]).port
     request = urllib.request.Request(site.url(name) + "readyz", headers={"Host": f"{NAME}:{port}"})
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         assert json.load(answer) == {"status": "ready"}
 
 
-def test_a_proxy_that_keeps_a_path_unknown_to_us_is_told_what_to_set(site: Site) -> None:
+def test_an_unknown_path_kept_by_a_proxy_is_answered_with_the_setting(site: Site) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(
             site.origins["caddy-keeps-unknown-to-us"] + "/gpus/", timeout=PATIENCE_SECONDS

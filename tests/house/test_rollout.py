@@ -1,4 +1,4 @@
-"""The playbook, as far as it can be checked without a machine to deploy to."""
+"""What can be checked of the playbook without deploying it."""
 
 import configparser
 import re
@@ -94,7 +94,7 @@ def test_a_file_is_yaml_without_duplicate_keys(path: Path) -> None:
     def check(node: yaml.Node) -> None:
         if isinstance(node, yaml.MappingNode):
             keys = [key.value for key, _ in node.value]
-            assert len(keys) == len(set(keys)), f"{path}: a key twice among {keys}"
+            assert len(keys) == len(set(keys)), f"{path}: duplicate key among {keys}"
             for _, value in node.value:
                 check(value)
         elif isinstance(node, yaml.SequenceNode):

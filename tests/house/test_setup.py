@@ -1,4 +1,4 @@
-"""tools/setup on machines that lack something: what it says, and what it leaves behind."""
+"""tools/setup on machines that lack something: its messages, and what it leaves behind."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ TOOLS = ("sh", "cat", "cksum", "dirname", "rm", "ln", "mkdir")
 
 
 class Machine:
-    """A copy of the script in an empty project, and a PATH with nothing but what is put there."""
+    """A copy of the script in an empty project, and a PATH with only the commands put there."""
 
     def __init__(self, folder: Path) -> None:
         self.project, self.bin = folder / "project", folder / "bin"
@@ -27,12 +27,12 @@ class Machine:
         self.put("id", "echo 1000")
 
     def put(self, name: str, script: str) -> None:
-        """A command of that name."""
+        """Create a command of that name."""
         (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.bin / name).chmod(0o755)
 
     def put_python(self, *refuse: str) -> None:
-        """A python3 that is ours, but fails when one of `refuse` is in its arguments."""
+        """Create a python3 that fails if its arguments contain one of `refuse`, else works."""
         cases = "".join(f'*"{words}"*) exit 1;; ' for words in refuse)
         self.put("python3", f'case "$*" in {cases}esac\nexec {sys.executable} "$@"')
 
@@ -54,7 +54,7 @@ def machine(tmp_path: Path, processes: None) -> Machine:
     return Machine(tmp_path)
 
 
-def test_without_python_the_line_to_run_is_printed(machine: Machine) -> None:
+def test_without_python_the_command_to_run_is_printed(machine: Machine) -> None:
     machine.put("apt-get", "exit 1")
     answer = machine.set_up()
     assert answer.returncode == 1
@@ -64,18 +64,18 @@ def test_without_python_the_line_to_run_is_printed(machine: Machine) -> None:
     )
 
 
-def test_without_a_known_package_manager_it_says_what_to_install(machine: Machine) -> None:
+def test_without_a_known_package_manager_the_missing_package_is_named(machine: Machine) -> None:
     answer = machine.set_up()
     assert answer.returncode == 1
     assert "Python 3.10 or newer is missing; install it, then run make again" in answer.stderr
 
 
-def test_an_old_python_is_not_taken(machine: Machine) -> None:
+def test_an_old_python_is_rejected(machine: Machine) -> None:
     machine.put_python("version_info")
     assert "Python 3.10 or newer is missing" in machine.set_up().stderr
 
 
-def test_without_the_venv_module_the_line_to_run_is_printed(machine: Machine) -> None:
+def test_without_the_venv_module_the_command_to_run_is_printed(machine: Machine) -> None:
     machine.put("apt-get", "exit 1")
     machine.put_python("ensurepip")
     answer = machine.set_up()
@@ -85,7 +85,9 @@ def test_without_the_venv_module_the_line_to_run_is_printed(machine: Machine) ->
     assert machine.leaves_no_venv()
 
 
-def test_root_installs_what_is_missing_after_a_look_for_new_lists(machine: Machine) -> None:
+def test_root_installs_what_is_missing_and_retries_with_fresh_package_lists(
+    machine: Machine,
+) -> None:
     machine.put("id", "echo 0")
     machine.put_python("ensurepip", "-m venv")
     log = machine.project / "log"
@@ -95,7 +97,7 @@ def test_root_installs_what_is_missing_after_a_look_for_new_lists(machine: Machi
     assert log.read_text().split() == ["install", "update", "install"]
 
 
-def test_a_failure_half_way_leaves_no_venv(machine: Machine) -> None:
+def test_a_failure_halfway_leaves_no_venv(machine: Machine) -> None:
     half_made = "mkdir -p .venv/bin; ln -s /bin/false .venv/bin/python"
     machine.put("python3", f'case "$*" in "-m venv .venv") {half_made};; esac')
     answer = machine.set_up()
@@ -105,7 +107,7 @@ def test_a_failure_half_way_leaves_no_venv(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("made_at", ["/elsewhere", None])
-def test_a_venv_that_was_moved_is_made_anew(machine: Machine, made_at: str | None) -> None:
+def test_a_moved_venv_is_made_again(machine: Machine, made_at: str | None) -> None:
     machine.put_python("-m venv")
     venv = machine.project / ".venv"
     (venv / "bin").mkdir(parents=True)
@@ -118,7 +120,7 @@ def test_a_venv_that_was_moved_is_made_anew(machine: Machine, made_at: str | Non
 
 
 @pytest.mark.processes
-def test_nothing_is_done_when_all_is_there() -> None:
+def test_nothing_is_done_when_everything_is_installed() -> None:
     stamp = ROOT / ".venv" / "stamp-run"
     with (ROOT / "setup.cfg").open() as file:
         current = subprocess.run(["cksum"], stdin=file, capture_output=True, text=True).stdout

@@ -14,7 +14,7 @@ from tests.support.house import ROOT
 
 UNITS = {path.stem: path for path in ROOT.glob("ansible/roles/*/files/*.service")}
 HIGHEST_EXPOSURE = {"gpu-monitor-collector": 20, "gpu-monitor-broker": 15, "gpu-monitor-web": 15}
-"""In tenths of the score of `systemd-analyze security`; 100 is an unrestricted service."""
+"""In tenths of a point of `systemd-analyze security`; 100 is an unrestricted service."""
 PROGRAM = "/opt/gpu-monitor/current/bin/gpu-monitor"
 
 
@@ -41,7 +41,7 @@ def test_every_service_has_a_unit() -> None:
 
 
 @pytest.mark.parametrize("name", HIGHEST_EXPOSURE)
-def test_systemd_has_no_complaint_about_a_unit(
+def test_systemd_accepts_each_unit_without_warnings(
     systemd_analyze: str, name: str, tmp_path: Path
 ) -> None:
     here = tmp_path / f"{name}.service"
@@ -68,7 +68,7 @@ def test_the_exposure_of_a_service_is_within_its_limit(
         timeout=60,
     )
     if "unrecognized option" in answer.stderr:
-        pytest.skip("this systemd-analyze is too old to look at a file")
+        pytest.skip("this systemd-analyze is too old to check a file")
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 

@@ -1,4 +1,4 @@
-"""One vocabulary in the whole house: a word of the code means one thing wherever it is used."""
+"""One vocabulary for the whole house: a name means the same everywhere in the code."""
 
 import ast
 from collections import defaultdict
@@ -9,7 +9,7 @@ from tests.support.house import ROOT
 
 ROOMS = ("gpu_monitor", "collector", "broker", "web", "wire")
 EVERYWHERE = {"run", "close"}
-"""Methods that may be in any module: what they do is the same in all of them."""
+"""Method names allowed in any module, because they mean the same in all of them."""
 MOST_MODULES = 4
 
 TREES = {
@@ -20,7 +20,7 @@ TREES = {
 
 
 def assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """Name and value of what a module assigns at its top level."""
+    """Name and value of each top-level assignment of a module."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield node.targets[0].id, node.value
@@ -45,7 +45,7 @@ def test_a_public_method_name_is_in_four_modules_at_most() -> None:
     assert {name: where for name, where in modules.items() if len(where) > MOST_MODULES} == {}
 
 
-def test_a_constant_of_one_name_has_one_value() -> None:
+def test_a_constant_has_the_same_value_everywhere() -> None:
     values: dict[str, dict[str, str]] = defaultdict(dict)
     for module, tree in TREES.items():
         for name, value in assignments(tree):
@@ -54,7 +54,7 @@ def test_a_constant_of_one_name_has_one_value() -> None:
     assert {name: of for name, of in values.items() if len(set(of.values())) > 1} == {}
 
 
-def test_a_class_name_is_given_once() -> None:
+def test_a_class_name_is_used_once() -> None:
     modules: dict[str, list[str]] = defaultdict(list)
     for module, tree in TREES.items():
         for node in ast.walk(tree):
@@ -74,6 +74,6 @@ def test_every_logger_is_called_log() -> None:
     assert len(loggers) > 5
 
 
-def test_module_names_say_what_is_in_them() -> None:
+def test_no_module_has_a_catch_all_name() -> None:
     empty = {"utils", "util", "common", "helpers", "misc", "manager", "base", "data"}
     assert {Path(module).stem for module in TREES} & empty == set()

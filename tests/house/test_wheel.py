@@ -77,5 +77,5 @@ def test_without_node_a_wheel_has_the_modules_as_written(wheel: ModuleType, tmp_
     assert "app.js.map" not in page
 
 
-def test_a_release_with_its_page_bundled_has_a_name_of_its_own(wheel: ModuleType) -> None:
+def test_a_release_with_a_bundled_page_has_another_name(wheel: ModuleType) -> None:
     assert wheel.release_name(True) != wheel.release_name(False)

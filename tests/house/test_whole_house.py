@@ -1,4 +1,4 @@
-"""From NVML to a websocket: the commands as an operator starts them, in one process or three."""
+"""From NVML to a websocket, with the commands in one process or in three."""
 
 import asyncio
 import re
@@ -50,16 +50,16 @@ def test_the_last_hour_of_a_host_and_of_the_totals_can_be_fetched(house: House) 
 
 
 def newest(minutes: list[int | None]) -> int | None:
-    """The last value: in the minute that has just begun there may be none yet."""
+    """The last value; the current minute may not have one yet."""
     return [value for value in minutes if value is not None][-1]
 
 
-def test_a_real_broker_knows_nothing_of_the_time_before_its_start(house: House) -> None:
+def test_a_broker_has_no_history_from_before_its_start(house: House) -> None:
     house.start("up", name="node1")
     house.host("node1")
     totals, host = house.get("api/v1/recent"), house.get("api/v1/hosts/node1/recent")
     for minutes in (totals["power_watts"], *host["utilization_percent"]):
-        assert minutes[:58] == [None] * 58  # the start may lie in the minute before this one
+        assert minutes[:58] == [None] * 58  # the broker may have started in the previous minute
 
 
 def test_in_three_processes_nvml_reaches_the_api(house: House) -> None:
@@ -100,7 +100,7 @@ def test_a_killed_collector_leaves_a_stale_host_outside_the_totals(house: House)
     assert (totals["hosts_stale"], totals["gpus"], totals["gpus_free"]) == (1, 0, 0)
 
 
-def test_a_killed_broker_is_said_and_a_new_one_heard_without_a_restart(house: House) -> None:
+def test_a_killed_broker_is_reported_and_a_new_one_followed_without_a_restart(house: House) -> None:
     start_three(house)
     house.host("node1")
     house.stop("broker", by=signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_a_restarted_web_server_shows_the_fleet_again(house: House) -> None:
     house.host("node1")
 
 
-def test_a_configured_host_that_was_never_heard_is_missing(house: House) -> None:
+def test_a_configured_host_that_never_reported_is_missing(house: House) -> None:
     start_three(house, hosts=["localhost", "203.0.113.7"], rpc_bind="127.0.0.1")
     house.host("localhost")
     assert house.host("203.0.113.7", "missing") == {"state": "missing"}
@@ -157,7 +157,9 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
     )
 
 
-def test_without_a_driver_the_host_is_live_and_says_so(house: House, fake_nvml: FakeNvml) -> None:
+def test_without_a_driver_the_host_is_live_and_reports_the_problem(
+    house: House, fake_nvml: FakeNvml
+) -> None:
     house.environment = {}
     house.start("up", name="node1")
     host = house.host("node1")
@@ -179,7 +181,7 @@ def clients() -> list[Any]:
 def test_the_protocol_page_s_client_follows_the_fleet(
     house: House, tmp_path: Path, interpreter: list[str], ending: str, source: str
 ) -> None:
-    house.start("up", name="node1", rpc_timeout=30)  # live, however long a pause takes
+    house.start("up", name="node1", rpc_timeout=30)  # tolerates pauses
     house.host("node1")
     script = tmp_path / f"client{ending}"
     script.write_text(source)

@@ -2,9 +2,9 @@
 
     python ages.py URL SUBPROTOCOL     prints {"at": .., "type": .., "age": ..} until it is killed
 
-`at` is in unix seconds; `age` is the time since the broker published the content, by the clock of
-the same machine. A change of a host's state is included. A message out of order ends the program
-with an error; a lost connection is a line of type "lost".
+`at` is in unix seconds; `age` is the seconds since the broker published the content, by the clock
+of the same machine. A line includes changes of a host's state. A message out of order ends the
+program with an error; a lost connection is a line of type "lost".
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The lab's machines: booted containers with systemd and sshd on a network of their own.
 
-Everything of a run is in one tmpfs and in network namespaces that carry its name, so that two runs
-do not interfere, and the remains of a killed one can be recognised and removed.
+A run keeps everything in one tmpfs and in network namespaces named after it, so that two runs do
+not interfere, and the remains of a killed run can be recognised and removed.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ POWEROFF = signal.SIGRTMIN + 4
 
 
 def missing() -> str:
-    """Why the lab cannot run here; empty if it can."""
+    """The reason why the lab cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "it needs root, for namespaces and mounts"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -47,7 +47,7 @@ def missing() -> str:
 
 
 def call(*command: str | Path, given: str | None = None, timeout: float = 120) -> str:
-    """The output of a command; AssertionError with all of it if the command fails."""
+    """Run a command and return its output; AssertionError with the output if it fails."""
     done = subprocess.run(
         [str(word) for word in command],
         input=given,
@@ -85,7 +85,7 @@ class Machine:
         return self.folder / "root"
 
     def boot(self) -> None:
-        """Switch it on; return once its init runs."""
+        """Switch it on; returns once its init runs."""
         if not self.mounted:
             for part in ("upper", "work", "root"):
                 (self.folder / part).mkdir(parents=True)
@@ -151,7 +151,7 @@ class Machine:
         self.process = self.leader = None
 
     def call(self, *command: str, given: str | None = None) -> str:
-        """The output of a command run in the machine as root."""
+        """Run a command in the machine as root, and return its output."""
         return call(*self.inside(), *command, given=given)
 
     def inside(self) -> list[str]:
@@ -176,7 +176,7 @@ class Bed:
         self._lock: IO[str] | None = None
 
     def up(self) -> None:
-        """Create everything; return once all machines accept ssh."""
+        """Create everything; returns once all machines accept ssh."""
         self._lock = claim(self.id)
         self.folder.mkdir(parents=True)
         call("mount", "-t", "tmpfs", "-o", "size=6g,mode=755", "gpu-monitor-lab", self.folder)
@@ -193,7 +193,7 @@ class Bed:
             self.wait_for_ssh(machine)
 
     def _let_in(self, base: Path) -> None:
-        """A key for the operator's account, and the host keys for the operator."""
+        """Give the operator's account a key, and the operator the host keys."""
         key = self.folder / "id_ed25519"
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
         home = base / "home" / tree.USER / ".ssh"
@@ -237,7 +237,7 @@ class Bed:
         eventually(answers, f"{machine.name} to accept a login")
 
     def at(self, name: str) -> list[str]:
-        """The prefix that runs a command at that place in the network."""
+        """The prefix that runs a command in that network namespace."""
         return ["ip", "netns", "exec", f"{self.id}-{name}"]
 
     def pull_cable(self, name: str) -> None:
@@ -259,9 +259,9 @@ class Bed:
 
 
 def claim(name: str) -> IO[str]:
-    """A lock that marks this run as alive: the kernel releases it with the process.
+    """Lock a file to mark this run as alive; the kernel releases the lock with the process.
 
-    Before taking it, the remains of killed runs are removed.
+    The remains of killed runs are removed first.
     """
     RUNS.mkdir(exist_ok=True)
     with (RUNS / "claims").open("w") as claims:
@@ -284,14 +284,14 @@ def _remove_if_dead(path: Path) -> None:
 
 
 def remove(name: str) -> None:
-    """End all processes in the namespaces of a run, then remove these and its mounts."""
+    """End all processes in the namespaces of a run, then remove its namespaces and mounts."""
     for space in namespaces(name):
         for pid in call("ip", "netns", "pids", space).split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
     deadline = time.monotonic() + 30
     while any(call("ip", "netns", "pids", space) for space in namespaces(name)):
-        assert time.monotonic() < deadline, "what runs in the lab's namespaces does not end"
+        assert time.monotonic() < deadline, "processes in the lab's namespaces do not end"
         time.sleep(0.05)
     for space in namespaces(name):
         call("ip", "netns", "del", space)

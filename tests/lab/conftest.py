@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def bed() -> Iterator[Bed]:
-    """The machines; afterwards, nothing of them may be left."""
+    """The machines; nothing of them may remain afterwards."""
     made = Bed()
     try:
         made.up()

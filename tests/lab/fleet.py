@@ -52,11 +52,11 @@ class Play:
     def recap(self, machine: str) -> dict[str, int]:
         """Ansible's counts for a machine: ok, changed, unreachable, failed, ..."""
         line = re.search(rf"^{machine} +: (.*)$", self.output, re.MULTILINE)
-        assert line, f"no word about {machine}:\n{self.output}"
+        assert line, f"no recap for {machine}:\n{self.output}"
         return {key: int(count) for key, count in re.findall(r"(\w+)=(\d+)", line[1])}
 
     def changed(self) -> int:
-        """The number of changes, on all machines together."""
+        """The number of changes on all machines."""
         return sum(map(int, re.findall(r"changed=(\d+)", self.output)))
 
 
@@ -90,7 +90,7 @@ class Fleet:
         return self.bed.machines[name]
 
     def build(self) -> None:
-        """Build the wheel while there is a network: the operator's place has none."""
+        """Build the wheel while there is a network: the operator's namespace has none."""
         call(self.checkout / "tools" / "setup", "wheel")
 
     def bump_version(self, version: str) -> None:
@@ -165,7 +165,7 @@ class Fleet:
         return Play(terminal.exitstatus, terminal.before.replace("\r", ""), seconds)
 
     def ask(self, path: str, machine: str = "server", token: str = "") -> Any:
-        """The JSON answer of a machine's web server; None if there is none."""
+        """The JSON response of a machine's web server; None if there is none."""
         url = f"http://127.0.0.1:8042/{path}"
         command = [*self.bed.at(machine), sys.executable, "-c", GET, url, token]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Follows the websocket as a page does, and prints a line for each sighting of a host.
+"""Follows the websocket like a page, and prints a line for each sighting of a host.
 
     python follow.py URL        prints {"at": seconds, "host": name, "state": ..} until killed
 

@@ -2,8 +2,8 @@
 
     python link.py ONE OTHER KBIT_A_SECOND DELAY_SECONDS LOSS     until it is killed
 
-Each direction has a queue of two seconds, like a modem: frames are dropped while it is full, and
-beyond that at random, at the rate LOSS. In user space, because not every kernel has netem.
+Each direction has a queue of two seconds, like a modem. Frames are dropped while it is full, and
+otherwise at random, at the rate LOSS. It runs in user space, because not every kernel has netem.
 """
 
 import heapq
@@ -17,7 +17,7 @@ import time
 ALL_PROTOCOLS = 3
 SOL_PACKET, PACKET_VNET_HDR = 263, 15  # linux/if_packet.h; Python has no names for them
 HEADER_BYTES = 10
-"""The header of each frame; says which part of the checksum is left to the network card."""
+"""The header of each frame, which states what part of the checksum is left to the network card."""
 QUEUE_SECONDS = 2.0
 
 

@@ -1,4 +1,4 @@
-"""Records every frame that passes here in a file, until it is killed: python record.py FILE."""
+"""Records every frame that passes this network namespace until killed: python record.py FILE."""
 
 import socket
 import sys

@@ -88,7 +88,7 @@ def test_the_second_run_changes_nothing(fleet: Fleet, figures: dict[str, object]
     assert play.changed() == 0, play.output
 
 
-def test_check_mode_changes_nothing_and_says_so(fleet: Fleet) -> None:
+def test_check_mode_changes_nothing_and_reports_that(fleet: Fleet) -> None:
     play = fleet.play("--check")
     assert play.code == 0, play.output
     assert play.changed() == 0, play.output
@@ -139,7 +139,7 @@ def test_no_service_may_write_its_code_or_configuration(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(("name", "unit"), UNITS)
-def test_the_exposure_on_a_booted_machine_is_as_promised(
+def test_the_exposure_on_a_booted_machine_is_within_its_limit(
     fleet: Fleet, name: str, unit: str, figures: dict[str, object]
 ) -> None:
     answer = fleet.machine(name).call("systemd-analyze", "security", "--no-pager", unit)

@@ -11,7 +11,7 @@ from tests.support.house import eventually
 
 CUT_SECONDS = 12
 WAVE_SECONDS = 20
-"""GPUs of lab.scenario are idle now and then, but never for this long."""
+"""GPUs of lab.scenario pause now and then, but never for this long."""
 HOT = "[driver]\nversion = 550.54.15\n[gpu 0]\ntemperature_celsius = {}\n"
 
 
@@ -63,7 +63,7 @@ def test_idle_times_survive_a_restart(fleet: Fleet) -> None:
 
     before = eventually(lambda: long_idle() or None, "GPUs that stay idle")
     fleet.machine("gpu1").call("systemctl", "stop", "gpu-monitor-collector")
-    fleet.wait_for("stale", "gpu1")  # from here on, all readings are of the new one
+    fleet.wait_for("stale", "gpu1")  # from here on, all readings are from the new process
     fleet.machine("gpu1").call("systemctl", "start", "gpu-monitor-collector")
     fleet.wait_for("live", "gpu1")
 
@@ -73,11 +73,11 @@ def test_idle_times_survive_a_restart(fleet: Fleet) -> None:
         return known if len(known) == len(after) else None
 
     kept = eventually(measured, "slices to be measured again")  # over five seconds
-    # Whole seconds, which each start rounds by its own reading of the clocks.
+    # Whole seconds; each start rounds them by its own reading of the clocks.
     assert all(abs(new - old) <= 1 for old, new in kept), kept
 
 
-def test_a_pulled_cable_shows_in_time_and_no_old_reading_follows(
+def test_a_pulled_cable_is_noticed_in_time_and_no_old_reading_follows(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
     machine = fleet.machine("gpu1")
@@ -134,7 +134,7 @@ def test_one_host_down_does_not_stop_the_others(fleet: Fleet) -> None:
     assert play.code == 4  # Ansible's code for unreachable hosts
     assert play.recap("gpu2")["unreachable"] == 1
     assert play.recap("gpu1")["failed"] == play.recap("server")["failed"] == 0
-    # The broker was restarted for the new setting, and has not received from that host since.
+    # The broker was restarted with the new setting, and has not received from that host since.
     assert f"missing: {fleet.shown_as('gpu2')}; run there" in play.output
     assert f"live: {fleet.shown_as('gpu1')}" in play.output
 

@@ -14,7 +14,7 @@ KEYS = "/etc/gpu-monitor/keys"
 COMMAND = "/opt/gpu-monitor/current/bin/gpu-monitor"
 RECORD = Path(__file__).parent / "record.py"
 GREETING = b"CURVE"
-"""How ZeroMQ begins an encrypted connection, in clear text: proof that the recorder works."""
+"""The clear-text start of an encrypted ZeroMQ connection: proof that the recorder works."""
 
 
 def public_keys(fleet: Fleet) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_names_are_encrypted_between_collector_and_broker(fleet: Fleet) -> None:
     assert [word for word in in_clear if word in sent] == []
 
 
-def test_a_revoked_host_is_out_at_once_and_an_enrolled_one_in(
+def test_revoking_and_enrolling_a_host_take_effect_at_once(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
     server = fleet.machine("server")
@@ -94,7 +94,9 @@ def test_a_host_that_leaves_the_inventory_is_revoked(fleet: Fleet) -> None:
 def test_one_flag_replaces_every_key_and_no_secret_is_printed(
     fleet: Fleet, figures: dict[str, object]
 ) -> None:
-    fleet.groups["rpcservers"].append("gpu2")  # back again: the same run enrols it
+    fleet.groups["rpcservers"].append(
+        "gpu2"
+    )  # added to the inventory again: the same run enrols it
     before, secrets_before = public_keys(fleet), secrets(fleet)
     with Viewer(fleet.bed) as viewer:
         eventually(lambda: viewer.sights("gpu1"), "the page to be live")

@@ -1,6 +1,6 @@
-"""Slow, long and lossy lines: a viewer behind one delays nobody, and gets consistent data.
+"""A viewer behind a slow, long or lossy line delays no other, and gets consistent data.
 
-Nothing is deployed for it: the commands of this checkout run in network namespaces.
+Nothing is deployed: the commands of this checkout run in network namespaces.
 """
 
 import itertools
@@ -31,7 +31,7 @@ GPUS = "[driver]\nversion = 550.54.15\n[gpu 0-7]\nutilization_percent = 20..90/7
 
 
 class Town:
-    """A namespace with the servers, and others connected to it by one line each."""
+    """A namespace with the servers, and others that each connect to it by one line."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Town:
             pair = ["link", "add", f"to-{name}", "type", "veth", "peer", "name", f"eth{number}"]
             call("ip", "-n", self._space(between), *pair, "netns", self._space(name))
             call("ip", "-n", self._space(between), "link", "set", f"to-{name}", "up")
-            # A card with segmentation offload sends large frames, which no line carries.
+            # With segmentation offload a card sends large frames, which no line carries.
             short = ["gso_max_size", "1500", "gso_max_segs", "1", "up"]
             call("ip", "-n", self._space(name), "link", "set", f"eth{number}", *short)
             address = ["address", "add", f"{subnet}.{end}/24", "dev", f"eth{number}"]
@@ -110,7 +110,7 @@ def read(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_viewers_behind_slow_lines_get_consistent_data_and_delay_nobody(
+def test_viewers_behind_slow_lines_get_consistent_data_and_delay_no_other(
     town: Town, figures: dict[str, object]
 ) -> None:
     thin, json_thin, lossy = town.line(*THIN), town.line(*THIN), town.line(*LOSSY)
@@ -138,7 +138,7 @@ def test_viewers_behind_slow_lines_get_consistent_data_and_delay_nobody(
 
     lines = read(good)
     gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(lines)]
-    figures["beside thin lines: a good viewer's longest wait, seconds"] = round(max(gaps), 2)
+    figures["beside slow lines: longest wait of a fast viewer, seconds"] = round(max(gaps), 2)
     assert max(gaps) < 2 and {each["type"] for each in lines[1:]} == {"patch"}
     for name, log in viewers.items():
         lines = read(log)

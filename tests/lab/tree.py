@@ -1,4 +1,4 @@
-"""A plain Debian for the lab's machines, built once and kept as a tarball under build/."""
+"""A plain Debian for the lab's machines, built once and kept as a tarball in build/."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def debian_sources() -> Path | None:
 
 
 def tarball(packages: str = PACKAGES) -> Path:
-    """The tarball of the tree; built now unless there is one for these packages."""
+    """The tarball of the tree; it is built unless there is one for these packages."""
     digest = hashlib.sha256(f"{RELEASE} {packages} {USER} {PASSWORD}".encode()).hexdigest()
     path = BUILDS / f"debian-{digest[:12]}.tar"
     if not path.exists():

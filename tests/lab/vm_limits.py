@@ -1,7 +1,7 @@
-"""The limits of the units where the kernel enforces them: in an emulated machine with cgroup v2.
+"""The limits of the units, enforced by the kernel of an emulated machine with cgroup v2.
 
-On a machine with cgroup v1, containers accept MemoryMax and DeviceAllow without effect. This takes
-minutes and is not part of `make lab`: run it after changing a unit.
+With cgroup v1, containers accept MemoryMax and DeviceAllow without effect. This takes minutes and
+is not part of `make lab`: run it after changing a unit.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def proof() -> Iterator[dict[str, str]]:
 
 
 def run_machine(folder: Path) -> str:
-    """Build a disk, boot it, and return everything that the machine wrote to its console."""
+    """Build a disk, boot it, and return everything the machine wrote to its console."""
     root = folder / "root"
     root.mkdir()
     call("tar", "-C", root, "--xattrs", "-xpf", tree.tarball(PACKAGES))
@@ -127,8 +127,8 @@ def test_the_memory_of_each_service_is_limited(proof: dict[str, str]) -> None:
 
 
 def test_the_collector_may_open_only_the_devices_of_the_driver(proof: dict[str, str]) -> None:
-    said = proof["devices"]
+    output = proof["devices"]
     for name in ("nvidia0", "nvidiactl"):
-        assert f"{name} ENXIO" in said  # allowed, but no driver behind it
-    assert "other EPERM" in said
-    assert "null opened" in said
+        assert f"{name} ENXIO" in output  # allowed, but without a driver
+    assert "other EPERM" in output
+    assert "null opened" in output

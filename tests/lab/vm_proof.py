@@ -30,22 +30,22 @@ def main() -> None:
         run("mknod", "-m", "666", f"/dev/{name}", "c", "195", str(minor))
     run("mknod", "-m", "666", "/dev/other", "c", "10", "229")
     host = host_when(lambda host: host.get("state") == "live")
-    say("state", host.get("state"))
-    say("gpus", len(host["gpus"]["index"]))
+    report("state", host.get("state"))
+    report("gpus", len(host["gpus"]["index"]))
     for part in ("collector", "broker", "web"):
         group = f"/sys/fs/cgroup/system.slice/gpu-monitor-{part}.service"
-        say(f"memory.max of {part}", read(f"{group}/memory.max"))
-    say("owners", owners())
+        report(f"memory.max of {part}", read(f"{group}/memory.max"))
+    report("owners", owners())
     hide_processes()
-    say("seen by an ordinary user", run("runuser", "-u", "gpu-monitor", "cat", "/proc/1/comm"))
-    say("owners with hidepid", owners())
-    say("devices", said_by(OPEN_DEVICES))
-    said_by(USE_MEMORY)
-    say("over MemoryMax", run("systemctl", "show", "--value", "-p", "Result", COLLECTOR))
-    say("end", "reached")
+    report("seen by an ordinary user", run("runuser", "-u", "gpu-monitor", "cat", "/proc/1/comm"))
+    report("owners with hidepid", owners())
+    report("devices", output_of_collector(OPEN_DEVICES))
+    output_of_collector(USE_MEMORY)
+    report("over MemoryMax", run("systemctl", "show", "--value", "-p", "Result", COLLECTOR))
+    report("end", "reached")
 
 
-def say(name: str, value: object) -> None:
+def report(name: str, value: object) -> None:
     with open("/dev/ttyS0", "w") as console:
         console.write(f"PROOF {name}: {value}\n")
 
@@ -59,7 +59,7 @@ def read(path: str) -> str:
 
 
 def host_when(is_right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The only host on the page, once it is as wanted or time is up."""
+    """The only host on the page, once it meets the condition or time is up."""
     host: dict[str, Any] = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not (host and is_right(host)):
@@ -89,13 +89,13 @@ def hide_processes() -> None:
     run("mount", "-o", "remount,hidepid=2", "/proc")
 
 
-def said_by(program: str) -> str:
+def output_of_collector(program: str) -> str:
     """The output of a program that runs once in place of the collector, under all its limits."""
-    Path("/opt/said.py").write_text(program)
+    Path("/opt/program.py").write_text(program)
     lines = ["Type=oneshot", "Restart=no", "WatchdogSec=0", "ExecStart="]
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)
     DROP_IN.write_text(
-        "\n".join(["[Service]", *lines, "ExecStart=/usr/bin/python3 /opt/said.py\n"])
+        "\n".join(["[Service]", *lines, "ExecStart=/usr/bin/python3 /opt/program.py\n"])
     )
     run("systemctl", "daemon-reload")
     since = str(time.time())

@@ -1,4 +1,4 @@
-"""The page as axe-core judges it: a serious finding shuts somebody out."""
+"""axe-core finds no serious accessibility problem on the page."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,9 +22,9 @@ RUN = """async () => {
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A simulated fleet of five hosts: usual, with a lost GPU, one asleep, one hot, one cut."""
+    """Five simulated hosts: an ordinary one, then one with a lost, sleeping, hot, sliced GPU."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
-        house.start("demo", "--hosts", "5", rpc_timeout=30)  # none is stale for a pause
+        house.start("demo", "--hosts", "5", rpc_timeout=30)  # tolerates pauses
         eventually(
             lambda: (
                 (house.get("api/v1/fleet") or {}).get("totals", {}).get("hosts_live") == 5 or None
@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def visit(demo: House, page: Page) -> Page:
-    """The demo's page, opened, with a host's GPUs and processes in view."""
+    """The demo's page, with one host expanded to its GPUs and processes."""
     page.goto(demo.url)
     row = page.locator("details[data-name='node01']")
     expect(row).to_be_visible()
@@ -47,9 +47,9 @@ def visit(demo: House, page: Page) -> Page:
 
 
 def findings(page: Page) -> str:
-    """What axe-core finds serious or critical, a line each: rule, selector, what would mend it."""
-    assert AXE.exists(), "no axe-core here: make test installs it"
-    # By the browser's own protocol, for the page's security policy refuses foreign scripts.
+    """One line for each serious or critical finding of axe-core: rule, selector and fix."""
+    assert AXE.exists(), "axe-core is missing: make test installs it"
+    # Evaluated through DevTools: the page's security policy blocks injected scripts.
     page.evaluate(AXE.read_text())
     found = page.evaluate(RUN)
     return "\n".join(
@@ -61,14 +61,14 @@ def findings(page: Page) -> str:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_nothing_on_the_page_shuts_anybody_out(visit: Page, width: int, theme: str) -> None:
+def test_the_page_is_accessible(visit: Page, width: int, theme: str) -> None:
     visit.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     visit.set_viewport_size({"width": width, "height": 844})
     assert findings(visit) == ""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nor_does_the_list_of_keys(visit: Page, theme: str) -> None:
+def test_the_list_of_keys_is_accessible(visit: Page, theme: str) -> None:
     visit.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     visit.keyboard.press("?")
     expect(visit.locator("dialog#keys")).to_be_visible()
@@ -80,14 +80,16 @@ def test_nor_does_the_list_of_keys(visit: Page, theme: str) -> None:
     "query",
     ["?show=idle", "?q=nobody-has-this-name", "?q=no:word", "?need=1x1", "?need=64x900"],
 )
-def test_nor_does_a_choice(demo: House, page: Page, query: str, theme: str) -> None:
-    """What is filtered out or dimmed, a search and a question for GPUs with and without answer."""
+def test_filters_and_the_finder_are_accessible(
+    demo: House, page: Page, query: str, theme: str
+) -> None:
+    """Filters, a search without a match, and the finder with and without an offer."""
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     page.goto(demo.url + query)
     expect(page.locator("#about span").first).to_be_visible()
     assert findings(page) == ""
 
 
-def test_what_shuts_somebody_out_is_found(visit: Page) -> None:
+def test_an_inaccessible_element_is_found(visit: Page) -> None:
     visit.evaluate("document.querySelector('main').append(document.createElement('button'))")
     assert findings(visit).startswith("button-name: main > button:")

@@ -1,4 +1,4 @@
-"""A visit to the page in Chromium: what a person sees when values change and things break."""
+"""What a visitor sees in Chromium when values change and things break."""
 
 import itertools
 import os
@@ -22,20 +22,20 @@ from tests.support.snapshots import make_processes, make_snapshot
 pytestmark = pytest.mark.browser
 
 SLICES_MS = 40_000
-"""Slices are measured every 5 s, and twice before one can tell; the rest is for a busy machine."""
+"""A slice needs two measurements, 5 s apart; the rest is slack for a busy machine."""
 NEW_PAGE_MARK = "window.sameVisit = true"
 
 
 @pytest.fixture(params=["modules", "bundle"])
 def page_form(request: pytest.FixtureRequest) -> str:
-    """The journey leads through the page of a checkout and through that of a wheel."""
+    """Run every test on the page of a checkout and on that of a wheel."""
     form: str = request.param
     return form
 
 
 @pytest.fixture
 def visit(house: House, page: Page) -> Page:
-    """The page of three processes, opened, with node1 live on it."""
+    """The page of a house of three processes, with node1 live."""
     house.start("broker")
     house.start("web")
     house.start("collector", name="node1")
@@ -55,7 +55,7 @@ def cells(page: Page, name: str = "node1") -> Locator:
 
 
 def same_visit(page: Page) -> bool:
-    """Whether the page has not been loaded again."""
+    """Whether the page is still the one first loaded."""
     return page.evaluate("window.sameVisit === true") is True
 
 
@@ -91,7 +91,7 @@ def test_a_killed_collector_makes_its_host_stale_in_words_and_shape(
     expect(cells(visit).first).not_to_have_class(re.compile(r"\bold\b"))
 
 
-def test_the_page_names_a_silent_broker_and_recovers_without_a_reload(
+def test_the_page_reports_a_silent_broker_and_recovers_without_a_reload(
     visit: Page, house: House
 ) -> None:
     house.stop("broker", by=signal.SIGKILL)
@@ -105,19 +105,19 @@ def test_the_page_names_a_silent_broker_and_recovers_without_a_reload(
     assert same_visit(visit)
 
 
-def test_each_server_says_on_the_page_what_it_opens_to_others(house: House, page: Page) -> None:
+def test_each_server_warns_on_the_page_about_its_open_port(house: House, page: Page) -> None:
     house.start("broker", updates_bind="0.0.0.0")
     house.start("web", web_bind="0.0.0.0")
     house.start("collector", name="node1")
     house.host("node1")
     page.goto(house.url)
-    told = page.locator("#banner .note")
-    expect(told).to_have_count(2)
-    expect(told.nth(0)).to_contain_text("anyone who can reach it can read the state of the fleet")
-    expect(told.nth(1)).to_contain_text("can read the page")
+    notes = page.locator("#banner .note")
+    expect(notes).to_have_count(2)
+    expect(notes.nth(0)).to_contain_text("anyone who can reach it can read the state of the fleet")
+    expect(notes.nth(1)).to_contain_text("can read the page")
 
 
-def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
+def test_the_page_shows_that_it_reconnects_and_recovers_without_a_reload(
     visit: Page, house: House
 ) -> None:
     house.stop("web", by=signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_the_page_says_that_it_reconnects_and_does_without_a_reload(
     assert same_visit(visit)
 
 
-def test_a_frozen_server_is_told_from_a_quiet_fleet(visit: Page, house: House) -> None:
+def test_a_frozen_server_does_not_pass_for_a_quiet_fleet(visit: Page, house: House) -> None:
     house.running["web"].send_signal(signal.SIGSTOP)
     pill = visit.locator("#link")
     expect(pill).to_contain_text("Reconnecting")
@@ -139,7 +139,7 @@ def test_a_frozen_server_is_told_from_a_quiet_fleet(visit: Page, house: House) -
     expect(pill).to_contain_text("Live")
 
 
-def test_an_open_host_shows_who_runs_what(visit: Page) -> None:
+def test_an_expanded_host_shows_who_runs_what(visit: Page) -> None:
     process = host_row(visit).locator("table.gpus tbody tr").first
     expect(process).to_contain_text("87%")
     expect(process).to_contain_text("python")
@@ -162,10 +162,10 @@ def test_a_mig_slice_shows_how_busy_it_is_where_that_can_be_measured(
     expect(cells(page).nth(1)).to_contain_text("64%", timeout=SLICES_MS)
     expect(cells(page).nth(2)).to_have_class(re.compile(r"\bidle\b"), timeout=SLICES_MS)
     lines = host_row(page).locator("table.gpus tr.first")
-    measured, told = lines.nth(1), lines.nth(3).locator("td.n").first
+    measured, unmeasured = lines.nth(1), lines.nth(3).locator("td.n").first
     expect(measured.locator("td.n").first).to_have_text("64%")
-    expect(told).to_have_text("\u2013")
-    expect(told).to_have_attribute("title", "MIG slice utilization needs Hopper or newer")
+    expect(unmeasured).to_have_text("\u2013")
+    expect(unmeasured).to_have_attribute("title", "MIG slice utilization needs Hopper or newer")
     expect(cells(page).nth(3).locator("b")).to_have_text("1c.2g.20gb")
     assert complaints == []
 
@@ -178,7 +178,7 @@ def test_search_hides_what_does_not_match_and_escape_brings_it_back(visit: Page)
     expect(host_row(visit)).to_be_visible()
 
 
-def test_as_whom_a_process_runs_is_told_beside_its_user(house: House, page: Page) -> None:
+def test_the_effective_user_is_shown_beside_the_user(house: House, page: Page) -> None:
     house.start("broker", rpc_timeout=30)
     house.start("web")
     processes = make_processes(user=["alice"], uid=[0], effective_user=["root"], state=["stuck"])
@@ -197,7 +197,7 @@ def test_as_whom_a_process_runs_is_told_beside_its_user(house: House, page: Page
         expect(page.locator(".gpus td.user").first).to_have_text("alice, as root, stuck")
 
 
-def test_a_hostile_command_is_text_and_nothing_else(
+def test_a_hostile_command_is_rendered_as_plain_text(
     house: House, page: Page, fake_nvml: FakeNvml, complaints: list[str]
 ) -> None:
     evil = "<img src=x onerror=document.title='taken'>\u202egnp.exe"
@@ -216,7 +216,7 @@ def test_a_hostile_command_is_text_and_nothing_else(
     assert complaints == []
 
 
-def test_a_megabyte_of_arguments_neither_moves_the_page_nor_stops_it(
+def test_a_megabyte_of_arguments_breaks_neither_layout_nor_page(
     house: House, page: Page, fake_nvml: FakeNvml, complaints: list[str]
 ) -> None:
     long = [f"<b>{number}" + "x" * 100_000 for number in range(10)]
@@ -236,17 +236,17 @@ def test_a_megabyte_of_arguments_neither_moves_the_page_nor_stops_it(
     assert complaints == []
 
 
-def test_all_of_the_page_is_reached_without_a_mouse(visit: Page, complaints: list[str]) -> None:
+def test_the_whole_page_works_without_a_mouse(visit: Page, complaints: list[str]) -> None:
     press, focused = visit.keyboard.press, visit.locator(":focus")
     row = host_row(visit)
     press("j")
     expect(row.locator("> summary")).to_be_focused()
-    expect(row).to_have_attribute("open", "")  # a small fleet is open by itself
+    expect(row).to_have_attribute("open", "")  # the hosts of a small fleet start expanded
     press("Enter")
     expect(row).not_to_have_attribute("open", "")
     press("/")
     visit.keyboard.type("state:free")
-    press("Tab")  # out of the box, where letters are keys again
+    press("Tab")  # leave the box, so that letters are shortcuts again
     press("i")
     expect(visit.locator("#search")).to_have_value("state:held_idle")
     press("a")
@@ -286,7 +286,7 @@ def test_the_page_never_scrolls_sideways(
     assert complaints == []
 
 
-def test_the_demo_says_that_it_is_simulated(house: House, page: Page) -> None:
+def test_the_demo_is_labelled_as_simulated(house: House, page: Page) -> None:
     house.start("demo", "--hosts", "5")
     eventually(lambda: house.get("readyz") is not None, "the demo to serve")
     page.goto(house.url)

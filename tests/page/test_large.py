@@ -1,4 +1,4 @@
-"""The page of 100 hosts and of 1,250, in Chromium: quick because it draws what is near."""
+"""The page of 100 and of 1,250 hosts in Chromium: fast, as it fills only rows near the screen."""
 
 import re
 from collections.abc import Iterator
@@ -13,29 +13,29 @@ from tests.support.house import House, eventually
 pytestmark = pytest.mark.browser
 
 NEAR_ROWS = 40
-"""A screen of 900 px and 300 px more on both sides take 32 rows, in stretches of 8."""
+"""A 900 px screen plus 300 px above and below shows 32 rows, in stretches of 8."""
 HEAP_MB = 6
 TICKS_SECONDS = 5
 LARGE_FLEET_SECONDS = 120.0
-"""For 1,250 hosts to be simulated twice, on a machine that is busy with other tests too."""
+"""Long enough to simulate 1,250 hosts twice on a machine that also runs other tests."""
 
 
 @pytest.fixture(scope="module", params=[100, 1250])
 def fleet(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[House, int]]:
-    """A simulated fleet, all live, and how many hosts it has."""
+    """A simulated fleet with every host live, and its number of hosts."""
     hosts: int = request.param
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
         house.start("demo", "--hosts", str(hosts), "--gpus", "8", rpc_timeout=60)
         house.host(f"node{hosts}", patience=LARGE_FLEET_SECONDS)
-        # A fleet that cannot keep up skips hosts, so the last one may be there before others are.
+        # A simulation that falls behind skips hosts, so the last host may appear before others.
         eventually(lambda: count_hosts(house) == hosts + 1, "all hosts", LARGE_FLEET_SECONDS)
         yield house, hosts
 
 
 def count_hosts(house: House) -> int:
-    """How many hosts the broker knows, the one that is never heard included."""
+    """How many hosts the broker knows, including the expected one that never reports."""
     fleet = house.get("api/v1/fleet")
     return len(fleet["hosts"]) if fleet else 0
 
@@ -54,16 +54,16 @@ def visit(fleet: tuple[House, int], page: Page) -> Page:
 
 
 def filled(page: Page) -> int:
-    """How many rows hold anything."""
+    """How many rows have content."""
     return page.locator("details.host .closed").count()
 
 
 def listed(page: Page) -> int:
-    """How many hosts the list names, as one who hears it or searches in the page finds them."""
+    """How many host names are in the text, for screen readers and the browser's own search."""
     return len(set(re.findall(r"node(?:\d+|-spare)", page.locator("#hosts").inner_text())))
 
 
-def test_all_hosts_are_there_and_only_those_near_the_screen_are_filled(
+def test_all_hosts_are_listed_and_only_rows_near_the_screen_are_filled(
     visit: Page, hosts: int, complaints: list[str]
 ) -> None:
     assert listed(visit) == hosts + 1
@@ -84,7 +84,7 @@ def test_scrolling_to_the_end_fills_the_last_row_and_empties_the_first(
     assert listed(visit) == hosts + 1
 
 
-def test_search_narrows_to_what_is_meant(visit: Page, hosts: int) -> None:
+def test_search_narrows_the_list(visit: Page, hosts: int) -> None:
     visit.locator("#search").fill(f"node{hosts}")
     shown = visit.locator("details.host:not([hidden])")
     expect(shown).to_have_count(1)
@@ -94,7 +94,7 @@ def test_search_narrows_to_what_is_meant(visit: Page, hosts: int) -> None:
     eventually(lambda: listed(visit) == hosts + 1, "all hosts to be back")
 
 
-def test_a_click_on_the_map_goes_to_a_host_far_below(visit: Page, hosts: int) -> None:
+def test_a_click_on_the_map_scrolls_to_a_host_far_below(visit: Page, hosts: int) -> None:
     name = f"node{hosts - 10}"
     place = cell(visit, name, 0)
     visit.locator("#map canvas").click(position={"x": place["x"], "y": place["y"]})
@@ -103,7 +103,7 @@ def test_a_click_on_the_map_goes_to_a_host_far_below(visit: Page, hosts: int) ->
     expect(row.locator("table.gpus tbody tr.first")).to_have_count(8)
 
 
-def test_a_phone_scrolls_down_only(visit: Page) -> None:
+def test_a_phone_never_scrolls_sideways(visit: Page) -> None:
     visit.set_viewport_size({"width": 390, "height": 844})
     canvas = visit.locator("#map canvas")
     eventually(lambda: canvas.evaluate("one => one.width === one.clientWidth"), "the map to fit")
@@ -111,19 +111,19 @@ def test_a_phone_scrolls_down_only(visit: Page) -> None:
     assert visit.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_the_heap_stays_as_it_was_over_many_ticks(visit: Page, fleet: tuple[House, int]) -> None:
+def test_the_heap_does_not_grow_over_many_ticks(visit: Page, fleet: tuple[House, int]) -> None:
     before, start = heap_mb(visit), broker_time(fleet[0])
     eventually(lambda: broker_time(fleet[0]) > start + TICKS_SECONDS, "some ticks to pass")
     assert heap_mb(visit) < before + HEAP_MB
 
 
 def broker_time(house: House) -> float:
-    """Taken from a short answer: the whole fleet's is megabytes."""
+    """Read from a short response; that of the whole fleet is megabytes."""
     return float(house.get("api/v1/free?gpus=1&model=none")["now"])
 
 
 def heap_mb(page: Page) -> float:
-    """What the page's script holds, without garbage."""
+    """The heap of the page's scripts after garbage collection."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     used: float = session.send("Runtime.getHeapUsage")["usedSize"]

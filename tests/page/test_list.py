@@ -1,4 +1,4 @@
-"""The list of a fleet of which most is off the screen: rows come and go, what one is at stays."""
+"""The host list when most hosts are off screen: rows are filled and emptied, focus stays."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ HOSTS = 120
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A simulated fleet for all of this module: nothing here changes it."""
+    """One simulated fleet for the whole module; no test changes it."""
     house = House(tmp_path_factory.mktemp("demo"))
     house.start("demo", "--hosts", str(HOSTS))
     house.host(f"node{HOSTS}")
@@ -38,20 +38,20 @@ def scroll(page: Page, to: str) -> None:
     page.evaluate(f"scrollTo(0, {to})")
 
 
-def names_in_the_text(page: Page) -> list[str]:
-    """Hosts whose names a search in the page, or one who hears it, finds in the list."""
+def listed_names(page: Page) -> list[str]:
+    """The host names in the list's text, for screen readers and the browser's own search."""
     words = set(re.findall(r"node\d+", page.locator("#hosts").inner_text()))
     return [name for number in range(1, HOSTS + 1) if (name := f"node{number:02}") in words]
 
 
-def test_rows_are_there_near_the_screen_only_and_names_of_all(visit: Page) -> None:
+def test_only_rows_near_the_screen_are_filled_and_all_hosts_are_named(visit: Page) -> None:
     assert visit.locator("details.host").count() < HOSTS / 2
-    assert len(names_in_the_text(visit)) == HOSTS
+    assert len(listed_names(visit)) == HOSTS
     expect(row(visit, "node110")).to_have_count(0)
     scroll(visit, "document.body.scrollHeight")
     expect(row(visit, "node110").locator(".cell").first).to_be_visible()
     expect(row(visit, "node01")).to_have_count(0)
-    assert len(names_in_the_text(visit)) == HOSTS
+    assert len(listed_names(visit)) == HOSTS
 
 
 def test_the_page_keeps_its_height_while_rows_come_and_go(visit: Page) -> None:
@@ -69,7 +69,7 @@ def test_the_page_keeps_its_height_while_rows_come_and_go(visit: Page) -> None:
     expect(row(visit, "node03").locator("table.gpus")).to_be_visible()
 
 
-def test_the_focus_stays_in_a_row_that_is_scrolled_away(visit: Page) -> None:
+def test_a_row_scrolled_away_keeps_the_focus(visit: Page) -> None:
     row(visit, "node02").locator("> summary").focus()
     scroll(visit, "document.body.scrollHeight")
     expect(row(visit, "node110").locator(".cell").first).to_be_visible()
@@ -78,7 +78,7 @@ def test_the_focus_stays_in_a_row_that_is_scrolled_away(visit: Page) -> None:
     expect(row(visit, "node03")).to_be_in_viewport()
 
 
-def test_a_row_that_the_focus_has_left_far_away_goes(visit: Page) -> None:
+def test_a_far_row_is_emptied_once_it_loses_focus(visit: Page) -> None:
     row(visit, "node02").locator("> summary").focus()
     scroll(visit, "document.body.scrollHeight")
     row(visit, "node110").locator("> summary").focus()
@@ -87,19 +87,19 @@ def test_a_row_that_the_focus_has_left_far_away_goes(visit: Page) -> None:
     expect(row(visit, "node02")).to_have_count(0)
 
 
-def test_keys_walk_through_rows_that_were_far(visit: Page) -> None:
-    for _ in range(41):  # the first is one that was never heard
+def test_keys_reach_rows_that_were_off_screen(visit: Page) -> None:
+    for _ in range(41):  # the first host has never reported
         visit.keyboard.press("j")
     expect(row(visit, "node40").locator("> summary")).to_be_focused()
     expect(row(visit, "node40").locator(".cell").first).to_be_visible()
 
 
-def test_a_filter_brings_a_far_host_here_and_takes_it_back(demo: House, page: Page) -> None:
+def test_a_filter_moves_a_far_host_into_view_and_back(demo: House, page: Page) -> None:
     page.goto(demo.url + "?q=host:node119")
     expect(row(page, "node119").locator(".cell").first).to_be_visible()
     expect(page.locator("details.host:not([hidden])")).to_have_count(1)
     page.locator("#search").fill("")
-    eventually(lambda: len(names_in_the_text(page)) == HOSTS, "all hosts to be back")
+    eventually(lambda: len(listed_names(page)) == HOSTS, "all hosts to be back")
     page.goto(demo.url + "?open=node119")
     page.locator("#map canvas").wait_for()
     expect(row(page, "node119")).to_have_count(0)

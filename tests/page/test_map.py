@@ -15,14 +15,14 @@ pytestmark = pytest.mark.browser
 
 HOSTS = 12
 STALE_MS = 40_000
-"""The simulated host falls silent 20 s after its start; the rest is for a busy machine."""
+"""The simulated host falls silent after 20 s; the rest is slack for a busy machine."""
 
 LAYOUT = ROOT / "frontend" / "app" / "map" / "layout.js"
-"""It imports nothing, so that it can be run inside the page, bundled or not."""
+"""It has no imports, so it runs inside the page, bundled or not."""
 CELL = """([name, slot]) => {
     LAYOUT
     const canvas = document.querySelector("#map canvas");
-    // Rows, and where those are far, the names of hosts.
+    // Rows or, far from the screen, only the names of hosts.
     const parts = [...document.querySelectorAll("details.host, .stretch > .spoken")];
     const names = parts.flatMap((one) => one.dataset.name ?? one.textContent.split("\\n"));
     const map = new URLSearchParams(location.search).get("map") ?? "auto";
@@ -47,7 +47,7 @@ TOKEN = """(name) => {
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A simulated fleet that is large enough for a map; the tests only read it."""
+    """A simulated fleet large enough for a map; no test changes it."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
         house.start("demo", "--hosts", str(HOSTS))
         house.host("node12")
@@ -56,27 +56,27 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def fleet(demo: House, page: Page) -> Page:
-    """The fleet's page, with its map drawn."""
+    """The fleet's page once its map is drawn."""
     page.goto(demo.url)
     expect(page.locator("#map canvas")).to_be_visible()
     return page
 
 
 def cell(page: Page, host: str, slot: int) -> dict[str, Any]:
-    """Where a GPU's cell is on the canvas, and the colours in it."""
+    """Position and colours of a GPU's cell on the canvas."""
     found: dict[str, Any] = page.evaluate(CELL, [host, slot])
     return found
 
 
 def hover(page: Page, host: str, slot: int) -> str:
-    """What the map says of a GPU under the pointer."""
+    """The tooltip of the map for a GPU."""
     place = cell(page, host, slot)
     canvas = page.locator("#map canvas")
     canvas.hover(position={"x": place["x"], "y": place["y"]})
     return canvas.get_attribute("title") or ""
 
 
-def test_a_click_on_the_map_opens_the_host_and_goes_there(
+def test_a_click_on_the_map_expands_the_host_and_scrolls_to_it(
     fleet: Page, complaints: list[str]
 ) -> None:
     place = cell(fleet, "node11", 3)
@@ -89,7 +89,7 @@ def test_a_click_on_the_map_opens_the_host_and_goes_there(
     assert complaints == []
 
 
-def test_a_lost_gpu_is_a_cross_on_the_map_and_named_under_the_pointer(fleet: Page) -> None:
+def test_a_lost_gpu_is_a_cross_on_the_map_with_a_tooltip(fleet: Page) -> None:
     assert fleet.evaluate(TOKEN, "red") in cell(fleet, "node02", 7)["colours"]
     assert fleet.evaluate(TOKEN, "red") not in cell(fleet, "node01", 7)["colours"]
     assert re.match(r"node02 GPU 7 · lost", hover(fleet, "node02", 7))
@@ -116,7 +116,7 @@ def test_a_stale_host_is_grey_on_the_map(fleet: Page) -> None:
     assert "stale" in hover(fleet, "node07", 0)
 
 
-def test_the_map_says_in_one_sentence_what_it_shows(fleet: Page) -> None:
+def test_the_map_has_a_text_alternative_of_one_sentence(fleet: Page) -> None:
     picture = fleet.get_by_role("img", name=re.compile("Fleet map"))
     expect(picture).to_have_attribute("aria-label", re.compile(r"on 13 hosts, \d+ free, .* 1 lost"))
 
@@ -134,7 +134,7 @@ def test_a_filter_dims_the_others_on_the_map(fleet: Page) -> None:
     assert fleet.evaluate(TOKEN, "green") not in cell(fleet, "node08", 0)["colours"]
 
 
-def test_the_map_is_as_one_chooses_and_the_address_keeps_it(fleet: Page) -> None:
+def test_the_layout_of_the_map_can_be_chosen_and_is_kept_in_the_url(fleet: Page) -> None:
     fleet.locator("#map select").select_option("off")
     expect(fleet.locator("#map canvas")).to_be_hidden()
     expect(fleet).to_have_url(re.compile("map=off"))
@@ -146,7 +146,7 @@ def test_the_map_is_as_one_chooses_and_the_address_keeps_it(fleet: Page) -> None
     assert re.match(r"node02: \d of 8 free", hover(fleet, "node02", 0))
 
 
-def test_bars_of_the_last_hour_appear_in_open_rows_and_tiles(fleet: Page) -> None:
+def test_bars_of_the_last_hour_appear_in_expanded_rows_and_tiles(fleet: Page) -> None:
     fleet.locator("details[data-name='node01'] > summary").click()
     bars = fleet.locator("details[data-name='node01'] .bars path")
     expect(bars).to_have_count(8)
@@ -154,7 +154,7 @@ def test_bars_of_the_last_hour_appear_in_open_rows_and_tiles(fleet: Page) -> Non
     expect(fleet.locator(".tile .bars path").first).to_have_attribute("d", re.compile("^M"))
 
 
-def test_without_an_answer_there_are_no_bars_and_all_else_works(house: House, page: Page) -> None:
+def test_the_page_works_without_bars_when_history_is_unavailable(house: House, page: Page) -> None:
     page.route("**/recent", lambda route: route.fulfill(status=503, json={"error": "none"}))
     house.start("demo", "--hosts", "3")
     house.host("node01")
@@ -179,7 +179,7 @@ def test_the_map_fits_a_phone(fleet: Page) -> None:
     assert fleet.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_phone_tells_who_has_which_gpu_without_a_scroll_aside(fleet: Page) -> None:
+def test_a_phone_shows_the_user_of_each_gpu_without_sideways_scrolling(fleet: Page) -> None:
     fleet.set_viewport_size({"width": 390, "height": 844})
     fleet.locator("details[data-name='node01'] > summary").click()
     user = fleet.locator("details[data-name='node01'] tbody .user").first
@@ -188,13 +188,13 @@ def test_a_phone_tells_who_has_which_gpu_without_a_scroll_aside(fleet: Page) -> 
     assert box is not None and box["x"] + box["width"] <= 390
 
 
-def test_the_numbers_on_a_phone_keep_to_one_line(fleet: Page) -> None:
+def test_numbers_do_not_wrap_on_a_phone(fleet: Page) -> None:
     fleet.set_viewport_size({"width": 390, "height": 844})
     heights = "(numbers) => numbers.map((number) => number.getBoundingClientRect().height)"
     assert max(fleet.locator(".tile .big").evaluate_all(heights)) < 30
 
 
-def test_memory_that_no_process_holds_has_a_line_of_its_own(
+def test_memory_held_by_no_visible_process_has_its_own_line(
     house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
     fake_nvml.write(
@@ -209,11 +209,11 @@ def test_memory_that_no_process_holds_has_a_line_of_its_own(
     expect(line).to_contain_text("fuser -v /dev/nvidia*")
 
 
-def test_a_process_that_has_ended_is_named_so(
+def test_a_process_that_has_ended_is_labelled(
     house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
-    nobodys = Process(2**22 + 1, memory_mib=10_240)  # above the highest pid of any kernel
-    fake_nvml.write(Scenario(gpus=[Gpu(processes=[nobodys])]))
+    ended = Process(2**22, memory_mib=10_240)  # no kernel gives this pid (PID_MAX_LIMIT)
+    fake_nvml.write(Scenario(gpus=[Gpu(processes=[ended])]))
     house.start("up", name="node1")
     house.host("node1")
     page.goto(house.url)

@@ -1,4 +1,4 @@
-"""The page of a simulated fleet on a phone and on a tablet: all in reach of a finger."""
+"""The page of a simulated fleet on a phone and a tablet: everything is within reach of a finger."""
 
 import re
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ TOO_SMALL = """() => [...document.querySelectorAll("button, select, input, a, su
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A simulated fleet for all of this module: nothing here changes it."""
+    """One simulated fleet for the whole module; no test changes it."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
-        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # none is stale for a pause
+        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # tolerates pauses
         house.host(f"node{HOSTS}")
         yield house
 
@@ -43,14 +43,14 @@ def right_edge(found: Locator) -> float:
     return box["x"] + box["width"]
 
 
-def test_all_that_can_be_touched_is_36_px_wide_and_high(visit: Page) -> None:
+def test_touch_targets_are_at_least_36_px_wide_and_high(visit: Page) -> None:
     assert visit.evaluate(TOO_SMALL) == []
     visit.goto(visit.url + "?need=1x1")
     expect(visit.locator(".offer").first).to_be_visible()
     assert visit.evaluate(TOO_SMALL) == []
 
 
-def test_users_are_the_first_choice_and_one_touch_away(visit: Page) -> None:
+def test_users_are_the_first_button_and_one_tap_away(visit: Page) -> None:
     link = visit.locator("#bar button").first
     expect(link).to_have_text("Users")
     expect(link).to_be_in_viewport(ratio=1)
@@ -58,7 +58,7 @@ def test_users_are_the_first_choice_and_one_touch_away(visit: Page) -> None:
     expect(visit.locator("#users tbody button").first).to_be_in_viewport(ratio=1)
 
 
-def test_what_goes_on_beyond_the_edge_of_the_bar_fades_there(visit: Page) -> None:
+def test_the_bar_fades_at_the_edge_it_scrolls_beyond(visit: Page) -> None:
     bar = visit.locator("#bar")
     assert bar.evaluate("bar => bar.scrollWidth > bar.clientWidth")
     assert "gradient" in bar.evaluate("bar => getComputedStyle(bar).maskImage")
@@ -66,19 +66,19 @@ def test_what_goes_on_beyond_the_edge_of_the_bar_fades_there(visit: Page) -> Non
     assert right_edge(bar.locator("button").last) <= right_edge(bar) - 28
 
 
-def test_the_finder_takes_one_line_with_its_button_in_reach(visit: Page) -> None:
+def test_the_finder_fits_on_one_line_with_its_button(visit: Page) -> None:
     finder = visit.locator("form.finder")
     assert finder.evaluate("form => form.clientHeight") < 40
     expect(finder.locator("button")).to_be_in_viewport(ratio=1)
     assert right_edge(finder.locator("button")) <= right_edge(finder) - 28
 
 
-def test_the_choice_of_the_map_stands_beside_its_name(visit: Page) -> None:
+def test_the_layout_menu_is_beside_the_title_of_the_map(visit: Page) -> None:
     name, choice = visit.locator("#map h2"), visit.locator("#map select")
     assert abs(middle(name) - middle(choice)) < 4
 
 
-def test_an_open_host_has_all_of_its_table_in_sight(visit: Page) -> None:
+def test_the_whole_table_of_an_expanded_host_is_visible(visit: Page) -> None:
     host = visit.locator("details[data-name='node04']")
     visit.locator("#search").fill("host:node04")
     host.locator("> summary").click()
@@ -86,11 +86,11 @@ def test_an_open_host_has_all_of_its_table_in_sight(visit: Page) -> None:
     expect(table.locator("td.command").first).to_be_visible()
     assert host.locator(".scroll").evaluate("all => all.scrollWidth <= all.clientWidth")
     words = table.locator("tbody").inner_text()
-    for told in (" / 300 W", "python", "slowed down: software thermal slowdown"):
-        assert told in words
+    for text in (" / 300 W", "python", "slowed down: software thermal slowdown"):
+        assert text in words
 
 
-def test_what_a_gpu_is_called_elsewhere_can_be_read_and_copied(visit: Page) -> None:
+def test_the_identifiers_of_a_gpu_can_be_read_and_copied(visit: Page) -> None:
     visit.locator("#search").fill("host:node01")
     host = visit.locator("details[data-name='node01']")
     host.locator("> summary").click()
@@ -116,7 +116,7 @@ UNITS = """rows => rows.flatMap((row) => [...row.cells].flatMap((cell) => ["::be
   .map((place) => getComputedStyle(cell, place).content).filter((text) => text !== "none")))"""
 
 
-def test_a_gpu_without_a_process_has_only_units_of_its_own(visit: Page) -> None:
+def test_a_gpu_without_a_process_shows_only_its_own_units(visit: Page) -> None:
     visit.locator("#search").fill("host:node03")
     host = visit.locator("details[data-name='node03']")
     host.locator("> summary").click()
@@ -126,7 +126,7 @@ def test_a_gpu_without_a_process_has_only_units_of_its_own(visit: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [820, 1001, 1240, 1241, 1280, 1380, 1381, 1440])
-def test_no_state_of_a_gpu_is_cut_off(visit: Page, width: int) -> None:
+def test_the_state_of_a_gpu_is_never_cut_off(visit: Page, width: int) -> None:
     visit.set_viewport_size({"width": width, "height": 1180})
     words = visit.locator(".cell > b, .cell.sliced > small")
     assert "3g.40gb" in words.all_text_contents()
@@ -135,7 +135,7 @@ def test_no_state_of_a_gpu_is_cut_off(visit: Page, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [701, 820, 900, 901, 1024, 1240, 1241, 1280, 1366, 1420, 1421])
-def test_an_open_host_fits_beside_the_users_and_on_a_tablet(visit: Page, width: int) -> None:
+def test_an_expanded_host_fits_beside_the_users_and_on_a_tablet(visit: Page, width: int) -> None:
     visit.set_viewport_size({"width": width, "height": 900})
     host = visit.locator("details[data-name='node06']")
     host.locator("> summary").click()

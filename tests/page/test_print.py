@@ -1,4 +1,4 @@
-"""The page on paper: all of it that one can read there, light, and nothing cut off."""
+"""The printed page: complete, light, and with nothing cut off."""
 
 import re
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from tests.support.house import House, eventually
 pytestmark = pytest.mark.browser
 
 HOSTS = 220
-"""More than go on paper. One more is expected and never heard."""
+"""More than are printed. One more host is expected and never reports."""
 PRINTED = 200
 A4_PX = 1047, 718
-"""What an A4 sheet has between its margins, across and upright."""
+"""The printable area of an A4 sheet, in landscape and in portrait."""
 
 LOOK = """addEventListener("beforeprint", () => {
     const rows = [...document.querySelectorAll("details.host:not([hidden], .unprinted)")];
@@ -29,7 +29,7 @@ LOOK = """addEventListener("beforeprint", () => {
         card: getComputedStyle(document.querySelector(".card")).backgroundColor,
     };
 });"""
-"""Notes what is printed, once the page has made itself ready."""
+"""Record what is printed once the page has prepared itself."""
 
 
 @pytest.fixture(scope="module")
@@ -50,46 +50,46 @@ def visit(demo: House, page: Page) -> Page:
     return page
 
 
-def put_on_paper(page: Page) -> dict[str, Any]:
+def print_page(page: Page) -> dict[str, Any]:
     """What is printed."""
     page.pdf()
     printed: dict[str, Any] = page.evaluate("printed")
     return printed
 
 
-def test_rows_far_from_the_screen_are_filled_for_paper_and_emptied_again(visit: Page) -> None:
+def test_far_rows_are_filled_for_printing_and_emptied_again(visit: Page) -> None:
     filled = visit.locator("details.host .closed")
     before = filled.count()
-    printed = put_on_paper(visit)
+    printed = print_page(visit)
     assert (printed["rows"], printed["empty"]) == (PRINTED, 0)
     assert before < 50
     eventually(lambda: filled.count() <= before, "the far rows to be empty")
 
 
-def test_paper_says_of_when_it_is_and_what_is_left_out(visit: Page) -> None:
-    words = put_on_paper(visit)["words"]
+def test_a_printout_states_its_time_and_what_it_omits(visit: Page) -> None:
+    words = print_page(visit)["words"]
     assert re.match(r"As of \d.*\d:\d\d", words)
     assert f"{HOSTS + 1 - PRINTED} more hosts not printed" in words
 
 
-def test_a_search_prints_what_it_finds_and_says_so(visit: Page) -> None:
+def test_a_search_prints_its_matches_and_the_query(visit: Page) -> None:
     visit.locator("#search").fill("node21")
     expect(visit.locator("details.host:not([hidden])")).to_have_count(11)
-    printed = put_on_paper(visit)
+    printed = print_page(visit)
     assert (printed["rows"], printed["empty"]) == (11, 0)
     assert "node21" in printed["words"] and "not printed" not in printed["words"]
 
 
-def test_paper_is_light_where_the_screen_is_dark(visit: Page) -> None:
+def test_a_dark_page_prints_light(visit: Page) -> None:
     dark = visit.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
-    printed = put_on_paper(visit)
+    printed = print_page(visit)
     assert printed["card"] == "rgb(255, 255, 255)"
     assert printed["ground"] == [255, 255, 255, 255]
     expect(visit.locator(".card").first).to_have_css("background-color", dark)
 
 
 @pytest.mark.parametrize("width", A4_PX)
-def test_nothing_is_cut_off_on_a_sheet(visit: Page, width: int) -> None:
+def test_nothing_is_cut_off_on_paper(visit: Page, width: int) -> None:
     visit.locator("details.host").nth(1).locator("> summary").click()
     expect(visit.locator("table.gpus tbody tr.first")).to_have_count(8)
     visit.set_viewport_size({"width": width, "height": 700})
@@ -102,7 +102,7 @@ def test_nothing_is_cut_off_on_a_sheet(visit: Page, width: int) -> None:
     assert visit.locator("html, .scroll, .tile, #users, .legend").evaluate_all(cut) == []
 
 
-def test_each_gpu_on_paper_has_a_border_and_a_word(visit: Page) -> None:
+def test_each_printed_gpu_has_a_border_and_text(visit: Page) -> None:
     visit.emulate_media(media="print")
     bare = """(cells) => cells.filter((cell) => {
         const { borderTopStyle } = getComputedStyle(cell);

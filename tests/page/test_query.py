@@ -1,4 +1,4 @@
-"""Asking the fleet in Chromium: query box, finder, users, CSV, and links to all of it."""
+"""Query box, finder, users, CSV and shareable links, in Chromium."""
 
 import csv
 import io
@@ -23,9 +23,9 @@ DASH = "\u2013"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A simulated fleet for all of this module: nothing here changes it."""
+    """One simulated fleet for the whole module; no test changes it."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
-        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # none is stale for a pause
+        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # tolerates pauses
         eventually(lambda: house.get("readyz") is not None, "the demo to serve")
         eventually(
             lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("gpus", 0) > 50, "GPUs"
@@ -66,10 +66,10 @@ NOTE_TEXTS = """button => {
   const note = () => window.noted.push(button.textContent);
   new MutationObserver(note).observe(button, { childList: true });
 }"""
-"""Keeps what a button says in window.noted: some of it stands there for two seconds only."""
+"""Record a button's texts in window.noted: some are shown for only two seconds."""
 
 
-def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> None:
+def test_the_query_box_highlights_matches_and_counts_their_hosts(visit: Page) -> None:
     query(visit).fill("state:held_idle")
     expect(visit.locator("#found")).to_have_text(re.compile(r"^\d+ of 13 hosts$"))
     expect(lit(visit).first).to_have_class(re.compile("idle"))
@@ -78,7 +78,7 @@ def test_the_query_box_lights_what_matches_and_counts_the_hosts(visit: Page) -> 
     expect(lit(visit).first).to_have_class(re.compile("free"))
 
 
-def test_what_the_query_hides_is_not_drawn(demo: House, page: Page) -> None:
+def test_hosts_hidden_by_the_query_are_not_drawn(demo: House, page: Page) -> None:
     open_page(page, demo.url + "?q=host:node02")
     expect(shown(page)).to_have_count(1)
     expect(shown(page).locator(".cell")).to_have_count(8)
@@ -87,7 +87,7 @@ def test_what_the_query_hides_is_not_drawn(demo: House, page: Page) -> None:
     expect(page.locator("details[data-name='node03'] .cell")).to_have_count(8)
 
 
-def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
+def test_terms_that_are_not_understood_are_listed_below_the_box(visit: Page) -> None:
     query(visit).fill("state:held_idle foo<bar")
     expect(visit.locator("#unknown")).to_have_text("Not understood: foo<bar")
     expect(lit(visit).first).to_have_class(re.compile("idle"))
@@ -95,7 +95,7 @@ def test_what_is_not_understood_is_said_below_the_box(visit: Page) -> None:
     expect(visit.locator("#unknown")).to_be_hidden()
 
 
-def test_state_buttons_and_attention_write_into_the_query(visit: Page) -> None:
+def test_state_buttons_and_warnings_edit_the_query(visit: Page) -> None:
     held_idle = visit.locator("#bar").get_by_role("button", name="Held idle")
     held_idle.click()
     expect(query(visit)).to_have_value("state:held_idle")
@@ -114,19 +114,19 @@ def test_the_free_tile_filters_and_names_the_best_fit(demo: House, visit: Page) 
     expect(query(visit)).to_have_value("state:free")
     eventually(lambda: all_are("free", lit(visit)), "only free GPUs to be lit")
 
-    def as_the_api() -> bool:
+    def agrees_with_api() -> bool:
         (best, *_) = demo.get("api/v1/free?gpus=1")["hosts"]
         host: str = best["host"]
         return tile.locator(".sub button").inner_text() == host
 
-    eventually(as_the_api, "the page and the API to agree")
+    eventually(agrees_with_api, "the page and the API to agree")
     best = tile.locator(".sub button").evaluate(
-        "button => { button.click(); return button.innerText; }"  # it may soon be another host
+        "button => { button.click(); return button.innerText; }"  # the best host may change soon
     )
     expect(visit.locator(f"details[data-name='{best}'] > summary")).to_be_focused()
 
 
-def test_all_of_a_gpu_is_told_under_the_pointer(visit: Page) -> None:
+def test_the_tooltip_of_a_gpu_is_complete(visit: Page) -> None:
     cell = visit.locator("details[data-name='node02'] .cell").nth(7)
     cell.hover()
     expect(cell).to_have_attribute("title", re.compile(r"^GPU 7 .*fell off the bus", re.DOTALL))
@@ -146,7 +146,7 @@ def test_no_match_names_the_query_and_escape_clears_it(visit: Page) -> None:
     expect(visit.locator("#empty")).to_be_empty()
 
 
-def test_a_user_is_one_enter_away_and_so_is_everybody(visit: Page) -> None:
+def test_enter_filters_by_a_user_and_clears_the_filter_again(visit: Page) -> None:
     name = visit.locator("#users tbody button").first.inner_text()
     user = visit.locator("#users tbody").get_by_role("button", name=name, exact=True)
     user.focus()
@@ -158,7 +158,7 @@ def test_a_user_is_one_enter_away_and_so_is_everybody(visit: Page) -> None:
     expect(query(visit)).to_have_value("")
 
 
-def test_users_are_sorted_by_any_column_and_the_link_says_so(visit: Page) -> None:
+def test_users_sort_by_any_column_and_the_link_keeps_the_order(visit: Page) -> None:
     for column in ("user", "GiB", "util", "held idle", "oldest job"):
         head = visit.locator("#users thead th", has_text=column)
         head.get_by_role("button").click()
@@ -176,7 +176,7 @@ def test_more_than_twenty_users_are_one_click_away(visit: Page) -> None:
     expect(rows.nth(20)).to_be_visible()
 
 
-def test_every_choice_stands_in_the_link_and_comes_back(demo: House, visit: Page) -> None:
+def test_the_link_restores_every_choice(demo: House, visit: Page) -> None:
     link = "?q=state:free&metric=mem&sort=free&by=util&need=1x20&model=A100&on=any&open=node01"
     open_page(visit, demo.url + link)
     expect(query(visit)).to_have_value("state:free")
@@ -192,7 +192,7 @@ def test_every_choice_stands_in_the_link_and_comes_back(demo: House, visit: Page
     expect(visit).to_have_url(demo.url + "?metric=mem&sort=free&by=util&open=node01")
 
 
-def test_back_closes_the_host_that_was_opened(visit: Page) -> None:
+def test_back_collapses_the_host_that_was_expanded(visit: Page) -> None:
     host = visit.locator("details[data-name=node02]")
     host.locator("> summary").click()
     expect(host).to_have_attribute("open", "")
@@ -201,7 +201,7 @@ def test_back_closes_the_host_that_was_opened(visit: Page) -> None:
     expect(host).not_to_have_attribute("open", "")
 
 
-def test_the_finder_gives_what_the_api_gives(demo: House, visit: Page) -> None:
+def test_the_finder_agrees_with_the_api(demo: House, visit: Page) -> None:
     visit.keyboard.press("f")
     expect(visit.locator(".finder input[name=gpus]")).to_be_focused()
     visit.keyboard.type("2")
@@ -212,13 +212,13 @@ def test_the_finder_gives_what_the_api_gives(demo: House, visit: Page) -> None:
     answer = visit.locator(".answer")
     expect(answer).to_contain_text("2 GPUs with 20 GiB free on one host, best fit first")
 
-    def as_the_api() -> bool:
+    def agrees_with_api() -> bool:
         (best, *_) = demo.get("api/v1/free?gpus=2&memory_gib=20")["hosts"]
         lines = answer.locator(".offer").first.locator("code").all_inner_texts()
         devices = ",".join(gpu["uuid"] for gpu in best["gpus"])
         return lines == [f"ssh {best['host']}", f"export CUDA_VISIBLE_DEVICES={devices}"]
 
-    eventually(as_the_api, "the page and the API to agree")
+    eventually(agrees_with_api, "the page and the API to agree")
 
     def best_is_lit() -> bool:
         best = answer.locator(".offer button.link").first.inner_text()
@@ -262,14 +262,14 @@ BUSY = Scenario(
 
 @pytest.fixture
 def busy_house(house: House, fake_nvml: FakeNvml) -> House:
-    """One GPU, which is in use."""
+    """A house with one GPU, in use."""
     fake_nvml.write(BUSY)
     house.start("up", name="node1")
     house.host("node1")
     return house
 
 
-def test_without_notifications_title_and_banner_tell_when_it_is_free(
+def test_without_notifications_title_and_banner_announce_a_free_gpu(
     busy_house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
     page.add_init_script("delete window.Notification")
@@ -284,31 +284,29 @@ def test_without_notifications_title_and_banner_tell_when_it_is_free(
     expect(page).to_have_title("GPUs")
 
 
-def test_a_notification_tells_once_also_while_nobody_looks(
-    busy_house: House, page: Page, fake_nvml: FakeNvml
-) -> None:
+def test_a_hidden_page_notifies_once(busy_house: House, page: Page, fake_nvml: FakeNvml) -> None:
     page.add_init_script(
-        "window.told = []; window.Notification = class { static permission = 'default';"
+        "window.notified = []; window.Notification = class { static permission = 'default';"
         "static async requestPermission() { this.permission = 'granted'; }"
-        "constructor(title, { body }) { window.told.push(`${title} on ${body}`); } }"
+        "constructor(title, { body }) { window.notified.push(`${title} on ${body}`); } }"
     )
     open_page(page, busy_house.url + "?need=1")
     page.get_by_role("button", name="Tell me when free").click()
     expect(page.locator("#answer")).to_contain_text("A notification will appear")
     page.evaluate(HIDE)
     fake_nvml.write(FREE)
-    eventually(lambda: page.evaluate("window.told.length > 0"), "the notification")
+    eventually(lambda: page.evaluate("window.notified.length > 0"), "the notification")
     fake_nvml.write(BUSY)
     eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["busy"], "the GPU to be busy")
     fake_nvml.write(FREE)
     eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
     page.evaluate(SHOW)
     expect(page.locator(".cell").first).to_contain_text("free")
-    assert page.evaluate("window.told") == ["Free now: 1 GPU on node1"]
+    assert page.evaluate("window.notified") == ["Free now: 1 GPU on node1"]
     expect(page).to_have_title("GPUs")
 
 
-def test_a_hidden_page_draws_nothing_and_is_right_when_it_is_seen(
+def test_a_hidden_page_draws_nothing_and_is_current_when_shown(
     busy_house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
     frames: list[object] = []
@@ -319,14 +317,14 @@ def test_a_hidden_page_draws_nothing_and_is_right_when_it_is_seen(
     page.evaluate(HIDE)
     fake_nvml.write(FREE)
     eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
-    told = len(frames)
-    eventually(lambda: page.title() and len(frames) > told + 1, "what comes after that")
+    received = len(frames)
+    eventually(lambda: page.title() and len(frames) > received + 1, "later frames")
     assert "90%" in cell.inner_text()
     page.evaluate(SHOW)
     expect(cell).to_contain_text("free")
 
 
-def test_the_csv_holds_what_is_shown(demo: House, visit: Page) -> None:
+def test_the_csv_contains_what_is_shown(demo: House, visit: Page) -> None:
     query(visit).fill("state:held_idle")
     expect(visit.locator("#found")).not_to_be_empty()
     with visit.expect_download() as download:
@@ -353,7 +351,7 @@ def test_the_help_explains_keys_and_queries(visit: Page) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_on_a_phone_all_of_it_is_there_without_sideways_scroll(
+def test_a_phone_has_every_control_without_sideways_scrolling(
     demo: House, browser: Browser, theme: str
 ) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
@@ -371,7 +369,7 @@ def test_on_a_phone_all_of_it_is_there_without_sideways_scroll(
 
 
 def change(page: Page, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Have each message edited on its way to the page."""
+    """Edit every message on its way to the page."""
 
     def connect(route: WebSocketRoute) -> None:
         def forward(message: str | bytes) -> None:
@@ -381,12 +379,12 @@ def change(page: Page, edit: Callable[[dict[str, Any]], None]) -> None:
 
         route.connect_to_server().on_message(forward)
 
-    page.add_init_script("delete window.DecompressionStream")  # then frames are text
+    page.add_init_script("delete window.DecompressionStream")  # so that frames are text
     page.route_web_socket(re.compile("/ws$"), connect)
 
 
 def renew(body: dict[str, Any]) -> None:
-    """The server's files change after the page was loaded."""
+    """Change the server's files after the page was loaded."""
     if body["type"] == "patch":
         body["patch"]["web"] = {"assets": "another"}
 
@@ -402,9 +400,7 @@ def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Pa
     assert page.evaluate("window.before") is None
 
 
-def test_a_newer_version_is_told_though_it_comes_before_the_first_paint(
-    demo: House, page: Page
-) -> None:
+def test_a_newer_version_is_offered_even_before_the_first_paint(demo: House, page: Page) -> None:
     page.add_init_script(
         "const paint = window.requestAnimationFrame;"
         "window.requestAnimationFrame = (run) => setTimeout(() => paint(run), 2500);"
@@ -414,7 +410,7 @@ def test_a_newer_version_is_told_though_it_comes_before_the_first_paint(
     expect(page.locator("#banner")).to_contain_text("newer version of this page")
 
 
-def test_what_a_viewer_may_not_know_is_a_dash_with_its_reason(
+def test_a_redacted_value_is_a_dash_with_the_reason(
     demo: House, page: Page, complaints: list[str]
 ) -> None:
     def hide(body: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A site whose name means this machine reads nothing here, in Chromium."""
+"""A foreign site whose name is rebound to this machine can read nothing from it in Chromium."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ READ = """async ([path, headers]) => {
 }"""
 LISTEN = """(path) => new Promise((done) => {
   const socket = new WebSocket(path, ["gpu-monitor.v1.json"]);
-  socket.onmessage = () => done("told");
+  socket.onmessage = () => done("received");
   socket.onclose = () => done("refused");
 })"""
 FORGED = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Host": "localhost", "X-Remote-User": "a"}
@@ -29,12 +29,12 @@ FORGED = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Host": "localhost", "X
 
 @pytest.fixture(scope="module")
 def lured() -> Iterator[Browser]:
-    """A browser to which the site's name means this machine.
+    """A browser that resolves the site's name to this machine.
 
-    Newer Chromiums keep a site from loopback by themselves; that is off, as it is elsewhere.
+    Newer Chromiums block requests to loopback; that is switched off, as other browsers lack it.
     """
-    meant = f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"
-    flags = [*FLAGS, meant, "--disable-features=LocalNetworkAccessChecks"]
+    resolves = f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"
+    flags = [*FLAGS, resolves, "--disable-features=LocalNetworkAccessChecks"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=flags)
         yield browser
@@ -43,7 +43,7 @@ def lured() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module", params=["none", "proxy"])
 def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """That of a page for which its own browser sends no secret."""
+    """The port of a page that needs no secret from its own browser."""
     fake = FakeNvml(tmp_path_factory.mktemp("fake") / "gpus.scenario")
     house = House(tmp_path_factory.mktemp("house"), fake.environment())
     with closing(fake), closing(house):
@@ -57,7 +57,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def trap(lured: Browser, port: int) -> Iterator[Page]:
-    """The site's page, which was loaded before its name changed its meaning."""
+    """The site's page, loaded before its name was rebound."""
     page = lured.new_page()
     page.set_default_timeout(PATIENCE_MS)
     site = f"http://{EVIL}:{port}/"
@@ -68,18 +68,18 @@ def trap(lured: Browser, port: int) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("path", ["api/v1/fleet", "api/v1/ticket", "metrics", "readyz"])
-def test_its_page_reads_nothing_whatever_it_sends(trap: Page, path: str) -> None:
+def test_a_rebound_page_reads_nothing_whatever_it_sends(trap: Page, path: str) -> None:
     assert trap.evaluate(READ, [path, FORGED])[0] == 421
     assert trap.evaluate(READ, [path, {}])[0] in (401, 421)
 
 
-def test_its_page_listens_to_nothing(trap: Page) -> None:
+def test_a_rebound_page_opens_no_websocket(trap: Page) -> None:
     assert trap.evaluate(LISTEN, "ws") == "refused"
 
 
-def test_whoever_opens_the_page_by_that_name_reads_what_to_do(trap: Page, port: int) -> None:
+def test_an_unknown_name_shows_how_to_allow_it(trap: Page, port: int) -> None:
     trap.goto(f"http://{EVIL}:{port}/?q=1")
-    told = re.compile(
+    remedy = re.compile(
         f"'{EVIL}' is not a name of this server\\s.*web_hosts|proxy does not name the user"
     )
-    expect(trap.locator("body")).to_have_text(told)
+    expect(trap.locator("body")).to_have_text(remedy)

@@ -1,4 +1,4 @@
-"""Signing in as a person does, in Chromium, behind real nginx and Caddy; other sites kept out."""
+"""Signing in with Chromium behind real nginx and Caddy, and keeping other sites out."""
 
 import http.server
 import json
@@ -37,7 +37,7 @@ ATTACK = """
 async (url) => {
   const socket = (protocols) => new Promise((done) => {
     const opened = new WebSocket(url.replace("http", "ws") + "ws", protocols);
-    opened.onmessage = () => done("heard");
+    opened.onmessage = () => done("opened");
     opened.onclose = () => done("closed");
   });
   const read = (path, options) => fetch(url + path, options)
@@ -71,7 +71,7 @@ async (url) => {
 
 
 class Site:
-    """A house that wants tokens and one that wants nothing, each behind every form of proxy."""
+    """A house with tokens and one without sign-in, each behind every form of proxy."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, str] = {}
@@ -84,7 +84,7 @@ class Site:
 
 
 def add_viewer(house: House, name: str, role: str, stdin: str = "", **keys: object) -> str:
-    """`gpu-monitor viewers add`; what it prints: a token."""
+    """Run `gpu-monitor viewers add` and return what it prints: a token."""
     command = [*COMMAND, "viewers", "add", name, "--role", role, "--config"]
     path = str(house.config(**keys))
     done = subprocess.run(
@@ -94,7 +94,7 @@ def add_viewer(house: House, name: str, role: str, stdin: str = "", **keys: obje
 
 
 def answers(url: str, **headers: str) -> Any:
-    """The JSON that a script is answered; None for a refusal."""
+    """The JSON a script receives; None if it is refused."""
     request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
@@ -149,7 +149,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, fake: FakeNvml) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[str]:
-    """The port of another site's empty page."""
+    """The port on which another site serves an empty page."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -182,7 +182,7 @@ def expect_live(page: Page) -> None:
 
 
 def is_401(line: str) -> bool:
-    """The browser's own line for a refused page: not ours to keep from it."""
+    """Whether this is the browser's own log line for a 401, which the page cannot prevent."""
     return "401" in line
 
 
@@ -219,7 +219,7 @@ def test_a_link_with_a_token_signs_in_and_leaves_no_token_behind(
 
 
 @pytest.mark.parametrize("name", ["nginx-strips", "caddy-keeps"])
-def test_a_link_on_another_site_opens_the_page_for_who_is_signed_in(
+def test_a_link_on_another_site_opens_the_page_if_signed_in(
     site: Site, page: Page, elsewhere: str, name: str
 ) -> None:
     for link in (f"?token={token_for(site, name)}", "?q=node1"):
@@ -239,10 +239,10 @@ def test_a_link_on_another_site_opens_the_page_for_who_is_signed_in(
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 @pytest.mark.parametrize("closed", [True, False], ids=["token", "none"])
 @pytest.mark.parametrize("name", FORMS)
-def test_another_site_s_page_can_neither_listen_nor_read(
+def test_another_site_s_page_can_neither_read_nor_subscribe(
     site: Site, page: Page, elsewhere: str, name: str, closed: bool, host: str
 ) -> None:
-    """Neither a page of another site, nor one of another port of the same one."""
+    """That holds for another site and for another port of the same site."""
     url = site.url(name, closed)
     page.goto(url + (f"?token={token_for(site, name)}" if closed else ""))
     expect_live(page)
@@ -253,7 +253,7 @@ def test_another_site_s_page_can_neither_listen_nor_read(
     expect_live(page)
 
 
-def test_one_who_is_removed_reads_so_on_the_open_page_and_can_sign_in_again(
+def test_a_removed_viewer_is_signed_out_on_the_open_page_and_can_sign_in_again(
     site: Site, page: Page
 ) -> None:
     house = site.viewers[0]
@@ -284,7 +284,7 @@ def test_a_browser_can_be_signed_out(site: Site, page: Page) -> None:
     expect(page.get_by_label("Your token")).to_be_visible()
 
 
-def test_who_may_see_no_users_sees_dashes_with_their_reason(site: Site, page: Page) -> None:
+def test_a_role_without_users_sees_dashes_with_the_reason(site: Site, page: Page) -> None:
     house = site.viewers[0]
     page.goto(f"{house.url}?token={site.tokens['None counts']}")
     expect_live(page)
@@ -312,7 +312,7 @@ def test_the_form_fits_a_phone_in_both_themes(site: Site, browser: Browser, them
     page.close()
 
 
-def test_with_basic_the_browser_s_own_dialog_is_enough(
+def test_basic_sign_in_uses_the_browser_s_own_dialog(
     browser: Browser, fake: FakeNvml, tmp_path: Path
 ) -> None:
     keys: dict[str, Any] = {"sign_in": "basic", "viewers": "viewers"}
@@ -331,7 +331,7 @@ def test_with_basic_the_browser_s_own_dialog_is_enough(
 
 @contextmanager
 def signed_in(browser: Browser, name: str, password: str) -> Iterator[Page]:
-    """A page of a browser that sends this name and password where it is asked for them."""
+    """A page of a browser that answers sign-in dialogs with this name and password."""
     context = browser.new_context(http_credentials={"username": name, "password": password})
     try:
         yield context.new_page()

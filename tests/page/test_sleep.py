@@ -1,4 +1,4 @@
-"""A browser that slept shows nothing it missed as live, and is live again by itself."""
+"""After sleep the page shows nothing outdated as live, and recovers by itself."""
 
 import asyncio
 import signal
@@ -17,12 +17,12 @@ STALE_AFTER_SECONDS = 2.0
 A_NAP = STALE_AFTER_SECONDS + 0.5
 A_SLEEP = 8.0
 SETTLED_MS = 3000
-"""Since the page was opened: how late messages come while it starts is no measure for later."""
+"""Time since the page was opened; messages are later than usual while it starts."""
 BEFORE = 87
-"""What the GPU does before the sleep, in percent; during it something else every moment."""
+"""Utilization before the sleep, in percent; during the sleep it keeps changing."""
 
 DOUBTS = 3
-"""Pictures that are not live: of the doubt itself, of the page being shown again, of a timer."""
+"""At most three pictures are not live: on waking, on being shown again, and from a timer."""
 
 WATCH = """
 window.pictures = [];
@@ -31,24 +31,24 @@ requestAnimationFrame(function next() {
     frame += 1;
     requestAnimationFrame(next);
 });
-function look() {
+function record() {
     const live = document.querySelector("#link .pill.live") !== null
         && !document.body.classList.contains("not-live");
     const percent = parseInt(document.querySelector("details.host .cell")?.textContent ?? "");
     const known = pictures.at(-1);
     if (known?.live !== live || known?.percent !== percent) pictures.push({ live, percent, frame });
 }
-new MutationObserver(look).observe(document.body, {
+new MutationObserver(record).observe(document.body, {
     subtree: true, childList: true, characterData: true, attributes: true,
 });
-look();
+record();
 """
-"""Notes what the page shows, and in which frame, each time that it has drawn something else."""
+"""Record what the page shows, and in which frame, whenever it changes."""
 
 
 @pytest.fixture
 async def tab(house: House, tmp_path: Path) -> AsyncIterator[Tab]:
-    """A tab with the page, node1 live on it; what it shows from now on is noted."""
+    """A tab with node1 live on the page, which records what it shows."""
     house.start("up", name="node1", rpc_timeout=STALE_AFTER_SECONDS, interval=0.1, tick=0.1)
     house.host("node1")
     async with browser_tab(tmp_path / "profile") as tab:
@@ -59,18 +59,18 @@ async def tab(house: House, tmp_path: Path) -> AsyncIterator[Tab]:
         yield tab
 
 
-async def until(tab: Tab, holds: str) -> None:
-    """Until an expression holds in the page."""
+async def until(tab: Tab, condition: str) -> None:
+    """Wait until an expression is true in the page."""
 
     async def wait() -> None:
-        while not await tab.evaluate(holds):
+        while not await tab.evaluate(condition):
             await asyncio.sleep(0.02)
 
     await asyncio.wait_for(wait(), PATIENCE_SECONDS)
 
 
 async def shows(tab: Tab, percent: int) -> None:
-    """Until the page shows that as live."""
+    """Wait until the page shows that utilization as live."""
     await until(
         tab,
         f"""document.querySelector("#link .pill.live") !== null
@@ -80,20 +80,21 @@ async def shows(tab: Tab, percent: int) -> None:
 
 
 def work(house: House, nvml: FakeNvml, percent: int) -> float:
-    """The broker's time when the GPU works that much and the web server has told so."""
+    """Set the GPU's utilization; return the broker's time once the web server has published it."""
 
-    def told() -> float | None:
+    def published() -> float | None:
         fleet = house.get("api/v1/fleet")
         known = fleet["hosts"]["node1"]["gpus"]["utilization_percent"][0]
         return float(fleet["now"]) if known == percent else None
 
     nvml.write(Scenario(gpus=[Gpu(utilization_percent=percent, processes=[Process("self")])]))
-    return eventually(told, f"{percent} %")
+    return eventually(published, f"{percent} %")
 
 
-def pass_by(house: House, nvml: FakeNvml, seconds: float) -> dict[int, float]:
-    """What goes on while the browser sleeps: what the GPU did, and how long before the end it
-    did something else.
+def keep_working(house: House, nvml: FakeNvml, seconds: float) -> dict[int, float]:
+    """Keep changing the utilization while the browser sleeps.
+
+    Returns how many seconds before the end each value was replaced.
     """
     start = now = house.get("api/v1/fleet")["now"]
     done, ended_at = BEFORE, {}
@@ -105,10 +106,10 @@ def pass_by(house: House, nvml: FakeNvml, seconds: float) -> dict[int, float]:
 
 
 async def check_waking(tab: Tab, passed: dict[int, float]) -> None:
-    """Nothing old is shown as live, and what was missed is not replayed.
+    """Check that nothing old is shown as live and that missed values are not replayed.
 
-    How many fresh pictures a page paints until it has caught up depends on how much of the CPU it
-    gets; each is true when it is painted, and there is at most one in a frame.
+    How many pictures the page paints until it has caught up depends on its share of the CPU.
+    Each is true when it is painted, and a frame has at most one.
     """
     *_, last = passed
     await shows(tab, last)
@@ -124,26 +125,26 @@ async def check_waking(tab: Tab, passed: dict[int, float]) -> None:
 
 
 @pytest.mark.parametrize("seconds", [A_NAP, A_SLEEP])
-async def test_a_machine_that_slept(
+async def test_the_page_recovers_when_its_machine_slept(
     tab: Tab, house: House, fake_nvml: FakeNvml, seconds: float
 ) -> None:
     await tab.stop()
-    passed = pass_by(house, fake_nvml, seconds)
+    passed = keep_working(house, fake_nvml, seconds)
     await tab.wake()
     await check_waking(tab, passed)
 
 
 @pytest.mark.parametrize("seconds", [A_NAP, A_SLEEP])
-async def test_a_page_that_the_browser_froze(
+async def test_the_page_recovers_when_the_browser_froze_it(
     tab: Tab, house: House, fake_nvml: FakeNvml, seconds: float
 ) -> None:
     await tab.freeze()
-    passed = pass_by(house, fake_nvml, seconds)
+    passed = keep_working(house, fake_nvml, seconds)
     await tab.thaw()
     await check_waking(tab, passed)
 
 
-async def test_a_machine_that_woke_where_the_server_cannot_be_reached(
+async def test_the_page_is_not_live_when_it_wakes_without_the_server(
     tab: Tab, house: House, fake_nvml: FakeNvml
 ) -> None:
     await tab.stop()

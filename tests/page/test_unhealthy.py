@@ -1,4 +1,4 @@
-"""A GPU that ails, or is busy at low power, on the page: seen beside its use, told, found."""
+"""Unhealthy GPUs and GPUs busy at low power are marked, explained and found on the page."""
 
 import csv
 import io
@@ -15,17 +15,17 @@ from tests.support.house import House, eventually
 
 pytestmark = pytest.mark.browser
 
-WAITS = "a faulty memory row is waiting to be remapped: reset the GPU"
-SIGN = "\u26a0\ufe0e"
-ILL = Gpu(name="NVIDIA H100", remapped_pending=1)
+REMAP_PENDING = "a faulty memory row is waiting to be remapped: reset the GPU"
+MARK = "\u26a0\ufe0e"
+UNHEALTHY = Gpu(name="NVIDIA H100", remapped_pending=1)
 BUSY = Gpu(name="NVIDIA H100", utilization_percent=90, processes=[Process("self", 8192)])
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A simulated fleet of which two GPUs ail, one is lost; nothing here changes it."""
+    """A simulated fleet with two unhealthy GPUs, one of them lost; no test changes it."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
-        house.start("demo", "--hosts", "12", rpc_timeout=30)  # none is stale for a pause
+        house.start("demo", "--hosts", "12", rpc_timeout=30)  # tolerates pauses
         house.host("node12")
         yield house
 
@@ -38,38 +38,40 @@ def visit(demo: House, page: Page) -> Page:
     return page
 
 
-def test_a_card_that_ails_wears_a_sign_beside_its_use(visit: Page) -> None:
+def test_an_unhealthy_gpu_has_a_mark_beside_its_use(visit: Page) -> None:
     expect(visit.locator("#hosts .mark:not(.amber)")).to_have_count(2)
     row = visit.locator("details[data-name='node06']")
-    ill = row.locator(".cell").first
-    expect(ill.locator(".mark")).to_have_text(SIGN)
-    expect(ill).to_have_class(re.compile("step|idle|free"))
-    ill.hover()
-    expect(ill).to_have_attribute("title", re.compile(f"^GPU 0 .*{SIGN} {WAITS}", re.DOTALL))
+    unhealthy = row.locator(".cell").first
+    expect(unhealthy.locator(".mark")).to_have_text(MARK)
+    expect(unhealthy).to_have_class(re.compile("step|idle|free"))
+    unhealthy.hover()
+    expect(unhealthy).to_have_attribute(
+        "title", re.compile(f"^GPU 0 .*{MARK} {REMAP_PENDING}", re.DOTALL)
+    )
     expect(row.locator(".spoken")).to_have_text(re.compile(", 1 unhealthy, "))
     lost = visit.locator("details[data-name='node02'] .cell.lost")
     expect(lost.locator(".mark")).to_be_visible()
 
 
-def test_its_row_tells_the_words(visit: Page) -> None:
+def test_the_row_of_an_unhealthy_gpu_states_the_reason(visit: Page) -> None:
     visit.locator("details[data-name='node06'] > summary").click()
     table = visit.locator("details[data-name='node06'] table.gpus")
-    expect(table.locator("td.state.red")).to_have_text(f"{SIGN} {WAITS}")
+    expect(table.locator("td.state.red")).to_have_text(f"{MARK} {REMAP_PENDING}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_map_marks_it_and_names_what_it_is(visit: Page, theme: str) -> None:
+def test_the_map_marks_an_unhealthy_gpu_and_states_the_reason(visit: Page, theme: str) -> None:
     visit.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     red = visit.evaluate(TOKEN, "red")
     eventually(lambda: red in cell(visit, "node06", 0)["colours"], "the mark in this theme")
     assert red not in cell(visit, "node06", 1)["colours"]
-    assert hover(visit, "node06", 0).endswith(WAITS)
+    assert hover(visit, "node06", 0).endswith(REMAP_PENDING)
     picture = visit.get_by_role("img", name=re.compile("Fleet map"))
     expect(picture).to_have_attribute("aria-label", re.compile(", 1 lost, 2 unhealthy, "))
     expect(visit.locator("#map .legend")).to_contain_text("unhealthy")
 
 
-def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: Page) -> None:
+def test_a_gpu_busy_at_low_power_is_marked_found_and_explained(visit: Page) -> None:
     words = re.compile(r"\d+% busy at \d+% power for 3\dm: probably waiting")
     visit.locator(".attention button", has_text="possibly stuck").click()
     expect(visit.locator("#search")).to_have_value("state:stalled")
@@ -84,7 +86,7 @@ def test_a_gpu_that_is_busy_at_low_power_is_seen_found_and_told_in_words(visit: 
     expect(row.locator("td.state.amber").first).to_have_text(words)
 
 
-def test_one_click_finds_all_that_ail_and_the_csv_tells_of_what(visit: Page) -> None:
+def test_one_click_finds_unhealthy_gpus_and_the_csv_has_the_reasons(visit: Page) -> None:
     visit.locator(".attention button", has_text="2 GPUs unhealthy").click()
     expect(visit.locator("#search")).to_have_value("state:unhealthy")
     expect(visit.locator("details.host:not([hidden])")).to_have_count(2)
@@ -93,14 +95,14 @@ def test_one_click_finds_all_that_ail_and_the_csv_tells_of_what(visit: Page) -> 
         visit.get_by_role("button", name="CSV").click()
     text = download.value.path().read_bytes().decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    told = {(row["host"], row["gpu_index"]): row["gpu_health_reasons"] for row in rows}
-    assert told.keys() == {("node02", "7"), ("node06", "0")}
-    assert told["node06", "0"] == WAITS and told["node02", "7"].startswith("Xid 79 ")
+    reasons = {(row["host"], row["gpu_index"]): row["gpu_health_reasons"] for row in rows}
+    assert reasons.keys() == {("node02", "7"), ("node06", "0")}
+    assert reasons["node06", "0"] == REMAP_PENDING and reasons["node02", "7"].startswith("Xid 79 ")
 
 
 @pytest.mark.parametrize("name", ["node02", "node06"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_its_words_fit_a_phone_and_a_desktop(visit: Page, width: int, name: str) -> None:
+def test_the_reason_fits_a_phone_and_a_desktop(visit: Page, width: int, name: str) -> None:
     visit.set_viewport_size({"width": width, "height": 844})
     host = visit.locator(f"details[data-name='{name}']")
     host.locator("> summary").click()
@@ -109,27 +111,27 @@ def test_its_words_fit_a_phone_and_a_desktop(visit: Page, width: int, name: str)
     assert visit.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_sign_is_there_where_colours_are_forced(visit: Page) -> None:
+def test_the_mark_is_visible_with_forced_colours(visit: Page) -> None:
     visit.emulate_media(forced_colors="active")
-    sign = visit.locator("details[data-name='node06'] .mark:not(.amber)")
-    expect(sign).to_be_visible()
-    assert sign.evaluate(
+    mark = visit.locator("details[data-name='node06'] .mark:not(.amber)")
+    expect(mark).to_be_visible()
+    assert mark.evaluate(
         """one => { const { color, borderTopColor, backgroundColor } = getComputedStyle(one);
         return color === borderTopColor && color !== backgroundColor; }"""
     )
 
 
-def test_a_card_is_followed_from_nvml_to_the_finder(
+def test_an_unhealthy_gpu_is_marked_in_the_finder_and_avoided(
     house: House, page: Page, fake_nvml: FakeNvml
 ) -> None:
-    fake_nvml.write(Scenario(gpus=[ILL, BUSY]))
+    fake_nvml.write(Scenario(gpus=[UNHEALTHY, BUSY]))
     house.start("up", name="node1", rpc_timeout=30)
     eventually(lambda: house.host("node1")["gpus"]["use"] == ["free", "busy"], "a free GPU")
     page.goto(house.url + "?need=1x0")
     expect(page.locator(".cell").first.locator(".mark")).to_be_visible()
-    words = f"GPU 0 ({SIGN} unhealthy) · uses the last free GPUs on this host"
+    words = f"GPU 0 ({MARK} unhealthy) · uses the last free GPUs on this host"
     expect(page.locator(".offer small")).to_have_text(words)
     (offer,) = house.get("api/v1/free")["hosts"]
     assert offer["gpus"][0]["unhealthy"] is True
-    fake_nvml.write(Scenario(gpus=[ILL, Gpu(name="NVIDIA H100")]))
+    fake_nvml.write(Scenario(gpus=[UNHEALTHY, Gpu(name="NVIDIA H100")]))
     expect(page.locator(".offer small")).to_have_text("GPU 1 · leaves 1 free")

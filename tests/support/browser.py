@@ -25,7 +25,7 @@ expect.set_options(timeout=PATIENCE_MS)  # the default is 5 s, whatever the time
 def chromium() -> str:
     """The path of the system's Chromium."""
     found = [path for name in PROGRAMS if (path := shutil.which(name))]
-    assert found, "no Chromium here: make test installs it"
+    assert found, "Chromium is missing: make test installs it"
     return found[0]
 
 
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """Errors on the browser's console: of scripts, and of the content security policy."""
+    """Errors on the browser's console, of scripts and of the content security policy."""
     return []
 
 

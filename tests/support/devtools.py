@@ -1,4 +1,4 @@
-"""A Chromium driven by the DevTools protocol, whose pages can be hidden, frozen and stopped.
+"""Chromium through the DevTools protocol, so that pages can be hidden, frozen and stopped.
 
 Playwright keeps every page visible, and visible pages are never frozen.
 """
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Tab:
-    """A page in front of an empty one."""
+    """A page that can be covered by an empty one."""
 
     def __init__(self, socket: Any, browser: psutil.Process) -> None:
         self._socket = socket
@@ -67,7 +67,7 @@ class Tab:
         return [self._browser, *self._browser.children(recursive=True)]
 
     async def _send(self, method: str, **params: Any) -> Any:
-        """The browser's answer; events in between are ignored."""
+        """Send a command and return its result; events in between are ignored."""
         self._number += 1
         call = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -82,7 +82,7 @@ class Tab:
 
 @asynccontextmanager
 async def browser_tab(profile: Path) -> AsyncIterator[Tab]:
-    """A tab in a browser of its own, with `profile` as its folder."""
+    """A tab in its own browser, with `profile` as the browser's folder."""
     options = ("--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}")
     browser = await create_subprocess_exec(chromium(), *FLAGS, *options, stderr=PIPE)
     try:

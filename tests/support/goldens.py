@@ -1,7 +1,7 @@
 """Golden outputs: what the product printed or published when tests/golden/ was last written.
 
-A refactoring leaves all of them as they are. If a change is meant to change an output, renew the
-files and review the difference before the commit:
+A refactoring changes none of them. If a change is meant to alter an output, renew the files and
+review the difference before you commit:
 
     .venv/bin/python tests/support/goldens.py --write
 """
@@ -49,7 +49,7 @@ ROLES: dict[str, Callable[..., object]] = {
     "web": web_settings,
     "viewers": check_viewers,
 }
-"""By the name in refusals.json: what refuses a configuration that is valid as a file."""
+"""The functions that refuse a configuration that is valid as a file, by name in refusals.json."""
 
 WALL = 1_763_910_000.0
 """The wall clock at boot, in unix seconds."""
@@ -129,7 +129,7 @@ def patches_json() -> str:
 
 
 def exposition(role: Role, *, openmetrics: bool = False, lost: bool = False) -> str:
-    """The answer of /metrics for the document, as sent to a viewer with this role.
+    """The response of /metrics for the document, as sent to a viewer with this role.
 
     Hosts and users are sorted, because their order in a document is neither fixed nor meaningful.
     """
@@ -222,11 +222,11 @@ OUTPUTS: dict[str, Callable[[], str]] = {
     "help.txt": help_text,
     "refusals.json": refusals_json,
 }
-"""By file in tests/golden/, the function that returns its text."""
+"""The function that returns the text of each file in tests/golden/."""
 
 
 def made(file: str) -> bytes:
-    """The output now, without the version, which changes with every release."""
+    """The current output, without the version, which changes with every release."""
     return OUTPUTS[file]().replace(f'"{__version__}"', '"VERSION"').encode()
 
 

@@ -1,4 +1,4 @@
-"""The whole product for tests: the commands as processes, on free ports of loopback."""
+"""The whole product for tests: the commands as processes on free loopback ports."""
 
 import contextlib
 import itertools
@@ -81,9 +81,9 @@ def let_file_clock_tick() -> None:
 
 @contextlib.contextmanager
 def running(*command: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
-    """A process started in the project's folder, and killed at the end of the block in any case.
+    """A process started in the project's folder, and always killed at the end of the block.
 
-    Otherwise a failed test would leave it running, and wait for it for ever.
+    Otherwise a failed test would leave it running, or wait for it forever.
     """
     with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:
         try:
@@ -105,8 +105,8 @@ def unpacked_wheel(to: Path) -> Path:
 class House:
     """Commands that share one config.yml; `close` stops those that still run.
 
-    `environment` is added to theirs, such as the path of the fake NVML. They run the package in the
-    folder `code`: this checkout, or an unpacked wheel.
+    `environment` is added to theirs, such as the path of the fake NVML. They run the package in
+    the folder `code`: this checkout, or an unpacked wheel.
     """
 
     code = ROOT
@@ -154,7 +154,7 @@ class House:
         return (self.folder / f"{title}.log").read_text()
 
     def text(self, path: str) -> str | None:
-        """The answer of the web server, or None unless its status is 200."""
+        """The response of the web server, or None unless its status is 200."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=PATIENCE_SECONDS) as answer:
                 body: bytes = answer.read()
@@ -163,7 +163,7 @@ class House:
         return body.decode()
 
     def get(self, path: str) -> Any:
-        """The same answer, parsed as JSON."""
+        """The same response, parsed as JSON."""
         text = self.text(path)
         return json.loads(text) if text is not None else None
 

@@ -74,7 +74,7 @@ class Collector:
 
 
 class Web:
-    """The web server's end of the updates link; `lost` counts losses of the broker."""
+    """The web server's end of the updates link; `lost` counts how often it lost the broker."""
 
     def __init__(self, endpoint: str, folder: str, context: Any) -> None:
         self.clock = Clock()

@@ -106,7 +106,7 @@ def failure(call: Callable[..., Any], *arguments: Any) -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another thread is about to do."""
+    """Wait until a condition that another thread will meet is true."""
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "waited for 30 s"

@@ -1,8 +1,8 @@
-"""`gpu-monitor check` for a busy machine: it waits 30 s for every answer, instead of 2.
+"""`gpu-monitor check` for a busy machine: it waits 30 s for every answer instead of 2.
 
     python -m tests.support.patient_check PATH [--part PART] [--elsewhere]
 
-With `--elsewhere` it takes the broker for another machine's.
+With `--elsewhere` it treats the broker as another machine's.
 """
 
 import argparse

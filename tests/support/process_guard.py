@@ -1,7 +1,7 @@
 """Keeps tests that start processes apart, so that `make quick` can leave them out.
 
-A fixture that starts processes asks for `processes`, and so marks every test that uses it. A test
-that starts them by itself carries `@pytest.mark.processes`. Any other test cannot start one.
+A fixture that starts processes requests `processes`, which marks every test that uses it. A test
+that starts them itself has `@pytest.mark.processes`. No other test can start one.
 """
 
 import sys
@@ -17,7 +17,7 @@ _running: list[pytest.Item] = []
 
 @pytest.fixture(scope="session")
 def processes() -> None:
-    """Marks the tests of whatever fixture asks for it: they start processes."""
+    """Mark every test whose fixtures request this one: it starts processes."""
 
 
 def pytest_configure() -> None:
@@ -42,7 +42,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _refuse_unmarked(event: str, _: object) -> None:
-    """An audit hook: what it raises, the start raises. It stays for the life of this process."""
+    """An audit hook: if it raises, the process does not start. It cannot be removed."""
     if event not in STARTS or not _running:
         return
     item = _running[-1]

@@ -1,4 +1,4 @@
-"""nginx and Caddy for tests: in the foreground, on ports of their own, ended with the test."""
+"""nginx and Caddy for tests: in the foreground, on free ports, ended with the test."""
 
 import os
 import re
@@ -34,7 +34,7 @@ http {{
 }}
 """
 NAME = "gpus.example.org"
-"""Caddy serves only the name of its site, nginx any."""
+"""Caddy serves only the name of its site, nginx any name."""
 KNOCK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 CADDY = """
 {{
@@ -45,7 +45,7 @@ CADDY = """
 
 
 def fenced_block(label: str, page: str = "docs/security.md") -> str:
-    """The only fenced block of a page with that label, so that tests run what the page advises."""
+    """The only fenced block with that label, so that tests run what the page recommends."""
     fence = rf"^```{label}\n(.*?)^```$"
     (block,) = re.findall(fence, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     return str(block)
@@ -61,7 +61,7 @@ def find_program(name: str) -> str:
     reason = FETCHED / f"{name}.absent"
     if reason.exists():
         pytest.skip(reason.read_text().strip())
-    raise AssertionError(f"no {name} here: make test fetches it")
+    raise AssertionError(f"{name} is missing: make test fetches it")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Snapshots for tests: a small host, valid in every column."""
+"""Snapshots of a small host for tests, valid in every column."""
 
 import copy
 from typing import Any, cast
@@ -28,7 +28,7 @@ def check_snapshot(message: object, previous: Snapshot | None = None) -> Snapsho
 
 
 def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dict[str, Any]:
-    """An unpacked snapshot of two GPUs and one process; `members` replace its own."""
+    """An unpacked snapshot of two GPUs and one process; `members` override its own."""
     snapshot: dict[str, Any] = {
         "version": 1,
         "name": name,

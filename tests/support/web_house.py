@@ -18,11 +18,11 @@ from tests.support.house import free_ports
 
 PATIENCE_SECONDS = 30.0
 SILENCE: dict[str, Any] = {"rpc_timeout": 0.6}
-"""For tests in which the broker falls silent; elsewhere no pause may make it seem so."""
+"""For tests in which the broker falls silent; in all others no pause may look like silence."""
 
 
 def make_fleet(**hosts: Any) -> dict[str, Any]:
-    """A small document, as a broker publishes it."""
+    """A small document as published by a broker."""
     return {
         "version": 1,
         "now": 1000.0,
@@ -52,7 +52,7 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
 
 
 class Broker:
-    """The XPUB end; it answers a request for the document only when the test says so."""
+    """The XPUB end; it answers requests for the document only when the test calls for it."""
 
     def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
         self._context = zmq.Context()
@@ -77,7 +77,7 @@ class Broker:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """Answer all requests for this long, as a real broker does: a request may be repeated."""
+        """Answer all requests inside the block, like a real broker: a request may be repeated."""
 
         async def answer() -> None:
             while True:
@@ -160,7 +160,7 @@ class House:
             await self.until("api/v1/fleet", shown)
 
     async def until(self, path: str, holds: Callable[[int, Any], bool]) -> Any:
-        """The JSON of a path, once it is as wanted."""
+        """The JSON of a path once the condition is met."""
         answer: Any = None
 
         async def look() -> bool:
@@ -186,12 +186,12 @@ async def web_house(
     ready = asyncio.Event()
     urls: list[str] = []
 
-    def told(url: str) -> None:
+    def report_url(url: str) -> None:
         urls.append(url)
         ready.set()
 
     chosen = {"updates_endpoint": broker.endpoint, "rpc_timeout": PATIENCE_SECONDS, **settings}
-    running = run(WebSettings(web_port=0, **chosen), told, limits=limits or WebLimits())
+    running = run(WebSettings(web_port=0, **chosen), report_url, limits=limits or WebLimits())
     server = asyncio.ensure_future(running)
     server.add_done_callback(lambda _: ready.set())
     try:
@@ -260,6 +260,6 @@ class Follower:
         return patch
 
     async def until(self, holds: Callable[[Any], bool]) -> None:
-        """Receive until the document is as wanted."""
+        """Receive until the document meets the condition."""
         while self.document is None or not holds(self.document):
             await self.receive()

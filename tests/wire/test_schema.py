@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgpack import Timestamp
 
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Kind
-from gpu_monitor.wire.limits import MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
+from gpu_monitor.wire.limits import MAX_ROWS, MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
 from gpu_monitor.wire.patch import same
 from gpu_monitor.wire.shared_columns import MAX_SHARED_BYTES
 from tests.support.snapshots import check_snapshot, make_gpus, make_processes, make_snapshot
@@ -112,7 +112,7 @@ WRONG_MEMBERS: list[tuple[dict[str, Any], str]] = [
     ({"sampled_boottime": 2**60}, "value"),
     ({"interval_seconds": math.inf}, "value"),
     ({"problems": ["x"] * 33}, "limit"),
-    ({"gpus": make_gpus(65)}, "limit"),
+    ({"gpus": make_gpus(MAX_ROWS["gpus"] + 1)}, "limit"),
     ({"gpus": make_gpus(2, utilization_percent=[1])}, "length"),
     ({"gpus": make_gpus(2, utilization_percent=[1, "a"])}, "type"),
     ({"gpus": make_gpus(2, utilization_percent=[True, 1])}, "type"),

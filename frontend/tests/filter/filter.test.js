@@ -15,7 +15,7 @@ function choiceOf(search, live = true, held = false, filter = new Filter(new Sto
   return filter;
 }
 
-test("without a wish nothing is left out", () => {
+test("without a query or a need nothing is filtered", () => {
   const filter = choiceOf("");
 
   assert.equal(filter.active, false);
@@ -29,7 +29,7 @@ test("the query hides hosts, the finder only dims", () => {
   assert.deepEqual(choiceOf("?q=host:node1&need=1").mask("node1"), [false, true]);
 });
 
-test("nothing is on offer, and nothing dimmed, when nothing is known of now", () => {
+test("without current data nothing is offered or dimmed", () => {
   const filter = choiceOf("?need=1", false);
 
   assert.deepEqual(filter.offers, []);

@@ -27,7 +27,7 @@ test("anywhere prefers hosts in use to completely free ones", () => {
   assert.deepEqual(found.map(({ host, devices, leftOver }) => [host, devices, leftOver]), [["b", "0", 0], ["c", "0,1", 0], ["a", "0", 7]]);
 });
 
-test("anywhere is nowhere when there are not enough", () => {
+test("anywhere finds nothing if there are too few", () => {
   assert.deepEqual(find({ a: free(2), b: free(1) }, need({ gpus: 4, anywhere: true })), []);
 });
 
@@ -54,7 +54,7 @@ test("anywhere offers an unhealthy GPU only when there are too few others", () =
   assert.deepEqual(taken(6), []);
 });
 
-test("what is pasted is one harmless line each", () => {
+test("each line to paste is a single harmless line", () => {
   const offer = (host, devices) => ({ host, devices, gpus: [], leftOver: 0 });
 
   assert.deepEqual(commands(offer("node1", "GPU-1,GPU-2")), ["ssh node1", "export CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"]);

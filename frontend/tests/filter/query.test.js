@@ -99,7 +99,7 @@ for (const [query, expected] of Object.entries(CASES)) {
   });
 }
 
-test("what is not understood is named, and the rest still holds", () => {
+test("unknown terms are named, and the rest still apply", () => {
   for (const token of ["foo<bar", "user<a", "util~5", "util:many", "state:rich", "state~free", "user:", "__proto__:1", "constructor:x"]) {
     assert.deepEqual(parse(`alice ${token}`).unknown, [token]);
     assert.deepEqual(found(BUSY, `alice ${token}`), [true, false, false], token);
@@ -131,21 +131,21 @@ test("an unhealthy GPU and its slices are found by state:unhealthy and state:pro
   assert.equal(found(BUSY, "state:unhealthy"), null);
 });
 
-test("a GPU that is busy at low power is found by that", () => {
+test("a GPU that is busy at low power is found by that state", () => {
   const table = gpus({ use: "busy", stalled_since: 400 }, { use: "busy" });
 
   assert.deepEqual(found(host({ gpus: table }), "state:stalled"), [true, false]);
   assert.equal(found(BUSY, "state:stalled"), null);
 });
 
-test("a host without GPUs is found by what it has", () => {
+test("a host without GPUs is found by its other properties", () => {
   assert.deepEqual(found(host(), "node4"), []);
   assert.deepEqual(found(host(), "-user:alice"), []);
   assert.equal(found(host(), "alice"), null);
   assert.equal(found(host(), "util<5"), null);
 });
 
-test("the matches of a word are kept until a column that it reads changes", () => {
+test("the matches of a term are cached until a column it reads changes", () => {
   const query = parse("train");
   const busy = { ...BUSY, processes: { ...BUSY.processes } };
   assert.deepEqual(match(query, subject(busy)), [true, false, false]);
@@ -167,12 +167,12 @@ test("a user without a name is found by the number that is shown", () => {
   assert.deepEqual(found(given, "1003"), [false, true]);
 });
 
-/** Numbers that look random and are the same in every run. */
+/** Pseudo-random numbers, the same in every run. */
 function* numbers(seed) {
   for (let value = seed; ; value = (value * 1103515245 + 12345) % 2147483648) yield value;
 }
 
-test("any text is read without a throw, and every word of it is a term or is named", () => {
+test("any text parses, and each of its words becomes a term or is reported", () => {
   const pieces = ["user", "util", "state", "__proto__", ":", "~", "<", ">=", "=", "-", '"', " ", "\t", "5", "x", "é", "\u202e", "💥", "\u0000", "toString", "("];
   const random = numbers(7);
   for (let run = 0; run < 5000; run += 1) {
@@ -187,7 +187,7 @@ test("any text is read without a throw, and every word of it is a term or is nam
   }
 });
 
-test("the words for states that were used before still find them", () => {
+test("former names of states still find them", () => {
   const table = gpus({ use: "held_idle" }, { health_reasons: ["a row waits"] }, { stalled_since: 4 }, { use: "free" });
   const all = (query) => found(host({ gpus: table }), query);
 
@@ -198,7 +198,7 @@ test("the words for states that were used before still find them", () => {
   assert.deepEqual(all("state:stalled"), [false, false, true, false]);
 });
 
-test("one condition is replaced, the other words stay as they were written", () => {
+test("replacing one condition keeps the other words as written", () => {
   assert.equal(withValue("Alice util<5", "state", "idle"), "Alice util<5 state:idle");
   assert.equal(withValue('state:free "a  b" -state:hot foo<', "state", "idle"), '"a  b" -state:hot foo< state:idle');
   assert.equal(withValue("alice state:idle", "state", ""), "alice");
@@ -215,7 +215,7 @@ test("a name with blanks is quoted, whatever else it contains", () => {
   }
 });
 
-test("what is not understood is explained, an unknown state with those there are", () => {
+test("an unknown term is explained, an unknown state by a list of states", () => {
   assert.equal(complaint("foo<bar"), "Not understood: foo<bar");
   assert.match(complaint('-state:"rich"'), /^Unknown state "rich"\. Try free, busy, held_idle, .*problems\.$/);
   assert.equal(complaint("state:"), "Not understood: state:");

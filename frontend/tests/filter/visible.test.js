@@ -50,7 +50,7 @@ test("an unchanged filter recomputes changed hosts only, and returns those that 
   assert.deepEqual(masks.update(names, ["a", "b"]), []);
 });
 
-test("hosts that left are forgotten, and not counted", () => {
+test("hosts that have left are forgotten and not counted", () => {
   const masks = new VisibleGpus(filterOf("a", "b"));
   masks.update(["a", "b"], []);
 

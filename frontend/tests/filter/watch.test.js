@@ -7,7 +7,7 @@ import { gpus, host } from "../fleets.js";
 const NEED = { gpus: 2, gib: 0, model: "", anywhere: false };
 const hosts = (...uses) => ({ node1: host({ gpus: gpus(...uses.map((use) => ({ use }))) }) });
 
-/** A browser's Notification that answers `answer` when asked and writes down what it shows. */
+/** A Notification that answers permission requests with `answer` and records what it shows. */
 function notifier(answer, permission = "default") {
   return class Notification {
     static permission = permission;
@@ -21,7 +21,7 @@ function notifier(answer, permission = "default") {
   };
 }
 
-test("a need that is met is announced once by a notification", async () => {
+test("a satisfied need is announced by one notification", async () => {
   const browser = notifier("granted");
   const watch = new Watch(browser, () => {});
   await watch.start(NEED);
@@ -36,7 +36,7 @@ test("a need that is met is announced once by a notification", async () => {
   assert.equal(watch.news, "");
 });
 
-test("without permission the page tells, until it is dismissed", async () => {
+test("without permission the page shows a banner until it is dismissed", async () => {
   for (const browser of [notifier("denied"), notifier("denied", "denied"), undefined]) {
     const watch = new Watch(browser, () => {});
     await watch.start(NEED);
@@ -48,7 +48,7 @@ test("without permission the page tells, until it is dismissed", async () => {
   }
 });
 
-test("a browser whose notifications throw counts as one without", async () => {
+test("a browser whose notifications throw is treated as having none", async () => {
   class Broken {
     static permission = "granted";
     constructor() {

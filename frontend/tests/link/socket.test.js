@@ -5,7 +5,7 @@ import { deflateRawSync } from "node:zlib";
 import { Link, backoffSeconds, inflate, protocols, socketUrl } from "../../app/link/socket.js";
 import { SIGNED_OUT } from "../../app/link/ticket.js";
 
-/** The browser's clock, timers and sockets, moved by hand. */
+/** A clock, timers and sockets that the test controls. */
 class Environment {
   now = 0;
   sockets = [];
@@ -62,7 +62,7 @@ function start(onMessage = () => true) {
 
 const pack = (message) => new Uint8Array(deflateRawSync(JSON.stringify(message))).buffer;
 
-/** Waits for what inflating, which is asynchronous, will bring about. */
+/** Wait for asynchronous inflating to finish. */
 async function until(condition) {
   const deadline = Date.now() + 10_000;
   while (!condition()) {
@@ -74,12 +74,12 @@ async function until(condition) {
 const FLEET = { type: "fleet", sequence: 1, fleet: {} };
 const PATCH = { type: "patch", sequence: 2, patch: {} };
 
-test("the address is relative to the page, its scheme follows the page's", () => {
+test("the URL is relative to the page and follows its scheme", () => {
   assert.equal(socketUrl("http://gpu:8042/"), "ws://gpu:8042/ws");
   assert.equal(socketUrl("https://lab.example/gpus/?q=ws"), "wss://lab.example/gpus/ws");
 });
 
-test("deflate is offered where the browser has it, JSON always", () => {
+test("deflate is offered if the browser supports it, JSON always", () => {
   assert.deepEqual(protocols(), ["gpu-monitor.v1.deflate", "gpu-monitor.v1.json"]);
 });
 
@@ -138,7 +138,7 @@ test("silence for stale_after_seconds is a loss", async () => {
   assert.equal(environment.sockets.length, 2);
 });
 
-test("after a sleep in which no timer ran a look at the clock is enough", async () => {
+test("after a sleep without timers, reading the clock is enough", async () => {
   const { environment, link, deliver } = start();
   await deliver(FLEET);
 
@@ -148,7 +148,7 @@ test("after a sleep in which no timer ran a look at the clock is enough", async 
   assert.equal(link.state.state, "reconnecting");
 });
 
-test("a page that was held up listens a moment longer before it gives up", async () => {
+test("a delayed page waits a moment longer before it gives up", async () => {
   const { environment, link, deliver } = start();
   await deliver(FLEET);
 
@@ -161,7 +161,7 @@ test("a page that was held up listens a moment longer before it gives up", async
   assert.equal(environment.sockets[0].closed, true);
 });
 
-test("a page that was held up is live again by what came meanwhile", async () => {
+test("a delayed page becomes live again with the messages that arrived meanwhile", async () => {
   const { environment, link, deliver } = start();
   await deliver(FLEET);
 
@@ -190,7 +190,7 @@ test("a message queued during a suspension is applied but does not make the page
   assert.equal(environment.sockets.length, 1);
 });
 
-test("messages that stay old are no life sign: a fresh connection brings fresh ones", async () => {
+test("messages that stay old do not keep the link live: it reconnects for new ones", async () => {
   const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 500 } });
   environment.pass(1);
@@ -216,7 +216,7 @@ test("a lost broker's time that does not advance keeps the link live", async () 
   assert.equal(link.state.state, "live");
 });
 
-test("clocks that drift apart are no age", async () => {
+test("clock drift does not count as age", async () => {
   const { environment, link, deliver } = start();
   await deliver({ ...FLEET, fleet: { now: 0 } });
 
@@ -228,7 +228,7 @@ test("clocks that drift apart are no age", async () => {
   assert.equal(link.state.state, "live");
 });
 
-test("a server that goes away is tried again at once, then with growing waits", async () => {
+test("a server that goes away is retried at once, then at growing intervals", async () => {
   const { environment, link, deliver } = start();
   await deliver(FLEET);
 
@@ -241,7 +241,7 @@ test("a server that goes away is tried again at once, then with growing waits", 
   assert.equal(environment.sockets.length, 3);
 });
 
-test("any other end waits a second first", async () => {
+test("any other close waits a second first", async () => {
   const { environment, link, deliver } = start();
   await deliver(FLEET);
 
@@ -263,7 +263,7 @@ test("a message resets the waits", async () => {
   assert.equal(link.state.retryAt, environment.now + 1);
 });
 
-test("a gap, which the store refuses, is answered by a fresh connection", async () => {
+test("a gap in the sequence causes a new connection", async () => {
   const { environment, link, deliver } = start((message) => message.type === "fleet");
   await deliver(FLEET);
 
@@ -273,7 +273,7 @@ test("a gap, which the store refuses, is answered by a fresh connection", async 
   assert.equal(link.state.state, "reconnecting");
 });
 
-test("rubbish is answered by a fresh connection", async (context) => {
+test("an invalid message causes a new connection", async (context) => {
   const warn = context.mock.method(console, "warn", () => {});
   const { link, deliver } = start();
 
@@ -316,7 +316,7 @@ test("a wait can be cut short, and a live link restarted", async () => {
   assert.equal(environment.sockets.length, 3);
 });
 
-test("signed out is said until the link is live again, and tried on", async () => {
+test("a signed-out link keeps retrying, and is shown as such until live again", async () => {
   const { environment, link, deliver } = start();
   await deliver(FLEET);
 

@@ -5,7 +5,7 @@ import { SIGNED_OUT, openWithTicket } from "../../app/link/ticket.js";
 
 const settled = () => new Promise((done) => setImmediate(done));
 
-/** The browser's WebSocket, opened where the test can see it. */
+/** A WebSocket that records how it is opened. */
 function withSockets(context) {
   const opened = [];
   const own = globalThis.WebSocket;
@@ -31,7 +31,7 @@ function start(answer) {
 
 const ticket = () => ({ status: 200, json: async () => ({ ticket: "t-1" }) });
 
-test("the ticket travels behind the subprotocols", async (context) => {
+test("the ticket is sent after the subprotocols", async (context) => {
   const opened = withSockets(context);
   const { socket } = start(ticket);
   await settled();
@@ -55,7 +55,7 @@ test("a viewer who is not signed in is refused with its own close code", async (
   assert.equal(opened.length, 0);
 });
 
-test("no answer, or no ticket in it, is a loss like any other", async (context) => {
+test("a missing answer or ticket counts as a lost connection", async (context) => {
   const opened = withSockets(context);
   for (const answer of [
     () => Promise.reject(new TypeError("no network")),
@@ -68,7 +68,7 @@ test("no answer, or no ticket in it, is a loss like any other", async (context) 
   assert.equal(opened.length, 0);
 });
 
-test("a link that was left meanwhile opens nothing", async (context) => {
+test("a link closed in the meantime opens nothing", async (context) => {
   const opened = withSockets(context);
   const { socket } = start(ticket);
   socket.onclose = null;

@@ -7,14 +7,14 @@ import { gpus } from "../fleets.js";
 const FREE = KINDS.indexOf("free");
 const [UNHEALTHY, HOT] = ["unhealthy", "hot"].map((key) => MARKS.find(({ state }) => state.key === key).bit);
 
-/** The kinds of a host's cells, "" where there is none. */
+/** The kinds of a host's cells, "" for an empty place. */
 function kinds(table, { state = "live", metric = "util", mask = [], slots = table?.index.length ?? 2 } = {}) {
   const codes = new Uint8Array(slots);
   writeCodes(table, state, metric, mask, codes);
   return [...codes].map((code) => code === EMPTY ? "" : KINDS[code & KIND] + (code & HOT ? " hot" : "") + (code & UNHEALTHY ? " unhealthy" : "") + (code & DIM ? " dim" : ""));
 }
 
-test("every state has a kind of its own", () => {
+test("every state has its own kind", () => {
   const table = gpus(
     { use: "free" }, { use: "held_idle" }, { use: "busy", utilization_percent: 95 }, { use: "busy" },
     { state: "lost" }, { state: "asleep" }, { state: "error" },
@@ -23,7 +23,7 @@ test("every state has a kind of its own", () => {
   assert.deepEqual(kinds(table), ["free", "idle", "step5", "unmeasured", "lost", "asleep", "error"]);
 });
 
-test("a busy GPU has the step of the chosen metric", () => {
+test("a busy GPU shows the step of the chosen metric", () => {
   const table = gpus({
     use: "busy", utilization_percent: 0, memory_used_mib: 50, memory_total_mib: 100,
     temperature_celsius: 84, power_watts: 10, power_limit_watts: 100,
@@ -32,7 +32,7 @@ test("a busy GPU has the step of the chosen metric", () => {
   assert.deepEqual(["util", "mem", "temp", "power"].map((metric) => kinds(table, { metric })[0]), ["step0", "step3", "step5", "step1"]);
 });
 
-test("a host that is not live is old, and a missing one is drawn as missing", () => {
+test("a host that is not live is old, and a missing host is missing", () => {
   assert.deepEqual(kinds(gpus({ use: "free" }, { state: "lost" }), { state: "stale" }), ["old", "old"]);
   assert.deepEqual(kinds(undefined, { state: "missing" }), ["missing", "missing"]);
   assert.deepEqual(kinds(undefined), ["", ""]);
@@ -53,7 +53,7 @@ test("an unhealthy GPU is marked beside its use, and so is its host, but not whe
   assert.equal(hostCode(Uint8Array.of(FREE | UNHEALTHY, FREE)), FREE | UNHEALTHY);
 });
 
-test("what a filter leaves out is dim", () => {
+test("GPUs excluded by the filter are dim", () => {
   const table = gpus({ use: "free" }, { use: "free" });
 
   assert.deepEqual(kinds(table, { mask: [true, false] }), ["free", "free dim"]);
@@ -81,12 +81,12 @@ test("a GPU in slices is as busy as the busiest slice that reports it", () => {
   assert.deepEqual(kinds(sliced(working), { slots: 1, state: "stale" }), ["old"]);
 });
 
-test("a host with fewer GPUs than others leaves room, one with more is cut", () => {
+test("a host with fewer GPUs leaves cells empty, and one with more is truncated", () => {
   assert.deepEqual(kinds(gpus({ use: "free" }), { slots: 3 }), ["free", "", ""]);
   assert.equal(kinds(gpus({}, {}, {}), { slots: 2 }).length, 2);
 });
 
-test("one cell for a host: what is wrong, what is wasted, what is free, else how busy", () => {
+test("one cell per host shows a fault, else waste, else free GPUs, else utilization", () => {
   const kindOf = (...kinds) => KINDS[hostCode(Uint8Array.from(kinds, (kind) => KINDS.indexOf(kind))) & KIND];
 
   assert.equal(kindOf("free", "lost"), "lost");

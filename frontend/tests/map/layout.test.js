@@ -13,14 +13,14 @@ test("a small fleet has no map unless the viewer chooses one", () => {
   assert.equal(layoutOf(100, 8, DESK, "off"), null);
 });
 
-test("a hundred hosts are strips, a thousand are blocks, on a phone one cell each", () => {
+test("a hundred hosts are strips, a thousand are blocks, and on a phone one cell each", () => {
   assert.deepEqual(
     [[100, DESK], [1250, DESK], [1250, PHONE]].map(([hosts, width]) => layoutOf(hosts, 8, width, "auto").mode),
     ["strips", "blocks", "hosts"],
   );
 });
 
-test("a map is as high as it is meant to be, and never wider than its place", () => {
+test("a map has its intended height and never exceeds its width", () => {
   for (const [hosts, width, height] of [[100, DESK, 180], [1250, DESK, 390], [1250, PHONE, 270], [40, PHONE, 270]]) {
     const layout = layoutOf(hosts, 8, width, "auto");
 
@@ -29,12 +29,12 @@ test("a map is as high as it is meant to be, and never wider than its place", ()
   }
 });
 
-test("what does not fit is drawn in its smallest cells", () => {
+test("a map that does not fit uses the smallest cells", () => {
   assert.equal(layoutOf(5000, 8, DESK, "strips").pitch, 10);
   assert.equal(layoutOf(100_000, 8, PHONE, "auto").mode, "hosts");
 });
 
-test("the place of every cell is found again, also between cells", () => {
+test("every point of a cell and its gap maps back to that cell", () => {
   for (const wanted of ["strips", "blocks", "hosts"]) {
     const layout = layoutOf(30, 6, PHONE, wanted);
     for (let host = 0; host < 30; host += 1) {

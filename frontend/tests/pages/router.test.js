@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Router } from "../../app/pages/router.js";
 
-/** A page that notes what is done with it. */
+/** A page that records its calls. */
 function pageOf(name, log) {
   const note = (what) => () => log.push(`${what} ${name}`);
   return { actions: {}, mount: note("mount"), update: note("update"), readAddress: note("read"), unmount: note("unmount") };
@@ -20,7 +20,7 @@ function routerOf(log) {
   return { router, arrive };
 }
 
-test("without a page in the address, and for an unknown one, the live page opens", async () => {
+test("a URL without a page or with an unknown one opens the live page", async () => {
   for (const search of ["", "?page=live", "?page=nowhere", "?page=constructor", "?q=alice"]) {
     const log = [];
     await routerOf(log).router.open(search);
@@ -66,7 +66,7 @@ test("a page that cannot be loaded leaves the open one", async () => {
   assert.deepEqual(log, ["mount live", "open"]);
 });
 
-test("a page is loaded once, and mounted again when it is opened again", async () => {
+test("a page is loaded once, and mounted each time it is opened", async () => {
   const log = [];
   const { router, arrive } = routerOf(log);
   arrive.resolve();

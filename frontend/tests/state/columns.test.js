@@ -16,7 +16,7 @@ test("every process is listed with its GPU", () => {
   assert.deepEqual(rows.map((gpu) => gpu.processes.map((one) => one.state)), [[null], ["ended", null]]);
 });
 
-test("a column that is missing reads as not known, zero as zero", () => {
+test("a missing column is unknown, and zero stays zero", () => {
   const [row] = gpuRows(host({ gpus: { index: [3], state: ["ok"], utilization_percent: [0] } }));
 
   assert.equal(row.label, "3");

@@ -13,7 +13,7 @@ test("the ramp has six steps", () => {
   assert.equal(rampStep(-10), 0);
 });
 
-test("each metric has its words and its step", () => {
+test("each metric has its text and its step", () => {
   const [gpu] = gpuRows(host({ gpus: gpus({
     utilization_percent: 80, memory_used_mib: 40960, memory_total_mib: 81920,
     temperature_celsius: 30, power_watts: 690, power_limit_watts: 700,
@@ -25,7 +25,7 @@ test("each metric has its words and its step", () => {
   assert.deepEqual(reading(gpu, "power"), { words: "690 W", step: 5 });
 });
 
-test("what is not known has no step", () => {
+test("an unknown value has no step", () => {
   const [gpu] = gpuRows(host({ gpus: gpus({ memory_used_mib: 10, power_watts: 60, memory_total_mib: 0 }) }));
 
   for (const metric of ["util", "mem", "temp", "power"]) assert.equal(reading(gpu, metric).step, null, metric);
@@ -42,7 +42,7 @@ test("a utilization that is not reported has its reason", () => {
   assert.equal(reading(idle, "util").words, "0%");
 });
 
-test("what slows a GPU down is named", () => {
+test("the cause of a slowdown is named", () => {
   const known = { utilization_percent: 100, power_watts: 140, power_limit_watts: 700 };
   const rows = gpuRows(host({
     gpus: gpus({ throttle: ["power limit", "hardware thermal slowdown", "power brake"], stalled_since: 400 }, { stalled_since: 400, throttle: [], ...known }, {}),
@@ -84,7 +84,7 @@ test("memory that no process holds is reported", () => {
   assert.equal(unaccountedMib(row({ memory_used_mib: 2100 }, { gpu_memory_mib: 2000 })), null);
 });
 
-test("nothing is said of memory that cannot be counted", () => {
+test("memory that cannot be attributed is not reported", () => {
   assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 10 }, {})), null);
   assert.equal(unaccountedMib(row({})), null);
   assert.equal(unaccountedMib(row({ memory_used_mib: 9000, memory_kind: "unified" })), null);

@@ -14,7 +14,7 @@ test("the running minute keeps its maximum", () => {
   assert.deepEqual(hour.values.slice(-2), [3, 9]);
 });
 
-test("a new minute moves the hour on, and it stays an hour", () => {
+test("a new minute shifts the hour and keeps its length", () => {
   const hour = hourOf(1);
 
   assert.equal(hour.record(7, UNTIL), true);
@@ -24,7 +24,7 @@ test("a new minute moves the hour on, and it stays an hour", () => {
   assert.equal(hour.until, UNTIL + 60);
 });
 
-test("missed minutes are gaps that the server can fill", () => {
+test("missed minutes become gaps that the server can fill", () => {
   const hour = hourOf(1);
 
   assert.equal(hour.record(7, UNTIL + 130), false);
@@ -34,7 +34,7 @@ test("missed minutes are gaps that the server can fill", () => {
   assert.equal(hour.values.length, 60);
 });
 
-test("zero is a bar, a gap is none", () => {
+test("zero has a bar, a gap has none", () => {
   const bars = (hour, full) => hour.path(full).match(/M/g)?.length ?? 0;
 
   assert.equal(bars(hourOf(0, null, 100), 100), 2);
@@ -43,7 +43,7 @@ test("zero is a bar, a gap is none", () => {
   assert.match(hourOf(500).path(100), /^M59 18v-18\.0h/);
 });
 
-test("a path is made anew only when something has changed", () => {
+test("a path is rebuilt only after a change", () => {
   const hour = hourOf(50);
   const path = hour.path(100);
 
@@ -53,7 +53,7 @@ test("a path is made anew only when something has changed", () => {
   assert.notEqual(hour.path(100), path);
 });
 
-/** A server that answers what it is given, and how often it was asked. */
+/** A server with prepared answers that counts requests. */
 function server(...answers) {
   const asked = [];
   const ask = async (path) => {
@@ -79,7 +79,7 @@ test("a host's hours are fetched once, then continued by current values", async 
   assert.deepEqual([asked, news], [["hosts/a%20b/recent"], 1]);
 });
 
-test("the fleet's hours are named for its totals", async () => {
+test("the fleet's hours are stored under its totals", async () => {
   const { ask } = server({ until: UNTIL, minute_seconds: 60, power_watts: [7], utilization_percent: [1] });
   const recent = new Recent(ask, () => 0, () => {});
 
@@ -117,7 +117,7 @@ test("gaps and renewals are fetched again", async () => {
   assert.equal(asked.length, 3);
 });
 
-test("a row that is closed is forgotten", async () => {
+test("a collapsed row is forgotten", async () => {
   const answer = { until: UNTIL, uuid: ["u"], utilization_percent: [[1]] };
   const { ask, asked } = server(answer, answer);
   const recent = new Recent(ask, () => 0, () => {});

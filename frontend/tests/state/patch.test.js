@@ -8,7 +8,7 @@ const VECTORS = JSON.parse(
   readFileSync(new URL("../../../tests/rfc7396.json", import.meta.url), "utf8"),
 );
 
-/** As plain JSON: what inherits nothing is compared by its members. */
+/** As plain JSON, so that objects without a prototype compare by their members. */
 const plain = (value) => JSON.parse(JSON.stringify(value));
 
 for (const { original, patch, result } of VECTORS) {

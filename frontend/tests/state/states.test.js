@@ -20,7 +20,7 @@ const EXAMPLES = {
 };
 
 for (const { key, holds, columns } of GPU_STATES) {
-  test(`${key} holds of a GPU that is in it, and of no other`, () => {
+  test(`${key} matches only GPUs in that state`, () => {
     const held = Object.entries(EXAMPLES).filter(([, example]) => holds(gpus({ throttle: [], ...example }), 0));
 
     assert.deepEqual(held.map(([name]) => name), [key]);
@@ -37,7 +37,7 @@ test("no two states share a key or a word", () => {
   assert.equal(canonicalWord("constructor"), undefined);
 });
 
-test("every state that needs attention has a glyph, for colour alone says nothing", () => {
+test("every state that needs attention has a glyph in addition to its colour", () => {
   for (const { attention, glyph, key } of STATES) if (attention) assert.notEqual(glyph, "", key);
 });
 
@@ -47,7 +47,7 @@ test("the map has room for every kind of cell and every mark", () => {
   assert.equal(new Set(CELLS.map(({ kind }) => kind)).size, CELLS.length);
 });
 
-test("the count of problems is the hosts that a search for it finds", () => {
+test("the count of problems equals the hosts found by its search", () => {
   const fleet = overview([
     summarize("well", host({ gpus: gpus({ use: "free" }, { use: "held_idle" }, EXAMPLES.hot) })),
     summarize("lost", host({ gpus: gpus({ state: "lost" }, { state: "lost" }), problems: ["GPU 0 is lost"] })),

@@ -29,14 +29,14 @@ test("the next patch is merged", () => {
   assert.equal(store.fleet.now, 1001);
 });
 
-test("a message of a kind not known is passed over", () => {
+test("a message of an unknown type is ignored", () => {
   const store = storeOf({ a: host() });
 
   assert.equal(store.apply({ type: "news", sequence: 99 }), true);
   assert.equal(store.apply({ type: "patch", sequence: 8, patch: {} }), true);
 });
 
-test("a fleet makes every host dirty, a patch those it names", () => {
+test("a fleet marks every host as changed, a patch only those it names", () => {
   const store = storeOf({ a: host(), b: host() });
   assert.deepEqual([...store.drainDirty()].sort(), ["a", "b"]);
 
@@ -46,7 +46,7 @@ test("a fleet makes every host dirty, a patch those it names", () => {
   assert.deepEqual([...store.drainDirty()], []);
 });
 
-test("a fresh fleet replaces the old one whole", () => {
+test("a new fleet replaces the old one entirely", () => {
   const store = storeOf({ a: host(), b: host() });
 
   store.apply({ type: "fleet", sequence: 3, fleet: fleet({ c: host() }) });
@@ -77,7 +77,7 @@ test("summaries and rows follow a patch", () => {
   assert.equal(store.overview().wholeHosts, 1);
 });
 
-test("a summary follows a patch of whatever it is made of", () => {
+test("a summary follows a patch to any of its inputs", () => {
   const before = gpus({ use: "free", temperature_celsius: 40, slowdown_celsius: 90, throttle: [] }, { use: "free" });
   const patches = {
     use: ["busy", "held_idle"],
@@ -131,7 +131,7 @@ test("before the first contact with a broker the fleet has no hosts", () => {
   assert.equal(store.overview().hottest, null);
 });
 
-test("hosts are sorted by what they have free, the dead last", () => {
+test("hosts sort by free GPUs, those that are not live last", () => {
   const free = (n) => gpus(...Array.from({ length: n }, () => ({ use: "free" })));
   const store = storeOf({
     a: host({ gpus: free(1) }),
@@ -144,7 +144,7 @@ test("hosts are sorted by what they have free, the dead last", () => {
   assert.deepEqual(store.sorted("host"), ["a", "b", "c", "d"]);
 });
 
-test("held idle is sorted by memory and time together", () => {
+test("held idle sorts by memory multiplied by time", () => {
   const held = (mib, since) =>
     host({ gpus: gpus({ use: "held_idle", memory_used_mib: mib, idle_since: since }), processes: processes() });
   const store = storeOf({ small: held(1024, 0), large: held(4096, 0), short: held(80_000, 999) });
@@ -152,7 +152,7 @@ test("held idle is sorted by memory and time together", () => {
   assert.deepEqual(store.sorted("idle"), ["large", "small", "short"]);
 });
 
-test("a table that a patch puts out of shape is named, until another mends it", () => {
+test("a table malformed by a patch is reported until another patch repairs it", () => {
   const store = storeOf({ a: host({ gpus: gpus({ use: "free" }) }) });
   assert.deepEqual(store.summary("a").problems, []);
 

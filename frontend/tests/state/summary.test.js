@@ -7,26 +7,26 @@ import { gpus, host } from "../fleets.js";
 
 const HOUR = 3600;
 
-test("a host is counted by the uses the broker gave", () => {
+test("a host's counts follow the broker's verdicts", () => {
   const rows = gpus({ use: "free" }, { use: "busy" }, { use: "held_idle" }, { state: "lost" });
   const summary = summarize("a", host({ gpus: rows }));
 
   assert.deepEqual([summary.gpus, summary.free, summary.counts.heldIdle, summary.counts.lost], [4, 1, 1, 1]);
 });
 
-test("utilization is the mean of those that report it", () => {
+test("utilization is the mean over the GPUs that report it", () => {
   assert.equal(meanUtilization(gpus({ utilization_percent: 80 }, { utilization_percent: 0 }, {})), 40);
   assert.equal(meanUtilization(gpus({})), null);
   assert.equal(meanUtilization(undefined), null);
 });
 
-test("held memory is weighed by the hours it is held", () => {
+test("idle memory is weighted by the hours it is held", () => {
   const rows = gpus({ use: "held_idle", memory_used_mib: 2048, idle_since: 0 });
 
   assert.equal(heldGibHours(rows, 3 * HOUR), 6);
 });
 
-test("a GPU cut into slices is not counted beside them", () => {
+test("a GPU divided into slices is not counted in addition to them", () => {
   const summary = summarize("a", host({ gpus: gpus({}, { parent: 0, use: "free" }, { parent: 0, use: "busy" }) }));
 
   assert.equal(summary.gpus, 2);
@@ -40,13 +40,13 @@ test("a table that cannot be drawn is a problem of the host", () => {
   assert.equal(summary.gpus, 0);
 });
 
-test("models are named once, without their maker", () => {
+test("models are named once, without the vendor", () => {
   const rows = gpus({ name: "NVIDIA H100 80GB HBM3" }, { name: "NVIDIA H100 80GB HBM3" }, { name: "Tesla T4" });
 
   assert.equal(summarize("a", host({ gpus: rows })).models, "H100 80GB HBM3 + T4");
 });
 
-test("what is not live counts only as what it is", () => {
+test("a host that is not live counts only under its state", () => {
   const rows = gpus({ use: "free", temperature_celsius: 90, slowdown_celsius: 90 });
   const fleet = overview([
     summarize("a", host({ gpus: gpus({ use: "free", temperature_celsius: 40 }) })),
@@ -95,7 +95,7 @@ test("GPUs that are busy at low power are counted and named", () => {
   assert.equal(sentence(summaries[0], "live"), "a: 1 of 3 free, 1 possibly stuck");
 });
 
-test("a host without GPUs is no free host", () => {
+test("a host without GPUs is not free", () => {
   assert.equal(overview([summarize("a", host())]).wholeHosts, 0);
 });
 

@@ -14,7 +14,7 @@ from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
 from tests.fake_nvml import FakeNvml
-from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Process, Scenario, Value, error
+from tests.fake_nvml.scenario import N_A, Call, Driver, Gpu, Mig, Process, Scenario, Value, error
 
 BUSY = Gpu(
     name="NVIDIA A100",
@@ -129,6 +129,14 @@ def test_a_call_that_fails_once_is_null_once(opened: FakeNvml) -> None:
 
     assert failed.temperature_celsius is None
     assert gpu.read(1.0).temperature_celsius == 66
+
+
+@pytest.mark.parametrize("slowdown", [0, 255])
+def test_limits_that_are_not_known_are_null(opened: FakeNvml, slowdown: int) -> None:
+    reading = read(replace(BUSY, power_limit_watts=0, slowdown_celsius=slowdown), opened)
+
+    assert reading.power_limit_watts is reading.identity.slowdown_celsius is None
+    assert reading.power_watts == 312.4
 
 
 def test_an_impossible_value_is_null(opened: FakeNvml) -> None:
@@ -262,6 +270,92 @@ def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
     reading = read(replace(BUSY, processes=crowd), opened)
 
     assert [use.pid for use in reading.uses] == list(range(1000, 1300))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 49, 64, 65, 200])
+@pytest.mark.parametrize("row_bytes", [24, 32])
+def test_process_lists_are_read_whatever_the_size_of_their_rows(
+    opened: FakeNvml, row_bytes: int, count: int
+) -> None:
+    processes = [Process(4000 + number, memory_mib=number) for number in range(count)]
+    machine = Driver(process_row_bytes=row_bytes)
+    opened.write(Scenario([replace(BUSY, processes=processes)], machine))
+    gpu = device()
+
+    expected = tuple(Use(4000 + number, "C", number << 20) for number in range(count))
+    for now in (0.0, 1.0):
+        uses = tuple(use._replace(sm_utilization_percent=None) for use in gpu.read(now).uses)
+        assert uses == expected
+
+
+def test_the_size_of_the_rows_is_known_when_a_second_process_comes(opened: FakeNvml) -> None:
+    machine, gpu = Driver(process_row_bytes=32), device()
+    for count in (0, 1, 3, 0, 2):
+        processes = [Process(4000 + number) for number in range(count)]
+        opened.write(Scenario([replace(BUSY, processes=processes)], machine))
+        assert [use.pid for use in gpu.read(0.0).uses] == [4000, 4001, 4002][:count]
+
+
+def test_a_list_with_impossible_pids_is_unreadable(opened: FakeNvml) -> None:
+    reading = read(replace(BUSY, processes=[Process(2**22 + 1), Process(4242)]), opened)
+
+    assert reading.uses == ()
+    assert reading.uses_unread == "the driver's list of them makes no sense: upgrade the driver"
+
+
+def test_several_hidden_processes_are_all_listed(opened: FakeNvml) -> None:
+    processes = [Process("hidden", 100), Process("hidden", 300), Process(7, 200)]
+
+    uses = read(replace(BUSY, processes=processes), opened).uses
+
+    assert [(use.pid, use.memory_bytes) for use in uses] == [
+        (0, 100 << 20),
+        (0, 300 << 20),
+        (7, 200 << 20),
+    ]
+
+
+@pytest.mark.parametrize("memory_mib", [81921, 2**44 - 1])
+def test_a_process_that_holds_more_than_the_card_has_no_memory(
+    opened: FakeNvml, memory_mib: int
+) -> None:
+    (use,) = read(
+        replace(BUSY, memory_used_mib=500, processes=[Process(7, memory_mib)]), opened
+    ).uses
+
+    assert use.memory_bytes is None
+
+
+def test_a_share_that_cannot_be_true_is_null(opened: FakeNvml) -> None:
+    processes = [Process(7, 100, sm_utilization_percent=2_147_483_632), Process(8, 100)]
+    opened.write(Scenario([replace(BUSY, processes=processes)]))
+    gpu = device()
+    gpu.read(0.0)
+
+    assert [use.sm_utilization_percent for use in gpu.read(1.0).uses] == [None, 0]
+
+
+def test_shares_return_after_the_drivers_clock_went_back(opened: FakeNvml) -> None:
+    processes = [Process(7, 100, sm_utilization_percent=40)]
+    opened.write(Scenario([replace(BUSY, processes=processes)]))
+    gpu = device()
+    gpu.read(0.0)
+    opened.write(Scenario([replace(BUSY, processes=processes)], Driver(clock_offset_seconds=-3600)))
+
+    shown = [gpu.read(float(now)).uses[0].sm_utilization_percent for now in range(1, 10)]
+
+    assert shown[-3:] == [40] * 3
+
+
+def test_a_share_stamped_in_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
+    processes = [Process(7, 100, sm_utilization_percent=40, ahead_seconds=3600)]
+    opened.write(Scenario([replace(BUSY, processes=processes)]))
+    gpu = device()
+
+    shown = [gpu.read(float(now)).uses[0].sm_utilization_percent for now in range(20)]
+
+    assert 40 in shown
+    assert shown.count(0) <= 2
 
 
 def test_a_slice_has_a_reading_of_its_own_with_its_processes(opened: FakeNvml) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -208,6 +209,46 @@ def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: 
     assert after[0].reason is not None and "not found" in after[0].reason
     assert after[1].identity.number == 0  # the driver renumbers its GPUs
     assert fake_nvml.calls("nvmlInitWithFlags") == 2  # opened again once, after 30 s
+
+
+def test_two_gpus_with_one_uuid_have_a_row_each(fake_nvml: FakeNvml, driver: Driver) -> None:
+    twins = [replace(ONE, utilization_percent=percent) for percent in (10, 20)]
+    fake_nvml.write(Scenario(twins))
+    first = run_round(driver, 0.0)
+    fake_nvml.write(Scenario({1: twins[1], 2: Gpu(uuid="GPU-3")}))
+
+    driver.open(100.0, is_calm=True)
+    after = run_round(driver, 100.5)
+
+    assert [reading.utilization_percent for reading in first] == [10, 20]
+    assert states(first) == [("GPU-1", "ok")] * 2
+    assert states(after) == [("GPU-1", "lost"), ("GPU-1", "ok"), ("GPU-3", "ok")]
+    assert after[1].identity.pci_bus_id == first[1].identity.pci_bus_id
+    assert len({slot.key for slot in driver.slots}) == 3
+
+
+def test_another_gpu_in_the_same_place_replaces_the_one_before(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([ONE, TWO]))
+    run_round(driver, 0.0)
+    fake_nvml.write(Scenario([ONE, Gpu(uuid="GPU-3")], Machine(generation=1)))
+
+    after = run_rounds(driver, 1, 12)
+
+    assert states(after) == [("GPU-1", "ok"), ("GPU-3", "ok")]
+
+
+def test_gpus_that_changed_places_keep_their_rows(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([ONE, TWO]))
+    run_round(driver, 0.0)
+    slots = {slot.key: slot for slot in driver.slots}
+    fake_nvml.write(Scenario([TWO, ONE], Machine(generation=1)))
+
+    after = run_rounds(driver, 1, 12)
+
+    assert states(after) == [("GPU-2", "ok"), ("GPU-1", "ok")]
+    assert {slot.key: slot for slot in driver.slots} == slots
 
 
 def test_a_lost_gpu_that_was_reset_is_found_by_reopening(

@@ -112,6 +112,13 @@ def after_errors(opened: FakeNvml, patient: Patient, errors: int, now: float) ->
     return patient.reasons(now)
 
 
+@pytest.mark.parametrize("count", [2**32 - 1, 2**53])
+def test_a_count_of_errors_that_cannot_be_is_no_reason(opened: FakeNvml, count: int) -> None:
+    opened.write(Scenario([Gpu(ecc_uncorrected=count)]))
+
+    assert Patient().reasons() == ()
+
+
 def test_errors_found_at_the_start_are_reported_for_a_day(opened: FakeNvml) -> None:
     patient = Patient()
     (found,) = after_errors(opened, patient, 3, 0.0)

@@ -130,7 +130,12 @@ def test_a_gpu_that_a_container_was_not_given_is_not_missing(machine: Machine) -
 
 
 @pytest.mark.parametrize(
-    "group", ["0::/system.slice/slurmstepd.scope/job_12/step_0", f"0::/docker/{64 * 'a'}"]
+    "group",
+    [
+        "0::/system.slice/slurmstepd.scope/job_12/step_0",
+        "0::/system.slice/slurmstepd.scope/s5K1KKYAYG5D00/step_0/user/task_0",
+        f"0::/docker/{64 * 'a'}",
+    ],
 )
 def test_nothing_is_missing_in_a_batch_job_or_container(machine: Machine, group: str) -> None:
     machine.group.write_text(group)

@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pynvml
 import pytest
 
 from gpu_monitor.collector.clock import Moment, moment
-from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.driver import LAST_REOPEN_SECONDS, Driver
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.watchdog import QUICK_READINGS, Watchdog
+from gpu_monitor.collector.source_guard import FAILURES_TO_REPORT, SourceGuard
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
@@ -242,6 +244,55 @@ def test_unreadable_process_lists_are_one_problem_for_all_gpus(
     (problem,) = calm.collect(NOON).problems
 
     assert problem.startswith("processes of GPU 0, 1, 2, 3 cannot be read: no permission")
+
+
+def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(
+    calm: Watchdog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(pynvml, "nvmlDeviceGetUtilizationRates")
+
+    reading = calm.collect(NOON)
+
+    assert states(reading) == ["ok"] * 4 and uses(reading) == [None] * 4
+    assert [gpu.temperature_celsius for gpu in reading.gpus] == [40] * 4
+    (problem,) = reading.problems
+    assert problem.startswith(
+        "GPU 0, 1, 2, 3 cannot be read completely: utilization: internal error: AttributeError:"
+    )
+
+
+def test_gpus_that_an_internal_error_keeps_from_opening_are_a_problem(
+    calm: Watchdog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons")
+
+    reading = calm.collect(NOON)
+
+    assert states(reading) == ["error"] * 4
+    (problem,) = reading.problems
+    assert "internal error: AttributeError:" in problem and problem.startswith("GPU 0, 1, 2, 3 ")
+
+
+def test_a_driver_that_fails_in_an_unknown_way_is_a_problem_and_is_opened_again(
+    fake_nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard, now = SourceGuard(), [NOON.monotonic]
+    watch = Watchdog(Driver(), PATIENCE, TIMEOUT, SLOW, lambda: now[0], guard)
+    fake_nvml.write(Scenario(GPUS))
+    problems: list[str] = []
+    with monkeypatch.context() as broken:
+        broken.delattr(pynvml, "nvmlDeviceGetCount")
+        for _ in range(FAILURES_TO_REPORT):
+            watch.collect(Moment(now[0], now[0], NOON.wall))
+            problems = guard.settle()
+            now[0] += LAST_REOPEN_SECONDS
+
+    (problem,) = problems
+    assert problem.startswith("the driver cannot be read: AttributeError:")
+    assert states(watch.collect(Moment(now[0], now[0], NOON.wall))) == ["ok"] * 4
+    assert guard.settle() == []
+    watch.close()
+    join_workers()
 
 
 def test_a_closed_watchdog_leaves_no_thread_and_no_open_library(

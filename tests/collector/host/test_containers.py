@@ -26,6 +26,7 @@ from gpu_monitor.collector.host.containers import (
     running_containers,
 )
 from gpu_monitor.collector.host.processes import PROCESS_REFRESH_SECONDS
+from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.commands.check import findings
 from gpu_monitor.config.keys import Config
 from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
@@ -247,6 +248,23 @@ def test_a_failing_runtime_and_its_return_are_logged_once(
         f"no container names from {path}: no such file or directory",
         f"container names from {path} are available again",
     ]
+
+
+def test_a_runtime_that_keeps_failing_is_a_problem_whatever_it_raises() -> None:
+    def ask(path: str) -> dict[str, str]:
+        raise AssertionError("deep in a library")
+
+    guard = SourceGuard()
+    containers = ContainerNames("/socket", ask, PATIENCE_SECONDS, guard)
+    names: list[str | None] = []
+    problems: list[str] = []
+    for second in range(3):
+        names.append(containers.resolve(BATCH[:12], second * UNKNOWN_CONTAINER_SECONDS))
+        problems = guard.settle()
+
+    assert names == [BATCH[:12]] * 3
+    words = "AssertionError: deep in a library"
+    assert problems == [f"/socket (container names) cannot be read: {words}"]
 
 
 def test_a_process_has_the_name_of_its_container(

@@ -3,6 +3,7 @@
 import gc
 import os
 import pwd
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.host.containers import ContainerNames
-from gpu_monitor.collector.host.pidfds import PidFds
+from gpu_monitor.collector.host.pidfds import PidFds, most_followed
 from gpu_monitor.collector.host.processes import (
     PROCESS_REFRESH_SECONDS,
     ProcessFacts,
@@ -23,6 +24,7 @@ from gpu_monitor.collector.host.processes import (
 from gpu_monitor.collector.host.procfs import start_ticks
 from gpu_monitor.collector.host.users import UserNames, user_name
 from gpu_monitor.collector.settings import Commands
+from gpu_monitor.collector.source_guard import SourceGuard
 
 DEADLINE = 30.0
 NO_SUCH_PID = 2**22 + 1
@@ -315,6 +317,47 @@ def test_a_followed_process_is_known_to_have_ended(child: Child) -> None:
     assert pidfds.ended() == {process.pid}
     pidfds.forget(process.pid)
     assert pidfds.ended() == set() and not pidfds.is_followed(process.pid)
+
+
+def test_without_pidfd_open_no_process_is_followed() -> None:
+    pidfds = PidFds(pidfd_open=None)
+
+    assert not pidfds.follow(os.getpid()) and not pidfds.is_followed(os.getpid())
+    assert pidfds.ended() == set()
+
+
+def test_processes_are_followed_up_to_a_limit(child: Child) -> None:
+    pidfds, others = PidFds(limit=1), child()
+
+    assert pidfds.follow(os.getpid()) and not pidfds.follow(others.pid)
+    assert pidfds.follow(os.getpid())  # again, in place of the one before
+    pidfds.forget(os.getpid())
+    assert pidfds.follow(others.pid)
+    pidfds.forget(others.pid)
+
+
+def test_a_quarter_of_the_open_files_at_most_follows_processes() -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert 0 < most_followed() <= soft / 4
+
+
+def test_a_failure_costs_the_facts_about_one_process() -> None:
+    class Broken(UserNames):
+        def resolve(self, uid: int, now: float) -> str:
+            raise ValueError("deep in a library")
+
+    guard = SourceGuard()
+    processes = ProcessTable("name", Broken(), guard=guard)
+    facts: dict[int, ProcessFacts] = {}
+    problems: list[str] = []
+    for _ in range(3):
+        facts = processes.facts([os.getpid(), NO_SUCH_PID], 0.0)
+        problems = guard.settle()
+
+    assert facts[os.getpid()] == ProcessFacts(os.getpid())
+    assert facts[NO_SUCH_PID].state == "ended"
+    assert problems == ["a process's facts cannot be read: ValueError: deep in a library"]
 
 
 def test_a_missing_process_is_not_followed() -> None:

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from gpu_monitor.collector.host import system
+from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.wire.document import SYSTEM_FIELDS
 from gpu_monitor.wire.limits import WireError
 from tests.support.snapshots import check_snapshot, make_snapshot
@@ -124,9 +125,42 @@ def test_interfaces_with_a_device_count_or_all_but_loopback_in_a_container(
     container = system.physical_interfaces(str(tmp_path))
     (tmp_path / "eth0" / "device").mkdir()
 
-    assert container == {"docker0", "eth0"}
-    assert system.physical_interfaces(str(tmp_path)) == {"eth0"}
-    assert system.physical_interfaces(str(tmp_path / "absent")) == frozenset()
+    assert container == frozenset({"docker0", "eth0"})
+    assert system.physical_interfaces(str(tmp_path)) == frozenset({"eth0"})
+    assert system.physical_interfaces(str(tmp_path / "absent")) is None
+
+
+def test_without_sys_the_network_is_not_known() -> None:
+    host = system.HostSystem("node1", interfaces=lambda: None)
+
+    samples = [host.sample(at * system.HOST_SCAN_SECONDS)[0] for at in range(3)]
+
+    assert [key for sample in samples for key in sample if key.startswith("network")] == []
+
+
+def test_a_source_that_raises_costs_only_its_own_values() -> None:
+    def broken() -> frozenset[str]:
+        raise AttributeError("sysfs")
+
+    guard = SourceGuard()
+    host = system.HostSystem("node1", guard, broken)
+    scalars, disks = host.sample(-system.HOST_SCAN_SECONDS)
+    guard.settle()
+    problems: list[str] = []
+    for at in range(2):
+        scalars, disks = host.sample(at * system.HOST_SCAN_SECONDS)
+        problems = guard.settle()
+
+    assert scalars.keys() >= {"memory_total_mib", "load_1m", "hostname"}
+    assert disks["mount"][0] == "/"
+    assert problems == ["host network cannot be read: AttributeError: sysfs"]
+
+
+def test_a_boot_has_an_id_also_where_proc_shows_only_processes(tmp_path: Path) -> None:
+    (tmp_path / "boot_id").write_text("3f4e-11\n")
+
+    assert system.boot_id(str(tmp_path / "boot_id")) == "3f4e-11"
+    assert system.boot_id(str(tmp_path / "absent")).startswith("booted-in-minute-")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from gpu_monitor.collector.host.users import (
     UserNames,
     user_name,
 )
+from gpu_monitor.collector.source_guard import SourceGuard
 from tests.support.house import eventually
 
 WAIT_SECONDS = 30.0
@@ -91,3 +92,33 @@ def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
 
     assert users.resolve(7, USER_NAME_SECONDS) == "alice"
     answer.set()
+
+
+def test_a_failing_name_service_is_a_problem_and_the_last_name_stays() -> None:
+    guard = SourceGuard()
+    answers = iter(["alice"])
+
+    def look_up(uid: int) -> str | None:
+        if (name := next(answers, None)) is None:
+            raise OSError(5, "Input/output error")
+        return name
+
+    users = UserNames(look_up, WAIT_SECONDS, guard)
+    first = users.resolve(7, 0.0)
+    names, problems = [], []
+    for minute in range(3):
+        names.append(users.resolve(7, USER_NAME_SECONDS + minute * UNKNOWN_USER_SECONDS))
+        problems.append(guard.settle())
+
+    assert (first, names) == ("alice", ["alice"] * 3)
+    assert problems == [[], [], ["user names cannot be read: Input/output error"]]
+
+
+def test_a_user_is_not_nameless_because_the_name_service_failed() -> None:
+    def look_up(uid: int) -> str | None:
+        raise MemoryError
+
+    users = UserNames(look_up, WAIT_SECONDS)
+
+    assert users.resolve(7, 0.0) == "uid 7"
+    assert not users.is_nameless(7)

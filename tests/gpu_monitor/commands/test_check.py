@@ -58,7 +58,7 @@ def test_a_machine_without_problems_passes(house: House) -> None:
     assert f"ok   web: not running here; web_port {house.web_port} is free" in lines
 
 
-def test_the_names_of_the_page_are_listed_where_they_matter(house: House) -> None:
+def test_the_names_of_the_page_are_listed_without_sign_in(house: House) -> None:
     own = os.uname().nodename.lower()
     keys: dict[str, Any] = {"broker": "localhost", "web_hosts": ["gpus.example.org"]}
     (names,) = re.findall("web: opens under any address and as (.*); ", report(house, **keys)[1])
@@ -102,7 +102,7 @@ def test_sign_in_and_its_viewers_are_checked(
     assert line in "\n".join(map(str, found))
 
 
-def test_roles_that_run_already_are_recognised(house: House) -> None:
+def test_running_roles_are_recognised(house: House) -> None:
     house.start("up", name="node1", rpc_timeout=30)
     house.host("node1")
     code, lines = report(house, patient=True)
@@ -248,7 +248,7 @@ def test_an_open_port_is_a_warning_of_its_own_part_and_no_failure(house: House) 
     assert "warn web" not in report(house, "broker", **opened)[1]
 
 
-def test_the_file_that_was_read_comes_first() -> None:
+def test_the_config_file_is_reported_first() -> None:
     assert next(findings(Config(), "my.yml")).text == "config: my.yml"
     assert (
         next(findings(Config(), None)).text == "config: no config.yml found, so the defaults apply"

@@ -124,13 +124,11 @@ def test_a_machine_that_is_not_enrolled_gets_the_command_for_the_broker(
     ) in lines
 
 
-def test_a_machine_without_keys_learns_that_the_broker_requires_them(broker: House) -> None:
+def test_without_keys_the_broker_s_need_for_keys_is_reported(broker: House) -> None:
     assert "it requires keys: name them in config.yml (keys)" in report(broker, "")
 
 
-def test_a_machine_with_the_key_of_another_broker_learns_so(
-    broker: House, folders: KeyFolders
-) -> None:
+def test_the_public_key_of_another_broker_is_reported(broker: House, folders: KeyFolders) -> None:
     folder = folders.host("node1")
     Path(folder, "broker.pub").write_text(own_pair(folder).public)
     assert f"{folder}/broker.pub is not its own.pub" in report(broker, folder)

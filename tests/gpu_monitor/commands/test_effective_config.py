@@ -31,7 +31,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.processes
-def test_print_writes_the_config_yml_that_is_shipped(tmp_path: Path) -> None:
+def test_print_writes_the_shipped_config_yml(tmp_path: Path) -> None:
     assert run("--print", cwd=tmp_path).stdout == SHIPPED
 
 
@@ -43,7 +43,7 @@ def test_print_works_beside_a_broken_config_yml(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_alone_it_prints_the_file_and_every_setting_in_effect(tmp_path: Path) -> None:
+def test_without_arguments_it_prints_the_file_and_every_effective_setting(tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text("web_port: 9000\nhosts: [node1, node2]\n")
     answer = run(cwd=tmp_path)
     lines = answer.stdout.splitlines()
@@ -61,7 +61,7 @@ def test_without_a_file_every_setting_is_its_default() -> None:
 
 
 @given(COUNTS, SECONDS, st.lists(COMMAND_LINES, unique=True), st.sampled_from(["", "é", "a: b"]))
-def test_what_is_printed_has_the_same_effect(
+def test_the_printed_settings_have_the_same_effect(
     mib: int, seconds: float, never_idle: list[str], viewers: str
 ) -> None:
     config = Config(

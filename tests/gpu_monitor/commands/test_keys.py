@@ -80,7 +80,7 @@ def test_init_creates_a_private_pair_and_prints_the_public_key(folder: Folder) -
     assert (folder.path / "own.key").read_text().startswith("# GPU Monitor: the SECRET key of ")
 
 
-def test_init_overwrites_nothing_and_prints_the_same_key_again(folder: Folder) -> None:
+def test_init_overwrites_nothing_and_prints_the_existing_key(folder: Folder) -> None:
     printed, before = folder.keys("init"), (folder.path / "own.key").read_bytes()
     assert folder.keys("init") == printed
     assert (folder.path / "own.key").read_bytes() == before
@@ -160,7 +160,7 @@ def test_rotate_of_an_unknown_name_enrols_nothing(broker: Folder, other: str) ->
     assert not (broker.path / "hosts").exists()
 
 
-def test_rotate_without_a_host_replaces_the_own_pair(broker: Folder) -> None:
+def test_rotate_without_a_host_replaces_this_machine_s_pair(broker: Folder) -> None:
     before = own_pair(str(broker.path))
     printed = broker.keys("rotate")
     after = own_pair(str(broker.path))

@@ -45,7 +45,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 @pytest.mark.processes
-def test_a_token_is_printed_alone_and_only_its_hash_is_kept(desk: Desk) -> None:
+def test_only_a_token_is_printed_and_only_its_hash_is_stored(desk: Desk) -> None:
     done = desk.run("add", "alice", "--role", "names")
     token = done.stdout.strip()
     assert done.returncode == OK and re.fullmatch(r"[A-Za-z0-9_-]{43}", token)
@@ -73,7 +73,7 @@ def test_a_password_is_read_from_standard_input_and_never_shown(tmp_path: Path) 
 
 
 @pytest.mark.processes
-def test_a_terminal_is_asked_twice_for_a_password_without_echo(tmp_path: Path) -> None:
+def test_a_terminal_is_prompted_twice_for_a_password_without_echo(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "basic")
     terminal, its = pty.openpty()
     command = [*COMMAND, "viewers", "add", "alice", "--config", str(desk.config)]

@@ -42,7 +42,7 @@ def test_an_empty_file_gives_the_defaults(text: str) -> None:
     assert parse_config(text, "config.yml") == Config()
 
 
-def test_relative_paths_start_at_the_folder_of_config_yml(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_folder_of_config_yml(tmp_path: Path) -> None:
     file = tmp_path / "config.yml"
     for written, meant in (("viewers", tmp_path / "viewers"), ("/etc/v", "/etc/v")):
         file.write_text(f"viewers: {written}\n")

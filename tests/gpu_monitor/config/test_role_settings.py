@@ -121,9 +121,7 @@ def test_the_role_that_opens_a_port_warns_about_it() -> None:
         ("proxy", "the names of viewers and what they see are sent unencrypted to port 8042"),
     ],
 )
-def test_an_open_page_with_sign_in_warns_about_what_is_sent_unencrypted(
-    mode: Mode, words: str
-) -> None:
+def test_an_open_page_with_sign_in_warns_about_unencrypted_data(mode: Mode, words: str) -> None:
     (warning,) = page_warnings(Config(web_bind="*", sign_in=mode))
     assert warning.startswith(words)
     assert list(page_warnings(Config(sign_in=mode))) == []
@@ -188,5 +186,5 @@ def test_every_key_reaches_the_settings_of_its_role() -> None:
     assert (web.base_path, web.web_bind, web.rpc_timeout) == ("/gpus", "", 7.0)
 
 
-def test_the_own_name_is_a_valid_host_name() -> None:
+def test_the_name_of_this_machine_is_a_valid_host_name() -> None:
     assert is_host_name(own_name())

@@ -43,7 +43,7 @@ def test_the_last_hour_is_complete_from_the_start(house: House) -> None:
             assert len(values) == 60 and None not in values[:-1]
 
 
-def test_the_demo_opens_no_broker_port_and_warns_of_none() -> None:
+def test_the_demo_opens_no_broker_port_and_warns_about_none() -> None:
     settings = demo_settings(Config(rpc_bind="*", updates_bind="*"))
     assert all(
         endpoint.startswith("inproc://")

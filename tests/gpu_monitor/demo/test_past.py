@@ -33,7 +33,7 @@ def rows_of(past: Past, name: str, answer: dict[str, Any]) -> list[list[int | No
     return rows
 
 
-def test_an_idle_gpu_worked_until_it_fell_idle() -> None:
+def test_an_idle_gpu_was_busy_until_it_became_idle() -> None:
     fleet = build_fleet(100, 8, NOW)
     past, fell_idle = Past(fleet, NOW), 0
     for host in fleet:
@@ -51,7 +51,7 @@ def test_an_idle_gpu_worked_until_it_fell_idle() -> None:
     assert fell_idle > 10
 
 
-def test_a_working_gpu_has_worked_since_its_job_started() -> None:
+def test_a_working_gpu_has_been_busy_since_its_job_started() -> None:
     fleet = build_fleet(100, 8, NOW)
     past, started = Past(fleet, NOW), 0
     for host in fleet:

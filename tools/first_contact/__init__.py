@@ -1,0 +1,1 @@
+"""First contact with a real NVIDIA card: measures what GPU Monitor assumes about driver and GPU."""
