@@ -54,7 +54,7 @@ class PublishedHost:
         limits: UseLimits,
         totals: Totals,
     ) -> dict[str, Any]:
-        """The usual case: a live host of which nothing but numbers has changed."""
+        """The usual case: a live host whose numbers alone have changed."""
         patch = advance_numbers(self.document, snapshot, slow)
         self._tally.count_numbers(snapshot, patch, limits, totals)
         if slow:

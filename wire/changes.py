@@ -137,7 +137,7 @@ def open_message(data: bytes) -> Message:
         raise WireError("size", f"{len(data)} bytes are over the limit of {MAX_MESSAGE_BYTES}")
     try:
         return Message(data, decode_strict_body(data))
-    except Exception:  # a newer collector's message, or a wrong one
+    except Exception:  # unknown members or a fault (msgspec raises several classes): read on
         pass
     try:
         return Message(data, decode_body(data))
@@ -155,7 +155,7 @@ def read_changes(message: Message, last: Last | None = None) -> Changes:
     before = {} if last is None else cast(dict[str, Any], last.snapshot)
     try:
         steady, numbers = _take_apart(message)
-    except Exception as error:
+    except Exception as error:  # whatever a hostile message makes the decoders raise
         read_in_full(message.data, before)  # raises what is wrong first
         raise refusal(error, "the message") from None
     if last is not None and steady == last.steady and _only_numbers(body, numbers, before):
@@ -175,7 +175,7 @@ def _take_apart(message: Message) -> tuple[bytes, Numbers]:
         try:
             values = astuple(split.decode(packed))
             numbers[split.part] = split.numbers, values[split.steady :]
-        except Exception:  # as above; or some numbers are not known
+        except Exception:  # unknown members, or numbers that are null or missing: read on
             values = astuple(split.decode_loosely(packed))
             known = {
                 key: value

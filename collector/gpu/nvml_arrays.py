@@ -78,7 +78,7 @@ class ArrayReader:
     def fetch(self, *arguments: Any) -> list[Any]:
         """All rows; NvmlError when the function fails.
 
-        The identical list while the driver writes the same bytes, so that `is` tells a change.
+        The identical list while the driver writes the same bytes, so that `is` detects a change.
         """
         code = INSUFFICIENT_SIZE
         for _ in range(_ATTEMPTS):

@@ -50,7 +50,7 @@ class ProcessLists:
         """The entries of all lists.
 
         The identical list as long as no process came, went or changed its memory, so that `is`
-        tells a change.
+        detects a change.
         """
         answers = [self._queries.query(call) for call, _ in self._lists]
         if not self._answers or not all(map(operator.is_, answers, self._answers)):
