@@ -39,6 +39,7 @@ NUMBER_MEMBERS: dict[str, frozenset[str]] = {
     },
     "processes": SLOW_COLUMNS["processes"] | {"idle_since"},
     "disks": SLOW_COLUMNS["disks"],
+    "findings": frozenset(),
     "collector": frozenset(("cpu_percent", "memory_mib", "sample_seconds")),
 }
 """Members that may change every second: who sits where does not depend on them."""
@@ -166,7 +167,7 @@ def read_changes(message: Message, last: Last | None = None) -> Changes:
 def _take_apart(message: Message) -> tuple[bytes, Numbers]:
     """The bytes of all members but numbers, and the numbers of each part."""
     body = message.body
-    pieces: list[Packed] = [body.problems]
+    pieces: list[Packed] = []
     if type(body) is not StrictBody:
         pieces += _unknown(message.data, Body.__struct_fields__)
     numbers: Numbers = {}
