@@ -31,6 +31,7 @@ FINDINGS = make_findings(
 )
 FAULTY = {
     "gpus": make_gpus(2, state=["ok", "lost"], temperature_celsius=[88, None]),
+    "processes": {},
     "findings": FINDINGS,
 }
 
