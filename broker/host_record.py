@@ -4,7 +4,7 @@ from typing import Final
 
 from gpu_monitor.broker.freshness import FRESH, Link, Verdict
 from gpu_monitor.broker.history import GpuHistory
-from gpu_monitor.broker.host_findings import BrokerFinding
+from gpu_monitor.broker.own_findings import BrokerFinding
 from gpu_monitor.broker.peer_identity import address_of
 from gpu_monitor.wire.changes import Changes, Last
 from gpu_monitor.wire.document import Snapshot

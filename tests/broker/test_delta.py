@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.broker.delta import advance_all
-from gpu_monitor.broker.host_findings import with_findings
+from gpu_monitor.broker.own_findings import with_findings
 from gpu_monitor.broker.turns import Turns, bookkeeping
 from gpu_monitor.wire.document import Snapshot
 from gpu_monitor.wire.patch import merge

@@ -1,4 +1,4 @@
-"""broker.host_findings: the broker's own rows, and the collector's table beside them."""
+"""broker.own_findings: the broker's own rows, and the collector's table beside them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.broker.host_findings import BrokerFinding, ClockFinding, with_findings
+from gpu_monitor.broker.own_findings import BrokerFinding, ClockFinding, with_findings
 from gpu_monitor.wire.document import FINDING_COLUMNS, SEVERITIES, Table
 from tests.support.snapshots import make_findings
 from tests.support.ticking import WALL, Broker
