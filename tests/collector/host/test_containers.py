@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.host.containers import (
     CONTAINER_NAMES_SECONDS,
     UNKNOWN_CONTAINER_SECONDS,
@@ -257,14 +258,16 @@ def test_a_runtime_that_keeps_failing_is_a_problem_whatever_it_raises() -> None:
     guard = SourceGuard()
     containers = ContainerNames("/socket", ask, PATIENCE_SECONDS, guard)
     names: list[str | None] = []
-    problems: list[str] = []
+    found: list[Finding] = []
     for second in range(3):
         names.append(containers.resolve(BATCH[:12], second * UNKNOWN_CONTAINER_SECONDS))
-        problems = guard.settle()
+        found = guard.settle()
 
     assert names == [BATCH[:12]] * 3
     words = "AssertionError: deep in a library"
-    assert problems == [f"/socket (container names) cannot be read: {words}"]
+    assert [finding.line for finding in found] == [
+        f"/socket (container names) cannot be read: {words}"
+    ]
 
 
 def test_a_process_has_the_name_of_its_container(
