@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.installation import DriverInstallation
-from gpu_monitor.collector.gpu.nvml_errors import CLOSED, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import NvmlError
 from gpu_monitor.collector.gpu.pci import PCI_FOLDER
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.host import containers
@@ -94,11 +94,10 @@ def _query_driver() -> ReportLine:
         count, (driver, _) = nvml.device_count(trace), nvml.versions(trace)
         nvml.close_library(trace)
     except NvmlError as error:
-        here = DriverInstallation(PCI_FOLDER)
-        is_expected = here.has_gpu() or here.is_module_loaded()
-        if error.code in CLOSED and not is_expected:
+        found = DriverInstallation(PCI_FOLDER).describe(error)
+        if found.severity == "info":
             return ReportLine(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
-        return ReportLine(False, f"gpus: {here.describe(error)}")
+        return ReportLine(False, f"gpus: {found.line}")
     return ReportLine(True, f"gpus: {count} found, driver {driver}")
 
 
