@@ -4,7 +4,14 @@ from typing import Any, TypeAlias
 
 from msgspec import Raw
 
-from gpu_monitor.wire.document import FINDING_COLUMNS, REQUIRED_COLUMNS, TABLES, VERSION, Column, Snapshot
+from gpu_monitor.wire.document import (
+    FINDING_COLUMNS,
+    REQUIRED_COLUMNS,
+    TABLES,
+    VERSION,
+    Column,
+    Snapshot,
+)
 from gpu_monitor.wire.limits import WireError, is_host_name
 from gpu_monitor.wire.patch import same
 from gpu_monitor.wire.schema import (
