@@ -1,5 +1,4 @@
-"""What is wrong with a host: full disks, memory held by processes that no longer run, rows left
-out; pure."""
+"""What is wrong with a host: full disks, memory that ended processes hold, rows left out; pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

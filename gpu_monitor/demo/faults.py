@@ -91,6 +91,10 @@ def judge_health(gpus: Table, faults: Iterable[Fault]) -> None:
 
 
 def finding_table(faults: Iterable[Fault]) -> Table:
-    """The table `findings`, the worst first."""
-    rows = sorted(faults, key=lambda fault: SEVERITIES.index(fault.severity))
+    """The table `findings`: the worst first, then the host's, then in the order of GPUs."""
+    rows = sorted(faults, key=_order)
     return {column: [getattr(fault, column) for fault in rows] for column in FINDING_COLUMNS}
+
+
+def _order(fault: Fault) -> tuple[int, int]:
+    return SEVERITIES.index(fault.severity), -1 if fault.gpu is None else fault.gpu

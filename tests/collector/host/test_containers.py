@@ -28,7 +28,7 @@ from gpu_monitor.collector.host.containers import (
 )
 from gpu_monitor.collector.host.processes import PROCESS_REFRESH_SECONDS
 from gpu_monitor.collector.source_guard import SourceGuard
-from gpu_monitor.commands.check import findings
+from gpu_monitor.commands.check import report_lines
 from gpu_monitor.config.keys import Config
 from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
 from tests.support.house import PATIENCE_SECONDS, eventually
@@ -298,7 +298,7 @@ def test_a_container_has_its_name_once_its_process_is_read_again(
 
 
 def lines(socket: str) -> list[str]:
-    found = findings(Config(container_socket=socket), None, "collector")
+    found = report_lines(Config(container_socket=socket), None, "collector")
     return [str(finding) for finding in found if "containers:" in str(finding)]
 
 

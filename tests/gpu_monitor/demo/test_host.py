@@ -116,7 +116,7 @@ def test_the_other_special_hosts_show_their_fault() -> None:
     assert special("free")["processes"]["pid"] == []
     assert findings_of(special("hot")) == [("gpu_hot", 0)]
     problems = special("problems")
-    lasting = [("row_remap", 0), ("disk_full", None), ("processes_unread", 1)]
+    lasting = [("disk_full", None), ("row_remap", 0), ("processes_unread", 1)]
     assert findings_of(problems)[:3] == lasting
     assert {kind for kind, _ in findings_of(problems)[3:]} == {"gpu_stalled"}
     assert problems["disks"]["used_mib"][1] / problems["disks"]["total_mib"][1] > 0.95
