@@ -5,9 +5,9 @@ from typing import Any
 
 from gpu_monitor.broker.delta import advance_all, advance_numbers, advance_own
 from gpu_monitor.broker.gpu_use import UseLimits
-from gpu_monitor.broker.own_findings import ClockFinding, with_findings
 from gpu_monitor.broker.host_record import LIVE, HostRecord
 from gpu_monitor.broker.host_tally import HostTally
+from gpu_monitor.broker.own_findings import ClockFinding, with_findings
 from gpu_monitor.broker.totals import Totals
 from gpu_monitor.broker.turns import Turns, bookkeeping
 from gpu_monitor.wire.document import Snapshot, Table
