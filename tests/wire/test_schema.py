@@ -192,10 +192,11 @@ def test_columns_that_two_hosts_have_in_common_are_stored_once() -> None:
     assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
 
 
-def test_repeated_texts_are_stored_once() -> None:
-    users = ["".join(("al", "ice")), "".join(("al", "ice"))]
-    columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}
-    one, other = check_snapshot(make_snapshot(processes=columns))["processes"]["user"]
+@pytest.mark.parametrize("key", ["user", "command", "container", "slurm_job_id", "pod_uid"])
+def test_repeated_texts_are_stored_once(key: str) -> None:
+    texts = ["".join(("al", "ice")), "".join(("al", "ice"))]
+    columns = {name: column * 2 for name, column in make_processes().items()} | {key: texts}
+    one, other = check_snapshot(make_snapshot(processes=columns))["processes"][key]
     assert one is other
 
 
