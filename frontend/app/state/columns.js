@@ -3,7 +3,7 @@
 import { isObject } from "./patch.js";
 import { GPU_STATES, healthReasonsOf, isHot } from "./states.js";
 
-/** @import { GpuRow, Host, Json, ProcessRow } from "../types.js" */
+/** @import { GpuRow, Gpus, Host, Json, Processes, ProcessRow } from "../types.js" */
 
 /** Why a table is malformed, in words; null when it is not. @typedef {{ gpus: string | null, processes: string | null }} Tables */
 
@@ -11,7 +11,7 @@ const BADGES = GPU_STATES.filter(({ badge }) => badge !== undefined);
 /** The required column of each table; all others must be as long. */
 const KEY_COLUMNS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
 
-/** The column of each field. */
+/** The column of each field. @satisfies {Record<string, keyof Gpus>} */
 const GPU = {
   uuid: "uuid",
   busId: "pci_bus_id",
@@ -31,6 +31,7 @@ const GPU = {
   idleSince: "idle_since",
   stalledSince: "stalled_since",
 };
+/** @satisfies {Record<string, keyof Processes>} */
 const PROCESS = {
   pid: "pid",
   command: "command",

@@ -19,7 +19,7 @@ export const HEAT_COLUMNS = unique("temperature_celsius", ...OFTEN.flatMap(({ co
 const NONE = Object.fromEntries([...COUNTED, ...HOST_STATES].map(({ key }) => [key, 0]));
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
-/** @param {string[]} columns */
+/** @param {(keyof Gpus)[]} columns */
 function unique(...columns) {
   return [...new Set(columns)];
 }
