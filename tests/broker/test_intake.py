@@ -29,8 +29,8 @@ class Desk:
         self.context = zmq.asyncio.Context()
         plain: Any = zmq.Context(self.context)
         self.fleet = Fleet(hosts, 2.0, 1000.0)
-        self.asked = 0
-        self.ingest = Ingest(self.fleet, Directory(hosts), self.ask)
+        self.resolutions = 0
+        self.ingest = Ingest(self.fleet, Directory(hosts), self.count_resolution)
         self.load = Load()
         self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.ingest, self.load)
         self.endpoint = self.intake.endpoint()
@@ -40,8 +40,8 @@ class Desk:
     def start(self) -> None:
         self.intake.start(asyncio.get_running_loop())
 
-    def ask(self) -> None:
-        self.asked += 1
+    def count_resolution(self) -> None:
+        self.resolutions += 1
 
     async def push(self, *messages: bytes) -> dict[str, int]:
         """Pushes all and waits until the last is heard; the refusals by reason."""
@@ -96,7 +96,7 @@ async def test_each_refusal_counts_under_its_reason(desk: Desk) -> None:
 @pytest.mark.parametrize("closed_desk", [("192.0.2.1",)], indirect=True)
 async def test_an_unknown_peer_is_refused_before_its_message_is_read(desk: Desk) -> None:
     assert await desk.push(b"\xc1" * 1000) == {"unknown host": 1}
-    assert desk.asked == 1
+    assert desk.resolutions == 1
 
 
 async def test_a_backlog_does_not_hold_up_the_event_loop(desk: Desk) -> None:

@@ -54,11 +54,11 @@ class Viewer:
             self.patches.append(message["patch"])
 
     async def until(self, seen: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        async def look() -> None:
+        async def read_on() -> None:
             while not (self.document and seen(self.document)):
                 await self.read()
 
-        await asyncio.wait_for(look(), PATIENCE_SECONDS)
+        await asyncio.wait_for(read_on(), PATIENCE_SECONDS)
         return self.document
 
     async def until_state(self, name: str, state: str) -> dict[str, Any]:

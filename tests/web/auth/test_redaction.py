@@ -252,7 +252,7 @@ async def test_every_frame_in_every_encoding_is_redacted(protocol: str | None, r
             viewer = Follower(socket, protocol)
             await viewer.receive()
             host = talkative_host(state="stale")
-            house.broker.patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
+            house.broker.send_patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
             while "b" not in viewer.document["hosts"]:
                 assert leaks(json.dumps(await viewer.receive()), role) == []
             assert viewer.document == (await house.get("api/v1/fleet"))[1]

@@ -74,7 +74,7 @@ async def test_a_viewer_receives_the_fleet_and_then_each_patch(protocol: str | N
             viewer = Follower(socket, protocol)
             assert (await viewer.receive())["type"] == "fleet"
             assert viewer.document == (await house.get("api/v1/fleet"))[1]
-            house.broker.patch({"now": 1001.0, "hosts": {"a": {"state": "stale"}}})
+            house.broker.send_patch({"now": 1001.0, "hosts": {"a": {"state": "stale"}}})
             change = await viewer.next_change()
             assert change == {"now": 1001.0, "hosts": {"a": {"state": "stale"}}}
 
@@ -162,7 +162,9 @@ async def test_the_parameter_hosts_narrows_hosts_and_nothing_else() -> None:
             await viewer.receive()
             assert viewer.document["hosts"].keys() == {"a", "c"}
             assert viewer.document["users"] == {"alice": {"gpus": 1}}
-            house.broker.patch({"totals": {"hosts": 2}, "hosts": {"b": {"state": "x"}, "c": None}})
+            house.broker.send_patch(
+                {"totals": {"hosts": 2}, "hosts": {"b": {"state": "x"}, "c": None}}
+            )
             change = await viewer.next_change()
             assert change == {"totals": {"hosts": 2}, "hosts": {"c": None}}
 
@@ -264,7 +266,7 @@ async def test_a_viewer_that_does_not_read_is_cut_and_delays_no_other(deaf: sock
             number = 0
             while number < 100 or not is_cut(deaf):  # the kernel decides how much it buffers
                 number += 1
-                house.broker.patch({"words": os.urandom(50_000).hex(), "number": number})
+                house.broker.send_patch({"words": os.urandom(50_000).hex(), "number": number})
                 await viewer.until(has_number(number))
             assert viewer.fleets == 1
 
@@ -302,7 +304,7 @@ async def test_a_viewer_that_was_slow_receives_a_fresh_fleet_without_a_gap() -> 
         host: dict[str, Any] = {}
         for number in range(25):
             host = {"state": "live", "number": number}
-            house.broker.patch({"words": "x" * 1_000_000, "hosts": {"a": host}})
+            house.broker.send_patch({"words": "x" * 1_000_000, "hosts": {"a": host}})
             await house.until("api/v1/hosts/a", has_number(number))
         await viewer.until(lambda document: document["hosts"].get("a") == host)
         assert viewer.fleets > 1
