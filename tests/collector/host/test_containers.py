@@ -29,8 +29,8 @@ from gpu_monitor.collector.host.processes import PROCESS_REFRESH_SECONDS
 from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.commands.check import findings
 from gpu_monitor.config.keys import Config
-from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
 from tests.support.house import PATIENCE_SECONDS, eventually
+from tests.support.processes import NO_SUCH_PID, table, write_process
 from tests.support.proxies import fenced_block, find_program
 
 JUPYTER, BATCH = "0123456789abcdef" * 4, "fedcba9876543210" * 4

@@ -7,7 +7,7 @@ import pytest
 
 from gpu_monitor.collector.host.processes import ProcessTable
 from gpu_monitor.collector.host.users import UserNames
-from tests.collector.host.test_processes import DEADLINE, NO_SUCH_PID, write_process
+from tests.support.processes import DEADLINE, NO_SUCH_PID, write_process
 
 SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
 

@@ -3,18 +3,14 @@
 import gc
 import os
 import pwd
-import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gpu_monitor.collector.host.containers import ContainerNames
-from gpu_monitor.collector.host.pidfds import PidFds, most_followed
 from gpu_monitor.collector.host.processes import (
     PROCESS_REFRESH_SECONDS,
     ProcessFacts,
@@ -23,66 +19,8 @@ from gpu_monitor.collector.host.processes import (
 )
 from gpu_monitor.collector.host.procfs import start_ticks
 from gpu_monitor.collector.host.users import UserNames, user_name
-from gpu_monitor.collector.settings import Commands
 from gpu_monitor.collector.source_guard import SourceGuard
-
-DEADLINE = 30.0
-NO_SUCH_PID = 2**22 + 1
-"""Above the highest pid of any kernel: a test's own /proc may use it for any process."""
-
-Child = Callable[[], "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def child(processes: None) -> Iterator[Child]:
-    """Starts processes that sleep, and ends them."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(["python train.py", "600"], executable="/bin/sleep")
-        started.append(process)
-        give_up_at = time.monotonic() + DEADLINE
-        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is still about to exec
-            assert time.monotonic() < give_up_at
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def table(
-    commands: Commands = "name",
-    proc: str = "/proc",
-    settle: float = 0.0,
-    containers: ContainerNames | None = None,
-) -> ProcessTable:
-    users = UserNames({1000: "alice"}.get, DEADLINE)
-    return ProcessTable(commands, users, proc, settle, containers)
-
-
-def write_process(
-    proc: Path,
-    ticks: int = 4711,
-    uid: int = 1000,
-    command: bytes = b"python\0train.py\0",
-    state: str = "S",
-    switches: int = 1,
-    threads: int | str = 1,
-    group: str = "0::/system.slice/slurmstepd.scope/job_12/step_0\n",
-) -> None:
-    folder = proc / str(NO_SUCH_PID)
-    folder.mkdir(parents=True, exist_ok=True)
-    zeros = " ".join(["0"] * 16)
-    stat = f"{NO_SUCH_PID} (a ) b (c) {state} {zeros} {threads} 0 {ticks} 0 0"
-    (folder / "stat").write_text(stat)
-    (folder / "status").write_text(
-        f"Name:\tpython\nUmask:\t0022\nUid:\t{uid}\t0\t0\t0\n"
-        f"voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"
-    )
-    (folder / "cmdline").write_bytes(command)
-    (folder / "cgroup").write_text(group)
+from tests.support.processes import DEADLINE, NO_SUCH_PID, Child, table, write_process
 
 
 def test_a_process_has_its_user_command_and_start() -> None:
@@ -305,43 +243,6 @@ def test_the_start_is_found_whatever_the_name(name: str) -> None:
     assert start_ticks(stat.encode()) == 22
 
 
-def test_a_followed_process_is_known_to_have_ended(child: Child) -> None:
-    pidfds, process = PidFds(), child()
-    assert pidfds.follow(process.pid) and pidfds.is_followed(process.pid)
-    before = pidfds.ended()
-
-    process.kill()
-    process.wait()
-
-    assert before == set()
-    assert pidfds.ended() == {process.pid}
-    pidfds.forget(process.pid)
-    assert pidfds.ended() == set() and not pidfds.is_followed(process.pid)
-
-
-def test_without_pidfd_open_no_process_is_followed() -> None:
-    pidfds = PidFds(pidfd_open=None)
-
-    assert not pidfds.follow(os.getpid()) and not pidfds.is_followed(os.getpid())
-    assert pidfds.ended() == set()
-
-
-def test_processes_are_followed_up_to_a_limit(child: Child) -> None:
-    pidfds, others = PidFds(limit=1), child()
-
-    assert pidfds.follow(os.getpid()) and not pidfds.follow(others.pid)
-    assert pidfds.follow(os.getpid())  # again, in place of the one before
-    pidfds.forget(os.getpid())
-    assert pidfds.follow(others.pid)
-    pidfds.forget(others.pid)
-
-
-def test_a_quarter_of_the_open_files_at_most_follows_processes() -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    assert 0 < most_followed() <= soft / 4
-
-
 def test_a_failure_costs_the_facts_about_one_process() -> None:
     class Broken(UserNames):
         def resolve(self, uid: int, now: float) -> str:
@@ -358,10 +259,6 @@ def test_a_failure_costs_the_facts_about_one_process() -> None:
     assert facts[os.getpid()] == ProcessFacts(os.getpid())
     assert facts[NO_SUCH_PID].state == "ended"
     assert problems == ["a process's facts cannot be read: ValueError: deep in a library"]
-
-
-def test_a_missing_process_is_not_followed() -> None:
-    assert not PidFds().follow(NO_SUCH_PID)
 
 
 def test_an_impossible_pid_costs_only_its_row() -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from gpu_monitor.web.auth.allowed_hosts import OWN_NAME_RETRY_SECONDS, AllowedHosts, split
 from gpu_monitor.web.auth.client_address import TrustedProxies
 from gpu_monitor.web.errors import RequestRefused
+from tests.support.guarded_house import KEY, ask, guarded
 from tests.support.house import House
 from tests.support.web_house import make_host, wait_for, web_house
-from tests.web.auth.test_sign_in import KEY, OPEN, all_requests, ask, guarded
+from tests.web.auth.test_sign_in import OPEN, all_requests
 
 OWN = os.uname().nodename
 SHORT = OWN.partition(".")[0]
@@ -37,14 +38,6 @@ OTHERS = [
     *("[::1]evil.example:{port}", "[evil.example]:{port}", "evil.example:{port}:{port}"),
     *("127.0.0.1%evil.example:{port}", "2130706433:{port}", "x.alias.example:{port}", ":{port}"),
 ]
-
-
-@pytest.fixture
-def viewers(tmp_path: Path) -> Path:
-    """An empty viewers' file."""
-    path = tmp_path / "viewers"
-    path.touch(0o600)
-    return path
 
 
 async def statuses(house: Any, hosts: list[str], *headers: tuple[str, str]) -> dict[str, int]:

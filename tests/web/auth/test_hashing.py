@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import hashlib
 import threading
 
 import pytest
@@ -23,16 +22,7 @@ from gpu_monitor.web.auth.password_check import (
     PasswordChecker,
     TooManyChecks,
 )
-
-CHEAP = "scrypt:2:1:1:"
-
-
-def cheap_hash(password: str) -> str:
-    """Like `hash_password`, with parameters that cost nothing."""
-    salt = b"s" * 16
-    key = hashlib.scrypt(password.encode(), salt=salt, n=2, r=1, p=1, dklen=32)
-    parts = [base64.urlsafe_b64encode(data).decode().rstrip("=") for data in (salt, key)]
-    return CHEAP + ":".join(parts)
+from tests.support.cheap_hashes import cheap_hash
 
 
 def test_tokens_are_256_random_bits_and_url_safe() -> None:

@@ -14,18 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.guarded_house import TOKEN, basic, guarded
 from tests.support.web_house import House
-from tests.web.auth.test_sign_in import TOKEN, basic, guarded
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 COOKIE = "gpu-monitor"
-
-
-@pytest.fixture
-def viewers(tmp_path: Path) -> Path:
-    path = tmp_path / "viewers"
-    path.touch(0o600)
-    return path
 
 
 @asynccontextmanager
