@@ -43,7 +43,7 @@ def test_an_answer_later_than_the_last_reading_ends_with_gaps() -> None:
     assert last(history, NOON + 120, 3) == [5, None, 6]
 
 
-def test_what_is_older_than_an_hour_is_gone() -> None:
+def test_readings_older_than_an_hour_are_dropped() -> None:
     history = GpuHistory()
     add(history, NOON, 5)
     add(history, NOON + 3600, 6)
@@ -66,7 +66,7 @@ def test_a_clock_that_is_set_back_clears_the_history() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.none() | st.integers(0, 100)), min_size=1))
-def test_it_agrees_with_a_plain_list_of_all_readings(
+def test_the_history_agrees_with_a_plain_list_of_all_readings(
     readings: list[tuple[int, int | None]],
 ) -> None:
     told: dict[int, int] = {}

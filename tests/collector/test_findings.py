@@ -14,7 +14,7 @@ def process(gpu: int, pid: int, state: ProcessState | None, memory_bytes: int | 
     return ProcessRow(gpu, Use(pid, "C", memory_bytes), ProcessFacts(pid, state=state))
 
 
-def test_processes_that_run_or_are_hidden_are_no_problem() -> None:
+def test_running_and_hidden_processes_are_no_problem() -> None:
     assert list(held_memory(GPUS, [process(0, 1, None, GIB), process(0, 2, "hidden", GIB)])) == []
 
 

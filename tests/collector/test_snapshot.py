@@ -152,7 +152,7 @@ def test_a_snapshot_identifies_its_sender_time_and_interval() -> None:
     assert first["system"]["booted_at"] == BOOTED_AT
 
 
-def test_a_snapshot_has_the_time_before_its_readings() -> None:
+def test_a_snapshot_has_the_time_at_which_its_readings_began() -> None:
     clock = ManualClock()
 
     def slow(now: Moment) -> DriverReading:
@@ -355,7 +355,9 @@ def test_problems_name_no_user_and_no_command() -> None:
 
 
 @pytest.mark.parametrize("source", ["gpus", "facts", "host", "cost"])
-def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_ends_none(source: str) -> None:
+def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_stops_none(
+    source: str,
+) -> None:
     def broken(*arguments: object) -> Any:
         raise AttributeError("gone")
 

@@ -21,7 +21,7 @@ from tests.support.web_house import (
 
 
 class Link:
-    """A subscriber on a clock that only moves when told, and the broker's socket."""
+    """A subscriber on a clock that only the test moves, and the broker's socket."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self.clock = StillClock()
@@ -92,7 +92,7 @@ async def test_patches_before_and_after_the_picture_are_applied_in_order() -> No
         assert fleet["hosts"].keys() == {"before", "after"}
 
 
-async def test_a_lost_patch_is_made_up_for_by_a_picture() -> None:
+async def test_a_picture_makes_up_for_a_lost_patch() -> None:
     async with web_house() as house:
         await house.show(a=make_host())
         async with house.watch() as socket:
@@ -122,7 +122,7 @@ async def test_a_broker_that_returns_is_shown_again_without_a_new_fleet() -> Non
             assert viewer.fleets == 1
 
 
-async def test_a_broker_that_was_only_silent_is_live_again_by_a_picture() -> None:
+async def test_a_broker_that_was_only_silent_is_live_again_with_a_picture() -> None:
     async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         async with house.watch() as socket:
@@ -134,7 +134,7 @@ async def test_a_broker_that_was_only_silent_is_live_again_by_a_picture() -> Non
             assert viewer.document["now"] == 1001.0
 
 
-async def test_a_broker_lost_for_long_is_connected_to_by_a_new_socket(link: Link) -> None:
+async def test_a_broker_that_stays_lost_is_reached_by_a_new_socket(link: Link) -> None:
     assert await link.received() == b"\x01patch"
     link.clock.ahead += RECONNECT_SECONDS
     link.subscriber.poll()

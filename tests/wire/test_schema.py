@@ -87,7 +87,7 @@ def test_any_value_in_any_place_is_accepted_as_json_or_refused(
 
 
 @given(st.sampled_from(paths(make_snapshot())), anything)
-def test_what_is_accepted_after_another_snapshot_is_what_is_accepted_alone(
+def test_a_snapshot_is_accepted_after_another_one_exactly_if_it_is_accepted_alone(
     path: tuple[Any, ...], value: object
 ) -> None:
     previous, message = check_snapshot(make_snapshot()), replaced(path, value)

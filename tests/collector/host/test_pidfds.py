@@ -1,4 +1,4 @@
-"""Processes followed by pidfd: their end is seen, up to a limit, where the kernel can."""
+"""Processes followed by pidfd: their end is noticed, up to a limit of processes."""
 
 import os
 import resource
@@ -32,13 +32,13 @@ def test_processes_are_followed_up_to_a_limit(child: Child) -> None:
     pidfds, others = PidFds(limit=1), child()
 
     assert pidfds.follow(os.getpid()) and not pidfds.follow(others.pid)
-    assert pidfds.follow(os.getpid())  # again, in place of the one before
+    assert pidfds.follow(os.getpid())  # again: it replaces the first pidfd
     pidfds.forget(os.getpid())
     assert pidfds.follow(others.pid)
     pidfds.forget(others.pid)
 
 
-def test_a_quarter_of_the_open_files_at_most_follows_processes() -> None:
+def test_pidfds_take_at_most_a_quarter_of_the_open_files() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     assert 0 < most_followed() <= soft / 4

@@ -79,9 +79,9 @@ def test_a_process_that_execs_is_read_again_after_a_while(tmp_path: Path) -> Non
     assert commands == ["bash", "python train.py"]
 
 
-def test_a_process_that_is_not_asked_for_is_forgotten(child: Child) -> None:
+def test_a_process_that_is_no_longer_listed_is_forgotten(child: Child) -> None:
     processes = table()
-    gc.collect()  # what other tests have left must not be closed in between
+    gc.collect()  # descriptors that other tests left must not be closed in between
     descriptors = len(os.listdir("/proc/self/fd"))
     processes.facts([child().pid, child().pid], 0.0)
 
@@ -103,7 +103,7 @@ def test_a_process_that_ends_keeps_its_facts_and_is_shown_as_ended(child: Child)
     assert after == [alive, alive, alive._replace(state="ended")]
 
 
-def test_a_process_that_had_ended_before_is_shown_as_ended_too() -> None:
+def test_a_process_that_ended_before_it_was_seen_is_shown_as_ended() -> None:
     processes = table(settle=2.0)
 
     states = [processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, 1.0, 2.0)]
@@ -148,7 +148,7 @@ def test_a_zombie_that_was_known_before_keeps_its_command(child: Child) -> None:
 
 
 def shown_states(proc: Path, *states: tuple[str, int]) -> list[str | None]:
-    """How a process is shown that is found in these states, with this count of switches."""
+    """What is shown for a process in each of these states with this number of switches."""
     processes = table(proc=str(proc))
     shown: list[str | None] = []
     for number, (state, switches) in enumerate(states):
@@ -158,7 +158,7 @@ def shown_states(proc: Path, *states: tuple[str, int]) -> list[str | None]:
     return shown
 
 
-def test_a_process_that_does_not_wake_up_is_stuck(tmp_path: Path) -> None:
+def test_a_process_that_stays_in_uninterruptible_sleep_is_stuck(tmp_path: Path) -> None:
     shown = shown_states(tmp_path, ("D", 7), ("D", 7), ("D", 7), ("D", 8), ("S", 8))
 
     assert shown == [None, "stuck", "stuck", None, None]
@@ -185,7 +185,7 @@ def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Pat
     assert shown == [None, "stuck"]
 
 
-def test_a_process_whose_first_thread_has_ended_is_ordinary_while_others_work(
+def test_a_process_whose_main_thread_has_ended_is_ordinary_while_others_run(
     tmp_path: Path,
 ) -> None:
     write_process(tmp_path, state="Z", threads=2)
@@ -200,7 +200,7 @@ def test_invalid_data_about_a_zombie_raises_nothing(tmp_path: Path) -> None:
 
 
 def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Path) -> None:
-    pid = child().pid  # it lives, and is not in this /proc
+    pid = child().pid  # it runs, but is not in this /proc
 
     assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
 
@@ -237,7 +237,7 @@ def test_in_another_pid_namespace_every_process_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "a b", "a) S 1 (b", ")"])
-def test_the_start_is_found_whatever_the_name(name: str) -> None:
+def test_the_start_time_is_parsed_whatever_the_name(name: str) -> None:
     stat = f"7 ({name}) S " + " ".join(str(field) for field in range(4, 53))
 
     assert start_ticks(stat.encode()) == 22

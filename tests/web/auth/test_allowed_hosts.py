@@ -48,7 +48,9 @@ async def statuses(house: Any, hosts: list[str], *headers: tuple[str, str]) -> d
 
 
 @pytest.mark.parametrize("mode", ["none", "token", "basic", "proxy"])
-async def test_without_a_secret_only_own_names_are_answered(mode: str, viewers: Path) -> None:
+async def test_without_a_secret_only_the_servers_own_names_are_answered(
+    mode: str, viewers: Path
+) -> None:
     async with guarded(viewers, mode, web_hosts=("alias.example",)) as house:
         key = tuple(KEY.get(mode, {}).items())
         expected = dict.fromkeys([*KNOWN, *PASSED_ON], 200)

@@ -10,7 +10,7 @@ ONE_BURST = WebLimits(seconds_per_guess=3600.0)
 """No further guess is granted while a test runs, however slow the machine."""
 
 
-async def test_an_address_that_guesses_passwords_has_to_wait_and_others_do_not(
+async def test_an_address_that_guesses_passwords_must_wait_and_others_need_not(
     viewers: Path,
 ) -> None:
     async with guarded(viewers, "basic", limits=ONE_BURST) as house:
@@ -36,7 +36,7 @@ async def test_guessing_in_parallel_does_not_help(viewers: Path) -> None:
         assert answers.count(401) == 10 and answers.count(429) == 40
 
 
-async def test_a_right_token_never_has_to_wait(viewers: Path) -> None:
+async def test_a_valid_token_never_waits(viewers: Path) -> None:
     async with guarded(viewers, "token", limits=ONE_BURST) as house:
         here = ("X-Forwarded-For", "198.51.100.9")
         wrong = ("Authorization", "Bearer wrong")

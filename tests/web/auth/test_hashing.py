@@ -73,12 +73,12 @@ def test_a_hash_reveals_its_kind() -> None:
         cheap_hash("a")[:-1] + "!",
     ],
 )
-def test_anything_else_is_no_hash(text: str) -> None:
+def test_anything_else_is_not_a_hash(text: str) -> None:
     assert kind_of(text) is None
 
 
 @given(st.text(alphabet="scryptha256:0-_=9é", max_size=40))
-def test_any_text_is_some_kind_or_none(text: str) -> None:
+def test_any_text_has_a_kind_or_none(text: str) -> None:
     assert kind_of(text) in {"token", "password", "none", None}
 
 
@@ -95,7 +95,7 @@ class Clock:
         return self.now
 
 
-async def test_a_right_password_is_remembered_for_a_while_and_a_wrong_one_never() -> None:
+async def test_a_correct_password_is_remembered_for_a_while_and_a_wrong_one_never() -> None:
     clock = Clock()
     passwords = PasswordChecker(clock)
     secret = cheap_hash("right")

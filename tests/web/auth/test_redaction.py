@@ -78,14 +78,14 @@ def leaks(text: str, role: Role) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_sees_no_byte_that_it_must_not(role: Role) -> None:
+def test_a_role_sees_no_byte_that_it_may_not(role: Role) -> None:
     fleet = talkative_fleet(a=talkative_host())
     assert leaks(json.dumps(redact_document(fleet, role)), role) == []
     assert leaks(json.dumps(redact_patch(fleet, role)), role) == []
     assert leaks(json.dumps(redact_host(fleet["hosts"]["a"], role)), role) == []
 
 
-def test_counts_keep_the_cost_of_processes_and_the_number_of_problems() -> None:
+def test_the_role_counts_sees_the_cost_of_processes_and_the_number_of_problems() -> None:
     host = redact_host(talkative_host(), "counts")
     assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
     assert host["problems"] == [HIDDEN_PROBLEM] * 2
@@ -94,7 +94,7 @@ def test_counts_keep_the_cost_of_processes_and_the_number_of_problems() -> None:
     assert redact_document(talkative_fleet(), "counts")["users"] == {}
 
 
-def test_names_keep_everything_but_commands() -> None:
+def test_the_role_names_sees_everything_but_commands() -> None:
     host = redact_host(talkative_host(), "names")
     assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
     assert host["problems"] == ["SECRET-problem", "SECRET-other"]
@@ -102,7 +102,7 @@ def test_names_keep_everything_but_commands() -> None:
     assert redact_document(talkative_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
 
 
-def test_commands_keep_everything() -> None:
+def test_the_role_commands_sees_everything() -> None:
     fleet = talkative_fleet(a=talkative_host())
     assert redact_document(fleet, "commands") == {
         **fleet,
@@ -112,8 +112,8 @@ def test_commands_keep_everything() -> None:
 
 
 @pytest.mark.parametrize("role", LESS)
-def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
-    """A new column of the wire is neither hidden nor shown by accident."""
+def test_every_column_is_either_shown_to_or_hidden_from_each_role(role: Role) -> None:
+    """No new column is hidden or shown by accident."""
     tables = {"gpus": [*GPU_COLUMNS, "use"], "processes": list(PROCESS_COLUMNS)}
     host = {name: {column: [1] for column in columns} for name, columns in tables.items()}
     hidden = {
@@ -209,7 +209,7 @@ wild_patches = st.dictionaries(
 
 
 def json_shaped(document: dict[str, Any]) -> dict[str, Any]:
-    """Without members that are null, as every document is."""
+    """Drops members that are null, which no document has."""
     shaped: dict[str, Any] = merge({}, document)
     return shaped
 
@@ -230,7 +230,7 @@ def test_redacted_patches_lead_to_the_redacted_document(
 
 
 @given(fleets, st.lists(wild_patches, max_size=4), st.sampled_from(LESS))
-def test_so_do_patches_that_no_broker_would_send(
+def test_redacted_malformed_patches_lead_to_the_redacted_document(
     first: dict[str, Any], patches: list[dict[str, Any]], role: Role
 ) -> None:
     document = json_shaped(first)

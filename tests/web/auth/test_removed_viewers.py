@@ -1,4 +1,4 @@
-"""Whoever is removed from the viewers' file is out within seconds."""
+"""A viewer who is removed from the viewers' file is signed out within seconds."""
 
 from pathlib import Path
 

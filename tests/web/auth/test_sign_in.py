@@ -125,7 +125,7 @@ def test_the_security_page_says_how_many_requests_are_tried() -> None:
 
 
 @pytest.mark.parametrize("mode", TRIES)
-async def test_exactly_the_signed_in_are_answered(mode: str, viewers: Path) -> None:
+async def test_only_requests_that_are_signed_in_are_answered(mode: str, viewers: Path) -> None:
     async with guarded(viewers, mode) as house:
         await remove_gone(house, viewers, mode)
         for title, (due, headers) in TRIES[mode].items():

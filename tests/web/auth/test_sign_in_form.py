@@ -40,7 +40,7 @@ def set_cookie(answer: aiohttp.ClientResponse) -> str:
     return header
 
 
-async def test_a_browser_that_has_not_signed_in_sees_only_the_form(
+async def test_a_browser_sees_only_the_form_until_it_has_signed_in(
     viewers: Path,
 ) -> None:
     async with visit(viewers) as (answer, text):

@@ -61,7 +61,7 @@ async def test_an_offer_without_a_known_subprotocol_is_refused_with_a_list() -> 
         {"Sec_WebSocket_Key": "!!!!"},
     ],
 )
-async def test_a_request_that_is_no_handshake_is_refused_with_a_hint(
+async def test_a_request_that_is_not_a_handshake_is_refused_with_a_hint(
     header: dict[str, str],
 ) -> None:
     async with web_house() as house:
@@ -74,7 +74,7 @@ async def test_a_request_that_is_no_handshake_is_refused_with_a_hint(
 
 
 async def refused_status(house: House, path: str = "ws", **options: Any) -> int:
-    """The status of a handshake that must be refused."""
+    """Open a websocket that must be refused; return the status."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await house.watch(path, **options)
     return refused.value.status
@@ -97,14 +97,14 @@ async def test_viewers_beyond_the_limit_are_refused_until_one_leaves() -> None:
         await wait_for(is_admitted)
 
 
-async def test_one_address_cannot_take_every_place() -> None:
+async def test_one_address_cannot_take_all_places() -> None:
     limits = WebLimits(viewers_per_address=1)
     async with web_house(limits=limits) as house, house.watch() as first:
         await first.receive(timeout=PATIENCE_SECONDS)
         assert await refused_status(house) == 503
 
 
-async def test_viewers_behind_a_trusted_proxy_are_told_apart_by_address() -> None:
+async def test_viewers_behind_a_trusted_proxy_are_distinguished_by_address() -> None:
     limits = WebLimits(viewers_per_address=1)
     one, other = ({"X-Forwarded-For": f"198.51.100.{n}"} for n in (1, 2))
     async with (
