@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gpu_monitor.web.auth.redaction import (
     HIDDEN_PROBLEM,
+    _without,
     redact_document,
     redact_host,
     redact_patch,
@@ -280,3 +281,8 @@ async def test_host_choice_and_role_combine() -> None:
             viewer = Follower(socket)
             await viewer.until(lambda document: "b" in document["hosts"])
             assert viewer.document["hosts"] == {"b": redact_host(talkative_host(), "names")}
+
+
+def test_a_column_that_does_not_exist_cannot_be_hidden() -> None:
+    with pytest.raises(ValueError, match="no column is named acts_as"):
+        _without(PROCESS_COLUMNS, {"acts_as", "user"})
