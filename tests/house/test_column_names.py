@@ -48,14 +48,11 @@ MEMBERS = {
 OTHER_WORDS = {
     "broker/document.py": {"refused", "load"},
     "broker/history.py": {"until", "minute_seconds"},
-    "broker/host_record.py": {
-        *("changed", "configured", "history", "last", "only_numbers", "rivals", "run"),
-    },
     "web/api/free_query.py": {"memory_free_mib", "unhealthy"},
     "web/auth/redaction.py": {"refused", "load", "warnings", "until", "minute_seconds"},
 }
 """Words beside names of columns, by module: members of the broker, of the last hour and of the
-answer of api/v1/free, and attributes."""
+answer of api/v1/free."""
 
 
 @pytest.mark.parametrize(
@@ -95,9 +92,15 @@ def words_of(node: ast.AST) -> set[str]:
     return {text for each in found if (text := text_of(each)) is not None}
 
 
+def is_slots(node: ast.Assign) -> bool:
+    return ast.unparse(node.targets[0]) == "__slots__"
+
+
 def strangers(source: str) -> set[str]:
     """The words that share a literal collection with two columns or more, and are no members."""
-    collections = (words_of(node) for node in ast.walk(ast.parse(source)))
+    nodes = list(ast.walk(ast.parse(source)))
+    attributes = [each.value for each in nodes if isinstance(each, ast.Assign) and is_slots(each)]
+    collections = [words_of(node) for node in nodes if node not in attributes]
     return {word for words in collections if len(words & COLUMNS) > 1 for word in words - MEMBERS}
 
 
@@ -147,5 +150,6 @@ def test_a_name_that_a_rename_missed_is_found() -> None:
     assert strangers('{"user": 1, "uid": 2, "acts_as": 3}') == {"acts_as"}
     assert strangers('frozenset(("gpu", "user", "job"))') == {"job"}
     assert strangers('("user", "light", "dark")') == set()
+    assert strangers('class Row: __slots__ = ("user", "uid", "link")') == set()
     source = 'host["gpus"]["ailments"]; gpus.get("low"); host.get("processes", {})["job"]'
     assert set(accesses(source)) == {("gpus", "ailments"), ("gpus", "low"), ("processes", "job")}
