@@ -230,9 +230,8 @@ async def test_a_message_over_the_limit_disconnects_only_its_sender() -> None:
 
 
 async def test_two_collectors_under_one_name_are_a_conflict_that_shows_the_first() -> None:
-    async with broker(
-        rpc_timeout=5.0
-    ) as house:  # a pause must not count as the first collector's silence
+    # With a shorter timeout, a pause could count as the first collector's silence.
+    async with broker(rpc_timeout=5.0) as house:
         viewer = house.viewer()
         first = house.collector(boot_id="first", gpus=make_gpus(1))
         await viewer.until_state("node1", "live")
