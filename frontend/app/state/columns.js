@@ -4,11 +4,11 @@ import { faultsOf, findingsOf } from "./findings.js";
 import { GPU_STATES } from "./states.js";
 import { gpuLabels, tableProblem } from "./tables.js";
 
-/** @import { Finding, GpuRow, Host, ProcessRow } from "../types.js" */
+/** @import { Finding, GpuRow, Gpus, Host, Processes, ProcessRow } from "../types.js" */
 
 const BADGES = GPU_STATES.filter(({ badge }) => badge !== undefined);
 
-/** The column of each field. */
+/** The column of each field. @satisfies {Record<string, keyof Gpus>} */
 const GPU = {
   uuid: "uuid",
   busId: "pci_bus_id",
@@ -27,6 +27,7 @@ const GPU = {
   powerLimit: "power_limit_watts",
   idleSince: "idle_since",
 };
+/** @satisfies {Record<string, keyof Processes>} */
 const PROCESS = {
   pid: "pid",
   command: "command",

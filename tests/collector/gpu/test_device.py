@@ -132,7 +132,7 @@ def test_a_call_that_fails_once_is_null_once(opened: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("slowdown", [0, 255])
-def test_limits_that_are_not_known_are_null(opened: FakeNvml, slowdown: int) -> None:
+def test_unknown_limits_are_null(opened: FakeNvml, slowdown: int) -> None:
     reading = read(replace(BUSY, power_limit_watts=0, slowdown_celsius=slowdown), opened)
 
     assert reading.power_limit_watts is reading.identity.slowdown_celsius is None
@@ -162,7 +162,7 @@ def test_a_gpu_without_any_value_is_an_error_with_the_reason(opened: FakeNvml) -
     assert reading.reason is not None and "no permission" in reading.reason
 
 
-def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
+def test_a_lost_gpu_is_described_in_plain_words(opened: FakeNvml) -> None:
     gpu = device()
     opened.write(Scenario(gpus=[replace(BUSY, lost=True)]))
 
@@ -176,14 +176,14 @@ def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
     assert gpu.failure is not None and gpu.failure.code == GPU_IS_LOST
 
 
-def test_a_gpu_that_needs_a_reset_is_an_error_that_says_so(opened: FakeNvml) -> None:
+def test_a_gpu_that_needs_a_reset_is_in_error_and_says_so(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetUtilizationRates", error="RESET_REQUIRED"))
 
     assert reading.state == "error"
     assert reading.reason is not None and "reset" in reading.reason
 
 
-def test_an_older_driver_is_asked_for_memory_by_the_older_function(opened: FakeNvml) -> None:
+def test_the_older_memory_function_is_called_where_the_newer_is_missing(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetMemoryInfo_v2", error="FUNCTION_NOT_FOUND"))
 
     assert reading.memory_kind == "device"
@@ -240,7 +240,7 @@ def test_shares_are_null_where_the_driver_does_not_sample_them(opened: FakeNvml)
     assert opened.calls(name) == 1
 
 
-def test_process_lists_that_cannot_be_read_say_why(opened: FakeNvml) -> None:
+def test_unreadable_process_lists_say_why(opened: FakeNvml) -> None:
     calls = [
         Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
         for kind in ("Compute", "MPSCompute", "Graphics")
@@ -316,9 +316,7 @@ def test_several_hidden_processes_are_all_listed(opened: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("memory_mib", [81921, 2**44 - 1])
-def test_a_process_that_holds_more_than_the_card_has_no_memory(
-    opened: FakeNvml, memory_mib: int
-) -> None:
+def test_process_memory_beyond_the_cards_total_is_null(opened: FakeNvml, memory_mib: int) -> None:
     (use,) = read(
         replace(BUSY, memory_used_mib=500, processes=[Process(7, memory_mib)]), opened
     ).uses
@@ -326,7 +324,7 @@ def test_a_process_that_holds_more_than_the_card_has_no_memory(
     assert use.memory_bytes is None
 
 
-def test_a_share_that_cannot_be_true_is_null(opened: FakeNvml) -> None:
+def test_an_impossible_share_is_null(opened: FakeNvml) -> None:
     processes = [Process(7, 100, sm_utilization_percent=2_147_483_632), Process(8, 100)]
     opened.write(Scenario([replace(BUSY, processes=processes)]))
     gpu = device()
@@ -347,7 +345,7 @@ def test_shares_return_after_the_drivers_clock_went_back(opened: FakeNvml) -> No
     assert shown[-3:] == [40] * 3
 
 
-def test_a_share_stamped_in_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
+def test_a_sample_from_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
     processes = [Process(7, 100, sm_utilization_percent=40, ahead_seconds=3600)]
     opened.write(Scenario([replace(BUSY, processes=processes)]))
     gpu = device()

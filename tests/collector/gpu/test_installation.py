@@ -66,18 +66,18 @@ def test_permissions_that_forbid_the_driver_are_named(host: Path, code: int) -> 
     assert found.endswith(f"check the permissions of {host}/dev/nvidiactl")
 
 
-def test_a_driver_that_failed_to_initialize_sends_to_the_kernel_log(host: Path) -> None:
+def test_a_driver_that_failed_to_initialize_refers_to_the_kernel_log(host: Path) -> None:
     assert describe(host, UNKNOWN, refusing(errno.EIO)) == words(17)
 
 
 @pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION, LIB_RM_VERSION_MISMATCH])
-def test_an_error_with_another_cause_keeps_its_words(host: Path, code: int) -> None:
+def test_an_error_with_another_cause_keeps_its_description(host: Path, code: int) -> None:
     assert describe(host, code) == words(code)
     (host / "dev" / "nvidiactl").touch()
     assert describe(host, code) == words(code)
 
 
-def test_a_loaded_driver_without_its_device_file_is_not_to_be_loaded_again(host: Path) -> None:
+def test_a_loaded_driver_without_its_device_file_needs_the_file_and_no_reload(host: Path) -> None:
     assert describe(host, DRIVER_NOT_LOADED) == words(DRIVER_NOT_LOADED)
     load_module(host)
     found = describe(host, DRIVER_NOT_LOADED)
@@ -86,7 +86,7 @@ def test_a_loaded_driver_without_its_device_file_is_not_to_be_loaded_again(host:
     assert describe(host, DRIVER_NOT_LOADED) == words(DRIVER_NOT_LOADED)
 
 
-def test_a_missing_library_is_no_surprise_without_a_gpu_only(host: Path) -> None:
+def test_a_missing_library_is_expected_only_without_a_gpu_and_a_module(host: Path) -> None:
     assert describe(host, LIBRARY_NOT_FOUND) == words(LIBRARY_NOT_FOUND)
     add_device(host, "0x10de", "0x030200")
     assert describe(host, LIBRARY_NOT_FOUND).startswith("an NVIDIA GPU is on the PCI bus, but its")

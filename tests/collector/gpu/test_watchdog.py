@@ -56,7 +56,7 @@ def watching(fake_nvml: FakeNvml, watch: Watchdog) -> Iterator[Watchdog]:
 
 
 def is_complete(reading: DriverReading) -> bool:
-    """Whether it has every GPU's utilization, and nothing to complain about."""
+    """Whether it has every GPU's utilization and no problem."""
     return uses(reading) == [10, 11, 12, 13] and driver_lines(reading) == ()
 
 
@@ -148,7 +148,7 @@ def test_a_hang_keeps_one_text_for_as_long_as_it_lasts(
     assert texts == {driver_lines(reading)}
 
 
-def test_collecting_takes_no_longer_than_its_patience(fake_nvml: FakeNvml, watch: Watchdog) -> None:
+def test_collecting_gives_up_when_its_patience_ends(fake_nvml: FakeNvml, watch: Watchdog) -> None:
     everything = Call("nvmlDevice*", hang=True)
     watch.collect(moment())
     fake_nvml.write(Scenario(GPUS, calls=[everything]))
@@ -196,7 +196,7 @@ def test_a_driver_that_hangs_takes_at_most_one_thread_per_gpu_and_one(
         ),
     ],
 )
-def test_an_opening_that_hangs_is_named(
+def test_a_call_that_hangs_on_opening_is_named(
     fake_nvml: FakeNvml, watch: Watchdog, call: Call, words: str
 ) -> None:
     fake_nvml.write(Scenario(GPUS, calls=[call]))
