@@ -3,6 +3,7 @@
 from gpu_monitor.collector.source_guard import failure_text
 
 UNINITIALIZED = 1
+INVALID_ARGUMENT = 2
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
 NOT_FOUND = 6
@@ -29,7 +30,7 @@ FATAL = LOST | CLOSED | {RESET_REQUIRED}
 
 _ERROR_WORDS = {
     UNINITIALIZED: "the driver was reloaded; connecting to it again",
-    2: "the driver rejected an argument",
+    INVALID_ARGUMENT: "the driver rejected an argument",
     NOT_SUPPORTED: "not supported by this GPU or driver",
     NO_PERMISSION: "no permission to access the NVIDIA driver: check the permissions of"
     " /dev/nvidia*",

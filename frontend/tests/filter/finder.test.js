@@ -32,7 +32,7 @@ test("anywhere finds nothing if there are too few", () => {
 });
 
 test("anywhere offers the whole GPUs of a host, or a single slice", () => {
-  const slices = [{ use: null, uuid: "GPU-0" }, { use: "free", uuid: "MIG-1", parent: 0 }, { use: "free", uuid: "MIG-2", parent: 0 }];
+  const slices = [{ use: null, uuid: "GPU-0" }, { use: "free", uuid: "MIG-1", index: 0, parent: 0 }, { use: "free", uuid: "MIG-2", index: 1, parent: 0 }];
   const hosts = {
     a: host({ gpus: gpus(...slices) }),
     b: host({ gpus: gpus(...slices, { use: "free", uuid: "GPU-3" }) }),

@@ -390,6 +390,33 @@ def test_a_slices_profile_is_made_from_its_size_where_its_name_has_none(opened: 
     assert piece.identity.mig_profile == "1c.2g.20gb"
 
 
+def slice_numbers(reading: GpuReading) -> list[int]:
+    return [piece.identity.number for piece in reading.slices]
+
+
+def test_slices_keep_the_drivers_index_where_it_has_gaps(opened: FakeNvml) -> None:
+    sparse = {1: Mig(), 4: Mig(), 6: Mig()}
+
+    reading = read(replace(BUSY, migs=sparse), opened)
+
+    assert slice_numbers(reading) == [1, 4, 6]
+
+
+@pytest.mark.parametrize("error", ["NOT_FOUND", "INVALID_ARGUMENT", "NO_PERMISSION", "UNKNOWN"])
+def test_a_slice_that_cannot_be_opened_costs_only_itself(opened: FakeNvml, error: str) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig(), Mig()])], calls=[failing]))
+
+    assert slice_numbers(device().read(0.0)) == [0, 2]
+
+
+def test_a_gpu_that_is_lost_while_its_slices_are_opened_is_lost(opened: FakeNvml) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error="GPU_IS_LOST", mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig()])], calls=[failing]))
+
+    assert device().read(0.0).state == "lost"
+
+
 def test_slices_come_and_go_with_the_mig_mode(opened: FakeNvml) -> None:
     gpu = device()
     whole = gpu.read(0.0)
