@@ -106,12 +106,14 @@ export function gpuRows(host) {
   const gpus = host.gpus;
   if (gpus?.index === undefined || tableProblem(host, "gpus") !== null) return [];
   const labels = gpuLabels(host);
+  const keys = gpuKeys(gpus.uuid ?? []);
   const processes = processesByGpu(host);
   const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
   return gpus.index.map((_, row) => ({
     ...read(gpus, GPU, row),
     row,
     label: labels[row] ?? String(row),
+    key: keys[row] ?? null,
     state: gpus.state?.[row] ?? "error",
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],
@@ -147,6 +149,23 @@ export function gpuLabels(host) {
   return known.map((own, row) => {
     const of = host.gpus?.parent?.[row];
     return of == null ? String(own) : `${known[of] ?? of}.${own}`;
+  });
+}
+
+/**
+ * What tells the GPUs of a host apart when their rows change: the UUID; for another one with the same
+ * UUID "UUID 2". null where it is not known.
+ * @param {(string | null)[]} uuids
+ * @returns {(string | null)[]}
+ */
+export function gpuKeys(uuids) {
+  /** @type {Map<string, number>} */
+  const seen = new Map();
+  return uuids.map((uuid) => {
+    if (uuid === null) return null;
+    const number = (seen.get(uuid) ?? 0) + 1;
+    seen.set(uuid, number);
+    return number === 1 ? uuid : `${uuid} ${number}`;
   });
 }
 

@@ -68,6 +68,13 @@ test("a GPU is sliced when a slice names it as its parent", () => {
   assert.equal(rows[2].profile, "3g.40gb");
 });
 
+test("GPUs have a key each, even where two have one UUID", () => {
+  const rows = gpuRows(host({ gpus: gpus({ uuid: "u" }, { uuid: "v" }, { uuid: "u" }, {}, { uuid: "u" }) }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.key), ["u", "v", "u 2", null, "u 3"]);
+  assert.equal(gpuRows(host({ gpus: { index: [0], state: ["ok"] } }))[0].key, null);
+});
+
 test("a slice shares the health reasons of its GPU; without the column there are none", () => {
   const rows = gpuRows(host({ gpus: gpus({ health_reasons: ["a row waits"] }, { parent: 0, health_reasons: [] }, {}) }));
 
