@@ -145,6 +145,8 @@ export interface Offer {
     label: string;
     slice: boolean;
     uuid: string | null;
+    /** Its name for CUDA_VISIBLE_DEVICES; null for a slice that has none. */
+    device: string | null;
     freeMib: number | null;
     unhealthy: boolean;
     fits: boolean;

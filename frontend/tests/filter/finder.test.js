@@ -59,6 +59,9 @@ test("each line to paste is a single harmless line", () => {
 
   assert.deepEqual(commands(offer("node1", "GPU-1,GPU-2")), ["ssh node1", "export CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"]);
   assert.equal(commands(offer("-oX", "0"))[0], "ssh -- -oX");
+  for (const devices of ["0", "1,12", "GPU-1,2"]) {
+    assert.equal(commands(offer("a", devices))[1], `export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${devices}`);
+  }
   assert.equal(commands(offer("a", "x'; rm -rf ~\n"))[1], `export CUDA_VISIBLE_DEVICES='x'\\''; rm -rf ~'`);
 });
 
