@@ -8,18 +8,20 @@ import errno
 import os
 from collections.abc import Callable
 
+from gpu_monitor.collector.findings import Finding, Severity
 from gpu_monitor.collector.gpu.nvml_errors import (
     DRIVER_NOT_LOADED,
     LIBRARY_NOT_FOUND,
     NO_PERMISSION,
     UNKNOWN,
+    InternalError,
     NvmlError,
 )
 from gpu_monitor.collector.host.procfs import read_optional
 
 _REFUSALS = {
-    errno.EPERM: "this process may not open {path}: its control group forbids it; a service needs"
-    " DeviceAllow, a container has to be given the GPU (docker run --gpus all)",
+    errno.EPERM: "this process may not open {path}, because its control group forbids it: a service"
+    " needs DeviceAllow, a container has to be given the GPU (docker run --gpus all)",
     errno.EACCES: "no permission to access the NVIDIA driver: check the permissions of {path}",
     errno.EIO: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
 }
@@ -63,8 +65,19 @@ class DriverInstallation:
             return frozenset()
         return frozenset(map(self._kernel_driver, filter(self._is_gpu, devices)))
 
-    def describe(self, error: NvmlError) -> str:
-        """Why NVML could not be opened, and what to do about it."""
+    def describe(self, error: NvmlError) -> Finding:
+        """Why NVML could not be opened, and what to do about it.
+
+        On a host without a GPU of NVIDIA's that needs no attention.
+        """
+        expected = self.is_module_loaded() or self.has_gpu()
+        is_absent = error.code in (LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED) and not expected
+        severity: Severity = "info" if is_absent else "critical"
+        if isinstance(error, InternalError):
+            return Finding("driver", severity, str(error))
+        return Finding.of_text("driver", severity, self._text(error))
+
+    def _text(self, error: NvmlError) -> str:
         if error.code == LIBRARY_NOT_FOUND:
             return self._why_no_library() or str(error)
         if error.code == DRIVER_NOT_LOADED:
@@ -83,7 +96,7 @@ class DriverInstallation:
         if self.has_gpu():
             return self._why_nouveau() or (
                 "an NVIDIA GPU is on the PCI bus, but NVIDIA's driver is not installed"
-                " (libnvidia-ml.so.1 not found)"
+                " (libnvidia-ml.so.1 not found): install it"
             )
         return None
 

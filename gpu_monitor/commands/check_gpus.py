@@ -4,33 +4,32 @@ import time
 from collections.abc import Iterator
 
 from gpu_monitor.collector.clock import moment
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.installation import DriverInstallation
-from gpu_monitor.collector.gpu.nvml_errors import DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import NvmlError
 from gpu_monitor.collector.gpu.pci import PCI_FOLDER
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.watchdog import Watchdog
-from gpu_monitor.commands.finding import Finding, warnings
+from gpu_monitor.commands.report_line import ReportLine
 from gpu_monitor.wire.slow_lookup import slow_lookup, wait_for
 
 DRIVER_SECONDS = 10.0
 """How long the driver may take: without nvidia-persistenced it starts each GPU first."""
 _STEP_SECONDS = 0.1
-_NO_DRIVER = frozenset({LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED})
-_STATE_WORDS = {"lost": "lost", "error": "not readable"}
 
 
-def findings(patience_seconds: float, installation: DriverInstallation) -> Iterator[Finding]:
-    """One finding if the driver cannot be opened, else one for all GPUs and one for each problem.
+def report_lines(patience_seconds: float, installation: DriverInstallation) -> Iterator[ReportLine]:
+    """One line if the driver cannot be opened, else one for all GPUs and one for each finding.
 
     The driver is given DRIVER_SECONDS, or `patience_seconds` if that is more.
     """
     patience = max(patience_seconds, DRIVER_SECONDS)
     lookup = slow_lookup(lambda: _why_no_driver(installation), thread_name="nvml")
     if not wait_for(lookup, patience):
-        yield Finding(
+        yield ReportLine(
             False,
             f"gpus: the NVIDIA driver hangs: no answer within {patience:.0f} s; search the kernel"
             " log for NVRM and Xid, a reboot may be needed",
@@ -46,7 +45,7 @@ def here() -> DriverInstallation:
     return DriverInstallation(PCI_FOLDER)
 
 
-def _why_no_driver(installation: DriverInstallation) -> Finding | None:
+def _why_no_driver(installation: DriverInstallation) -> ReportLine | None:
     """A missing driver is a failure only on a machine with an NVIDIA GPU."""
     trace = Trace()
     try:
@@ -54,10 +53,10 @@ def _why_no_driver(installation: DriverInstallation) -> Finding | None:
         nvml.device_count(trace)
         nvml.close_library(trace)
     except NvmlError as error:
-        is_expected = installation.has_gpu() or installation.is_module_loaded()
-        if error.code in _NO_DRIVER and not is_expected:
-            return Finding(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
-        return Finding(False, f"gpus: {installation.describe(error)}")
+        found = installation.describe(error)
+        if found.severity == "info":
+            return ReportLine(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
+        return ReportLine(False, f"gpus: {found.line}")
     return None
 
 
@@ -80,15 +79,22 @@ def _is_incomplete(driver: Driver) -> bool:
     return any(slot.latest is None and slot.absent is None for slot in driver.slots)
 
 
-def _about_gpus(reading: DriverReading) -> Iterator[Finding]:
+def _about_gpus(reading: DriverReading) -> Iterator[ReportLine]:
     asleep = sum(gpu.state == "asleep" for gpu in reading.gpus)
     also = f", {asleep} of them asleep" if asleep else ""
     driver = reading.driver_version or "of unknown version"
-    yield Finding(True, f"gpus: {len(reading.gpus)} found{also}, driver {driver}")
+    yield ReportLine(True, f"gpus: {len(reading.gpus)} found{also}, driver {driver}")
+    for finding in reading.findings:
+        yield _line("gpus", finding)
     for gpu in reading.gpus:
-        if gpu.state in _STATE_WORDS:
-            yield Finding(False, f"gpus: {_name(gpu)} is {_STATE_WORDS[gpu.state]}: {gpu.reason}")
-    yield from warnings("gpus", reading.problems)
+        for finding in gpu.findings:
+            yield _line(f"gpus: {_name(gpu)}", finding)
+
+
+def _line(subject: str, finding: Finding) -> ReportLine:
+    is_failure = finding.severity == "critical"
+    is_warning = finding.severity == "warning"
+    return ReportLine(not is_failure, f"{subject}: {finding.line}", is_warning=is_warning)
 
 
 def _name(gpu: GpuReading) -> str:

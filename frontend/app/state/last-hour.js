@@ -1,6 +1,6 @@
 // The last hour of a number as one maximum per minute: fetched once, then continued on the page.
 
-import { gpuKeys } from "./columns.js";
+import { gpuKeys } from "./tables.js";
 
 const MINUTES = 60;
 const MINUTE_SECONDS = 60;

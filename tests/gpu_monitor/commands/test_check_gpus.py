@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.gpu.installation import DriverInstallation
-from gpu_monitor.commands.check_gpus import findings
+from gpu_monitor.commands.check_gpus import report_lines
 from tests.fake_nvml import Call, FakeNvml, Gpu, Mig, Scenario
 from tests.fake_nvml.scenario import Driver
 
@@ -49,7 +49,7 @@ class Machine:
         self.fake.write(scenario)
         pci, module, dev = (str(self.folder / name) for name in ("pci", "module", "dev"))
         here = DriverInstallation(pci, module, dev, self.open_file)
-        return [str(finding) for finding in findings(1.0, here)]
+        return [str(line) for line in report_lines(1.0, here)]
 
     def report_unopened(self, error: str) -> str:
         """The only line about a library that cannot be initialized with this error."""
@@ -105,7 +105,7 @@ def test_a_control_group_that_forbids_the_driver_fails(machine: Machine) -> None
 
 def test_a_driver_that_does_not_match_its_library_fails_on_every_machine(machine: Machine) -> None:
     line = machine.report_unopened("LIB_RM_VERSION_MISMATCH")
-    assert line.startswith("FAIL gpus: driver was upgraded: reboot needed")
+    assert line.startswith("FAIL gpus: the driver was upgraded, and its library does not match")
 
 
 def test_each_gpu_that_cannot_be_read_fails_with_its_reason(machine: Machine) -> None:
@@ -115,22 +115,25 @@ def test_each_gpu_that_cannot_be_read_fails_with_its_reason(machine: Machine) ->
         Scenario([Gpu(), Gpu(), Gpu()], calls=[unopened, unready])
     )
     assert found.startswith("ok   gpus: 3 found, driver ")
-    assert first.startswith("FAIL gpus: GPU 0 is lost: could not be opened (unknown error)")
-    assert second.startswith("FAIL gpus: GPU 1 is not readable: the GPU is not ready")
+    assert first.startswith("FAIL gpus: GPU 0: could not be opened (unknown error)")
+    assert second.startswith("FAIL gpus: GPU 1: the GPU is not ready")
 
 
 def test_what_keeps_processes_from_being_listed_is_a_warning(machine: Machine) -> None:
     divided = Scenario([Gpu(migs=[Mig()])], calls=PROCESS_LISTS)
     found, warning = machine.report(divided)
     assert found.startswith("ok   gpus: 1 found")
-    assert warning.startswith("warn gpus: processes of GPU 0 cannot be read: no permission to read")
+    assert warning.startswith(
+        "warn gpus: GPU 0 (00000000:10:00.0): processes cannot be read: no per"
+    )
 
 
 def test_a_gpu_that_needs_attention_is_a_warning(machine: Machine) -> None:
     found, warning = machine.report(Scenario([Gpu(remapped_pending=1)]))
     assert found.startswith("ok   gpus: 1 found")
     assert warning == (
-        "warn gpus: GPU 0: a faulty memory row is waiting to be remapped: reset the GPU"
+        "warn gpus: GPU 0 (00000000:10:00.0): a faulty memory row is waiting to be remapped:"
+        " reset the GPU"
     )
 
 
