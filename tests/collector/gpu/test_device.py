@@ -264,6 +264,26 @@ def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_s
         assert unread is not None and "/dev/nvidia-caps" in unread
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [("NO_PERMISSION", "/dev/nvidia-caps"), ("UNKNOWN", "unknown error")],
+)
+def test_processes_cannot_be_listed_while_no_slice_can_be_opened(
+    opened: FakeNvml, error: str, words: str
+) -> None:
+    gpu = replace(BUSY, migs=[Mig()])
+    opened.write(
+        Scenario([gpu], calls=[Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=0)])
+    )
+    divided = device()
+    closed = divided.read(0.0)
+    opened.write(Scenario([gpu]))
+    later = divided.read(SLOW_READING_SECONDS)
+
+    assert closed.slices == () and words in (closed.uses_unread or "")
+    assert (len(later.slices), later.uses_unread) == (1, None)
+
+
 def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
     crowd = [Process(pid) for pid in range(1000, 1300)]
 
