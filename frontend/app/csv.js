@@ -44,22 +44,23 @@ export function toCsv(hosts) {
   const gpuColumns = columns(GPU_COLUMNS, hosts.map(({ host }) => host.gpus));
   const processColumns = columns(PROCESS_COLUMNS, hosts.map(({ host }) => host.processes)).filter((name) => name !== "gpu");
   const header = [
-    "host", "host_state", "host_findings", "gpu_findings",
+    "host", "host_state",
     ...gpuColumns.map((name) => `gpu_${unit(name)}`),
+    "gpu_findings", "host_findings",
     ...processColumns.map((name) => `process_${unit(name)}`),
   ];
   const lines = [header.map(text)];
   for (const { name, state, host, mask } of hosts) {
     const gpus = host.gpus?.index ?? [];
     const findings = findingsOf(host);
-    const start = [name, state, listed(findings.filter(({ gpu }) => gpu === null))].map(text);
+    const own = text(listed(findings.filter(({ gpu }) => gpu === null)));
     // The page shows hosts without GPUs, too.
-    if (gpus.length === 0) lines.push(start);
+    if (gpus.length === 0) lines.push([text(name), text(state), ...gpuColumns.map(() => ""), "", own]);
     for (const row of gpus.keys()) {
       if (mask.length > 0 && !mask[row]) continue;
       const of = host.gpus?.parent?.[row] ?? row;
       const found = findings.filter(({ gpu }) => gpu !== null && (gpu === row || gpu === of));
-      const line = [...start, text(listed(found)), ...cells(host.gpus, gpuColumns, row)];
+      const line = [text(name), text(state), ...cells(host.gpus, gpuColumns, row), text(listed(found)), own];
       const mine = (host.processes?.gpu ?? []).flatMap((gpu, number) => (gpu === row ? [number] : []));
       if (mine.length === 0) lines.push(line);
       for (const number of mine) lines.push([...line, ...cells(host.processes, processColumns, number)]);

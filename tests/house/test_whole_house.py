@@ -152,7 +152,7 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
     assert host["gpus"]["utilization_percent"] == [87, None]
     assert "nvmlDeviceGetTemperature" in host["gpus"]["reason"][1]
     findings = host["findings"]
-    row = findings["kind"].index("gpu_error")
+    row = findings["kind"].index("nvml_stuck")
     assert (findings["gpu"][row], findings["severity"][row]) == (1, "critical")
     assert "nvmlDeviceGetTemperature" in findings["words"][row]
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu(lost=True)]))

@@ -17,6 +17,8 @@ from tests.support.snapshots import make_findings, make_gpus, make_snapshot
 pytestmark = pytest.mark.browser
 
 HOSTS = 20
+STALE_SECONDS = 60
+"""The simulated host falls silent after 20 s; the rest is slack for a busy machine."""
 WARNING, INFO = "\u26a0\ufe0e", "\u2139\ufe0e"
 SINCE = 1_700_000_000
 FINDINGS = make_findings(
@@ -29,6 +31,7 @@ FINDINGS = make_findings(
 )
 FAULTY = {
     "gpus": make_gpus(2, state=["ok", "lost"], temperature_celsius=[88, None]),
+    "processes": {},
     "findings": FINDINGS,
 }
 
@@ -37,7 +40,7 @@ FAULTY = {
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A simulated fleet with every fault of the demo; no test changes it."""
     with closing(House(tmp_path_factory.mktemp("demo"))) as house:
-        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # tolerates pauses
+        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=6)
         house.host(f"node{HOSTS}")
         yield house
 
@@ -58,7 +61,8 @@ def show(house: House, **keys: object) -> None:
     with closing(Pusher(f"tcp://127.0.0.1:{house.rpc_port}")) as pusher:
 
         def is_live() -> bool:
-            now = {"sampled_boottime": time.clock_gettime(time.CLOCK_BOOTTIME)}
+            boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
+            now = {"sampled_boottime": boottime, "sampled_at": time.time()}
             pusher.push(pack(make_snapshot("node1", next(numbers), **now, **FAULTY)))
             hosts = (house.get("api/v1/fleet") or {"hosts": {}})["hosts"]
             return [host["state"] for host in hosts.values()] == ["live"]
@@ -134,7 +138,7 @@ def test_a_role_without_words_is_told_by_kind(house: House, page: Page) -> None:
 
 def test_every_count_finds_exactly_what_it_counts(demo: House, page: Page) -> None:
     page.set_viewport_size({"width": 1440, "height": 2400})  # room for the row of each host
-    demo.host("node07", "stale")
+    demo.host("node07", "stale", STALE_SECONDS)
     page.goto(demo.url)
     attention = page.locator(".attention button")
     expect(attention.filter(has_text="1 host stale")).to_be_visible()
