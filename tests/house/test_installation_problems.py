@@ -23,8 +23,8 @@ KEEP_A_GPU_FROM_BEING_READ = [4, 8, 9, 12, 14, 15, 16, 17, 18, 23, 27, 28, 29, 9
 
 @cache
 def messages() -> list[str]:
-    """All texts in the code of the collector; … stands for what is filled in."""
-    files = sorted((ROOT / "collector").rglob("*.py"))
+    """All texts in the code of the collector and of the check; … is what is filled in."""
+    files = [*(ROOT / "collector").rglob("*.py"), ROOT / "gpu_monitor" / "commands/check_gpus.py"]
     return [text for file in files for text in texts(ast.parse(file.read_text()))]
 
 
