@@ -2,7 +2,7 @@
 
 import { faultsOf, findingsOf } from "./findings.js";
 import { GPU_STATES } from "./states.js";
-import { gpuLabels, tableProblem } from "./tables.js";
+import { gpuKeys, gpuLabels, tableProblem } from "./tables.js";
 
 /** @import { Finding, GpuRow, Gpus, Host, Processes, ProcessRow } from "../types.js" */
 
@@ -52,6 +52,7 @@ export function gpuRows(host, findings = findingsOf(host)) {
   const gpus = host.gpus;
   if (gpus?.index === undefined || tableProblem(host, "gpus") !== null) return [];
   const labels = gpuLabels(host);
+  const keys = gpuKeys(gpus.uuid ?? []);
   const processes = processesByGpu(host);
   const faults = faultsOf(findings);
   const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
@@ -59,6 +60,7 @@ export function gpuRows(host, findings = findingsOf(host)) {
     ...read(gpus, GPU, row),
     row,
     label: labels[row] ?? String(row),
+    key: keys[row] ?? null,
     state: gpus.state?.[row] ?? "error",
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],

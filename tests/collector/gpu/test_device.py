@@ -264,6 +264,26 @@ def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_s
         assert unread is not None and "/dev/nvidia-caps" in unread
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [("NO_PERMISSION", "/dev/nvidia-caps"), ("UNKNOWN", "unknown error")],
+)
+def test_processes_cannot_be_listed_while_no_slice_can_be_opened(
+    opened: FakeNvml, error: str, words: str
+) -> None:
+    gpu = replace(BUSY, migs=[Mig()])
+    opened.write(
+        Scenario([gpu], calls=[Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=0)])
+    )
+    divided = device()
+    closed = divided.read(0.0)
+    opened.write(Scenario([gpu]))
+    later = divided.read(SLOW_READING_SECONDS)
+
+    assert closed.slices == () and words in (closed.uses_unread or "")
+    assert (len(later.slices), later.uses_unread) == (1, None)
+
+
 def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
     crowd = [Process(pid) for pid in range(1000, 1300)]
 
@@ -386,6 +406,33 @@ def test_a_slices_profile_is_made_from_its_size_where_its_name_has_none(opened: 
     (piece,) = device().read(0.0).slices
 
     assert piece.identity.mig_profile == "1c.2g.20gb"
+
+
+def slice_numbers(reading: GpuReading) -> list[int]:
+    return [piece.identity.number for piece in reading.slices]
+
+
+def test_slices_keep_the_drivers_index_where_it_has_gaps(opened: FakeNvml) -> None:
+    sparse = {1: Mig(), 4: Mig(), 6: Mig()}
+
+    reading = read(replace(BUSY, migs=sparse), opened)
+
+    assert slice_numbers(reading) == [1, 4, 6]
+
+
+@pytest.mark.parametrize("error", ["NOT_FOUND", "INVALID_ARGUMENT", "NO_PERMISSION", "UNKNOWN"])
+def test_a_slice_that_cannot_be_opened_costs_only_itself(opened: FakeNvml, error: str) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig(), Mig()])], calls=[failing]))
+
+    assert slice_numbers(device().read(0.0)) == [0, 2]
+
+
+def test_a_gpu_that_is_lost_while_its_slices_are_opened_is_lost(opened: FakeNvml) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error="GPU_IS_LOST", mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig()])], calls=[failing]))
+
+    assert device().read(0.0).state == "lost"
 
 
 def test_slices_come_and_go_with_the_mig_mode(opened: FakeNvml) -> None:

@@ -14,7 +14,7 @@ from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.watchdog import QUICK_READINGS, Watchdog
 from gpu_monitor.collector.source_guard import FAILURES_TO_REPORT, SourceGuard
 from tests.fake_nvml import FakeNvml
-from tests.fake_nvml.scenario import Call, Gpu, Scenario
+from tests.fake_nvml.scenario import Call, Gpu, Mig, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.finding_lines import driver_lines
 
@@ -248,6 +248,20 @@ def test_unreadable_process_lists_are_one_problem_for_all_gpus(
     (line,) = driver_lines(calm.collect(NOON))
 
     assert line.startswith("GPU 0, 1, 2, 3: processes cannot be read: no permission")
+
+
+def test_slices_that_alone_may_not_be_read_are_a_problem_of_their_gpu(
+    fake_nvml: FakeNvml, calm: Watchdog
+) -> None:
+    refused = [
+        Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION", gpu=1, mig=0)
+        for kind in ("Compute", "MPSCompute", "Graphics")
+    ]
+    fake_nvml.write(Scenario([Gpu(), Gpu(migs=[Mig()])], calls=refused))
+    _, divided = calm.collect(NOON).gpus
+    (finding,) = divided.findings
+    assert finding.words == "processes cannot be read: no permission to read MIG slices"
+    assert "/dev/nvidia-caps" in (finding.advice or "")
 
 
 def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(
