@@ -23,7 +23,7 @@ SLOW = 0.2
 DEADLINE = 30.0
 NOON = Moment(1000.0, 1000.0, 1_700_000_000.0)
 GPUS = [Gpu(uuid=f"GPU-{number}", utilization_percent=10 + number) for number in range(4)]
-HANG = Call("nvmlDeviceGetTemperature", hang=True, gpu=2)
+HANG = Call("nvmlDeviceGetPowerUsage", hang=True, gpu=2)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_gpu_that_hangs_loses_its_own_values_only(fake_nvml: FakeNvml, patient
     assert uses(first) == [50, 50, 12, 50]  # the others go on in the very same sample
     assert uses(reading) == [50, 50, None, 50]
     assert reading.gpus[2].reason is not None
-    assert "stuck in nvmlDeviceGetTemperature of GPU 2 since" in reading.gpus[2].reason
+    assert "stuck in nvmlDeviceGetPowerUsage of GPU 2 since" in reading.gpus[2].reason
     assert reading.gpus[2].identity.uuid == "GPU-2"
     assert reading.problems == (reading.gpus[2].reason,)
     assert workers() == 2
