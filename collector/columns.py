@@ -129,6 +129,8 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "sm_clock_mhz": lambda row: row.gpu.sm_clock_mhz,
     # MHz: clocks.mem
     "memory_clock_mhz": lambda row: row.gpu.memory_clock_mhz,
+    # J since the driver was loaded; None for a slice. nvidia-smi has no field for it
+    "energy_joules": lambda row: row.gpu.energy_joules,
 }
 
 _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {

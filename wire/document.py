@@ -49,6 +49,7 @@ GPU_COLUMNS = {
     "fan_percent": Kind.COUNT,
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
+    "energy_joules": Kind.COUNT,
 }
 """Columns of `gpus` as a collector sends them; the broker adds `use`."""
 
@@ -119,7 +120,13 @@ IDENTITY_COLUMNS = {
 
 SLOW_COLUMNS = {
     "gpus": frozenset(
-        {"memory_controller_utilization_percent", "sm_clock_mhz", "memory_clock_mhz", "fan_percent"}
+        {
+            "memory_controller_utilization_percent",
+            "sm_clock_mhz",
+            "memory_clock_mhz",
+            "fan_percent",
+            "energy_joules",
+        }
     ),
     "processes": frozenset({"sm_utilization_percent", "gpu_memory_mib"}),
     "disks": frozenset({"total_mib", "used_mib"}),

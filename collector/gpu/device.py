@@ -137,6 +137,7 @@ class Device:
             fan_percent=plausible.percent(values.fan, highest=200),
             sm_clock_mhz=plausible.mhz(values.sm_clock),
             memory_clock_mhz=plausible.mhz(values.memory_clock),
+            energy_joules=values.energy_joules,
             throttle=plausible.throttle(values.throttle),
             uses=uses,
             uses_unread=self._lists.failure(is_divided=self._slices is not None),

@@ -48,7 +48,7 @@ class GpuReading(NamedTuple):
     `uses` is empty then. `carried` means that the utilization is that of an earlier reading.
     `health_reasons` say what is known to be wrong with the GPU itself; `failed` means that one of
     them makes it useless until it is repaired or reset. Memory is in bytes, power in watts, clocks
-    in MHz.
+    in MHz; energy counts from when the driver was loaded.
     """
 
     identity: Identity
@@ -65,6 +65,7 @@ class GpuReading(NamedTuple):
     fan_percent: int | None = None
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
+    energy_joules: int | None = None
     throttle: tuple[str, ...] | None = None
     uses: tuple[Use, ...] = ()
     uses_unread: str | None = None

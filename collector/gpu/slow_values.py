@@ -4,6 +4,8 @@ On cards whose driver runs on a processor of their own (GSP), a call takes 0.2 t
 which the caller's core is busy (DCGM#144).
 """
 
+from gpu_monitor.collector.gpu import plausible
+from gpu_monitor.collector.gpu.energy import EnergyCounter
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.rhythm import Rhythm
@@ -13,10 +15,10 @@ SLOWER_READING_SECONDS = 10.0
 
 
 class SlowValues:
-    """The values as of their last query, as NVML gives them; None: not known.
+    """The values as of their last query, as NVML gives them but for the energy; None: not known.
 
-    Temperature, SM clock and what limits the clocks are 5 s old at most; fan, memory clock and
-    power limit 10 s. `stagger` (seconds) shifts them against those of other GPUs.
+    Temperature, SM clock and what limits the clocks are 5 s old at most; fan, memory clock, power
+    limit and energy 10 s. `stagger` (seconds) shifts them against those of other GPUs.
     """
 
     def __init__(self, handle: Handle, stagger: int) -> None:
@@ -26,6 +28,8 @@ class SlowValues:
         self.fan: int | None = None
         self.memory_clock: int | None = None
         self.power_limit: int | None = None
+        self.energy_joules: int | None = None
+        self._energy = EnergyCounter()
         self._handle = handle
         self._slow = Rhythm(SLOW_READING_SECONDS, stagger)
         self._slower = Rhythm(SLOWER_READING_SECONDS, stagger)
@@ -41,3 +45,4 @@ class SlowValues:
             self.fan = query(handle.fan)
             self.memory_clock = query(handle.memory_clock)
             self.power_limit = query(handle.power_limit)
+            self.energy_joules = self._energy.ingest(plausible.joules(query(handle.energy)))

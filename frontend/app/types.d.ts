@@ -106,6 +106,8 @@ export interface GpuRow {
   temperature: number | null;
   power: number | null;
   powerLimit: number | null;
+  /** Used since the driver was loaded. */
+  energyJoules: number | null;
   throttle: string[];
   /** Why the GPU is unhealthy; a slice shares the reasons of its GPU. */
   health_reasons: string[];

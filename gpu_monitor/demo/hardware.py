@@ -7,6 +7,7 @@ from random import Random
 from gpu_monitor.wire.document import GPU_COLUMNS, Scalars, Table
 
 MIB_PER_GIB = 1024
+DAY_SECONDS = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["fan_percent"] = [30 if model.has_fan else None] * count
     gpus["sm_clock_mhz"] = [210] * count
     gpus["memory_clock_mhz"] = [model.memory_clock] * count
+    gpus["energy_joules"] = [model.power_idle * DAY_SECONDS * (3 + row) for row in range(count)]
     gpus["throttle"] = [[] for _ in range(count)]
     gpus["health"] = ["ok"] * count
     gpus["health_reasons"] = [[] for _ in range(count)]
@@ -91,6 +93,14 @@ def drop_out(gpus: Table, row: int, state: str, reason: str, since: float) -> No
     for column in gpus.keys() - kept:
         gpus[column][row] = None
     gpus["state"][row], gpus["reason"][row], gpus["state_since"][row] = state, reason, since
+
+
+def use_energy(gpus: Table, seconds: int) -> None:
+    """Count what the GPUs have used in so many seconds at their present power."""
+    gpus["energy_joules"] = [
+        None if joules is None or watts is None else joules + watts * seconds
+        for joules, watts in zip(gpus["energy_joules"], gpus["power_watts"], strict=True)
+    ]
 
 
 def divide(gpus: Table, row: int, random: Random) -> None:

@@ -11,6 +11,7 @@ from gpu_monitor.demo.hardware import (
     divide,
     drift_system,
     drop_out,
+    use_energy,
 )
 from gpu_monitor.demo.jobs import HOUR_SECONDS, Jobs, Phase
 from gpu_monitor.wire import __version__
@@ -23,6 +24,8 @@ SPECIAL_HOSTS = (
 SILENT_AFTER_SECONDS = 20.0
 UNHEALTHY_PERIOD = 50
 """Every 50th host of a large fleet has an unhealthy GPU."""
+ENERGY_SECONDS = 10
+"""How often the energy counters move on, as collectors read them."""
 STALLED_PERIOD, STALLED_OFFSET = 60, 30
 """Every 60th host, from the 31st on, has a GPU that is busy at low power."""
 
@@ -34,6 +37,7 @@ class SimulatedHost:
         self.name = f"node{number + 1:02d}"
         self.kind = SPECIAL_HOSTS[number] if number < len(SPECIAL_HOSTS) else "ordinary"
         self.sequence = 0
+        self._steps = 0
         self._random = Random(f"{seed} {number}")
         self._born_at = now
         self.model = MODELS[1 if self.kind == "mig" else number % len(MODELS)]
@@ -59,6 +63,9 @@ class SimulatedHost:
         if self._jobs.step(now, starts=self.kind != "free"):
             self._rebuild_processes()
         self._jobs.drift()
+        self._steps += 1
+        if self._steps % ENERGY_SECONDS == 0:
+            use_energy(self.gpus, ENERGY_SECONDS)
         utilization = self.gpus["utilization_percent"]
         for position, row in enumerate(self._processes["gpu"]):
             if self._processes["idle_since"][position] is None:

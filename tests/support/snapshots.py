@@ -70,6 +70,7 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "health": "ok",
         "sm_clock_mhz": 345,
         "memory_clock_mhz": 2619,
+        "energy_joules": 7_200_000,
         "idle_since": 1_700_000_000,
     }
     table: dict[str, list[Any]] = {

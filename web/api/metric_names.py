@@ -136,3 +136,5 @@ GPU_METRICS = _measures(
         "stalled_since": "Since when the GPU has been busy at low power: possibly stuck.",
     },
 )
+GPU_COUNTERS = {"energy_joules": "Energy that the GPU has used since its driver was loaded."}
+"""Columns of GPUs that are counters."""

@@ -28,6 +28,7 @@ const GPU = {
   temperature: "temperature_celsius",
   power: "power_watts",
   powerLimit: "power_limit_watts",
+  energyJoules: "energy_joules",
   idleSince: "idle_since",
   stalledSince: "stalled_since",
 };

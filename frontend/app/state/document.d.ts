@@ -37,6 +37,7 @@ export interface Gpus {
   fan_percent?: Column<number>;
   sm_clock_mhz?: Column<number>;
   memory_clock_mhz?: Column<number>;
+  energy_joules?: Column<number>;
   use?: Column<Use>;
 }
 

@@ -1,7 +1,7 @@
 // One host: its closed row, and the details below it.
 
 import { html, nothing } from "../vendor/lit-html.js";
-import { age, percent, timeOfDay } from "../format.js";
+import { age, energy, percent, timeOfDay } from "../format.js";
 import { cell } from "./gpu-cell.js";
 import { copy } from "./copy-button.js";
 import { gpuTable } from "./gpu-table.js";
@@ -114,10 +114,12 @@ export function openRow(drawn) {
     : nothing}${facts(host, drawn.now)}`;
 }
 
-/** The other names of each GPU. @param {GpuRow[]} rows */
+/** The other names of each GPU, and what it has used. @param {GpuRow[]} rows */
 function identities(rows) {
-  return html`<details class="identities"><summary>UUIDs and bus ids</summary>${rows.map(({ label, uuid, busId }) => html`<div
-    >${label} <code>${uuid}</code>${uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${busId}</code></div>`)}</details>`;
+  return html`<details class="identities"><summary>UUIDs, bus ids and energy</summary>${rows.map(({ label, uuid, busId, energyJoules }) => html`<div
+    >${label} <code>${uuid}</code>${uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${busId}</code>${energyJoules === null
+      ? nothing
+      : html` ${energy(energyJoules)} since the driver was loaded`}</div>`)}</details>`;
 }
 
 /**

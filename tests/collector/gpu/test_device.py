@@ -34,6 +34,7 @@ BUSY = Gpu(
     fan_percent=30,
     sm_clock_mhz=1410,
     memory_clock_mhz=1593,
+    energy_joules=123_456_789.75,
     throttle_reasons=0x4 | 0x40,
 )
 CALLS_PER_SECOND = 7
@@ -49,6 +50,7 @@ CALLS_A_MINUTE = {
     "nvmlDeviceGetCurrentClocksEventReasons": 12,
     "nvmlDeviceGetClockInfo": 12 + 6,
     "nvmlDeviceGetFanSpeed": 6,
+    "nvmlDeviceGetTotalEnergyConsumption": 6,
     "nvmlDeviceGetEnforcedPowerLimit": 6,
     "nvmlDeviceGetMigMode": 6,
 }
@@ -92,6 +94,7 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml) -> None:
         fan_percent=30,
         sm_clock_mhz=1410,
         memory_clock_mhz=1593,
+        energy_joules=123_456_789,
         throttle=("power limit", "hardware thermal slowdown"),
     )
 
@@ -398,6 +401,31 @@ def test_a_share_stamped_in_the_future_is_never_taken_for_idle(opened: FakeNvml)
     assert shown.count(0) <= 2
 
 
+def test_energy_is_the_gpus_and_not_its_slices(opened: FakeNvml) -> None:
+    reading = read(replace(BUSY, migs=[Mig()]), opened)
+
+    assert reading.energy_joules == 123_456_789
+    assert [piece.energy_joules for piece in reading.slices] == [None]
+
+
+@pytest.mark.parametrize("energy", [N_A, error("TIMEOUT"), 1.8e16])
+def test_energy_that_is_not_reported_or_cannot_be_true_is_null(
+    opened: FakeNvml, energy: Value
+) -> None:
+    reading = read(replace(BUSY, energy_joules=energy), opened)
+
+    assert (reading.state, reading.energy_joules) == ("ok", None)
+
+
+def test_energy_does_not_fall_while_the_driver_is_open(opened: FakeNvml) -> None:
+    gpu, seen = device(), []
+    for turn, joules in enumerate((1000, 1500, 3, 1600)):
+        opened.write(Scenario(gpus=[replace(BUSY, energy_joules=joules)]))
+        seen.append(gpu.read(turn * SLOWER_READING_SECONDS).energy_joules)
+
+    assert seen == [1000, 1500, 1500, 1600]
+
+
 def test_a_slice_has_a_reading_of_its_own_with_its_processes(opened: FakeNvml) -> None:
     piece = Mig(
         profile="3g.40gb", uuid="MIG-1", memory_total_mib=40448, memory_used_mib=512,
@@ -456,6 +484,7 @@ def test_a_sleeping_gpu_is_not_queried(opened: FakeNvml, tmp_path: Path) -> None
     (power / "runtime_status").write_text("active\n")
 
     assert (sleeping.state, sleeping.utilization_percent, asked) == ("asleep", None, 0)
+    assert sleeping.energy_joules is None
     assert gpu.read(1.0).state == "ok"
 
 

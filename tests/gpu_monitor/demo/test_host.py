@@ -64,6 +64,18 @@ def test_most_gpus_change_a_few_readings_each_second() -> None:
     assert 0.5 < changed / rows < 0.9
 
 
+def test_energy_counts_what_a_gpu_draws() -> None:
+    before, after_a_minute = after(1)["gpus"], after(61)["gpus"]
+    used = [
+        late - early
+        for early, late in zip(
+            before["energy_joules"], after_a_minute["energy_joules"], strict=True
+        )
+    ]
+    limits = before["power_limit_watts"]
+    assert all(60 * 10 < joules <= 60 * limit for joules, limit in zip(used, limits, strict=True))
+
+
 def test_jobs_come_and_go() -> None:
     host = SimulatedHost(12, 8, NOW)
     seen = set()
