@@ -141,6 +141,8 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     # None while the process was never seen in /proc
     "user": lambda row: row.facts.user,
     "uid": lambda row: row.facts.uid,
+    # the primary group of `user`; None where the name service knows none
+    "group": lambda row: row.facts.group,
     # as whom it runs where that is not `user`; None otherwise
     "effective_user": lambda row: row.facts.effective_user,
     # None where the configuration hides commands
@@ -161,6 +163,10 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "gpu_memory_mib": lambda row: mib(row.use.memory_bytes),
     # %: sm of `nvidia-smi pmon`
     "sm_utilization_percent": lambda row: row.use.sm_utilization_percent,
+    # % of one core: %CPU of `top`; None at first, and for a process that is over or hidden
+    "cpu_percent": lambda row: row.facts.cpu_percent,
+    # MiB: RES of `top`
+    "host_memory_mib": lambda row: mib(row.facts.host_memory_bytes),
 }
 
 

@@ -58,6 +58,7 @@ PROCESS_COLUMNS = {
     "pid": Kind.COUNT,
     "user": Kind.TEXT,
     "uid": Kind.COUNT,
+    "group": Kind.TEXT,
     "effective_user": Kind.TEXT,
     "command": Kind.TEXT,
     "container": Kind.TEXT,
@@ -69,6 +70,8 @@ PROCESS_COLUMNS = {
     "type": Kind.TEXT,
     "gpu_memory_mib": Kind.COUNT,
     "sm_utilization_percent": Kind.COUNT,
+    "cpu_percent": Kind.COUNT,
+    "host_memory_mib": Kind.COUNT,
 }
 
 DISK_COLUMNS = {"mount": Kind.TEXT, "total_mib": Kind.COUNT, "used_mib": Kind.COUNT}
@@ -128,7 +131,9 @@ SLOW_COLUMNS = {
             "energy_joules",
         }
     ),
-    "processes": frozenset({"sm_utilization_percent", "gpu_memory_mib"}),
+    "processes": frozenset(
+        {"sm_utilization_percent", "gpu_memory_mib", "cpu_percent", "host_memory_mib"}
+    ),
     "disks": frozenset({"total_mib", "used_mib"}),
 }
 SLOW_SYSTEM = frozenset(

@@ -44,7 +44,10 @@ _SHARED = {
         )
     ),
     "processes": frozenset(
-        ("gpu", "user", "uid", "effective_user", "command", "container", "job", "state", "type")
+        (
+            *("gpu", "user", "uid", "group", "effective_user", "command", "container", "job"),
+            *("state", "type"),
+        )
     ),
     "disks": frozenset(("mount",)),
 }

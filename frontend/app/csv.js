@@ -10,8 +10,8 @@ const GPU_COLUMNS = [
   "memory_clock_mhz", "energy_joules", "throttle", "health", "health_reasons", "memory_kind",
 ];
 const PROCESS_COLUMNS = [
-  "pid", "user", "uid", "command", "container", "slurm_job_id", "pod_uid", "type", "started_at", "idle_since", "gpu_memory_mib",
-  "sm_utilization_percent",
+  "pid", "user", "uid", "group", "command", "container", "slurm_job_id", "pod_uid", "type", "started_at", "idle_since", "gpu_memory_mib",
+  "sm_utilization_percent", "cpu_percent", "host_memory_mib",
 ];
 
 /** A host with what is shown of it: one boolean per GPU, empty for all.

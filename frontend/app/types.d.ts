@@ -73,12 +73,18 @@ export interface ProcessRow {
   podUid: string | null;
   /** Its effective user, if that is not `user`. */
   actsAs: string | null;
+  /** The primary group of `user`. */
+  group: string | null;
   /** Such as "ended" or "zombie"; null for an ordinary process. */
   state: string | null;
   startedAt: number | null;
   idleSince: number | null;
   memoryMib: number | null;
   smPercent: number | null;
+  /** Of one core: 612 is six cores. */
+  cpuPercent: number | null;
+  /** Resident in the host's memory. */
+  hostMemoryMib: number | null;
 }
 
 /** One GPU (or MIG slice) of one host with its processes. */

@@ -42,6 +42,7 @@ DEMO_USERS = (
     *("ulrike", "victor", "wei", "xenia", "yusuf", "zoe"),
 )
 FIRST_UID = 20001
+DEMO_GROUPS = ("physics", "vision", "language", "biology")
 
 PROGRAMS = (
     *("python", "python", "python", "python3", "torchrun", "vllm", "ollama", "gmx_mpi", "namd3"),

@@ -90,6 +90,7 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "pid": [4242],
         "user": ["alice"],
         "uid": [1000],
+        "group": ["physics"],
         "effective_user": [None],
         "command": ["python train.py"],
         "container": [None],
@@ -100,6 +101,8 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "idle_since": [None],
         "gpu_memory_mib": [2000],
         "sm_utilization_percent": [80],
+        "cpu_percent": [612],
+        "host_memory_mib": [41_984],
         "type": ["C"],
     }
     return table | columns

@@ -25,7 +25,8 @@ HIDDEN_PROBLEM = "a problem (your role does not include the details)"
 """Replaces each problem of a host or GPU: its text comes from the collector and may name users."""
 
 _COMMAND_COLUMNS = {"command", "container", "slurm_job_id", "pod_uid"}
-_USER_COLUMNS = {"user", "uid", "effective_user", "pid"}
+_USER_COLUMNS = {"user", "uid", "group", "effective_user", "pid"}
+"""Not `cpu_percent` and `host_memory_mib`: like `gpu_memory_mib` they name nobody."""
 
 Rule: TypeAlias = Callable[[Any], Any]
 """The visible part of a value; None if there is none, which in a patch deletes the member."""

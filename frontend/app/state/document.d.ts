@@ -46,6 +46,7 @@ export interface Processes {
   pid: Column<number>;
   user?: Column<string>;
   uid?: Column<number>;
+  group?: Column<string>;
   effective_user?: Column<string>;
   command?: Column<string>;
   container?: Column<string>;
@@ -57,6 +58,8 @@ export interface Processes {
   type?: Column<"C" | "C+G" | "G">;
   gpu_memory_mib?: Column<number>;
   sm_utilization_percent?: Column<number>;
+  cpu_percent?: Column<number>;
+  host_memory_mib?: Column<number>;
 }
 
 export interface Disks {
