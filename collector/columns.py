@@ -131,6 +131,12 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "memory_clock_mhz": lambda row: row.gpu.memory_clock_mhz,
     # J since the driver was loaded; None for a slice. nvidia-smi has no field for it
     "energy_joules": lambda row: row.gpu.energy_joules,
+    # pcie.link.gen.current; None for a slice
+    "pcie_generation": lambda row: row.gpu.pcie_generation,
+    # lanes: pcie.link.width.current; None for a slice
+    "pcie_width": lambda row: row.gpu.pcie_width,
+    # how many of `nvidia-smi nvlink -s` have a speed; None for a slice, and without NVLink
+    "nvlinks_up": lambda row: row.gpu.nvlinks_up,
 }
 
 _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {

@@ -50,6 +50,9 @@ GPU_COLUMNS = {
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
     "energy_joules": Kind.COUNT,
+    "pcie_generation": Kind.COUNT,
+    "pcie_width": Kind.COUNT,
+    "nvlinks_up": Kind.COUNT,
 }
 """Columns of `gpus` as a collector sends them; the broker adds `use`."""
 
@@ -129,6 +132,9 @@ SLOW_COLUMNS = {
             "memory_clock_mhz",
             "fan_percent",
             "energy_joules",
+            "pcie_generation",
+            "pcie_width",
+            "nvlinks_up",
         }
     ),
     "processes": frozenset(

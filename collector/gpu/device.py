@@ -1,6 +1,7 @@
 """One GPU: what it is, read once; what it does, read each time, some of it less often."""
 
 from gpu_monitor.collector.gpu import plausible
+from gpu_monitor.collector.gpu.links import Links
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.mig import MigSlice
 from gpu_monitor.collector.gpu.mig_utilization import MigUtilization
@@ -40,15 +41,16 @@ class Device:
     `identity` holds what does not change. Readings come in tiers, for at most seven calls a second
     on average: utilization, memory, power and compute processes each time; temperature, clocks and
     all other processes every 5 s, as are slices and their utilization; what hardly ever changes
-    every 10 s; the health of the memory every minute. GPUs take turns.
+    every 10 s; links and the health of the memory every minute. GPUs take turns.
 
-    `failure` is the error that ended the last reading, None if it succeeded. `health` outlives
-    this opening: it is handed on to the next one's Device.
+    `failure` is the error that ended the last reading, None if it succeeded. `health` and
+    `links` outlive this opening: they are handed on to the next one's Device.
     """
 
     def __init__(self, index: int, handle: Handle, pci_folder: str = PCI_FOLDER) -> None:
         self.failure: NvmlError | None = None
         self.health = MemoryHealth()
+        self.links = Links()
         self.handle = handle
         self._queries = Queries()
         self._shares = SmShares()
@@ -124,6 +126,7 @@ class Device:
         is_working = (plausible.percent(utilization) or 0) >= WORKING_PERCENT
         uses, slices = self._uses_and_slices(now, total if kind == "device" else None, is_working)
         self.health.poll(self._queries, handle, now)
+        self.links.refresh(self._queries, handle, now)
         return GpuReading(
             self.identity,
             memory_kind=kind,
@@ -138,6 +141,9 @@ class Device:
             sm_clock_mhz=plausible.mhz(values.sm_clock),
             memory_clock_mhz=plausible.mhz(values.memory_clock),
             energy_joules=values.energy_joules,
+            pcie_generation=self.links.pcie_generation,
+            pcie_width=self.links.pcie_width,
+            nvlinks_up=self.links.nvlinks_up,
             throttle=plausible.throttle(values.throttle),
             uses=uses,
             uses_unread=self._lists.failure(is_divided=self._slices is not None),

@@ -3,6 +3,7 @@
 from gpu_monitor.collector.source_guard import failure_text
 
 UNINITIALIZED = 1
+INVALID_ARGUMENT = 2
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
 NOT_FOUND = 6

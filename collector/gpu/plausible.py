@@ -80,6 +80,11 @@ def joules(millijoules: int | None) -> int | None:
     return None if value is None else value // 1000
 
 
+def pcie(value: int | None) -> int | None:
+    """A PCIe link's generation or number of lanes; 0 means that none is known."""
+    return within(value, 32) or None
+
+
 def mhz(value: int | None) -> int | None:
     """A clock's frequency, 100 GHz at most."""
     return within(value, 100_000)

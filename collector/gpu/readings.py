@@ -66,6 +66,9 @@ class GpuReading(NamedTuple):
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
     energy_joules: int | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlinks_up: int | None = None
     throttle: tuple[str, ...] | None = None
     uses: tuple[Use, ...] = ()
     uses_unread: str | None = None

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from gpu_monitor.collector.gpu.device import Device
+from gpu_monitor.collector.gpu.links import Links
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.nvml_errors import (
     FATAL,
@@ -54,6 +55,7 @@ class Slot:
         self._users = RecentUsers()
         self.xids = XidLog(users=self._users.uids)
         self._health = MemoryHealth()
+        self._links = Links()
         self._trace = Trace()
         self._lock = threading.Lock()
         self._being_read: Device | None = None
@@ -122,7 +124,7 @@ class Slot:
 
     def attach(self, device: Device) -> None:
         """The GPU is there, as `device`."""
-        device.health = self._health
+        device.health, device.links = self._health, self._links
         self._replace_device(device)
         self.absent, self.power, self.latest = None, None, None
         self.unopened = False

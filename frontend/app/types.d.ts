@@ -114,6 +114,11 @@ export interface GpuRow {
   powerLimit: number | null;
   /** Used since the driver was loaded. */
   energyJoules: number | null;
+  pcieGeneration: number | null;
+  /** Lanes of its PCIe link. */
+  pcieWidth: number | null;
+  /** null for a GPU without NVLink. */
+  nvlinksUp: number | null;
   throttle: string[];
   /** Why the GPU is unhealthy; a slice shares the reasons of its GPU. */
   health_reasons: string[];

@@ -71,6 +71,9 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "sm_clock_mhz": 345,
         "memory_clock_mhz": 2619,
         "energy_joules": 7_200_000,
+        "pcie_generation": 5,
+        "pcie_width": 16,
+        "nvlinks_up": 18,
         "idle_since": 1_700_000_000,
     }
     table: dict[str, list[Any]] = {

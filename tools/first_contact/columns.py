@@ -37,6 +37,7 @@ GPU_FIELDS = (
     Field("fan_percent", "fan.speed", 2),
     Field("sm_clock_mhz", "clocks.sm", 30),
     Field("memory_clock_mhz", "clocks.mem", 30),
+    Field("pcie_width", "pcie.link.width.current"),
 )
 PROCESS_FIELDS = (
     Field("gpu", "gpu_uuid"),

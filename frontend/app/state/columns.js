@@ -29,6 +29,9 @@ const GPU = {
   power: "power_watts",
   powerLimit: "power_limit_watts",
   energyJoules: "energy_joules",
+  pcieGeneration: "pcie_generation",
+  pcieWidth: "pcie_width",
+  nvlinksUp: "nvlinks_up",
   idleSince: "idle_since",
   stalledSince: "stalled_since",
 };

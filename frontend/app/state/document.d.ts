@@ -38,6 +38,9 @@ export interface Gpus {
   sm_clock_mhz?: Column<number>;
   memory_clock_mhz?: Column<number>;
   energy_joules?: Column<number>;
+  pcie_generation?: Column<number>;
+  pcie_width?: Column<number>;
+  nvlinks_up?: Column<number>;
   use?: Column<Use>;
 }
 

@@ -95,6 +95,8 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml) -> None:
         sm_clock_mhz=1410,
         memory_clock_mhz=1593,
         energy_joules=123_456_789,
+        pcie_generation=5,
+        pcie_width=16,
         throttle=("power limit", "hardware thermal slowdown"),
     )
 
