@@ -137,6 +137,8 @@ class ProcessTable:
     def _facts(self, pid: int, now: float, has_ended: bool) -> ProcessFacts:
         known = self._known.get(pid)
         if known is None or has_ended or self._is_due(known, now) or not self._is_same(known):
+            if has_ended or not self._pidfds.is_followed(pid):
+                self._pidfds.follow(pid)
             known = self._refreshed(pid, now)
         facts = known.facts
         user, effective_user, group = self._names(facts, now)
@@ -182,7 +184,6 @@ class ProcessTable:
 
     def _refreshed(self, pid: int, now: float) -> _Known:
         before = self._known.get(pid)
-        self._pidfds.follow(pid)
         folder = f"{self._proc}/{pid}"
         try:
             stat = read_file(f"{folder}/stat", 4096)
