@@ -70,5 +70,5 @@ def _fitted_column(column: Column, kind: Kind | None, limit: int) -> Column:
 def _fits(values: set[Any], kind: Kind | None, limit: int) -> bool:
     """Whether no value needs a change; whole numbers are checked by the least and the largest."""
     if kind is Kind.COUNT and set(map(type, values)) == {int}:
-        return min(values) >= 0 and max(values) <= MAX_COUNT
+        return bool(min(values) >= 0 and max(values) <= MAX_COUNT)
     return all(fitted_value(value, kind, limit) is value for value in values)

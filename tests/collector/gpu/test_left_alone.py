@@ -64,7 +64,7 @@ def test_gpus_that_then_sleep_are_not_woken(host: Host) -> None:
     shown = run(host, range(LET_GO + 4, 3600))
 
     assert shown == [("asleep", "asleep to save power")] * 2
-    assert (host.nvml.calls(), host.driver.problem) == (calls, None)
+    assert (host.nvml.calls(), host.driver.finding) == (calls, None)
 
 
 def test_a_gpu_that_something_else_wakes_is_read_within_two_seconds(host: Host) -> None:
