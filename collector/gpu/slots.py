@@ -71,6 +71,11 @@ class Slot:
         """What is known to be wrong with the GPU, whether it answers now or not."""
         return (*self.xids.findings(now), *self._health.findings)
 
+    @property
+    def link_findings(self) -> tuple[Finding, ...]:
+        """What is known to be wrong with its links, as long as it answers."""
+        return self._links.findings
+
     def refresh(self, now: float) -> None:
         """Read the GPU into `latest`; blocks for as long as the driver does."""
         device = self.device or self._opened_if_awake(now)

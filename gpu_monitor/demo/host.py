@@ -11,6 +11,7 @@ from gpu_monitor.demo.faults import (
     hot_gpu,
     judge_health,
     lost_gpu,
+    narrow_pcie,
     stalled_gpus,
     unread_processes,
 )
@@ -36,6 +37,8 @@ UNHEALTHY_PERIOD = 50
 """Every 50th host of a large fleet has an unhealthy GPU."""
 ENERGY_SECONDS = 10
 """How often the energy counters move on, as collectors read them."""
+NARROW_ROW, NARROW_WIDTH = 2, 8
+"""The GPU of the host with problems whose PCIe link is narrow, and its lanes."""
 UNREAD_ROW = 1
 """The GPU of the host with problems whose processes cannot be read."""
 STALLED_PERIOD, STALLED_OFFSET = 60, 30
@@ -131,6 +134,8 @@ class SimulatedHost:
             self.gpus["throttle"][0] = ["software thermal slowdown"]
         elif self.kind == "mig":
             divide(self.gpus, 0, self._random)
+        elif self.kind == "problems" and last >= NARROW_ROW:
+            self.gpus["pcie_width"][NARROW_ROW] = NARROW_WIDTH
 
     def _lasting_faults(self, number: int, now: int) -> Iterator[Fault]:
         """Those that are there for as long as the demo runs."""
@@ -142,6 +147,8 @@ class SimulatedHost:
         elif self.kind == "problems":
             yield _ill(0, 0, int(now - 50 * HOUR_SECONDS))
             yield full_disk("/scratch", int(now - 3 * HOUR_SECONDS))
+            if rows > NARROW_ROW:
+                yield narrow_pcie(NARROW_ROW, NARROW_WIDTH, int(now - 60 * HOUR_SECONDS))
             if rows > UNREAD_ROW:
                 yield unread_processes(UNREAD_ROW, int(now - 26 * HOUR_SECONDS))
         elif self.kind == "ordinary" and (number + 1) % UNHEALTHY_PERIOD == 0:

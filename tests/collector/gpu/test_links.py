@@ -97,6 +97,50 @@ def test_an_nvlink_that_sleeps_is_up_and_one_of_no_use_is_not(
     assert watched.become(replace(GPU, fields={165: state})).nvlinks_up == up
 
 
+def kinds(links: Links) -> list[str]:
+    return [finding.kind for finding in links.findings]
+
+
+@pytest.mark.parametrize(
+    ("width", "most", "words"),
+    [
+        (8, 16, "its PCIe link uses 8 of 16 lanes"),
+        (1, 4, "its PCIe link uses 1 of 4 lanes"),
+        (8, 8, None),  # a slot with eight lanes
+        (16, 8, None),
+        (16, N_A, None),
+        (N_A, 16, None),
+        (0, 16, None),
+    ],
+)
+def test_a_link_with_fewer_lanes_than_card_and_slot_have_is_a_finding(
+    watched: Watched, width: Value, most: Value, words: str | None
+) -> None:
+    links = watched.become(replace(GPU, pcie_width=width, pcie_max_width=most))
+
+    assert [each.words for each in links.findings] == ([] if words is None else [words])
+
+
+def test_a_generation_that_falls_is_no_finding(watched: Watched) -> None:
+    watched.become(GPU)
+
+    assert watched.become(replace(GPU, pcie_generation=1)).findings == ()
+
+
+def test_nvlinks_that_go_down_are_a_finding_until_they_are_up_again(watched: Watched) -> None:
+    found = [
+        [each.words for each in watched.become(replace(GPU, nvlinks_up=up)).findings]
+        for up in (10, 12, 11, 0, N_A, 12)
+    ]
+
+    words = "of the 12 NVLinks that were up are down"
+    assert found == [[], [], [f"1 {words}"], [f"12 {words}"], [], []]
+
+
+def test_nvlinks_that_were_never_up_are_no_finding(watched: Watched) -> None:
+    assert kinds(watched.become(replace(GPU, nvlinks_up=0))) == []
+
+
 def test_a_gpu_without_nvlink_is_asked_once(watched: Watched) -> None:
     watched.become(replace(GPU, nvlinks=N_A))
     before = watched.fake.calls("nvmlDeviceGetFieldValues")

@@ -250,6 +250,18 @@ def test_unreadable_process_lists_are_one_problem_for_all_gpus(
     assert line.startswith("GPU 0, 1, 2, 3: processes cannot be read: no permission")
 
 
+def test_a_narrow_link_is_a_finding_of_its_gpu_while_it_answers(
+    fake_nvml: FakeNvml, patient: Watchdog
+) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu(pcie_width=4)]))
+    found = patient.collect(moment()).gpus
+    fake_nvml.write(Scenario([Gpu(), Gpu(pcie_width=4, lost=True)]))
+    lost = patient.collect(moment()).gpus[1]
+
+    assert [[finding.kind for finding in gpu.findings] for gpu in found] == [[], ["pcie_narrow"]]
+    assert [finding.kind for finding in lost.findings] == ["gpu_lost"]
+
+
 def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(
     calm: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
