@@ -27,8 +27,7 @@ def host(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Host]:
 
 def run(host: Host, seconds: range) -> list[tuple[str, str | None]]:
     """State and reason of each GPU in the last of these seconds."""
-    for second in seconds:
-        readings = host.run_round(float(second))
+    readings = [host.run_round(float(second)) for second in seconds][-1]
     return [(reading.state, reading.reason) for reading in readings]
 
 
