@@ -55,6 +55,7 @@ SHARED_COLUMNS = {
             "gpu",
             "user",
             "uid",
+            "group",
             "effective_user",
             "command",
             "container",

@@ -49,6 +49,7 @@ def driver_reading(
             *(fault.finding for fault in faults if fault.slots == (slot,)),
             *_state_findings(reading, reported),
             *_health_findings(slot, reading, now),
+            *(slot.link_findings if reading.state == "ok" else ()),
         ]
         gpus.append(reading._replace(findings=tuple(findings)) if findings else reading)
     return DriverReading(

@@ -127,6 +127,10 @@ class Handle:
         """Milliwatts that the GPU may draw, by the lowest of all limits in force."""
         return int(self._call(pynvml.nvmlDeviceGetEnforcedPowerLimit))
 
+    def energy(self) -> int:
+        """Millijoules since the driver was loaded; Volta and newer."""
+        return int(self._call(pynvml.nvmlDeviceGetTotalEnergyConsumption))
+
     def throttle_reasons(self) -> int:
         """Bits for what holds the clocks down, by the function's old name on older drivers."""
         try:

@@ -60,22 +60,22 @@ def test_a_gpu_that_changes_its_row_keeps_its_past() -> None:
 
 def test_gpus_with_one_uuid_keep_a_past_each() -> None:
     history = GpuHistory()
-    hear(history, NOON, 11, 22, 33, uuid=["a", "a", "b"])
-    hear(history, NOON + 60, 44, 55, 66, uuid=["b", "a", "a"])
+    add(history, NOON, 11, 22, 33, uuid=["a", "a", "b"])
+    add(history, NOON + 60, 44, 55, 66, uuid=["b", "a", "a"])
     assert [last(history, NOON + 60, 2, row) for row in range(3)] == [[33, 44], [11, 55], [22, 66]]
 
 
 def test_gpus_without_a_uuid_are_not_taken_for_each_other() -> None:
     history = GpuHistory()
-    hear(history, NOON, 11, 22, uuid=[None, "a"])
-    hear(history, NOON + 60, 33, 44, uuid=["a", None])
+    add(history, NOON, 11, 22, uuid=[None, "a"])
+    add(history, NOON + 60, 33, 44, uuid=["a", None])
     assert [last(history, NOON + 60, 2, row) for row in range(2)] == [[22, 33], [None, 44]]
 
 
 def test_gpus_that_exchange_their_places_take_their_past_along() -> None:
     history = GpuHistory()
-    hear(history, NOON, 11, 22, uuid=["a", "b"])
-    hear(history, NOON + 60, 33, 44, uuid=["b", "a"])
+    add(history, NOON, 11, 22, uuid=["a", "b"])
+    add(history, NOON + 60, 33, 44, uuid=["b", "a"])
     assert [last(history, NOON + 60, 2, row) for row in range(2)] == [[22, 33], [11, 44]]
 
 

@@ -90,6 +90,8 @@ enum {
     KEY(pcie_width, 16)                   \
     KEY(pcie_max_generation, 5)           \
     KEY(pcie_max_width, 16)               \
+    KEY(nvlinks, UNSUPPORTED)             \
+    KEY(nvlinks_up, AUTO)                 \
     KEY(pcie_tx_kib, 0)                   \
     KEY(pcie_rx_kib, 0)
 

@@ -150,6 +150,8 @@ class Gpu:
     pcie_width: Value | None = None
     pcie_max_generation: Value | None = None
     pcie_max_width: Value | None = None
+    nvlinks: Value | None = None
+    nvlinks_up: Value | None = None
     pcie_tx_kib: Value | None = None
     pcie_rx_kib: Value | None = None
     fields: Mapping[int, Value] = field(default_factory=dict)

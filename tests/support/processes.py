@@ -5,17 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpu_monitor.collector.host.containers import ContainerNames
-from gpu_monitor.collector.host.processes import (
-    ProcessTable,
-)
+from gpu_monitor.collector.host.processes import ProcessTable
 from gpu_monitor.collector.host.users import UserNames
 from gpu_monitor.collector.settings import Commands
 
 DEADLINE = 30.0
 
-
 Child = Callable[[], "subprocess.Popen[bytes]"]
-
 
 NO_SUCH_PID = 2**22 + 1
 """Above the highest pid of any kernel: a test's own /proc may use it for any process."""
@@ -27,7 +23,7 @@ def table(
     settle: float = 0.0,
     containers: ContainerNames | None = None,
 ) -> ProcessTable:
-    users = UserNames({1000: "alice"}.get, DEADLINE)
+    users = UserNames({1000: "alice"}.get, DEADLINE, look_up_group={1000: "physics"}.get)
     return ProcessTable(commands, users, proc, settle, containers)
 
 
@@ -40,11 +36,14 @@ def write_process(
     switches: int = 1,
     threads: int | str = 1,
     group: str = "0::/system.slice/slurmstepd.scope/job_12/step_0\n",
+    used_ticks: int = 0,
+    pages: int = 300,
 ) -> None:
     folder = proc / str(NO_SUCH_PID)
     folder.mkdir(parents=True, exist_ok=True)
-    zeros = " ".join(["0"] * 16)
-    stat = f"{NO_SUCH_PID} (a ) b (c) {state} {zeros} {threads} 0 {ticks} 0 0"
+    before, after = " ".join(["0"] * 10), " ".join(["0"] * 4)
+    zeros = f"{before} {used_ticks} 0 {after}"
+    stat = f"{NO_SUCH_PID} (a ) b (c) {state} {zeros} {threads} 0 {ticks} 0 {pages}"
     (folder / "stat").write_text(stat)
     (folder / "status").write_text(
         f"Name:\tpython\nUmask:\t0022\nUid:\t{uid}\t0\t0\t0\n"

@@ -26,7 +26,8 @@ HIDDEN_REASON = "a fault (your role does not include the details)"
 """Replaces each of a GPU's `health_reasons`, whose text comes from the collector."""
 
 _COMMAND_COLUMNS = {"command", "container", "slurm_job_id", "pod_uid"}
-_USER_COLUMNS = {"user", "uid", "effective_user", "pid"}
+_USER_COLUMNS = {"user", "uid", "group", "effective_user", "pid"}
+"""Not `cpu_percent` and `host_memory_mib`: like `gpu_memory_mib` they name nobody."""
 _WORDY_COLUMNS = {"words", "advice"}
 """Texts about a fault, which may name users and their commands."""
 

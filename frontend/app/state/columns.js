@@ -25,6 +25,10 @@ const GPU = {
   temperature: "temperature_celsius",
   power: "power_watts",
   powerLimit: "power_limit_watts",
+  energyJoules: "energy_joules",
+  pcieGeneration: "pcie_generation",
+  pcieWidth: "pcie_width",
+  nvlinksUp: "nvlinks_up",
   idleSince: "idle_since",
 };
 /** @satisfies {Record<string, keyof Processes>} */
@@ -35,11 +39,14 @@ const PROCESS = {
   slurmJobId: "slurm_job_id",
   podUid: "pod_uid",
   actsAs: "effective_user",
+  group: "group",
   state: "state",
   startedAt: "started_at",
   idleSince: "idle_since",
   memoryMib: "gpu_memory_mib",
   smPercent: "sm_utilization_percent",
+  cpuPercent: "cpu_percent",
+  hostMemoryMib: "host_memory_mib",
 };
 
 /**

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.gpu import nvml
-from gpu_monitor.collector.gpu.device import SLOW_READING_SECONDS, Device
+from gpu_monitor.collector.gpu.device import MIG_MODE_SECONDS, SLICES_SECONDS, Device
 from gpu_monitor.collector.gpu.nvml_errors import GPU_IS_LOST
 from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.processes import OTHER_LISTS_SECONDS
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
+from gpu_monitor.collector.gpu.slow_values import SLOW_READING_SECONDS, SLOWER_READING_SECONDS
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Call, Driver, Gpu, Mig, Process, Scenario, Value, error
 
@@ -32,10 +34,27 @@ BUSY = Gpu(
     fan_percent=30,
     sm_clock_mhz=1410,
     memory_clock_mhz=1593,
+    energy_joules=123_456_789.75,
     throttle_reasons=0x4 | 0x40,
 )
-FAST_CALLS = 9
-SLOW_CALLS = 5
+CALLS_PER_SECOND = 7
+CALLS_A_MINUTE = {
+    "nvmlDeviceGetUtilizationRates": 60,
+    "nvmlDeviceGetMemoryInfo_v2": 60,
+    "nvmlDeviceGetPowerUsage": 60,
+    "nvmlDeviceGetComputeRunningProcesses_v3": 60,
+    "nvmlDeviceGetProcessUtilization": 60,
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3": 12,
+    "nvmlDeviceGetGraphicsRunningProcesses_v3": 12,
+    "nvmlDeviceGetTemperature": 12,
+    "nvmlDeviceGetCurrentClocksEventReasons": 12,
+    "nvmlDeviceGetClockInfo": 12 + 6,
+    "nvmlDeviceGetFanSpeed": 6,
+    "nvmlDeviceGetTotalEnergyConsumption": 6,
+    "nvmlDeviceGetEnforcedPowerLimit": 6,
+    "nvmlDeviceGetMigMode": 6,
+}
+"""What is read for each sample, every 5 s and every 10 s."""
 
 
 @pytest.fixture
@@ -75,24 +94,48 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml) -> None:
         fan_percent=30,
         sm_clock_mhz=1410,
         memory_clock_mhz=1593,
+        energy_joules=123_456_789,
+        pcie_generation=5,
+        pcie_width=16,
         throttle=("power limit", "hardware thermal slowdown"),
     )
 
 
-def test_a_sample_takes_few_calls_and_slow_values_are_read_every_five_seconds(
-    opened: FakeNvml,
-) -> None:
+@pytest.mark.parametrize("processes", [0, 1, 4])
+def test_a_gpu_takes_seven_calls_a_second_on_average(opened: FakeNvml, processes: int) -> None:
+    there = [Process(4000 + number, sm_utilization_percent=9) for number in range(processes)]
+    opened.write(Scenario(gpus=[replace(BUSY, processes=there)]))
     gpu = device()
+    minutes = 5
     gpu.read(0.0)
     before = opened.calls()
 
-    gpu.read(1.0)
-    fast = opened.calls() - before
-    gpu.read(SLOW_READING_SECONDS)
+    for second in range(1, 60 * minutes + 1):
+        gpu.read(float(second))
 
-    assert fast == FAST_CALLS
-    assert opened.calls() - before == 2 * FAST_CALLS + SLOW_CALLS
+    assert 1 < (opened.calls() - before) / (60 * minutes) <= CALLS_PER_SECOND
     assert opened.calls("nvmlDeviceGetPcieThroughput") == 0  # blocks for 20 ms by design
+
+
+def test_values_that_change_slowly_are_read_less_often(opened: FakeNvml) -> None:
+    opened.write(Scenario(gpus=[replace(BUSY, processes=[Process(7)])]))
+    gpu = device()
+    gpu.read(0.0)
+    before = {name: opened.calls(name) for name in CALLS_A_MINUTE}
+
+    for second in range(1, 61):
+        gpu.read(float(second))
+
+    assert {name: opened.calls(name) - before[name] for name in before} == CALLS_A_MINUTE
+
+
+def test_a_hurried_collector_makes_no_slow_call_twice(opened: FakeNvml) -> None:
+    gpu = device()
+    for turn in range(20):
+        gpu.read(turn / 5)
+
+    assert opened.calls("nvmlDeviceGetTemperature") == 1
+    assert opened.calls("nvmlDeviceGetFanSpeed") == 1
 
 
 def test_gpus_read_their_slow_values_in_different_samples(opened: FakeNvml) -> None:
@@ -105,7 +148,7 @@ def test_gpus_read_their_slow_values_in_different_samples(opened: FakeNvml) -> N
     before = opened.calls("nvmlDeviceGetFanSpeed")
 
     for gpu in gpus:
-        gpu.read(SLOW_READING_SECONDS - 1)
+        gpu.read(SLOWER_READING_SECONDS - 1)
 
     assert opened.calls("nvmlDeviceGetFanSpeed") - before == 1
 
@@ -122,13 +165,15 @@ def test_an_unsupported_value_is_null_and_not_queried_again(opened: FakeNvml) ->
 
 
 def test_a_call_that_fails_once_is_null_once(opened: FakeNvml) -> None:
-    opened.write(Scenario(gpus=[replace(BUSY, temperature_celsius=error("TIMEOUT"))]))
+    failing = replace(BUSY, power_watts=error("TIMEOUT"), temperature_celsius=error("TIMEOUT"))
+    opened.write(Scenario(gpus=[failing]))
     gpu = device()
     failed = gpu.read(0.0)
     opened.write(Scenario(gpus=[BUSY]))
 
-    assert failed.temperature_celsius is None
-    assert gpu.read(1.0).temperature_celsius == 66
+    assert failed.power_watts is failed.temperature_celsius is None
+    assert gpu.read(1.0).power_watts == 312.4
+    assert gpu.read(SLOW_READING_SECONDS).temperature_celsius == 66
 
 
 @pytest.mark.parametrize("slowdown", [0, 255])
@@ -376,6 +421,31 @@ def test_a_sample_from_the_future_is_never_taken_for_idle(opened: FakeNvml) -> N
     assert shown.count(0) <= 2
 
 
+def test_energy_is_the_gpus_and_not_its_slices(opened: FakeNvml) -> None:
+    reading = read(replace(BUSY, migs=[Mig()]), opened)
+
+    assert reading.energy_joules == 123_456_789
+    assert [piece.energy_joules for piece in reading.slices] == [None]
+
+
+@pytest.mark.parametrize("energy", [N_A, error("TIMEOUT"), 1.8e16])
+def test_energy_that_is_not_reported_or_cannot_be_true_is_null(
+    opened: FakeNvml, energy: Value
+) -> None:
+    reading = read(replace(BUSY, energy_joules=energy), opened)
+
+    assert (reading.state, reading.energy_joules) == ("ok", None)
+
+
+def test_energy_does_not_fall_while_the_driver_is_open(opened: FakeNvml) -> None:
+    gpu, seen = device(), []
+    for turn, joules in enumerate((1000, 1500, 3, 1600)):
+        opened.write(Scenario(gpus=[replace(BUSY, energy_joules=joules)]))
+        seen.append(gpu.read(turn * SLOWER_READING_SECONDS).energy_joules)
+
+    assert seen == [1000, 1500, 1500, 1600]
+
+
 def test_a_slice_has_a_reading_of_its_own_with_its_processes(opened: FakeNvml) -> None:
     piece = Mig(
         profile="3g.40gb", uuid="MIG-1", memory_total_mib=40448, memory_used_mib=512,
@@ -439,9 +509,9 @@ def test_slices_come_and_go_with_the_mig_mode(opened: FakeNvml) -> None:
     gpu = device()
     whole = gpu.read(0.0)
     opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(profile="1g.10gb")])]))
-    divided = gpu.read(10.0)
+    divided = gpu.read(MIG_MODE_SECONDS)
     opened.write(Scenario(gpus=[BUSY]))
-    again = gpu.read(20.0)
+    again = gpu.read(MIG_MODE_SECONDS + SLICES_SECONDS)
 
     assert [len(reading.slices) for reading in (whole, divided, again)] == [0, 1, 0]
     readings = [reading.utilization_percent for reading in (whole, divided, again)]
@@ -461,6 +531,7 @@ def test_a_sleeping_gpu_is_not_queried(opened: FakeNvml, tmp_path: Path) -> None
     (power / "runtime_status").write_text("active\n")
 
     assert (sleeping.state, sleeping.utilization_percent, asked) == ("asleep", None, 0)
+    assert sleeping.energy_joules is None
     assert gpu.read(1.0).state == "ok"
 
 
@@ -472,6 +543,47 @@ def test_a_process_that_starts_grows_or_ends_is_seen_at_once(opened: FakeNvml) -
         seen.append([use.memory_bytes for use in gpu.read(float(second)).uses])
 
     assert seen == [[], [100 << 20], [100 << 20], [200 << 20], []]
+
+
+def test_a_graphics_process_or_client_of_mps_is_seen_within_five_seconds(opened: FakeNvml) -> None:
+    gpu = device()
+    seen = [gpu.read(0.0)]
+    there = [Process(7, type="G"), Process(8, type="M")]
+    opened.write(Scenario(gpus=[replace(BUSY, processes=there)]))
+    seen.append(gpu.read(OTHER_LISTS_SECONDS))
+    opened.write(Scenario(gpus=[BUSY]))
+    seen += [gpu.read(OTHER_LISTS_SECONDS + 1), gpu.read(2 * OTHER_LISTS_SECONDS)]
+
+    assert [{use.pid for use in each.uses} for each in seen] == [set(), {7, 8}, {7, 8}, set()]
+
+
+def test_all_lists_are_read_at_once_when_a_compute_process_comes_or_goes(opened: FakeNvml) -> None:
+    gpu = device()
+    gpu.read(0.0)
+    both = replace(BUSY, processes=[Process(7, type="C+G")])
+    opened.write(Scenario(gpus=[both]))
+    (use,) = gpu.read(1.0).uses
+    opened.write(Scenario(gpus=[BUSY]))
+
+    assert (use.type, gpu.read(2.0).uses) == ("C+G", ())
+
+
+def test_shares_of_the_next_process_are_known_after_a_rest(opened: FakeNvml) -> None:
+    busy = replace(BUSY, processes=[Process(7, sm_utilization_percent=30)])
+    opened.write(Scenario(gpus=[busy]))
+    gpu = device()
+    gpu.read(0.0)
+    opened.write(Scenario(gpus=[BUSY]))
+    name = "nvmlDeviceGetProcessUtilization"
+    gpu.read(1.0)
+    before = opened.calls(name)
+    for second in range(2, 60):
+        gpu.read(float(second))
+    asked = opened.calls(name) - before
+    opened.write(Scenario(gpus=[busy]))
+
+    assert asked == 0
+    assert [use.sm_utilization_percent for use in gpu.read(60.0).uses] == [30]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ SLOW = 0.2
 DEADLINE = 30.0
 NOON = Moment(1000.0, 1000.0, 1_700_000_000.0)
 GPUS = [Gpu(uuid=f"GPU-{number}", utilization_percent=10 + number) for number in range(4)]
-HANG = Call("nvmlDeviceGetTemperature", hang=True, gpu=2)
+HANG = Call("nvmlDeviceGetPowerUsage", hang=True, gpu=2)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_gpu_that_hangs_loses_its_own_values_only(fake_nvml: FakeNvml, patient
     assert uses(first) == [50, 50, 12, 50]  # the others go on in the very same sample
     assert uses(reading) == [50, 50, None, 50]
     assert reading.gpus[2].reason is not None
-    assert "stuck in nvmlDeviceGetTemperature of GPU 2 since" in reading.gpus[2].reason
+    assert "stuck in nvmlDeviceGetPowerUsage of GPU 2 since" in reading.gpus[2].reason
     assert reading.gpus[2].identity.uuid == "GPU-2"
     assert driver_lines(reading) == (f"GPU 2: {reading.gpus[2].reason}",)
     assert [finding.kind for finding in reading.gpus[2].findings] == ["nvml_stuck"]
@@ -262,6 +262,18 @@ def test_slices_that_alone_may_not_be_read_are_a_problem_of_their_gpu(
     (finding,) = divided.findings
     assert finding.words == "processes cannot be read: no permission to read MIG slices"
     assert "/dev/nvidia-caps" in (finding.advice or "")
+
+
+def test_a_narrow_link_is_a_finding_of_its_gpu_while_it_answers(
+    fake_nvml: FakeNvml, patient: Watchdog
+) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu(pcie_width=4)]))
+    found = patient.collect(moment()).gpus
+    fake_nvml.write(Scenario([Gpu(), Gpu(pcie_width=4, lost=True)]))
+    lost = patient.collect(moment()).gpus[1]
+
+    assert [[finding.kind for finding in gpu.findings] for gpu in found] == [[], ["pcie_narrow"]]
+    assert [finding.kind for finding in lost.findings] == ["gpu_lost"]
 
 
 def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(

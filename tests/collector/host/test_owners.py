@@ -32,11 +32,14 @@ def test_a_process_of_root_or_a_nameless_uid_belongs_to_the_session_owner(
     effective_user: str | None,
 ) -> None:
     write_process(tmp_path, uid=uid, group=group)
-    users = UserNames({0: "root", 1000: "alice", 1001: "bob"}.get, DEADLINE)
+    names = {0: "root", 1000: "alice", 1001: "bob"}
+    groups = {uid: f"group of {name}" for uid, name in names.items()}
+    users = UserNames(names.get, DEADLINE, look_up_group=groups.get)
 
     facts = ProcessTable("name", users, str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
 
     assert (facts.uid, facts.user, facts.effective_user) == (uid, user, effective_user)
+    assert facts.group == (None if user.startswith("uid ") else f"group of {user}")
 
 
 def test_the_owner_is_not_guessed_while_the_name_service_is_silent(

@@ -1,6 +1,7 @@
 """pids become users, commands and start times."""
 
 import gc
+import mmap
 import os
 import pwd
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.findings import Finding
+from gpu_monitor.collector.host.process_load import PROCESS_LOAD_SECONDS
 from gpu_monitor.collector.host.processes import (
     PROCESS_REFRESH_SECONDS,
     ProcessFacts,
@@ -43,9 +45,38 @@ def test_all_facts_about_a_process_are_read(tmp_path: Path) -> None:
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0) == {
         NO_SUCH_PID: ProcessFacts(
-            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, slurm_job_id="12"
+            NO_SUCH_PID,
+            4711,
+            1000,
+            "alice",
+            "python train.py",
+            slurm_job_id="12",
+            group="physics",
+            host_memory_bytes=300 * mmap.PAGESIZE,
         )
     }
+
+
+def test_the_load_of_a_process_is_known_from_the_second_reading_on(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    first = processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
+    write_process(tmp_path, used_ticks=1500, pages=512)
+    second = processes.facts([NO_SUCH_PID], PROCESS_LOAD_SECONDS)[NO_SUCH_PID]
+
+    assert (first.cpu_percent, first.host_memory_bytes) == (None, 300 * mmap.PAGESIZE)
+    assert (second.cpu_percent, second.host_memory_bytes) == (300, 512 * mmap.PAGESIZE)
+
+
+def test_a_process_that_is_over_has_no_load(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    processes.facts([NO_SUCH_PID], 0.0)
+    write_process(tmp_path, state="Z", used_ticks=1500)
+    over = processes.facts([NO_SUCH_PID], PROCESS_REFRESH_SECONDS)[NO_SUCH_PID]
+
+    assert (over.state, over.user, over.group) == ("zombie", "alice", "physics")
+    assert over.cpu_percent is over.host_memory_bytes is None
 
 
 def test_a_process_that_is_gone_or_hidden_costs_only_its_row() -> None:
@@ -101,7 +132,8 @@ def test_a_process_that_ends_keeps_its_facts_and_is_shown_as_ended(child: Child)
     after = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.9, 3.0)]
 
     assert alive.command == "python train.py" and alive.state is None
-    assert after == [alive, alive, alive._replace(state="ended")]
+    over = alive._replace(cpu_percent=None, host_memory_bytes=None)
+    assert after == [over, over, over._replace(state="ended")]
 
 
 def test_a_process_that_ended_before_it_was_seen_is_shown_as_ended() -> None:
@@ -145,7 +177,8 @@ def test_a_zombie_that_was_known_before_keeps_its_command(child: Child) -> None:
 
     facts = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.0)]
 
-    assert facts == [alive._replace(state="zombie")] * 2
+    over = alive._replace(cpu_percent=None, host_memory_bytes=None)
+    assert facts == [over._replace(state="zombie")] * 2
 
 
 def shown_states(proc: Path, *states: tuple[str, int]) -> list[str | None]:

@@ -16,6 +16,7 @@ from gpu_monitor.web.api.exposition import OPENMETRICS, TEXT, render
 from gpu_monitor.web.api.metric_names import (
     COLLECTOR_METRICS,
     DISK_METRICS,
+    GPU_COUNTERS,
     GPU_METRICS,
     LOAD_COUNTERS,
     LOAD_METRICS,
@@ -91,6 +92,14 @@ def test_a_number_is_exposed_in_base_units(
     column: str, value: int, name: str, expected: float
 ) -> None:
     assert exposed(fleet(a=gpu(**{column: value})))[name] == {A: expected}
+
+
+def test_energy_is_a_counter() -> None:
+    document = fleet(a=gpu(energy_joules=3_600_000))
+    text = render(fleet_metrics(document), openmetrics=False).decode()
+
+    assert read(text)["gpu_energy_joules_total"] == {A: 3_600_000}
+    assert "# TYPE gpu_monitor_gpu_energy_joules_total counter" in text
 
 
 def test_zero_is_exposed_and_unknown_values_are_omitted() -> None:
@@ -257,7 +266,8 @@ def test_every_number_on_the_wire_is_a_metric_or_a_known_exception() -> None:
         (GPU_METRICS, GPU_COLUMNS),
     ):
         numbers = {field for field, kind in fields.items() if kind in NUMBERS}
-        assert {measure.field for measure in measures} == numbers - NO_METRIC
+        exposed_fields = {measure.field for measure in measures} | (GPU_COUNTERS.keys() & fields)
+        assert exposed_fields == numbers - NO_METRIC
 
 
 def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:

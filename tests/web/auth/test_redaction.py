@@ -28,6 +28,7 @@ LESS: tuple[Role, ...] = ("counts", "names")
 WHO = {
     "user": ["SECRET-user"],
     "uid": [4242424242],
+    "group": ["SECRET-group"],
     "effective_user": ["SECRET-other"],
     "pid": [4343434343],
 }
