@@ -40,18 +40,24 @@ def library_folder(builds: Path = BUILDS) -> Path:
     return folder
 
 
-def _build(sources: list[Path], folder: Path) -> None:
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    if not shutil.which(compiler[0]):
+def compiler() -> list[str]:
+    """The C compiler, as the words of a command; BuildError if there is none."""
+    words = shlex.split(os.environ.get("CC", "cc"))
+    if not shutil.which(words[0]):
         raise BuildError(
-            f"no C compiler: '{compiler[0]}' is not in PATH."
+            f"no C compiler: '{words[0]}' is not in PATH."
             " Install one (Debian, Ubuntu: apt-get install gcc libc6-dev) or set CC."
         )
+    return words
+
+
+def _build(sources: list[Path], folder: Path) -> None:
+    command = compiler()
     folder.mkdir(parents=True, exist_ok=True)
     # Tests may run in parallel: each builds its own, and the last one stays.
     handle, target = tempfile.mkstemp(dir=folder)
     os.close(handle)
-    command = [*compiler, *FLAGS, *LINKER_FLAGS, "-o", target, *map(str, sources)]
+    command = [*command, *FLAGS, *LINKER_FLAGS, "-o", target, *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         os.unlink(target)

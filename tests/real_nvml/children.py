@@ -1,0 +1,150 @@
+"""Parts of the collector that run in a process of their own, with NVIDIA's library loaded.
+
+`python -m tests.real_nvml.children PROGRAM ...` runs one and prints what it found as JSON.
+"""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pynvml
+
+from gpu_monitor.collector.gpu import nvml
+from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.gpm_samples import GpmSample
+from gpu_monitor.collector.gpu.nvml_errors import NvmlError
+from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.queries import Trace
+
+from .cache import LIBRARY, NVIDIA_SMI
+
+ROOT = Path(__file__).parent.parent.parent
+CHILD_SECONDS = 60
+NVML_VERSION = re.compile(rb"\0\d+\.(\d{3}\.\d+\.\d+)\0")
+
+
+class DriverFiles(NamedTuple):
+    """A folder with NVIDIA's library and nvidia-smi, and the shim for /dev/nvidia*."""
+
+    folder: Path
+    shim: Path
+
+    @property
+    def nvidia_smi(self) -> Path:
+        return self.folder / NVIDIA_SMI
+
+    @property
+    def version(self) -> str:
+        """Of the driver, like 550.163.01: NVML's own without its first number."""
+        found = NVML_VERSION.search((self.folder / LIBRARY).read_bytes())
+        assert found, f"no version in {self.folder / LIBRARY}"
+        return found[1].decode()
+
+    def environment(self, refusal: int = 0, module: str = "") -> dict[str, str]:
+        """Variables for a child in which opening /dev/nvidiactl fails with an errno, or reaches a
+        kernel module of a version."""
+        return {
+            **os.environ,
+            "LD_LIBRARY_PATH": str(self.folder),
+            "LD_PRELOAD": str(self.shim),
+            "DEVICE_NODES_ERRNO": str(refusal),
+            "DEVICE_NODES_MODULE": module,
+        }
+
+
+def run_child(program: Callable[..., object], environment: Mapping[str, str], *words: str) -> Any:
+    """What `program`, one of this module's, returns in a process of its own."""
+    command = [sys.executable, "-m", __name__, program.__name__, *words]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=CHILD_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refusals(module_folder: str, *numbers: str) -> list[Any]:
+    """NVML's code for an opening, and what the collector says of it, while opening /dev/nvidiactl
+    fails with one errno after the other."""
+    driver = _driver(module_folder)
+    found = []
+    for attempt, number in enumerate(numbers):
+        os.environ["DEVICE_NODES_ERRNO"] = number
+        found.append(_opened(driver, attempt))
+    return found
+
+
+def upgrade(module_folder: str, library_folder: str) -> list[Any]:
+    """The same before and after the library there is replaced by libnvidia-ml.so.2, which it is
+    while it is loaded."""
+    driver = _driver(module_folder)
+    before = _opened(driver, 0)
+    library = Path(library_folder, LIBRARY)
+    library.with_suffix(".2").replace(library)
+    return [before, _opened(driver, 1)]
+
+
+def _driver(module_folder: str) -> Driver:
+    return Driver(f"{module_folder}/pci", f"{module_folder}/gpus")
+
+
+def _opened(driver: Driver, attempt: int) -> list[Any]:
+    driver.open(10.0 * attempt, is_calm=True)
+    return [_opening_code(), driver.problem]
+
+
+def _opening_code() -> int:
+    try:
+        nvml.open_library(Trace())
+    except NvmlError as error:
+        return error.code
+    return 0
+
+
+def queries() -> dict[str, int]:
+    """NVML's code for each query of the collector about a GPU, before nvmlInit.
+
+    A library without the function returns FUNCTION_NOT_FOUND, one that has it UNINITIALIZED. The
+    handle is not looked at.
+    """
+    pynvml._LoadNvmlLibrary()
+    handle = Handle(None, Trace())
+    found = {
+        name: _code(method, handle, *_arguments(method))
+        for name, method in inspect.getmembers(Handle, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    return {**found, "GpmSample": _code(GpmSample, handle)}
+
+
+def _arguments(method: Callable[..., object]) -> list[int]:
+    return [0] * (len(inspect.signature(method).parameters) - 1)
+
+
+def _code(query: Callable[..., object], *arguments: object) -> int:
+    try:
+        query(*arguments)
+    except NvmlError as error:
+        return error.code
+    return 0
+
+
+def functions(*names: str) -> list[str]:
+    """Which of these functions the library has."""
+    pynvml._LoadNvmlLibrary()
+    return [name for name in names if hasattr(pynvml.nvmlLib, name)]
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

@@ -1,0 +1,98 @@
+"""NVIDIA's own library without a card: what it says, and what the collector makes of that.
+
+The kernel module's part, opening /dev/nvidiactl and checking versions, is played by device_nodes.c.
+"""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pynvml
+import pytest
+
+from .cache import LIBRARY
+from .children import DriverFiles, refusals, run_child, upgrade
+
+NOT_LOADED = "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)"
+NO_NODE = (
+    "NVIDIA driver loaded, but /dev/nvidiactl is missing: run nvidia-modprobe, or enable"
+    " nvidia-persistenced"
+)
+FORBIDDEN = (
+    "this process may not open /dev/nvidiactl: its control group forbids it (a service needs"
+    " DeviceAllow, a container has to be given the device)"
+)
+NO_PERMISSION = "no permission to access the NVIDIA driver: check the permissions of /dev/nvidiactl"
+FAILED = "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid"
+UNKNOWN = "the driver reports an unknown error"
+MISMATCH = (
+    "driver was upgraded: reboot needed (its library does not match the loaded kernel module)"
+)
+NEWER_MODULE = "999.11.22"
+
+
+@pytest.fixture
+def module_folder(tmp_path: Path) -> Path:
+    """/proc/driver/nvidia of a loaded kernel module."""
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module\n")
+    return tmp_path
+
+
+def test_why_the_device_file_cannot_be_opened_is_told(
+    driver: DriverFiles, module_folder: Path
+) -> None:
+    expected = {
+        errno.ENOENT: [pynvml.NVML_ERROR_DRIVER_NOT_LOADED, NO_NODE],
+        errno.EPERM: [pynvml.NVML_ERROR_UNKNOWN, FORBIDDEN],
+        errno.EACCES: [pynvml.NVML_ERROR_NO_PERMISSION, NO_PERMISSION],
+        errno.EIO: [pynvml.NVML_ERROR_OPERATING_SYSTEM, FAILED],
+        errno.ENOMEM: [pynvml.NVML_ERROR_UNKNOWN, UNKNOWN],
+    }
+    environment = driver.environment()
+    found = run_child(refusals, environment, str(module_folder), *map(str, expected))
+    assert found == list(expected.values())
+
+
+def test_without_the_kernel_module_the_driver_is_not_loaded(
+    driver: DriverFiles, tmp_path: Path
+) -> None:
+    found = run_child(refusals, driver.environment(), str(tmp_path), str(errno.ENOENT))
+    assert found == [[pynvml.NVML_ERROR_DRIVER_NOT_LOADED, NOT_LOADED]]
+
+
+def test_a_module_of_another_version_is_told_as_an_upgrade(
+    driver: DriverFiles, module_folder: Path
+) -> None:
+    environment = driver.environment(module=NEWER_MODULE)
+    found = run_child(refusals, environment, str(module_folder), "0")
+    assert found == [[pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, MISMATCH]]
+
+
+def test_after_an_upgrade_the_library_that_fits_the_module_is_loaded(
+    shim: Path, module_folder: Path, tmp_path: Path, two_drivers: tuple[DriverFiles, DriverFiles]
+) -> None:
+    """Until then the old file stays loaded, whatever lies at its path."""
+    old, new = two_drivers
+    folder = tmp_path / "libraries"
+    folder.mkdir()
+    shutil.copy(old.folder / LIBRARY, folder / LIBRARY)
+    shutil.copy(new.folder / LIBRARY, (folder / LIBRARY).with_suffix(".2"))
+    environment = DriverFiles(folder, shim).environment(module=new.version)
+    before, after = run_child(upgrade, environment, str(module_folder), str(folder))
+    assert before == [pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, MISMATCH]
+    # the versions agree, but behind the module there is nothing
+    assert after == [pynvml.NVML_ERROR_OPERATING_SYSTEM, FAILED]
+
+
+def test_the_library_leaves_no_device_files_behind(
+    driver: DriverFiles, module_folder: Path
+) -> None:
+    """As root it would make them."""
+    before = device_files()
+    run_child(refusals, driver.environment(), str(module_folder), str(errno.ENOENT))
+    assert device_files() == before
+
+
+def device_files() -> list[str]:
+    return sorted(name for name in os.listdir("/dev") if name.startswith("nvidia"))
