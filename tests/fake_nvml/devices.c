@@ -189,12 +189,6 @@ EXPORT int nvmlDeviceGetIndex(struct device *handle, unsigned *index)
     DEVICE_CALL(handle, { *index = (unsigned)(view.mig ? view.mig - view.gpu->migs : visible_index(view.gpu->number)); });
 }
 
-struct pci_info {
-    char legacy[16];
-    unsigned domain, bus, device, device_id, subsystem_id;
-    char bus_id[32];
-};
-
 EXPORT int nvmlDeviceGetPciInfo_v3(struct device *handle, struct pci_info *answer)
 {
     DEVICE_CALL(handle, {

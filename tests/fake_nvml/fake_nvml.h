@@ -2,6 +2,8 @@
 #ifndef FAKE_NVML_H
 #define FAKE_NVML_H
 
+#include "answers.h"
+
 #include <stdatomic.h>
 
 #define EXPORT __attribute__((visibility("default")))

@@ -12,13 +12,6 @@
 
 enum kind { COMPUTE, GRAPHICS, MPS };
 
-/* Versions 2 and 3 of the list have the same layout. */
-struct process_info {
-    unsigned pid;
-    unsigned long long memory;
-    unsigned gpu_instance, compute_instance;
-};
-
 static int is_here(const struct view *view, const struct process *process)
 {
     if (process->gpu != view->gpu->number)
@@ -127,13 +120,7 @@ static unsigned sm_utilization_percent(const struct process *process)
     return (unsigned)(value_now(&process->sm_utilization_percent, process->gpu + (int)pid_of(process)) + 0.5);
 }
 
-struct sample {
-    unsigned pid;
-    unsigned long long timestamp;
-    unsigned sm, memory, encoder, decoder;
-};
-
-EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample *answer, unsigned *count,
+EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct process_sample *answer, unsigned *count,
                                            unsigned long long last_seen)
 {
     DEVICE_CALL(handle, {
@@ -154,23 +141,12 @@ EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample 
             for (int i = 0; i < view.scenario->process_count; i++) {
                 const struct process *process = &view.scenario->processes[i];
                 if (is_here(&view, process) && !process->sm_utilization_percent.error)
-                    answer[filled++] = (struct sample){pid_of(process), stamp(process, now), sm_utilization_percent(process), 0, 0, 0};
+                    answer[filled++] = (struct process_sample){pid_of(process), stamp(process, now), sm_utilization_percent(process), 0, 0, 0};
             }
             *count = filled;
         }
     });
 }
-
-struct sample_info {
-    unsigned long long timestamp;
-    unsigned pid, sm, memory, encoder, decoder, jpeg, optical_flow;
-};
-
-struct samples_v1 {
-    unsigned version, count;
-    unsigned long long last_seen;
-    struct sample_info *array;
-};
 
 EXPORT int nvmlDeviceGetProcessesUtilizationInfo(struct device *handle, struct samples_v1 *answer)
 {
@@ -270,11 +246,6 @@ EXPORT int nvmlDeviceGetComputeInstanceId(struct device *handle, unsigned *id)
             *id = view.mig->compute_instance;
     });
 }
-
-struct attributes {
-    unsigned multiprocessors, copy_engines, decoders, encoders, jpegs, optical_flows, gpu_slices, compute_slices;
-    unsigned long long memory_mib;
-};
 
 EXPORT int nvmlDeviceGetAttributes_v2(struct device *handle, struct attributes *answer)
 {

@@ -64,11 +64,6 @@ EXPORT int nvmlDeviceGetTemperature(struct device *handle, unsigned sensor, unsi
     DEVICE_CALL(handle, { result = chosen(&view, sensor ? UNKNOWN_CHOICE : KEY_temperature_celsius, 1, celsius); });
 }
 
-struct temperature_v1 {
-    unsigned version, sensor;
-    int celsius;
-};
-
 EXPORT int nvmlDeviceGetTemperatureV(struct device *handle, struct temperature_v1 *answer)
 {
     DEVICE_CALL(handle, {
@@ -83,11 +78,6 @@ EXPORT int nvmlDeviceGetTemperatureV(struct device *handle, struct temperature_v
             answer->celsius = (int)found;
     });
 }
-
-struct margin_v1 {
-    unsigned version;
-    int celsius;
-};
 
 EXPORT int nvmlDeviceGetMarginTemperature(struct device *handle, struct margin_v1 *answer)
 {
@@ -211,10 +201,6 @@ static int busy(const struct view *view, int one, int other, unsigned *first, un
     return pair(view, one, other, 1, first, second);
 }
 
-struct utilization {
-    unsigned gpu, memory;
-};
-
 EXPORT int nvmlDeviceGetUtilizationRates(struct device *handle, struct utilization *answer)
 {
     DEVICE_CALL(handle, {
@@ -299,10 +285,6 @@ static int memory_of(const struct view *view, struct memory *memory)
     return OK;
 }
 
-struct memory_v1 {
-    unsigned long long total, free, used;
-};
-
 EXPORT int nvmlDeviceGetMemoryInfo(struct device *handle, struct memory_v1 *answer)
 {
     DEVICE_CALL(handle, {
@@ -313,11 +295,6 @@ EXPORT int nvmlDeviceGetMemoryInfo(struct device *handle, struct memory_v1 *answ
             *answer = (struct memory_v1){memory.total, memory.free, memory.used + memory.reserved};
     });
 }
-
-struct memory_v2 {
-    unsigned version;
-    unsigned long long total, reserved, free, used;
-};
 
 EXPORT int nvmlDeviceGetMemoryInfo_v2(struct device *handle, struct memory_v2 *answer)
 {
@@ -331,10 +308,6 @@ EXPORT int nvmlDeviceGetMemoryInfo_v2(struct device *handle, struct memory_v2 *a
             *answer = (struct memory_v2){answer->version, memory.total, memory.reserved, memory.free, memory.used};
     });
 }
-
-struct bar1 {
-    unsigned long long total, free, used;
-};
 
 EXPORT int nvmlDeviceGetBAR1MemoryInfo(struct device *handle, struct bar1 *answer)
 {
