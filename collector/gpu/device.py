@@ -25,8 +25,6 @@ from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MemoryKind,
 from gpu_monitor.collector.host.system import memory
 
 SLOW_READING_SECONDS = 5.0
-_TOO_OLD = UNSUPPORTED - {NOT_SUPPORTED}
-"""Answers of a driver that does not know a function."""
 
 
 class Device:
@@ -182,8 +180,6 @@ class Device:
         query, handle = self._queries.query, self.handle
         answer = query(handle.memory)
         code = 0 if answer else self._failure_code("memory")
-        if code in _TOO_OLD:
-            answer = query(handle.memory_with_reserve)
         total, used = plausible.memory_bytes(answer)
         if total is not None or used is not None:
             return "device", total, used

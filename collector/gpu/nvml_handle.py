@@ -16,7 +16,13 @@ from gpu_monitor.collector.gpu.nvml_arrays import (
     c_function,
     layout,
 )
-from gpu_monitor.collector.gpu.nvml_errors import FATAL, FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import (
+    FATAL,
+    FUNCTION_NOT_FOUND,
+    NOT_FOUND,
+    TOO_OLD,
+    NvmlError,
+)
 from gpu_monitor.collector.gpu.queries import Trace
 
 NOT_AVAILABLE = 2**64 - 1
@@ -41,6 +47,7 @@ class Handle:
         self.pointer = pointer
         self.trace = trace
         self._throttle_reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons
+        self._memory_version: int | None = pynvml.nvmlMemory_v2
         self._arrays: dict[str, ArrayReader] = {}
 
     @classmethod
@@ -70,13 +77,14 @@ class Handle:
         return _text(self._call(pynvml.nvmlDeviceGetPciInfo).busId)
 
     def memory(self) -> tuple[int, int]:
-        """Total and used bytes, used without the driver's reserve; driver 510 and newer."""
-        info = self._call(pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2)
-        return info.total, info.used
-
-    def memory_with_reserve(self) -> tuple[int, int]:
-        """Total and used bytes, used including the driver's reserve; for older drivers."""
-        info = self._call(pynvml.nvmlDeviceGetMemoryInfo)
+        """Total and used bytes, used without the driver's reserve; with it before driver 510."""
+        try:
+            info = self._call(pynvml.nvmlDeviceGetMemoryInfo, self._memory_version)
+        except NvmlError as error:
+            if error.code not in TOO_OLD or self._memory_version is None:
+                raise
+            self._memory_version = None
+            return self.memory()
         return info.total, info.used
 
     def utilization(self) -> tuple[int, int]:
