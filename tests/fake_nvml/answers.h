@@ -37,6 +37,11 @@ struct pci_info {
     char bus_id[32];
 };
 
+struct pci_info_ext {
+    unsigned version, domain, bus, device, device_id, subsystem_id, base_class, sub_class;
+    char bus_id[32];
+};
+
 struct field_value {
     unsigned id, scope;
     long long timestamp, latency;

@@ -45,6 +45,21 @@ NUMBER(nvmlDeviceGetCurrPcieLinkWidth, pcie_width, 1, unsigned)
 NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, pcie_max_generation, 1, unsigned)
 NUMBER(nvmlDeviceGetMaxPcieLinkWidth, pcie_max_width, 1, unsigned)
 
+/* All that NVML has bits for. */
+#define ALL_THROTTLE_REASONS 0x1ffULL
+
+#define SUPPORTED(NAME)                                                        \
+    EXPORT int NAME(struct device *handle, unsigned long long *answer)         \
+    {                                                                          \
+        DEVICE_CALL(handle, {                                                  \
+            result = view.mig ? NOT_SUPPORTED : OK;                            \
+            if (result == OK)                                                  \
+                *answer = ALL_THROTTLE_REASONS;                                \
+        });                                                                    \
+    }
+SUPPORTED(nvmlDeviceGetSupportedClocksThrottleReasons)
+SUPPORTED(nvmlDeviceGetSupportedClocksEventReasons)
+
 /* One of several numbers, chosen by an argument; UNKNOWN_CHOICE if the argument is invalid. */
 enum { UNKNOWN_CHOICE = KEY_COUNT };
 
@@ -158,6 +173,23 @@ EXPORT int nvmlDeviceGetTotalEccErrors(struct device *handle, unsigned kind, uns
             result = NOT_SUPPORTED;
         if (result == OK)
             result = physical(&view, kind ? KEY_ecc_uncorrected : KEY_ecc_corrected, 1, &found);
+        if (result == OK)
+            *errors = whole(found);
+    });
+}
+
+/* All errors are in the GPU's memory (location 1), none in a slice of it. */
+EXPORT int nvmlDeviceGetMemoryErrorCounter(struct device *handle, unsigned kind, unsigned counter, unsigned location,
+                                           unsigned long long *errors)
+{
+    DEVICE_CALL(handle, {
+        double ecc = 0, found = 0;
+        int key = kind ? KEY_ecc_uncorrected : KEY_ecc_corrected;
+        result = kind > 1 || counter > 1 ? INVALID_ARGUMENT : number(&view, KEY_ecc, 1, &ecc);
+        if (result == OK && !ecc)
+            result = NOT_SUPPORTED;
+        if (result == OK && !view.mig && location == 1)
+            result = number(&view, (enum gpu_key)key, 1, &found);
         if (result == OK)
             *errors = whole(found);
     });

@@ -15,17 +15,24 @@ from typing import Any, NamedTuple
 
 import pynvml
 
+from gpu_monitor.collector.activity import IdleTimes
+from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.gpm_samples import GpmSample
 from gpu_monitor.collector.gpu.nvml_errors import NvmlError
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
+from gpu_monitor.collector.gpu.watchdog import Watchdog
+from gpu_monitor.collector.host.processes import no_facts
+from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
+from gpu_monitor.wire.document import Scalars, Table
 
 from .cache import LIBRARY, NVIDIA_SMI
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD_SECONDS = 60
+NO_DISKS: Table = {"mount": [], "total_mib": [], "used_mib": []}
 NVML_VERSION = re.compile(rb"\0\d+\.(\d{3}\.\d+\.\d+)\0")
 
 
@@ -138,6 +145,17 @@ def _code(query: Callable[..., object], *arguments: object) -> int:
     except NvmlError as error:
         return error.code
     return 0
+
+
+def snapshot() -> Any:
+    """The first snapshot of a collector, with nothing known of processes but what NVML says."""
+    watchdog = Watchdog(Driver(), CHILD_SECONDS, CHILD_SECONDS)
+    sources = Sources(moment, watchdog.collect, no_facts, lambda now: ({}, NO_DISKS), _no_cost)
+    return SnapshotBuilder(Origin("host", "boot", "run", 1.0), sources, IdleTimes()).build()
+
+
+def _no_cost(now: float, seconds: float) -> Scalars:
+    return {}
 
 
 def functions(*names: str) -> list[str]:

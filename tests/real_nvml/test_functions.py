@@ -2,37 +2,38 @@
 
 import ast
 import inspect
+import os
 import re
+from pathlib import Path
+from typing import Any
 
 import pynvml
+import pytest
 
 from gpu_monitor.collector.gpu.nvml_errors import FUNCTION_NOT_FOUND, UNINITIALIZED
+from tests.fake_nvml import Gpu, Mig, Process, Scenario, library_folder, variables
 from tests.support.house import ROOT
 
-from .children import DriverFiles, functions, queries, run_child
+from .children import DriverFiles, functions, queries, run_child, snapshot
+from .generations import MISSING
 
 LOOKED_UP = re.compile(r'_nvmlGetFunctionPointer\("(\w+)"\)')
-SINCE_510 = {"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMPSComputeRunningProcesses_v3"} | {
-    f"nvmlDeviceGet{kind}RunningProcesses_v3" for kind in ("Compute", "Graphics")
-}
-SINCE_525 = {
-    *("nvmlGpmMetricsGet", "nvmlGpmMigSampleGet", "nvmlGpmQueryDeviceSupport"),
-    *("nvmlGpmSampleAlloc", "nvmlGpmSampleFree"),
-}
-SINCE_535 = {"nvmlDeviceGetCurrentClocksEventReasons"}
-SINCE_570 = {"nvmlDeviceGetMarginTemperature"}
-MISSING = {
-    "470": SINCE_510 | SINCE_525 | SINCE_535 | SINCE_570,
-    "535": SINCE_570,
-    "550": SINCE_570,
-}
-"""What the library of a generation lacks of what the collector calls."""
 UNANSWERED = {
-    "470": {"memory", "slowdown_margin", "has_gpm", "GpmSample"},
+    "470": {"slowdown_margin", "has_gpm", "GpmSample"},
     "535": {"slowdown_margin"},
     "550": {"slowdown_margin"},
 }
 """Queries of the collector for which it has no other function, or asks another query."""
+
+
+RESERVED_MIB = 512
+"""A driver before 510 counts it as used. A slice has none."""
+BUSY = Gpu(
+    utilization_percent=87,
+    throttle_reasons=0x44,
+    processes=[Process(4242), Process(4243, type="G"), Process(4244, type="M")],
+)
+DIVIDED = Gpu(migs=[Mig(processes=[Process(4245)])])
 
 
 def called_functions() -> set[str]:
@@ -79,3 +80,27 @@ def test_every_query_has_a_function_or_counts_as_not_supported(driver: DriverFil
     assert unanswered == UNANSWERED[driver.version[:3]]
     assert set(codes.values()) <= {FUNCTION_NOT_FOUND, UNINITIALIZED}
     assert len(codes) > 25
+
+
+@pytest.mark.processes
+def test_a_driver_that_lacks_functions_is_read_like_one_that_has_them(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario"
+    Scenario([BUSY, DIVIDED]).write(scenario)
+    newest, *others = (read(scenario, lacking) for lacking in (set(), *MISSING.values()))
+    used = newest["gpus"]["memory_used_mib"]
+    with_reserve = [used[0] + RESERVED_MIB, used[1] + RESERVED_MIB, used[2]]
+    assert [each["gpus"]["memory_used_mib"] for each in others] == [with_reserve, used, used]
+    for each in others:
+        each["gpus"]["memory_used_mib"] = used
+    assert others == [newest] * len(others)
+
+
+def read(scenario: Path, lacking: set[str]) -> dict[str, Any]:
+    """The collector's snapshot on a fake driver without some functions, less the times in it."""
+    environment = {**os.environ, **variables(library_folder(lacking=lacking), scenario)}
+    found = run_child(snapshot, environment)
+    for name in ("state_since", "idle_since", "stalled_since"):
+        del found["gpus"][name]
+    return {
+        name: found[name] for name in ("gpus", "processes", "problems", "findings") if name in found
+    }

@@ -46,6 +46,10 @@ STRUCTS = [
         "legacy domain bus device device_id subsystem_id bus_id",
     ),
     Struct(
+        *("nvmlPciInfoExt_v1_t", pynvml.nvmlPciInfoExt_v1_t, "pci_info_ext"),
+        "version domain bus device device_id subsystem_id base_class sub_class bus_id",
+    ),
+    Struct(
         *("nvmlProcessInfo_t", pynvml.c_nvmlProcessInfo_v2_t, "process_info"),
         "pid memory gpu_instance compute_instance",
     ),
