@@ -6,12 +6,11 @@
 import inspect
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pynvml
 
@@ -28,41 +27,11 @@ from gpu_monitor.collector.host.processes import no_facts
 from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
 from gpu_monitor.wire.document import Scalars, Table
 
-from .cache import LIBRARY, NVIDIA_SMI
+from .cache import LIBRARY
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD_SECONDS = 60
 NO_DISKS: Table = {"mount": [], "total_mib": [], "used_mib": []}
-NVML_VERSION = re.compile(rb"\0\d+\.(\d{3}\.\d+\.\d+)\0")
-
-
-class DriverFiles(NamedTuple):
-    """A folder with NVIDIA's library and nvidia-smi, and the shim for /dev/nvidia*."""
-
-    folder: Path
-    shim: Path
-
-    @property
-    def nvidia_smi(self) -> Path:
-        return self.folder / NVIDIA_SMI
-
-    @property
-    def version(self) -> str:
-        """Of the driver, like 550.163.01: NVML's own without its first number."""
-        found = NVML_VERSION.search((self.folder / LIBRARY).read_bytes())
-        assert found, f"no version in {self.folder / LIBRARY}"
-        return found[1].decode()
-
-    def environment(self, refusal: int = 0, module: str = "") -> dict[str, str]:
-        """Variables for a child in which opening /dev/nvidiactl fails with an errno, or reaches a
-        kernel module of a version."""
-        return {
-            **os.environ,
-            "LD_LIBRARY_PATH": str(self.folder),
-            "LD_PRELOAD": str(self.shim),
-            "DEVICE_NODES_ERRNO": str(refusal),
-            "DEVICE_NODES_MODULE": module,
-        }
 
 
 def run_child(program: Callable[..., object], environment: Mapping[str, str], *words: str) -> Any:

@@ -1,19 +1,12 @@
 """Fixtures with NVIDIA's files. Where they could not be fetched a test is skipped, and says why."""
 
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.fake_nvml.library import compiler
-
 from .cache import DRIVERS, HEADERS, stored
-from .children import DriverFiles
+from .driver_files import DriverFiles, build_shim
 from .sources import Unavailable
-
-SHIM = Path(__file__).parent / "device_nodes.c"
-SHIM_FLAGS = "-std=gnu11 -O1 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden"
 
 
 def stored_or_skip(name: str) -> Path:
@@ -26,10 +19,7 @@ def stored_or_skip(name: str) -> Path:
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory, processes: None) -> Path:
     """The library that answers for /dev/nvidia*, for LD_PRELOAD."""
-    target = tmp_path_factory.mktemp("shim") / "device_nodes.so"
-    command = [*compiler(), *shlex.split(SHIM_FLAGS), "-o", str(target), str(SHIM), "-ldl"]
-    subprocess.run(command, check=True)
-    return target
+    return build_shim(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture(params=DRIVERS)

@@ -14,7 +14,8 @@ from gpu_monitor.collector.gpu.nvml_errors import FUNCTION_NOT_FOUND, UNINITIALI
 from tests.fake_nvml import Gpu, Mig, Process, Scenario, library_folder, variables
 from tests.support.house import ROOT
 
-from .children import DriverFiles, functions, queries, run_child, snapshot
+from .children import functions, queries, run_child, snapshot
+from .driver_files import DriverFiles
 from .generations import MISSING
 
 LOOKED_UP = re.compile(r'_nvmlGetFunctionPointer\("(\w+)"\)')

@@ -32,7 +32,8 @@ from tests.fake_nvml.scenario import N_A
 from tests.support import nvidia_smi
 
 from .cache import DRIVERS
-from .children import DriverFiles, run_child, snapshot
+from .children import run_child, snapshot
+from .driver_files import DriverFiles
 from .generations import MISSING
 
 BUSY = Gpu(

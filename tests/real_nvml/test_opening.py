@@ -12,7 +12,8 @@ import pynvml
 import pytest
 
 from .cache import LIBRARY
-from .children import DriverFiles, refusals, run_child, upgrade
+from .children import refusals, run_child, upgrade
+from .driver_files import DriverFiles
 
 NOT_LOADED = "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)"
 NO_NODE = (
