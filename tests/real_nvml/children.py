@@ -71,6 +71,18 @@ def upgrade(module_folder: str, library_folder: str) -> list[Any]:
     return [before, _opened(driver, 1)]
 
 
+def growth(module_folder: str, openings: str) -> dict[str, int]:
+    """What the second half of so many openings adds to this process: KiB of memory, open files."""
+    driver = _driver(module_folder)
+    held = []
+    for attempt in range(int(openings)):
+        driver.open(10.0 * attempt, is_calm=True)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        held.append((pages * os.sysconf("SC_PAGESIZE") >> 10, len(os.listdir("/proc/self/fd"))))
+    (memory, files), (memory_before, files_before) = held[-1], held[len(held) // 2]
+    return {"memory_kib": memory - memory_before, "files": files - files_before}
+
+
 def _driver(module_folder: str) -> Driver:
     return Driver(f"{module_folder}/pci", f"{module_folder}/gpus")
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from .cache import LIBRARY
-from .children import refusals, run_child, upgrade
+from first_contact.collector import running_collector
+from first_contact.record import Recorder
+
+from .cache import DRIVERS, LIBRARY
+from .children import growth, refusals, run_child, upgrade
 from .driver_files import DriverFiles
 
 NOT_LOADED = "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)"
@@ -31,6 +34,7 @@ MISMATCH = (
     "driver was upgraded: reboot needed (its library does not match the loaded kernel module)"
 )
 NEWER_MODULE = "999.11.22"
+NEWEST = pytest.mark.parametrize("driver", DRIVERS[-1:], indirect=True)
 
 
 @pytest.fixture
@@ -84,6 +88,30 @@ def test_after_an_upgrade_the_library_that_fits_the_module_is_loaded(
     assert before == [pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, MISMATCH]
     # the versions agree, but behind the module there is nothing
     assert after == [pynvml.NVML_ERROR_OPERATING_SYSTEM, FAILED]
+
+
+@NEWEST
+@pytest.mark.parametrize("refusal", [errno.ENOENT, 0], ids=["no module", "another module"])
+def test_a_driver_that_never_opens_takes_no_more_and_more(
+    driver: DriverFiles, tmp_path: Path, refusal: int
+) -> None:
+    """The collector tries every 8 s for as long as it runs."""
+    environment = driver.environment(refusal, NEWER_MODULE)
+    grown = run_child(growth, environment, str(tmp_path), "60")
+    assert grown["files"] == 0
+    assert grown["memory_kib"] < 100
+
+
+@NEWEST
+def test_the_whole_collector_tells_why_there_is_no_driver(
+    driver: DriverFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in driver.variables(errno.EPERM).items():
+        monkeypatch.setenv(name, value)
+    with (tmp_path / "log").open("w") as log, running_collector(Recorder(log)) as collector:
+        snapshot = collector.next_snapshot()
+    assert FORBIDDEN in str(snapshot)
+    assert snapshot["gpus"]["index"] == []
 
 
 def test_the_library_leaves_no_device_files_behind(
