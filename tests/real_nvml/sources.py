@@ -26,7 +26,7 @@ Dir::State "{folder}/state";
 Dir::Cache "{folder}/cache";
 Dir::Etc::sourcelist "{folder}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
-APT::Sandbox::User "{user}";
+APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::Retries "1";
 Acquire::http::Timeout "20";
@@ -108,7 +108,7 @@ def _apt_of(folder: Path, release: str) -> Iterator[list[str]]:
     source = f"deb [signed-by={keyring}] {_debian_mirror(folder)} {release} non-free\n"
     (folder / "sources.list").write_text(source)
     options = folder / "apt.conf"
-    options.write_text(APT_OPTIONS.format(folder=folder, user=Path(folder).owner()))
+    options.write_text(APT_OPTIONS.format(folder=folder))
     yield ["apt-get", "--quiet", f"-c={options}"]
 
 
@@ -120,7 +120,9 @@ def _debian_mirror(folder: Path) -> str:
         folder=folder,
     ).split()
     if not mirrors:
-        raise Unavailable("this system's apt knows no mirror of Debian")
+        raise Unavailable(
+            "this system's apt knows no mirror of Debian, or has no package lists (apt-get update)"
+        )
     return mirrors[0]
 
 
@@ -136,8 +138,8 @@ def _run(*command: str, folder: Path) -> str:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{command[0]} took longer than {CLIENT_SECONDS} s") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{Path(command[0]).name}: {error}") from error
     if done.returncode:
         raise Unavailable(f"{Path(command[0]).name} failed: {done.stderr.strip()[-300:]}")
     return done.stdout
