@@ -12,6 +12,7 @@ from gpu_monitor.wire.document import (
     GPU_HEALTH,
     GPU_STATES,
     PROCESS_TYPES,
+    SEVERITIES,
     SYSTEM_FIELDS,
     TABLES,
     VERSION,
@@ -41,6 +42,8 @@ Number = (
 )
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Id = Annotated[str, Meta(max_length=64)]
+Word = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
+"""One of a few stable words: a newer collector may know more of them."""
 Words = Annotated[list[Text], Meta(max_length=MAX_WORDS)]
 
 _KIND_TYPES: dict[Kind, Any] = {
@@ -54,10 +57,12 @@ _ENUMS: dict[tuple[str, str], Any] = {
     ("gpus", "state"): Literal[tuple(sorted(GPU_STATES))],
     ("gpus", "health"): Literal[tuple(sorted(GPU_HEALTH))],
     ("processes", "type"): Literal[tuple(sorted(PROCESS_TYPES))],
+    ("findings", "kind"): Word,
+    ("findings", "severity"): Literal[SEVERITIES],
 }
 SCALARS = {"system": SYSTEM_FIELDS, "collector": COLLECTOR_FIELDS}
 PARTS: dict[str, dict[str, Kind]] = {**SCALARS, **TABLES}
-EMPTY = {"problems": Raw(b"\x90"), **{part: Raw(b"\x80") for part in PARTS}}
+EMPTY = {part: Raw(b"\x80") for part in PARTS}
 """What stands in for a member that a message may leave out."""
 
 
@@ -80,7 +85,6 @@ MEMBERS: dict[str, Decode] = {
     "interval_seconds": Decoder(Number).decode,
     "sampled_boottime": Decoder(Number).decode,
     "sampled_at": Decoder(Number).decode,
-    "problems": Decoder(Words).decode,
 }
 VALUES: dict[str, dict[str, Decode]] = {
     **{
@@ -115,11 +119,11 @@ class Body(msgspec.Struct, gc=False):
     interval_seconds: Number
     sampled_boottime: Number
     sampled_at: Number
-    problems: Raw = EMPTY["problems"]
     system: Raw = EMPTY["system"]
     gpus: Raw = EMPTY["gpus"]
     processes: Raw = EMPTY["processes"]
     disks: Raw = EMPTY["disks"]
+    findings: Raw = EMPTY["findings"]
     collector: Raw = EMPTY["collector"]
 
 
@@ -180,7 +184,7 @@ def refusal(error: Exception, what: str) -> WireError:
         reason = _FIXED_REASONS[what]
     elif "of length" in words:
         reason = "limit"
-    elif ">=" in words or "<=" in words or "enum" in words:
+    elif ">=" in words or "<=" in words or "enum" in words or "regex" in words:
         reason = "value"
     else:
         reason = "type"

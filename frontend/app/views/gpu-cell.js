@@ -2,8 +2,10 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
-import { hindrances, memoryShare, reading, unmeasured, usersOf } from "../state/gpu-metrics.js";
+import { isFault, told } from "../state/findings.js";
+import { memoryShare, reading, slowdown, unmeasured, usersOf } from "../state/gpu-metrics.js";
 import { gpuState } from "../state/states.js";
+import { SEVERITY } from "./findings.js";
 
 /** @import { GpuRow, Metric } from "../types.js" */
 
@@ -96,7 +98,9 @@ export function hover(gpu, now) {
   if (silent !== null) lines.push(silent);
   if (gpu.reason !== null) lines.push(gpu.reason);
   if (gpu.throttle.includes("power limit")) lines.push("at its power limit");
-  lines.push(...hindrances(gpu, now), ...gpu.health_reasons.map((words) => `⚠\uFE0E ${words}`));
+  const slow = slowdown(gpu);
+  if (slow !== null) lines.push(slow);
+  lines.push(...gpu.findings.filter(isFault).map((finding) => `${SEVERITY[finding.severity].glyph} ${told(finding)}`));
   if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");
   return lines.join("\n");
 }
