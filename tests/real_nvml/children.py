@@ -89,7 +89,8 @@ def _driver(module_folder: str) -> Driver:
 
 def _opened(driver: Driver, attempt: int) -> list[Any]:
     driver.open(10.0 * attempt, is_calm=True)
-    return [_opening_code(), driver.problem]
+    assert driver.finding is not None
+    return [_opening_code(), driver.finding.severity, driver.finding.line]
 
 
 def _opening_code() -> int:

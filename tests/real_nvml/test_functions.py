@@ -100,8 +100,8 @@ def read(scenario: Path, lacking: set[str]) -> dict[str, Any]:
     """The collector's snapshot on a fake driver without some functions, less the times in it."""
     environment = {**os.environ, **variables(library_folder(lacking=lacking), scenario)}
     found = run_child(snapshot, environment)
-    for name in ("state_since", "idle_since", "stalled_since"):
-        del found["gpus"][name]
+    tables = {name: found[name] for name in ("gpus", "processes", "findings")}
     return {
-        name: found[name] for name in ("gpus", "processes", "problems", "findings") if name in found
+        name: {key: column for key, column in table.items() if not key.endswith("since")}
+        for name, table in tables.items()
     }

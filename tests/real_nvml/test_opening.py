@@ -31,7 +31,8 @@ NO_PERMISSION = "no permission to access the NVIDIA driver: check the permission
 FAILED = "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid"
 UNKNOWN = "the driver reports an unknown error"
 MISMATCH = (
-    "driver was upgraded: reboot needed (its library does not match the loaded kernel module)"
+    "the driver was upgraded, and its library does not match the loaded kernel module:"
+    " reboot the host"
 )
 NEWER_MODULE = "999.11.22"
 NEWEST = pytest.mark.parametrize("driver", DRIVERS[-1:], indirect=True)
@@ -48,11 +49,11 @@ def test_why_the_device_file_cannot_be_opened_is_told(
     driver: DriverFiles, module_folder: Path
 ) -> None:
     expected = {
-        errno.ENOENT: [pynvml.NVML_ERROR_DRIVER_NOT_LOADED, NO_NODE],
-        errno.EPERM: [pynvml.NVML_ERROR_UNKNOWN, FORBIDDEN],
-        errno.EACCES: [pynvml.NVML_ERROR_NO_PERMISSION, NO_PERMISSION],
-        errno.EIO: [pynvml.NVML_ERROR_OPERATING_SYSTEM, FAILED],
-        errno.ENOMEM: [pynvml.NVML_ERROR_UNKNOWN, UNKNOWN],
+        errno.ENOENT: [pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "critical", NO_NODE],
+        errno.EPERM: [pynvml.NVML_ERROR_UNKNOWN, "critical", FORBIDDEN],
+        errno.EACCES: [pynvml.NVML_ERROR_NO_PERMISSION, "critical", NO_PERMISSION],
+        errno.EIO: [pynvml.NVML_ERROR_OPERATING_SYSTEM, "critical", FAILED],
+        errno.ENOMEM: [pynvml.NVML_ERROR_UNKNOWN, "critical", UNKNOWN],
     }
     environment = driver.environment()
     found = run_child(refusals, environment, str(module_folder), *map(str, expected))
@@ -63,7 +64,7 @@ def test_without_the_kernel_module_the_driver_is_not_loaded(
     driver: DriverFiles, tmp_path: Path
 ) -> None:
     found = run_child(refusals, driver.environment(), str(tmp_path), str(errno.ENOENT))
-    assert found == [[pynvml.NVML_ERROR_DRIVER_NOT_LOADED, NOT_LOADED]]
+    assert found == [[pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "info", NOT_LOADED]]
 
 
 def test_a_module_of_another_version_is_told_as_an_upgrade(
@@ -71,7 +72,7 @@ def test_a_module_of_another_version_is_told_as_an_upgrade(
 ) -> None:
     environment = driver.environment(module=NEWER_MODULE)
     found = run_child(refusals, environment, str(module_folder), "0")
-    assert found == [[pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, MISMATCH]]
+    assert found == [[pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, "critical", MISMATCH]]
 
 
 def test_after_an_upgrade_the_library_that_fits_the_module_is_loaded(
@@ -85,9 +86,9 @@ def test_after_an_upgrade_the_library_that_fits_the_module_is_loaded(
     shutil.copy(new.folder / LIBRARY, (folder / LIBRARY).with_suffix(".2"))
     environment = DriverFiles(folder, shim).environment(module=new.version)
     before, after = run_child(upgrade, environment, str(module_folder), str(folder))
-    assert before == [pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, MISMATCH]
+    assert before == [pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, "critical", MISMATCH]
     # the versions agree, but behind the module there is nothing
-    assert after == [pynvml.NVML_ERROR_OPERATING_SYSTEM, FAILED]
+    assert after == [pynvml.NVML_ERROR_OPERATING_SYSTEM, "critical", FAILED]
 
 
 @NEWEST
@@ -110,7 +111,8 @@ def test_the_whole_collector_tells_why_there_is_no_driver(
         monkeypatch.setenv(name, value)
     with (tmp_path / "log").open("w") as log, running_collector(Recorder(log)) as collector:
         snapshot = collector.next_snapshot()
-    assert FORBIDDEN in str(snapshot)
+    words, advice = (snapshot["findings"][name] for name in ("words", "advice"))
+    assert FORBIDDEN in map(": ".join, zip(words, advice, strict=True))
     assert snapshot["gpus"]["index"] == []
 
 
