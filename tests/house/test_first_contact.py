@@ -265,7 +265,7 @@ def test_a_report_of_nothing_but_skipped_stages_is_not_green() -> None:
 UUID = "GPU-00000000-1111-2222-3333-444444444444"
 LINE = (
     f"0, {UUID}, NVIDIA H100 80GB HBM3, 00000000:00:00.0, "
-    "81559, 4, 0, 0, 31, 71.22, 700.00, [N/A], 345, 2619, 0x0000000000000000\n"
+    "81559, 4, 0, 0, 31, 71.22, 700.00, 0x0000000000000000, [N/A], 345, 2619\n"
 )
 COLUMNS = [field.column for field in GPU_FIELDS]
 
@@ -355,6 +355,7 @@ def test_details_and_slices_that_differ_are_found(tmp_path: Path) -> None:
     with path.open("w") as file:
         record = Recorder(file)
         check_details(record, snapshot, parse_details(DETAILS))
+        check_details(record, snapshot, parse_details("GPU 00000000:09:00.0\n"))
         check_slices(record, snapshot, parse_slices(LISTING))
     with path.open() as lines:
         checks = read_findings(lines)["checks"]
@@ -362,6 +363,7 @@ def test_details_and_slices_that_differ_are_found(tmp_path: Path) -> None:
         ("GPU 00000000:00:00.0 slowdown_celsius", False),
         ("pid 4242 type", True),
         ("pid 7 type", False),
+        ("GPU 00000000:09:00.0 is in the snapshot", False),
         ("the slices are those of nvidia-smi -L", False),
     ]
 

@@ -21,7 +21,7 @@ from .record import Recorder
 
 
 def _same_text(seen: object, reported: str) -> bool:
-    return str(seen) == reported
+    return str(seen).casefold() == reported.casefold()
 
 
 def _same_reasons(seen: object, reported: str) -> bool:
@@ -50,10 +50,10 @@ GPU_FIELDS = (
     Field("temperature_celsius", "temperature.gpu", 1),
     Field("power_watts", "power.draw", 10),
     Field("power_limit_watts", "enforced.power.limit", 1),
+    Field("throttle", "clocks_throttle_reasons.active", same=_same_reasons),
     Field("fan_percent", "fan.speed", 2),
     Field("sm_clock_mhz", "clocks.sm", 30),
     Field("memory_clock_mhz", "clocks.mem", 30),
-    Field("throttle", "clocks_throttle_reasons.active", same=_same_reasons),
 )
 PROCESS_FIELDS = (
     Field("gpu", "gpu_uuid"),
@@ -91,21 +91,6 @@ def compare_with_smi(record: Recorder, options: Options, collector: Any) -> None
     check_slices(record, last, parse_slices(ask(record, "-L")))
 
 
-def query_gpus(record: Recorder) -> list[Row]:
-    """What nvidia-smi says of all GPUs now."""
-    return _rows(record, "gpu", GPU_FIELDS)
-
-
-def query_processes(record: Recorder) -> list[Row]:
-    """The compute processes that nvidia-smi lists now."""
-    return _rows(record, "compute-apps", PROCESS_FIELDS)
-
-
-def _rows(record: Recorder, kind: str, fields: tuple[Field, ...]) -> list[Row]:
-    answer = query(record, kind, [field.query for field in fields])
-    return parse_rows(answer, [field.column for field in fields])
-
-
 def check_gpus(record: Recorder, snapshot: dict[str, Any], reported: list[list[Row]]) -> None:
     """Each column of each GPU that nvidia-smi lists; of a lost one it has not even the index."""
     known = {index for rows in reported for row in rows if (index := row["index"]) is not None}
@@ -139,6 +124,9 @@ def check_details(record: Recorder, snapshot: dict[str, Any], reported: dict[str
     """What no query has: the slowdown temperature of each GPU, and the type of each process."""
     gpus = snapshot["gpus"]
     for bus_id, details in reported.items():
+        if bus_id not in gpus["pci_bus_id"]:
+            record.check(f"GPU {bus_id} is in the snapshot", False, gpus["pci_bus_id"], bus_id)
+            continue
         row = gpus["pci_bus_id"].index(bus_id)
         if SLOWDOWN in details.values:
             what, expected = f"GPU {bus_id} slowdown_celsius", details.values[SLOWDOWN]
@@ -183,3 +171,18 @@ def agrees(field: Field, seen: object, reported: list[str | None]) -> bool:
     numbers = [float(value) for value in known]
     low, high = min(numbers) - field.tolerance, max(numbers) + field.tolerance
     return isinstance(seen, int | float) and low <= seen <= high
+
+
+def query_gpus(record: Recorder) -> list[Row]:
+    """What nvidia-smi says of all GPUs now."""
+    return _rows(record, "gpu", GPU_FIELDS)
+
+
+def query_processes(record: Recorder) -> list[Row]:
+    """The compute processes that nvidia-smi lists now."""
+    return _rows(record, "compute-apps", PROCESS_FIELDS)
+
+
+def _rows(record: Recorder, kind: str, fields: tuple[Field, ...]) -> list[Row]:
+    answer = query(record, kind, [field.query for field in fields])
+    return parse_rows(answer, [field.column for field in fields])
