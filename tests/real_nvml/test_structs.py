@@ -166,7 +166,7 @@ def test_rows_unpacked_at_once_are_those_of_the_struct(rows: Any) -> None:
 @pytest.mark.parametrize("header", HEADERS[1:], indirect=True)
 def test_the_widest_row_is_the_one_with_protected_memory(header: Path, tmp_path: Path) -> None:
     """Some drivers write it into lists whose rows are narrower by the header."""
-    members = [name for name, _ in pynvml.c_nvmlProcessInfo_v2_t._fields_]
+    members = [field[0] for field in pynvml.c_nvmlProcessInfo_v2_t._fields_]
     rows = {"nvmlProcessDetail_v1_t": members, "nvmlProcessInfo_t": members}
     detail, info = layouts(rows, tmp_path, header / "nvml.h")
     assert (detail[0], detail[1:]) == (WIDEST_ROW_BYTES, info[1:])
