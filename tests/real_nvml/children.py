@@ -140,6 +140,12 @@ def _no_cost(now: float, seconds: float) -> Scalars:
     return {}
 
 
+def error_texts(*codes: str) -> list[str]:
+    """How the library itself names its errors."""
+    pynvml._LoadNvmlLibrary()
+    return [pynvml.nvmlErrorString(int(code)) for code in codes]
+
+
 def functions(*names: str) -> list[str]:
     """Which of these functions the library has."""
     pynvml._LoadNvmlLibrary()

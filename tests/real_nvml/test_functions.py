@@ -13,8 +13,10 @@ import pytest
 from gpu_monitor.collector.gpu.nvml_errors import FUNCTION_NOT_FOUND, UNINITIALIZED
 from tests.fake_nvml import Gpu, Mig, Process, Scenario, library_folder, variables
 from tests.support.house import ROOT
+from tests.support.nvml_calls import ERRORS
 
-from .children import functions, queries, run_child, snapshot
+from .cache import DRIVERS
+from .children import error_texts, functions, queries, run_child, snapshot
 from .driver_files import DriverFiles
 from .generations import MISSING
 
@@ -81,6 +83,14 @@ def test_every_query_has_a_function_or_counts_as_not_supported(driver: DriverFil
     assert unanswered == UNANSWERED[driver.version[:3]]
     assert set(codes.values()) <= {FUNCTION_NOT_FOUND, UNINITIALIZED}
     assert len(codes) > 25
+
+
+@pytest.mark.parametrize("driver", DRIVERS[-1:], indirect=True)
+def test_the_fake_driver_names_errors_as_the_newest_does(driver: DriverFiles) -> None:
+    codes = [str(code) for code in ERRORS]
+    real = run_child(error_texts, driver.environment(), *codes)
+    fake = run_child(error_texts, os.environ | {"LD_LIBRARY_PATH": str(library_folder())}, *codes)
+    assert fake == real
 
 
 @pytest.mark.processes
