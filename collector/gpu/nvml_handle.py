@@ -47,7 +47,7 @@ class Handle:
         self.pointer = pointer
         self.trace = trace
         self._throttle_reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons
-        self._memory_version: int | None = pynvml.nvmlMemory_v2
+        self._knows_reserve = True
         self._arrays: dict[str, ArrayReader] = {}
 
     @classmethod
@@ -78,13 +78,19 @@ class Handle:
 
     def memory(self) -> tuple[int, int]:
         """Total and used bytes, used without the driver's reserve; with it before driver 510."""
-        try:
-            info = self._call(pynvml.nvmlDeviceGetMemoryInfo, self._memory_version)
-        except NvmlError as error:
-            if error.code not in TOO_OLD or self._memory_version is None:
-                raise
-            self._memory_version = None
-            return self.memory()
+        if self._knows_reserve:
+            try:
+                info = self._call(pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2)
+                return info.total, info.used
+            except NvmlError as error:
+                if error.code not in TOO_OLD:
+                    raise
+            self._knows_reserve = False
+        return self.memory_with_reserve()
+
+    def memory_with_reserve(self) -> tuple[int, int]:
+        """Total and used bytes, used including the driver's reserve."""
+        info = self._call(pynvml.nvmlDeviceGetMemoryInfo)
         return info.total, info.used
 
     def utilization(self) -> tuple[int, int]:
