@@ -49,7 +49,7 @@ class GpuReading(NamedTuple):
     `reason` says why `state` is not ok. `uses_unread` says why the processes could not be listed;
     `uses` is empty then. `carried` means that the utilization is that of an earlier reading.
     `findings` are what is known to be wrong with the GPU. Memory is in bytes, power in watts,
-    clocks in MHz.
+    clocks in MHz; energy counts from when the driver was loaded.
     """
 
     identity: Identity
@@ -66,6 +66,10 @@ class GpuReading(NamedTuple):
     fan_percent: int | None = None
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
+    energy_joules: int | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlinks_up: int | None = None
     throttle: tuple[str, ...] | None = None
     uses: tuple[Use, ...] = ()
     uses_unread: str | None = None

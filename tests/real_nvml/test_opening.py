@@ -19,17 +19,18 @@ from .children import growth, refusals, run_child, upgrade
 from .driver_files import DriverFiles
 
 NOT_LOADED = "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)"
+GIVE_IT = "a container has to be given the GPU (docker run --gpus all)"
 NO_NODE = (
-    "NVIDIA driver loaded, but /dev/nvidiactl is missing: run nvidia-modprobe, or enable"
-    " nvidia-persistenced"
+    "NVIDIA driver loaded, but /dev/nvidiactl is missing: run nvidia-modprobe or enable"
+    f" nvidia-persistenced; {GIVE_IT}"
 )
 FORBIDDEN = (
-    "this process may not open /dev/nvidiactl: its control group forbids it (a service needs"
-    " DeviceAllow, a container has to be given the device)"
+    "this process may not open /dev/nvidiactl, because its control group forbids it:"
+    f" a service needs DeviceAllow, {GIVE_IT}"
 )
 NO_PERMISSION = "no permission to access the NVIDIA driver: check the permissions of /dev/nvidiactl"
 FAILED = "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid"
-UNKNOWN = "the driver reports an unknown error"
+UNKNOWN = "the driver reports an unknown error: search the kernel log for NVRM and Xid"
 MISMATCH = (
     "the driver was upgraded, and its library does not match the loaded kernel module:"
     " reboot the host"

@@ -32,6 +32,7 @@ QUERIES: dict[str, Callable[[Any], Any]] = {
     "clocks_throttle_reasons.active": (
         lambda gpu: f"0x{pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu):016X}"
     ),
+    "pcie.link.width.current": pynvml.nvmlDeviceGetCurrPcieLinkWidth,
 }
 SLOWDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
