@@ -20,6 +20,7 @@ from gpu_monitor.collector.gpu.processes import (
     ProcessLists,
     SmShares,
     merge_by_pid,
+    slice_failure,
 )
 from gpu_monitor.collector.gpu.queries import Queries, Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MemoryKind, State, Use
@@ -146,7 +147,7 @@ class Device:
             nvlinks_up=self.links.nvlinks_up,
             throttle=plausible.throttle(values.throttle),
             uses=uses,
-            uses_unread=self._lists.failure(is_divided=self._slices is not None),
+            uses_unread=self._why_unread_uses(),
             slices=slices,
         )
 
@@ -229,6 +230,15 @@ class Device:
             uses = self._shares.add_to(uses)
         slices = self._slices or ()
         return uses, tuple(piece.read(self._by_instance[piece.instance], now) for piece in slices)
+
+    def _why_unread_uses(self) -> str | None:
+        """Why processes cannot be listed, in words: not even the slices that they are on, if so."""
+        if self._slices is None:
+            return self._lists.failure(is_divided=False)
+        failure = self._queries.failures.get("slices")
+        if failure is not None:
+            return slice_failure(failure)
+        return self._lists.failure(is_divided=True)
 
     def _assign_to_slices(self, entries: list[ListedProcess], total: int | None) -> None:
         """Which processes are the whole GPU's, and which are on which slice."""

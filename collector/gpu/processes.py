@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from gpu_monitor.collector.gpu import plausible
-from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION, ImplausibleAnswer
+from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION, ImplausibleAnswer, NvmlError
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import Use, UseType
@@ -90,7 +90,12 @@ class ProcessLists:
         first = failures[0]
         if first is None or None in failures:
             return None
-        return NO_SLICE_PERMISSION if is_divided and first.code == NO_PERMISSION else str(first)
+        return slice_failure(first) if is_divided else str(first)
+
+
+def slice_failure(failure: NvmlError) -> str:
+    """Why something about MIG slices cannot be read, in words."""
+    return NO_SLICE_PERMISSION if failure.code == NO_PERMISSION else str(failure)
 
 
 def _pids(rows: list[tuple[Any, ...]] | None) -> list[int]:

@@ -93,6 +93,8 @@ export interface GpuRow {
   row: number;
   label: string;
   uuid: string | null;
+  /** Tells the GPUs of a host apart even where two have one UUID; null when that is not known. */
+  key: string | null;
   busId: string | null;
   name: string | null;
   /** MIG profile of a slice, such as 3g.40gb. */
@@ -172,6 +174,8 @@ export interface Offer {
     label: string;
     slice: boolean;
     uuid: string | null;
+    /** Its name for CUDA_VISIBLE_DEVICES; null for a slice that has none. */
+    device: string | null;
     freeMib: number | null;
     unhealthy: boolean;
     fits: boolean;

@@ -80,6 +80,14 @@ def _only(names: Iterable[str]) -> Rule:
     return rule
 
 
+def _without(columns: Iterable[str], hidden: set[str]) -> frozenset[str]:
+    """The other columns. ValueError if a hidden one does not exist: renamed, it would be shown."""
+    shown = frozenset(columns)
+    if not hidden <= shown:
+        raise ValueError(f"no column is named {' or '.join(sorted(hidden - shown))}")
+    return shown - hidden
+
+
 def _members(rules: Mapping[str, Rule]) -> Rule:
     """These members of an object, each redacted by its own rule."""
 
@@ -159,13 +167,13 @@ _RECENT_MEMBERS = {
 }
 _HOST_RULES: dict[Role, Rule] = {
     "counts": _host(
-        gpus=_of_gpus(_GPUS - {"reason"}),
-        processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS - _USER_COLUMNS),
-        findings=_only(FINDING_COLUMNS.keys() - _WORDY_COLUMNS),
+        gpus=_of_gpus(_without(_GPUS, {"reason"})),
+        processes=_only(_without(PROCESS_COLUMNS, _COMMAND_COLUMNS | _USER_COLUMNS)),
+        findings=_only(_without(FINDING_COLUMNS, _WORDY_COLUMNS)),
     ),
     "names": _host(
         gpus=_only(_GPUS),
-        processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS),
+        processes=_only(_without(PROCESS_COLUMNS, _COMMAND_COLUMNS)),
         disks=_only(DISK_COLUMNS),
         findings=_only(FINDING_COLUMNS),
     ),

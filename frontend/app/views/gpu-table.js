@@ -18,7 +18,7 @@ const STATE_FINDINGS = new Map([["lost", "gpu_lost"], ["error", "gpu_error"]]);
 
 /**
  * @param {GpuRow[]} rows
- * @param {Map<string, Hour>} hours the last one of each GPU, by UUID
+ * @param {Map<string, Hour>} hours the last one of each GPU, by its key
  * @param {number} now unix seconds by the host's clock
  * @param {boolean} live
  */
@@ -38,7 +38,7 @@ export function gpuTable(rows, hours, now, live) {
       <th scope="col" class="n">SM</th>
       <th scope="col" class="command-head">command</th>
     </tr></thead>
-    <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
+    <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.key ?? ""), now))}</tbody>
   </table></div>`;
 }
 

@@ -18,7 +18,7 @@ import { gpuTable } from "./gpu-table.js";
  * @property {HostSummary} summary
  * @property {GpuRow[]} rows
  * @property {number} lines how many lines the cells of the closed row take
- * @property {Map<string, Hour>} hours the last one of each GPU, by UUID; empty while closed
+ * @property {Map<string, Hour>} hours the last one of each GPU, by its key; empty while closed
  * @property {Host["state"]} state as it is shown
  * @property {Metric} metric
  * @property {boolean[]} mask the GPUs that the filter shows; empty for all

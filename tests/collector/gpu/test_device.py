@@ -191,7 +191,7 @@ def test_a_call_that_fails_once_is_null_once(opened: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("slowdown", [0, 255])
-def test_limits_that_are_not_known_are_null(opened: FakeNvml, slowdown: int) -> None:
+def test_unknown_limits_are_null(opened: FakeNvml, slowdown: int) -> None:
     reading = read(replace(BUSY, power_limit_watts=0, slowdown_celsius=slowdown), opened)
 
     assert reading.power_limit_watts is reading.identity.slowdown_celsius is None
@@ -221,7 +221,7 @@ def test_a_gpu_without_any_value_is_an_error_with_the_reason(opened: FakeNvml) -
     assert reading.reason is not None and "no permission" in reading.reason
 
 
-def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
+def test_a_lost_gpu_is_described_in_plain_words(opened: FakeNvml) -> None:
     gpu = device()
     opened.write(Scenario(gpus=[replace(BUSY, lost=True)]))
 
@@ -235,14 +235,14 @@ def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
     assert gpu.failure is not None and gpu.failure.code == GPU_IS_LOST
 
 
-def test_a_gpu_that_needs_a_reset_is_an_error_that_says_so(opened: FakeNvml) -> None:
+def test_a_gpu_that_needs_a_reset_is_in_error_and_says_so(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetUtilizationRates", error="RESET_REQUIRED"))
 
     assert reading.state == "error"
     assert reading.reason is not None and "reset" in reading.reason
 
 
-def test_an_older_driver_is_asked_for_memory_by_the_older_function(opened: FakeNvml) -> None:
+def test_the_older_memory_function_is_called_where_the_newer_is_missing(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetMemoryInfo_v2", error="FUNCTION_NOT_FOUND"))
 
     assert reading.memory_kind == "device"
@@ -299,7 +299,7 @@ def test_shares_are_null_where_the_driver_does_not_sample_them(opened: FakeNvml)
     assert opened.calls(name) == 1
 
 
-def test_process_lists_that_cannot_be_read_say_why(opened: FakeNvml) -> None:
+def test_unreadable_process_lists_say_why(opened: FakeNvml) -> None:
     calls = [
         Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
         for kind in ("Compute", "MPSCompute", "Graphics")
@@ -321,6 +321,26 @@ def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_s
     (piece,) = reading.slices
     for unread in (reading.uses_unread, piece.uses_unread):
         assert unread is not None and "/dev/nvidia-caps" in unread
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [("NO_PERMISSION", "/dev/nvidia-caps"), ("UNKNOWN", "unknown error")],
+)
+def test_processes_cannot_be_listed_while_no_slice_can_be_opened(
+    opened: FakeNvml, error: str, words: str
+) -> None:
+    gpu = replace(BUSY, migs=[Mig()])
+    opened.write(
+        Scenario([gpu], calls=[Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=0)])
+    )
+    divided = device()
+    closed = divided.read(0.0)
+    opened.write(Scenario([gpu]))
+    later = divided.read(SLOW_READING_SECONDS)
+
+    assert closed.slices == () and words in (closed.uses_unread or "")
+    assert (len(later.slices), later.uses_unread) == (1, None)
 
 
 def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
@@ -375,9 +395,7 @@ def test_several_hidden_processes_are_all_listed(opened: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("memory_mib", [81921, 2**44 - 1])
-def test_a_process_that_holds_more_than_the_card_has_no_memory(
-    opened: FakeNvml, memory_mib: int
-) -> None:
+def test_process_memory_beyond_the_cards_total_is_null(opened: FakeNvml, memory_mib: int) -> None:
     (use,) = read(
         replace(BUSY, memory_used_mib=500, processes=[Process(7, memory_mib)]), opened
     ).uses
@@ -385,7 +403,7 @@ def test_a_process_that_holds_more_than_the_card_has_no_memory(
     assert use.memory_bytes is None
 
 
-def test_a_share_that_cannot_be_true_is_null(opened: FakeNvml) -> None:
+def test_an_impossible_share_is_null(opened: FakeNvml) -> None:
     processes = [Process(7, 100, sm_utilization_percent=2_147_483_632), Process(8, 100)]
     opened.write(Scenario([replace(BUSY, processes=processes)]))
     gpu = device()
@@ -406,7 +424,7 @@ def test_shares_return_after_the_drivers_clock_went_back(opened: FakeNvml) -> No
     assert shown[-3:] == [40] * 3
 
 
-def test_a_share_stamped_in_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
+def test_a_sample_from_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
     processes = [Process(7, 100, sm_utilization_percent=40, ahead_seconds=3600)]
     opened.write(Scenario([replace(BUSY, processes=processes)]))
     gpu = device()
@@ -472,6 +490,33 @@ def test_a_slices_profile_is_made_from_its_size_where_its_name_has_none(opened: 
     (piece,) = device().read(0.0).slices
 
     assert piece.identity.mig_profile == "1c.2g.20gb"
+
+
+def slice_numbers(reading: GpuReading) -> list[int]:
+    return [piece.identity.number for piece in reading.slices]
+
+
+def test_slices_keep_the_drivers_index_where_it_has_gaps(opened: FakeNvml) -> None:
+    sparse = {1: Mig(), 4: Mig(), 6: Mig()}
+
+    reading = read(replace(BUSY, migs=sparse), opened)
+
+    assert slice_numbers(reading) == [1, 4, 6]
+
+
+@pytest.mark.parametrize("error", ["NOT_FOUND", "INVALID_ARGUMENT", "NO_PERMISSION", "UNKNOWN"])
+def test_a_slice_that_cannot_be_opened_costs_only_itself(opened: FakeNvml, error: str) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig(), Mig()])], calls=[failing]))
+
+    assert slice_numbers(device().read(0.0)) == [0, 2]
+
+
+def test_a_gpu_that_is_lost_while_its_slices_are_opened_is_lost(opened: FakeNvml) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error="GPU_IS_LOST", mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig()])], calls=[failing]))
+
+    assert device().read(0.0).state == "lost"
 
 
 def test_slices_come_and_go_with_the_mig_mode(opened: FakeNvml) -> None:

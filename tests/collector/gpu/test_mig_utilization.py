@@ -36,7 +36,7 @@ def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
 
 
 def divide(fake: FakeNvml, *percents: Value, calls: tuple[Call, ...] = ()) -> None:
-    """From now on the GPU has slices with these utilizations."""
+    """Let the GPU report slices with these utilizations."""
     migs = [Mig(utilization_percent=percent) for percent in percents]
     fake.write(Scenario([Gpu(migs=migs)], calls=calls))
 

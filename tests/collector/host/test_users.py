@@ -1,4 +1,4 @@
-"""User names, also while the name service is silent."""
+"""User names, even while the name service is silent."""
 
 import grp
 import os
@@ -34,7 +34,7 @@ def counting(names: dict[int, str]) -> tuple[list[int], Callable[[int], str | No
     return asked, look_up
 
 
-def test_a_users_name_is_the_name_services() -> None:
+def test_a_users_name_comes_from_the_name_service() -> None:
     assert patient().resolve(os.getuid(), 0.0) == pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -63,7 +63,7 @@ def test_an_unknown_user_is_looked_up_every_minute() -> None:
     assert asked == [7, 7]
 
 
-def test_a_silent_name_service_delays_nothing_and_is_asked_once() -> None:
+def test_a_silent_name_service_delays_nothing_and_is_queried_once() -> None:
     answer, asked = threading.Event(), []
 
     def look_up(uid: int) -> str:
@@ -80,7 +80,7 @@ def test_a_silent_name_service_delays_nothing_and_is_asked_once() -> None:
     eventually(lambda: users.resolve(7, 1.0) == "alice", "the name")
 
 
-def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
+def test_the_last_name_is_kept_while_the_name_service_is_silent() -> None:
     answer = threading.Event()
     names = iter(["alice"])
 
@@ -96,7 +96,7 @@ def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
     answer.set()
 
 
-def test_a_failing_name_service_is_a_problem_and_the_last_name_stays() -> None:
+def test_a_failing_name_service_is_a_problem_and_the_last_name_is_kept() -> None:
     guard = SourceGuard()
     answers = iter(["alice"])
 

@@ -172,7 +172,7 @@ def test_the_counts_of_findings_add_up_to_the_rows(hosts: dict[str, Any]) -> Non
         assert hosts[own["host"]].count((own["kind"], own["severity"])) == sample.value > 0
 
 
-def test_slices_are_numbered_as_on_the_page() -> None:
+def test_slices_go_by_the_index_that_the_page_and_nvidia_smi_show() -> None:
     columns = {
         "index": [0, 7, 0, 2],
         "parent": [None, None, 1, 1],
@@ -182,7 +182,7 @@ def test_slices_are_numbered_as_on_the_page() -> None:
         "memory_used_mib": [0] * 4,
     }
     known = exposed(fleet(a={"state": "live", "gpus": columns}))["gpu_memory_used_bytes"]
-    assert [own.split(",")[1] for own in known] == ["gpu=0", "gpu=7", "gpu=7.0", "gpu=7.1"]
+    assert [own.split(",")[1] for own in known] == ["gpu=0", "gpu=7", "gpu=7.0", "gpu=7.2"]
 
 
 @pytest.mark.parametrize("state", ["stale", "missing", "conflict"])
