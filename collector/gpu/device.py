@@ -33,8 +33,6 @@ MIG_MODE_SECONDS = 10.0
 """How soon a division of the GPU is noticed."""
 SLICES_SECONDS = 5.0
 """How soon another division is, and how often the utilization of slices is measured."""
-_TOO_OLD = UNSUPPORTED - {NOT_SUPPORTED}
-"""Answers of a driver that does not know a function."""
 
 
 class Device:
@@ -204,8 +202,6 @@ class Device:
         query, handle = self._queries.query, self.handle
         answer = query(handle.memory)
         code = 0 if answer else self._failure_code("memory")
-        if code in _TOO_OLD:
-            answer = query(handle.memory_with_reserve)
         total, used = plausible.memory_bytes(answer)
         if total is not None or used is not None:
             return "device", total, used

@@ -117,6 +117,20 @@ def test_a_gpu_takes_seven_calls_a_second_on_average(opened: FakeNvml, processes
     assert opened.calls("nvmlDeviceGetPcieThroughput") == 0  # blocks for 20 ms by design
 
 
+def test_a_slice_takes_four_calls_a_second_more(opened: FakeNvml) -> None:
+    slices = [Mig(processes=[Process(4000 + number)]) for number in range(7)]
+    opened.write(Scenario(gpus=[replace(BUSY, migs=slices)]))
+    gpu = device()
+    gpu.read(0.0)
+    before = opened.calls()
+
+    for second in range(1, 61):
+        gpu.read(float(second))
+    gpu.close()
+
+    assert (opened.calls() - before) / 60 <= CALLS_PER_SECOND + 4 * len(slices)
+
+
 def test_values_that_change_slowly_are_read_less_often(opened: FakeNvml) -> None:
     opened.write(Scenario(gpus=[replace(BUSY, processes=[Process(7)])]))
     gpu = device()
@@ -233,6 +247,14 @@ def test_the_older_memory_function_is_called_where_the_newer_is_missing(opened: 
 
     assert reading.memory_kind == "device"
     assert reading.memory_used_bytes == (1024 + 500) << 20  # with the driver's reserve
+
+
+def test_an_older_driver_is_asked_for_the_memory_of_slices_the_same_way(opened: FakeNvml) -> None:
+    divided = replace(BUSY, migs=[Mig(processes=[Process(4242, memory_mib=700)])])
+    reading = read(divided, opened, Call("nvmlDeviceGetMemoryInfo_v2", error="FUNCTION_NOT_FOUND"))
+
+    assert reading.slices[0].memory_total_bytes == 9856 << 20
+    assert reading.slices[0].memory_used_bytes == 700 << 20
 
 
 def test_a_gpu_that_shares_the_hosts_memory_shows_the_hosts(opened: FakeNvml) -> None:
