@@ -17,6 +17,7 @@ from gpu_monitor.collector.columns import (
 from gpu_monitor.collector.findings import gpus_cut, held_memory, processes_cut
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity
 from gpu_monitor.collector.host.processes import ProcessFacts
+from gpu_monitor.collector.recent_work import RecentWork, activity, observe_work, work_gap
 from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.collector.wire_fit import fitted_scalars, fitted_table, fitted_words
 from gpu_monitor.wire.document import (
@@ -60,11 +61,13 @@ class Origin(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A GPU in the last snapshot: its state, since when, and since when it is busy at low power."""
+    """A GPU in the last snapshot: its state, since when, since when it is busy at low power, and
+    its recent work."""
 
     state: str
     since: float
     low_power: float | None
+    work: RecentWork | None
 
 
 class SnapshotBuilder:
@@ -86,6 +89,7 @@ class SnapshotBuilder:
         self._origin = origin
         self._sources = sources
         self._idle = idle
+        self._work_gap = work_gap(origin.interval)
         self._lasting = lasting
         self._offset = WallOffset()
         self._seen: dict[str, _Seen] = {}
@@ -159,12 +163,16 @@ class SnapshotBuilder:
         before = self._seen.get(key)
         since = before.since if before is not None and before.state == gpu.state else now
         low = low_power_since(before and before.low_power, gpu, now)
-        seen[key] = _Seen(gpu.state, since, low)
         percent = gpu.utilization_percent
         idle = self._idle.since(key) if gpu.carried else self._idle.observe(key, percent, now)
+        work = before and before.work
+        if gpu.state == "ok" and not gpu.carried:
+            work = observe_work(work, percent, idle, now, self._work_gap)
+        seen[key] = _Seen(gpu.state, since, low, work)
         return GpuRow(
             gpu=gpu,
             parent=parent,
+            activity=activity(work, now, self._work_gap) if gpu.state == "ok" else None,
             idle_since=self._offset.unix(idle),
             state_since=None if gpu.state == "ok" else self._offset.unix(since),
             stalled_since=self._offset.unix(stalled_since(low, now)),

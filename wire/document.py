@@ -32,16 +32,21 @@ GPU_COLUMNS = {
     "state_since": Kind.NUMBER,
     "parent": Kind.ROW,
     "mig_profile": Kind.TEXT,
+    "mig_mode": Kind.TEXT,
+    "compute_mode": Kind.TEXT,
     "memory_kind": Kind.TEXT,
     "memory_total_mib": Kind.COUNT,
     "slowdown_celsius": Kind.NUMBER,
     "power_limit_watts": Kind.COUNT,
+    "activity": Kind.TEXT,
     "idle_since": Kind.NUMBER,
     "stalled_since": Kind.NUMBER,
     "throttle": Kind.WORDS,
     "health": Kind.TEXT,
     "health_reasons": Kind.WORDS,
+    "processes_unread": Kind.TEXT,
     "memory_used_mib": Kind.COUNT,
+    "process_memory_mib": Kind.COUNT,
     "utilization_percent": Kind.COUNT,
     "temperature_celsius": Kind.NUMBER,
     "power_watts": Kind.COUNT,
@@ -50,7 +55,9 @@ GPU_COLUMNS = {
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
 }
-"""Columns of `gpus` as a collector sends them; the broker adds `use`."""
+"""Columns of `gpus` as a collector sends them; the broker adds USE_COLUMNS."""
+
+USE_COLUMNS = ("use", "use_reason")
 
 PROCESS_COLUMNS = {
     "gpu": Kind.ROW,
@@ -66,6 +73,7 @@ PROCESS_COLUMNS = {
     "started_at": Kind.NUMBER,
     "idle_since": Kind.NUMBER,
     "type": Kind.TEXT,
+    "mps": Kind.TEXT,
     "gpu_memory_mib": Kind.COUNT,
     "sm_utilization_percent": Kind.COUNT,
 }
@@ -108,6 +116,7 @@ REQUIRED_COLUMNS = {
 
 GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})
 GPU_HEALTH = frozenset({"ok", "degraded", "failed"})
+GPU_ACTIVITY = frozenset({"working", "quiet", "unmeasured"})
 PROCESS_TYPES = frozenset({"C", "G", "C+G"})
 
 IDENTITY_COLUMNS = {
@@ -119,7 +128,13 @@ IDENTITY_COLUMNS = {
 
 SLOW_COLUMNS = {
     "gpus": frozenset(
-        {"memory_controller_utilization_percent", "sm_clock_mhz", "memory_clock_mhz", "fan_percent"}
+        {
+            "memory_controller_utilization_percent",
+            "sm_clock_mhz",
+            "memory_clock_mhz",
+            "fan_percent",
+            "process_memory_mib",
+        }
     ),
     "processes": frozenset({"sm_utilization_percent", "gpu_memory_mib"}),
     "disks": frozenset({"total_mib", "used_mib"}),

@@ -35,6 +35,10 @@ _SHARED = {
             "reason",
             "parent",
             "mig_profile",
+            "mig_mode",
+            "compute_mode",
+            "activity",
+            "processes_unread",
             "memory_kind",
             "memory_total_mib",
             "power_limit_watts",
@@ -44,7 +48,18 @@ _SHARED = {
         )
     ),
     "processes": frozenset(
-        ("gpu", "user", "uid", "effective_user", "command", "container", "job", "state", "type")
+        (
+            "gpu",
+            "user",
+            "uid",
+            "effective_user",
+            "command",
+            "container",
+            "job",
+            "state",
+            "type",
+            "mps",
+        )
     ),
     "disks": frozenset(("mount",)),
 }

@@ -1,13 +1,14 @@
 """One GPU: what it is, read once; what it does, read each time, some of it less often."""
 
 from gpu_monitor.collector.gpu import plausible
+from gpu_monitor.collector.gpu.compute_mode import ComputeMode
+from gpu_monitor.collector.gpu.device_memory import DeviceMemory, with_processes
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.mig import MigSlice
 from gpu_monitor.collector.gpu.mig_utilization import MigUtilization
 from gpu_monitor.collector.gpu.nvml_errors import (
     LOST,
     NOT_FOUND,
-    NOT_SUPPORTED,
     UNSUPPORTED,
     NvmlError,
 )
@@ -21,12 +22,9 @@ from gpu_monitor.collector.gpu.processes import (
     merge_by_pid,
 )
 from gpu_monitor.collector.gpu.queries import Queries, Trace
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MemoryKind, State, Use
-from gpu_monitor.collector.host.system import memory
+from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MigMode, State, Use
 
 SLOW_READING_SECONDS = 5.0
-_TOO_OLD = UNSUPPORTED - {NOT_SUPPORTED}
-"""Answers of a driver that does not know a function."""
 
 
 class Device:
@@ -34,7 +32,7 @@ class Device:
 
     `identity` holds what does not change. Readings come in tiers: utilization, memory, temperature,
     power and processes each time; fan, clocks, power limit, MIG mode and the utilization of slices
-    every 5 s, staggered between GPUs; the health of the memory every minute.
+    every 5 s, staggered between GPUs; the health of the memory and the compute mode every minute.
 
     `failure` is the error that ended the last reading, None if it succeeded. `health` outlives
     this opening: it is handed on to the next one's Device.
@@ -51,6 +49,9 @@ class Device:
         self._total: int | None = None
         self._by_instance: dict[int | None, list[ListedProcess]] = {}
         self._uses: tuple[Use, ...] = ()
+        self._memory = DeviceMemory(handle)
+        self._compute_mode = ComputeMode()
+        self._mig_mode: MigMode | None = None
         self._slices: list[MigSlice] | None = None
         self._slow_at: float | None = None
         self._fan: int | None = None
@@ -109,7 +110,7 @@ class Device:
             self._read_once()
         if self._slow_at is None or now - self._slow_at >= SLOW_READING_SECONDS:
             self._read_slow(now)
-        kind, total, used = self._memory()
+        kind, total, used = self._memory.read(self._queries)
         utilization, memory_utilization = query(handle.utilization) or (None, None)
         temperature = query(handle.temperature)
         power = query(handle.power)
@@ -117,10 +118,13 @@ class Device:
             return GpuReading(self.identity, "error", reason)
         throttle = query(handle.throttle_reasons)
         is_working = (plausible.percent(utilization) or 0) >= WORKING_PERCENT
-        uses, slices = self._uses_and_slices(now, total if kind == "device" else None, is_working)
+        uses, slices = self._uses_and_slices(now, None if kind == "unified" else total, is_working)
+        self._compute_mode.refresh_if_due(self._queries, handle, now)
         self.health.poll(self._queries, handle, now)
-        return GpuReading(
+        reading = GpuReading(
             self.identity,
+            mig_mode=self._mig_mode,
+            compute_mode=self._compute_mode.mode,
             memory_kind=kind,
             memory_total_bytes=total,
             memory_used_bytes=used,
@@ -137,6 +141,7 @@ class Device:
             uses_unread=self._lists.failure(is_divided=self._slices is not None),
             slices=slices,
         )
+        return with_processes(reading)
 
     def _read_once(self) -> None:
         self.identity = self.identity._replace(
@@ -164,6 +169,7 @@ class Device:
             self._queries = Queries()  # in the other mode it supports other queries
             self._lists = ProcessLists(handle, self._queries)
         query = self._queries.query
+        self._mig_mode = None if divided is None else "enabled" if divided else "disabled"
         found = query(handle.slices) if divided else None
         self._slices = [MigSlice(*each) for each in found or ()] if divided else None
         self._mig_utilization.measure(self._slices or (), now)
@@ -174,34 +180,10 @@ class Device:
         self._memory_clock = query(handle.memory_clock)
         self._slow_at = now - stagger
 
-    def _memory(self) -> tuple[MemoryKind | None, int | None, int | None]:
-        """Its kind, total and used bytes; used without the driver's reserve where it is known.
-
-        A GPU that shares the host's memory does not support the query: the host's is returned.
-        """
-        query, handle = self._queries.query, self.handle
-        answer = query(handle.memory)
-        code = 0 if answer else self._failure_code("memory")
-        if code in _TOO_OLD:
-            answer = query(handle.memory_with_reserve)
-        total, used = plausible.memory_bytes(answer)
-        if total is not None or used is not None:
-            return "device", total, used
-        if code != NOT_SUPPORTED:
-            return None, None, None
-        host = memory()
-        total, used = host.get("memory_total_mib"), host.get("memory_used_mib")
-        return "unified", total and total << 20, used and used << 20
-
-    def _failure_code(self, name: str) -> int:
-        """The error code of a query's last failure; 0 for none."""
-        failure = self._queries.failures.get(name)
-        return 0 if failure is None else failure.code
-
     def _no_answer(self) -> str | None:
         """Why not even one reading came, where the GPU supports one of them."""
         for name in ("memory", "utilization", "temperature", "power"):
-            if self._failure_code(name) not in UNSUPPORTED | {0}:
+            if self._queries.failure_code(name) not in UNSUPPORTED | {0}:
                 return f"no reading: {self._queries.failures[name]}"
         return None
 

@@ -274,13 +274,16 @@ def test_a_slice_that_is_held_without_work_is_held_idle(fake_nvml: FakeNvml) -> 
     for second in range(0, 1900, 5):
         shown = samples.build()
         seated = seats(shown["gpus"], shown["processes"])
-        use[second], _ = use_of(shown["gpus"], seated, shown["sampled_at"], limits)
+        use[second] = use_of(
+            shown["gpus"], shown["processes"], seated, shown["sampled_at"], limits
+        ).use
         clock.now += 5
     utilization = samples.build()["gpus"]["utilization_percent"]
     watch.close()
 
     held = [None, "busy", "busy", "busy", "busy", "free"]
-    assert use[0] == use[1800] == held
+    assert use[0] == use[30] == [*held[:-1], None]
+    assert use[35] == use[1800] == held
     assert use[1805] == [None, "held_idle", "busy", "busy", "busy", "free"]
     assert utilization == [None, 0, 40, None, None, 0]
 
@@ -386,3 +389,40 @@ def test_hundreds_of_ended_processes_are_one_problem_that_fits_the_wire() -> Non
 
     (problem,) = read_snapshot(packed(built))["problems"]
     assert "4000007, … and 437 more)" in problem and len(problem) < 300
+
+
+def test_an_mps_server_is_told_from_its_clients() -> None:
+    uses = (Use(1, "C"), Use(2, "C", mps="client"), Use(3, "C"))
+    roles = {1: ProcessFacts(1, mps="server"), 2: ProcessFacts(2), 3: ProcessFacts(3)}
+    sources = Sources(ManualClock(), showing(ok(uses=uses)), lambda pids, now: roles, host, cost)
+    snapshot = SnapshotBuilder(ORIGIN, sources, IdleTimes()).build()
+
+    assert snapshot["processes"]["mps"] == ["server", "client", None]
+
+
+def test_what_a_gpu_did_lately_is_kept_while_it_cannot_be_read() -> None:
+    clock, readings = ManualClock(), list[GpuReading]()
+    samples = builder(clock, lambda now: DriverReading(gpus=(readings[-1],)))
+    shown = []
+    for second in range(60):
+        broken = second in (31, 33)
+        readings.append(
+            ok(state="error") if broken else ok(utilization_percent=0, carried=second in (35, 36))
+        )
+        shown += samples.build()["gpus"]["activity"]
+        clock.now += 1
+
+    assert shown == [*[None] * 30, "quiet", None, "quiet", None, *["quiet"] * 26]
+
+
+def test_a_carried_reading_does_not_stay_quiet_for_ever() -> None:
+    clock, readings = ManualClock(), [ok(utilization_percent=0)]
+    samples = builder(clock, lambda now: DriverReading(gpus=(readings[-1],)))
+    shown = []
+    for second in range(80):
+        if second == 40:
+            readings.append(ok(utilization_percent=0, carried=True))
+        shown += samples.build()["gpus"]["activity"]
+        clock.now += 1
+
+    assert shown[39] == shown[69] == "quiet" and shown[70] is None

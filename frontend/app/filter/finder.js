@@ -109,7 +109,9 @@ function freeGpus(host, gpus, need) {
   gpus.use?.forEach((use, row) => {
     if (use !== "free") return;
     const total = gpus.memory_total_mib?.[row] ?? null;
-    const used = gpus.memory_used_mib?.[row] ?? null;
+    // Memory that is a NUMA node keeps pages in use when a job ends: what no process holds is free.
+    const inUse = gpus.memory_kind?.[row] === "numa" ? gpus.process_memory_mib : gpus.memory_used_mib;
+    const used = inUse?.[row] ?? null;
     const freeMib = total === null || used === null ? null : total - used;
     const fits = (gpus.name?.[row] ?? "").toLowerCase().includes(model)
       && (need.gib === 0 || (freeMib !== null && freeMib >= need.gib * MIB_PER_GIB));

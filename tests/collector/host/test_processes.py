@@ -109,6 +109,24 @@ def test_all_facts_about_a_process_are_read(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("commands", ["off", "name", "full"])
+@pytest.mark.parametrize(
+    ("command", "mps"),
+    [
+        (b"nvidia-cuda-mps-server\0", "server"),
+        (b"/usr/bin/nvidia-cuda-mps-server\0-multiuser-server\0", "server"),
+        (b"nvidia-cuda-mps-control\0-d\0", None),
+        (b"python\0nvidia-cuda-mps-server\0", None),
+        (b"", None),
+    ],
+)
+def test_a_server_of_mps_is_known_by_its_program(
+    tmp_path: Path, commands: Commands, command: bytes, mps: str | None
+) -> None:
+    write_process(tmp_path, command=command)
+    assert table(commands, proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].mps == mps
+
+
 def test_a_process_that_is_gone_or_hidden_costs_only_its_row() -> None:
     facts = table(settle=2.0).facts([NO_SUCH_PID, os.getpid()], 0.0)
 

@@ -16,7 +16,7 @@ from gpu_monitor.web.auth.redaction import (
 )
 from gpu_monitor.web.settings import Role
 from gpu_monitor.web.stream.encodings import ENCODINGS
-from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
+from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, USE_COLUMNS
 from gpu_monitor.wire.patch import compare, merge
 from tests.support.house import ROOT
 from tests.support.web_house import Follower, make_host, web_house
@@ -114,7 +114,7 @@ def test_commands_keep_everything() -> None:
 @pytest.mark.parametrize("role", LESS)
 def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
     """A new column of the wire is neither hidden nor shown by accident."""
-    tables = {"gpus": [*GPU_COLUMNS, "use"], "processes": list(PROCESS_COLUMNS)}
+    tables = {"gpus": [*GPU_COLUMNS, *USE_COLUMNS], "processes": list(PROCESS_COLUMNS)}
     host = {name: {column: [1] for column in columns} for name, columns in tables.items()}
     hidden = {
         name: set(columns) - redact_host(host, role)[name].keys()
@@ -123,7 +123,10 @@ def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
     assert (
         hidden
         == {
-            "counts": {"gpus": {"reason"}, "processes": WHO.keys() | WHAT.keys()},
+            "counts": {
+                "gpus": {"reason", "processes_unread"},
+                "processes": WHO.keys() | WHAT.keys(),
+            },
             "names": {"gpus": set(), "processes": WHAT.keys()},
         }[role]
     )
