@@ -6,7 +6,7 @@ from itertools import compress
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from gpu_monitor.broker.vacancy import BUSY, Vacancies, GpuUse
+from gpu_monitor.broker.vacancy import BUSY, GpuUse, Vacancies
 from gpu_monitor.wire.document import Column, Table
 
 Rows: TypeAlias = Callable[[Sequence[Any]], tuple[Any, ...]]

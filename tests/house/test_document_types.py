@@ -7,7 +7,13 @@ from types import ModuleType
 
 import pytest
 
-from gpu_monitor.wire.document import DISK_COLUMNS, GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS
+from gpu_monitor.wire.document import (
+    DISK_COLUMNS,
+    GPU_COLUMNS,
+    PROCESS_COLUMNS,
+    SYSTEM_FIELDS,
+    USE_COLUMNS,
+)
 from tests.support.house import ROOT
 
 
@@ -30,7 +36,7 @@ def test_the_committed_types_match_the_wire(tool: ModuleType) -> None:
 
 def test_every_column_and_field_has_a_type(tool: ModuleType) -> None:
     text = tool.TARGET.read_text()
-    assert names(text, "Gpus") == [*GPU_COLUMNS, "use"]
+    assert names(text, "Gpus") == [*GPU_COLUMNS, *USE_COLUMNS]
     assert names(text, "Processes") == [*PROCESS_COLUMNS]
     assert names(text, "Disks") == [*DISK_COLUMNS]
     assert names(text, "System") == [*SYSTEM_FIELDS]

@@ -2,6 +2,7 @@
 
 import { MIB_PER_GIB, many } from "../format.js";
 import { gpuLabels } from "../state/columns.js";
+import { freeMib } from "../state/gpu-metrics.js";
 import { healthReasonsOf } from "../state/states.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "../types.js" */
@@ -108,20 +109,16 @@ function freeGpus(host, gpus, need) {
   const free = [];
   gpus.use?.forEach((use, row) => {
     if (use !== "free") return;
-    const total = gpus.memory_total_mib?.[row] ?? null;
-    // Memory that is a NUMA node keeps pages in use when a job ends: what no process holds is free.
-    const inUse = gpus.memory_kind?.[row] === "numa" ? gpus.process_memory_mib : gpus.memory_used_mib;
-    const used = inUse?.[row] ?? null;
-    const freeMib = total === null || used === null ? null : total - used;
+    const unused = freeMib(gpus, row);
     const fits = (gpus.name?.[row] ?? "").toLowerCase().includes(model)
-      && (need.gib === 0 || (freeMib !== null && freeMib >= need.gib * MIB_PER_GIB));
+      && (need.gib === 0 || (unused !== null && unused >= need.gib * MIB_PER_GIB));
     free.push({
       row,
       index: gpus.index[row] ?? row,
       label: labels[row] ?? "",
       slice: gpus.parent?.[row] != null,
       uuid: gpus.uuid?.[row] ?? null,
-      freeMib,
+      freeMib: unused,
       unhealthy: healthReasonsOf(gpus, row).length > 0,
       fits,
     });

@@ -190,7 +190,7 @@ export class FleetMap {
     const state = this.store.stateOf(name);
     if (gpu === undefined) return sentence(this.store.summary(name), state);
     const use = gpu.state !== "ok" ? gpu.state : gpu.use === "busy" ? "" : (gpu.use ?? "").replace("_", " ");
-    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), ...gpu.health_reasons]
+    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), gpu.useReason, ...gpu.health_reasons]
       .filter(Boolean).join(" · ");
   }
 }
