@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import WORKING_GPU
 from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
+from tests.fake_nvml.scenario import N_A
 from tests.support.house import PATIENCE_SECONDS, ROOT, House, eventually, running
 
 
@@ -28,6 +29,33 @@ def test_in_one_process_nvml_reaches_the_api(house: House) -> None:
     assert host["gpus"]["use"] == ["busy", "free"]
     assert host["processes"]["pid"] == [house.running["up"].pid]
     assert house.stop("up") == 0
+
+
+UNREADABLE = [
+    Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NOT_SUPPORTED", gpu=4)
+    for kind in ("Compute", "MPSCompute", "Graphics")
+] + [Call("nvmlDeviceGetUtilizationRates", error="NOT_SUPPORTED", gpu=4)]
+
+
+def test_only_what_a_job_can_start_on_is_handed_out(house: House, fake_nvml: FakeNvml) -> None:
+    gpus = [
+        Gpu(),
+        Gpu(compute_mode=2),
+        Gpu(mig_mode=1),
+        Gpu(utilization_percent=98),
+        Gpu(memory_total_mib=N_A),
+        Gpu(numa_node=1, memory_used_mib=70_000),
+    ]
+    fake_nvml.write(Scenario(gpus, calls=UNREADABLE))
+    house.start("up", name="node1")
+    found = house.host("node1")["gpus"]
+    assert found["use"] == ["free", None, None, "busy", None, "free"]
+    assert [reason is None for reason in found["use_reason"]] == [
+        use == "free" for use in found["use"]
+    ]
+    (offer,) = house.get("api/v1/free?gpus=2&memory_gib=60")["hosts"]
+    assert [gpu["index"] for gpu in offer["gpus"]] == [0, 5]
+    assert house.get("api/v1/free?gpus=3")["hosts"] == []
 
 
 def test_every_total_and_every_field_of_a_user_is_explained(house: House) -> None:
