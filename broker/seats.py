@@ -128,12 +128,12 @@ class _Processes:
         on = processes.get("gpu", [])
         unknown: Column = [None] * len(on)
         kinds = processes.get("type") or unknown
-        mps = processes.get("mps") or unknown
+        mps = processes.get("mps", ())
         self._on = on
-        self._is_server = [role == "server" for role in mps]
-        self._holds = [
-            kind != "G" and not server for kind, server in zip(kinds, self._is_server, strict=True)
-        ]
+        self._holds = [kind != "G" for kind in kinds]
+        self._servers = [row for row, role in enumerate(mps) if role == "server"]
+        for row in self._servers:
+            self._holds[row] = False
         self._commands: Column = processes.get("command") or unknown
 
     def gpus(self) -> frozenset[int]:
@@ -153,7 +153,7 @@ class _Processes:
 
     def servers(self) -> Iterator[tuple[int, int]]:
         """The GPU and the process of each MPS server."""
-        return ((self._on[row], row) for row, server in enumerate(self._is_server) if server)
+        return ((self._on[row], row) for row in self._servers)
 
 
 def _users(processes: Table) -> dict[str, Seat]:

@@ -14,7 +14,7 @@ SMI_SECONDS = 15
 
 class Field(NamedTuple):
     """A column, the nvidia-smi query that must agree, and how far a moving value may be off what
-    nvidia-smi said before, during and after; None: the same text."""
+    nvidia-smi said before, during and after; None: the same text in any case."""
 
     column: str
     query: str
@@ -26,6 +26,8 @@ GPU_FIELDS = (
     Field("uuid", "uuid"),
     Field("name", "name"),
     Field("pci_bus_id", "pci.bus_id"),
+    Field("mig_mode", "mig.mode.current"),
+    Field("compute_mode", "compute_mode"),
     Field("memory_total_mib", "memory.total", 1),
     Field("memory_used_mib", "memory.used", 2),
     Field("utilization_percent", "utilization.gpu", 3),
@@ -101,7 +103,7 @@ def agrees(field: Field, seen: object, reported: list[str | None]) -> bool:
     if seen is None or not known:
         return seen is None and len(known) < len(reported)
     if field.tolerance is None:
-        return str(seen) in known
+        return str(seen).casefold() in map(str.casefold, known)
     numbers = [float(value) for value in known]
     low, high = min(numbers) - field.tolerance, max(numbers) + field.tolerance
     return isinstance(seen, int | float) and low <= seen <= high
