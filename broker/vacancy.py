@@ -11,7 +11,7 @@ BUSY: Final = "busy"
 FREE: Final = "free"
 HELD_IDLE: Final = "held_idle"
 
-_HIDDEN_WORK = "in use in the last 30 s, process not visible"
+_HIDDEN_WORK = "in use in the last 30 s, compute process not visible"
 _NO_SLICES = "MIG mode is on, but no slice exists or is visible"
 _FAILED = "the GPU has failed"
 _PROHIBITED = "compute mode prohibited: no process may use it"

@@ -157,7 +157,7 @@ def test_a_free_gpu_needs_no_reason() -> None:
 
 
 def test_work_without_a_visible_process_is_use() -> None:
-    busy = ("busy", "in use in the last 30 s, process not visible")
+    busy = ("busy", "in use in the last 30 s, compute process not visible")
     assert vacant(activity="working") == busy
     assert vacant(activity="working", memory_used_mib=None) == busy
     assert vacant(activity="working", memory_kind="unified") == busy

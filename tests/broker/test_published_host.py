@@ -228,7 +228,7 @@ def test_what_a_gpu_did_lately_decides_on_its_use_at_the_next_tick() -> None:
     broker = make_live()
     for second, (activity, use, reason) in enumerate(
         (
-            ("working", "busy", "in use in the last 30 s, process not visible"),
+            ("working", "busy", "in use in the last 30 s, compute process not visible"),
             ("quiet", "free", None),
             (None, None, "its utilization over the last 30 s is not known"),
         )

@@ -13,7 +13,7 @@ NOW = 1000.0
 def shown(*percents: int | None, idle_since: float | None = None) -> list[str | None]:
     """The activity after each sample, one a second."""
     known: RecentWork | None = None
-    words = []
+    words: list[str | None] = []
     for second, percent in enumerate(percents):
         known = observe_work(known, percent, idle_since, NOW + second, GAP)
         words.append(activity(known, NOW + second, GAP))

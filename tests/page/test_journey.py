@@ -68,7 +68,7 @@ def test_a_gpu_that_is_not_free_says_why(house: House, page: Page, fake_nvml: Fa
     page.goto(house.url + "?open=node1")
     reasons = host_row(page).locator("table.gpus td.state")
     expect(reasons.nth(0)).to_have_text("compute mode prohibited: no process may use it")
-    expect(reasons.nth(1)).to_have_text("in use in the last 30 s, process not visible")
+    expect(reasons.nth(1)).to_have_text("in use in the last 30 s, compute process not visible")
     expect(cells(page).nth(0)).to_contain_text("not free")
     expect(cells(page).nth(1)).to_contain_text("98%")
     expect(host_row(page).locator("table.gpus")).to_contain_text("processes 2.0")
