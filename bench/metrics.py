@@ -79,10 +79,10 @@ def make_document(hosts: int, gpus: int) -> dict[str, Any]:
         shown[host.name] = {
             "state": "live",
             "clock_offset_seconds": 0.01,
-            "problems": snapshot["problems"],
             "system": snapshot["system"],
             "processes": snapshot["processes"],
             "disks": snapshot["disks"],
+            "findings": snapshot["findings"],
             "collector": snapshot["collector"],
             "gpus": {**snapshot["gpus"], "use": use},
         }

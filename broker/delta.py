@@ -28,7 +28,9 @@ _RESERVED = Host.__annotations__.keys() | Snapshot.__annotations__.keys()
 _SNAPSHOT_MEMBERS = len(Snapshot.__annotations__)
 _HOST_MEMBERS = len(Host.__annotations__)
 _SLOW_MEMBERS: dict[str, frozenset[str]] = {"system": SLOW_SYSTEM, **SLOW_COLUMNS}
-_ALL_NUMBERS = {part: tuple(NUMBER_MEMBERS[part]) for part in _SLOW_MEMBERS}
+_SENT_TABLES = tuple(table for table in TABLES if table != "findings")
+"""Tables that are published as they are sent; the broker adds rows to `findings`."""
+_ALL_NUMBERS = {part: tuple(NUMBER_MEMBERS[part]) for part in _SLOW_MEMBERS if NUMBER_MEMBERS[part]}
 _QUICK_NUMBERS = {
     part: quick
     for part, slow in _SLOW_MEMBERS.items()
@@ -45,7 +47,7 @@ def advance_all(
 ) -> dict[str, Any]:
     """Compares the whole host.
 
-    `own` holds the broker's members that are due: state, problems, bookkeeping. Without
+    `own` holds the broker's members that are due: state, findings, bookkeeping. Without
     `everything`, slow values that differ wait for their turn.
     """
     patch: dict[str, Any] = {}
@@ -55,7 +57,7 @@ def advance_all(
     _advance_members(published, patch, own)
     if changed := _scalars(published["system"], snapshot["system"], everything):
         patch["system"] = changed
-    for key in TABLES:
+    for key in _SENT_TABLES:
         table: Table = snapshot[key]  # type: ignore[literal-required] # a member of Snapshot
         if changed := _table(published[key], table, key, everything):
             patch[key] = changed

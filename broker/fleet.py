@@ -99,6 +99,7 @@ class Fleet:
             return _refusal(verdict)
         if run.sampled_at > rival.first_at and received - run.fresh_at <= self._timeout:
             if record.state is not CONFLICT:
+                record.conflict_since = round(now)
                 self._set_state(record, CONFLICT)
             return "conflict"
         record.run = rival

@@ -4,6 +4,7 @@ from typing import Final
 
 from gpu_monitor.broker.freshness import FRESH, Link, Verdict
 from gpu_monitor.broker.history import GpuHistory
+from gpu_monitor.broker.own_findings import BrokerFinding
 from gpu_monitor.broker.peer_identity import address_of
 from gpu_monitor.wire.changes import Changes, Last
 from gpu_monitor.wire.document import Snapshot
@@ -53,12 +54,13 @@ class HostRecord:
     `last` is the last message that was fresh on arrival, at `heard_at` (unix seconds by the
     broker's clock); None until then. `state` is None while a host that is not configured has not
     been confirmed: such a host is not published. `only_numbers`: whether nothing else has changed
-    since the last publication.
+    since the last publication. `conflict_since` is when the last conflict began (unix seconds).
     """
 
     __slots__ = (
         "changed",
         "configured",
+        "conflict_since",
         "heard_at",
         "history",
         "last",
@@ -76,6 +78,7 @@ class HostRecord:
         self.last: Last | None = None
         self.only_numbers = False
         self.heard_at = 0.0
+        self.conflict_since = 0
         self.history = GpuHistory()
         self.run: Run | None = None
         self.rivals: dict[tuple[str, str], Run] = {}
@@ -105,10 +108,13 @@ class HostRecord:
         run, body = self.run, changes.body
         return run is not None and (run.run_id, run.boot_id) == (body.run_id, body.boot_id)
 
-    def problems(self, snapshot: Snapshot) -> list[str]:
-        """The host's own problems, and a conflict about its name."""
+    def findings(self) -> list[BrokerFinding]:
+        """What is wrong with the host's name."""
         conflict = self.conflict() if self.rivals else None
-        return snapshot["problems"] if conflict is None else [*snapshot["problems"], conflict]
+        if conflict is None:
+            return []
+        advice = "stop one of them, or give each its own name in config.yml"
+        return [BrokerFinding("conflict", "critical", self.conflict_since, conflict, advice)]
 
     def conflict(self) -> str | None:
         """Describes which collectors report under this name; None if only one does."""

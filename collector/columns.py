@@ -9,12 +9,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from gpu_monitor.collector.findings import Finding, add_finding
 from gpu_monitor.collector.gpu.readings import GpuReading, Use
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.recent_work import Activity
-from gpu_monitor.collector.wire_fit import fitted_table, fitted_words
+from gpu_monitor.collector.wire_fit import fitted_table
 from gpu_monitor.wire.codec import pack
-from gpu_monitor.wire.document import Snapshot, Table
+from gpu_monitor.wire.document import HEALTH_KINDS, Snapshot, Table
 from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES, MAX_ROWS, MAX_TEXT
 
 MAX_GPUS = MAX_ROWS["gpus"]
@@ -63,17 +64,22 @@ def _health(row: GpuRow) -> str | None:
     gpu = row.gpu
     if row.parent is not None:
         return None
-    if gpu.failed or gpu.state == "lost":
+    severities = [finding.severity for finding in _health_findings(gpu)]
+    if "critical" in severities or gpu.state == "lost":
         return "failed"
-    if gpu.health_reasons:
+    if severities:
         return "degraded"
     return "ok" if gpu.state == "ok" else None
 
 
 def _health_reasons(gpu: GpuReading) -> list[str] | None:
     """None where no reason is known, but the GPU cannot be queried either."""
-    reasons = list(gpu.health_reasons)
+    reasons = [finding.words for finding in _health_findings(gpu)]
     return reasons if reasons or gpu.state == "ok" else None
+
+
+def _health_findings(gpu: GpuReading) -> list[Finding]:
+    return [finding for finding in gpu.findings if finding.kind in HEALTH_KINDS]
 
 
 _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
@@ -119,7 +125,7 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "throttle": lambda row: _throttle(row.gpu),
     # ok, degraded or failed
     "health": lambda row: _health(row),
-    # in words
+    # the words of its findings of HEALTH_KINDS
     "health_reasons": lambda row: _health_reasons(row.gpu),
     # why the processes could not be listed, in words; None where they could
     "processes_unread": lambda row: row.gpu.uses_unread,
@@ -222,17 +228,18 @@ def packed(snapshot: Snapshot, limit: int = MAX_MESSAGE_BYTES) -> bytes:
 
 def _with_shorter_texts(snapshot: Snapshot, characters: int) -> Snapshot:
     shorter = snapshot.copy()
-    shorter["problems"] = fitted_words(snapshot["problems"], characters)
     shorter["gpus"] = fitted_table(snapshot["gpus"], "gpus", characters)
     shorter["disks"] = fitted_table(snapshot["disks"], "disks", characters)
+    shorter["findings"] = fitted_table(snapshot["findings"], "findings", characters)
     return shorter
 
 
 def _with_fewer_processes(snapshot: Snapshot, rows: int) -> Snapshot:
     table = snapshot["processes"]
-    problem = f"message too large: {rows} of {len(table['pid'])} processes shown"
+    words = f"message too large, {rows} of {len(table['pid'])} processes shown"
+    cut = Finding("rows_cut", "info", words)
     smaller = snapshot.copy()
-    smaller["problems"] = fitted_words([problem, *snapshot["problems"]])
+    smaller["findings"] = add_finding(snapshot["findings"], cut, None)
     smaller["processes"] = _largest_of_table(table, rows)
     return smaller
 

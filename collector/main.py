@@ -4,14 +4,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gpu_monitor.collector.activity import IdleTimes, idle_gap
 from gpu_monitor.collector.activity_file import ActivityFile, load_idle
 from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.columns import packed
-from gpu_monitor.collector.findings import FOREIGN_PIDS
+from gpu_monitor.collector.finding_log import FindingLog
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.watchdog import Watchdog
 from gpu_monitor.collector.host.containers import ContainerNames
@@ -20,6 +21,7 @@ from gpu_monitor.collector.host.pidfds import allow_many_files
 from gpu_monitor.collector.host.processes import ProcessTable, no_facts, sees_host_pids
 from gpu_monitor.collector.host.system import HostSystem, boot_id
 from gpu_monitor.collector.host.users import UserNames
+from gpu_monitor.collector.host_findings import FOREIGN_PIDS
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.collector.settings import CollectorSettings
 from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
@@ -60,7 +62,7 @@ def run(
     outside = settings.endpoint.startswith("tcp:")
     lock = Lock(settings.keys, f"gpu-monitor keys add {settings.name}") if outside else None
     pusher = Pusher(settings.endpoint, context, lock=lock)
-    problems: Sequence[str] = ()
+    findings = FindingLog()
     next_at = time.monotonic()
     try:
         while not stop.is_set():
@@ -68,7 +70,7 @@ def run(
             if built is not None:
                 snapshot, data = built
                 pusher.push(data)
-                problems = _log_changes(problems, snapshot["problems"])
+                findings.log_changes(snapshot)
             alive()
             if activity_file.is_due(now := moment().boottime):
                 idle.forget(now)
@@ -102,7 +104,7 @@ def _snapshot_builder(
         guard=guard,
     )
     facts = table.facts
-    lasting: tuple[str, ...] = ()
+    lasting: tuple[Finding, ...] = ()
     if not sees_host_pids():
         facts, lasting = no_facts, (FOREIGN_PIDS,)
     host, cost = HostSystem(settings.name, guard), OwnCost()
@@ -113,14 +115,3 @@ def _snapshot_builder(
 def _built(builder: SnapshotBuilder) -> tuple[Snapshot, bytes]:
     snapshot = builder.build()
     return snapshot, packed(snapshot)
-
-
-def _log_changes(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """Log new problems and resolved ones; returns `now`."""
-    for problem in now:
-        if problem not in before:
-            log.warning("%s", problem)
-    for problem in before:
-        if problem not in now:
-            log.info("resolved: %s", problem)
-    return now

@@ -7,19 +7,26 @@ from gpu_monitor.collector.activity import IdleTimes, low_power_since, stalled_s
 from gpu_monitor.collector.clock import Moment, WallOffset
 from gpu_monitor.collector.columns import (
     MAX_GPUS,
-    MAX_PROCESSES,
     GpuRow,
     ProcessRow,
     gpu_columns,
     largest_processes,
     process_columns,
 )
-from gpu_monitor.collector.findings import gpus_cut, held_memory, processes_cut
+from gpu_monitor.collector.findings import (
+    Finding,
+    FindingTimes,
+    PlacedFinding,
+    finding_columns,
+    sorted_findings,
+)
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity
+from gpu_monitor.collector.gpu_findings import hot_at, reading_findings
 from gpu_monitor.collector.host.processes import ProcessFacts
+from gpu_monitor.collector.host_findings import disk_findings, full_disks, held_memory, rows_cut
 from gpu_monitor.collector.recent_work import RecentWork, activity, observe_work, work_gap
 from gpu_monitor.collector.source_guard import SourceGuard
-from gpu_monitor.collector.wire_fit import fitted_scalars, fitted_table, fitted_words
+from gpu_monitor.collector.wire_fit import fitted_scalars, fitted_table
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
     SYSTEM_FIELDS,
@@ -62,18 +69,19 @@ class Origin(NamedTuple):
 
 class _Seen(NamedTuple):
     """A GPU in the last snapshot: its state, since when, since when it is busy at low power, and
-    its recent work."""
+    when it was hot last, and its recent work; times in seconds of CLOCK_BOOTTIME."""
 
     state: str
     since: float
     low_power: float | None
+    hot: float | None
     work: RecentWork | None
 
 
 class SnapshotBuilder:
     """Builds one snapshot after the other; `idle` outlives it where it is kept in a file.
 
-    `lasting` are problems that last for as long as the collector runs. `guard` is shared with the
+    `lasting` are findings that last for as long as the collector runs. `guard` is shared with the
     sources, which report through it what they could not read.
     """
 
@@ -82,7 +90,7 @@ class SnapshotBuilder:
         origin: Origin,
         sources: Sources,
         idle: IdleTimes,
-        lasting: tuple[str, ...] = (),
+        lasting: tuple[Finding, ...] = (),
         guard: SourceGuard | None = None,
     ) -> None:
         self._guard = guard or SourceGuard()
@@ -94,6 +102,8 @@ class SnapshotBuilder:
         self._offset = WallOffset()
         self._seen: dict[str, _Seen] = {}
         self._keys: list[str] = []
+        self._times = FindingTimes()
+        self._full_disks: list[str] = []
         self._sequence = 0
 
     def build(self) -> Snapshot:
@@ -108,14 +118,18 @@ class SnapshotBuilder:
         )
         system = system | _versions(driver) | {"booted_at": self._offset.unix(0.0)}
         system = {key: system[key] for key in SYSTEM_FIELDS if key in system}
-        gpus, problems = self._gpu_rows(driver, begun.boottime)
-        processes, cut = self._process_rows(gpus, begun)
-        held = held_memory(gpus, processes)
+        gpus, every_gpu = self._gpu_rows(driver, begun.boottime)
+        processes, every_process = self._process_rows(gpus, begun)
+        self._full_disks = full_disks(disks, self._full_disks)
         seconds = sources.clock().monotonic - begun.monotonic
         cost = attempt(
             "the collector's cost", lambda: sources.cost(begun.monotonic, seconds), _NO_SCALARS
         )
         unread = self._guard.settle()
+        own = [*self._lasting, *driver.findings, *disk_findings(self._full_disks), *unread]
+        own += rows_cut(every_gpu, every_process)
+        found = [PlacedFinding(None, finding) for finding in own]
+        found += [*self._gpu_findings(gpus, begun.boottime), *held_memory(gpus, processes)]
         self._sequence += 1
         return Snapshot(
             version=VERSION,
@@ -126,17 +140,32 @@ class SnapshotBuilder:
             interval_seconds=self._origin.interval,
             sampled_boottime=round(begun.boottime, 3),
             sampled_at=round(begun.wall, 3),
-            problems=fitted_words(
-                [*self._lasting, *driver.problems, *problems, *cut, *held, *unread]
-            ),
             system=fitted_scalars(system, SYSTEM_FIELDS),
             gpus=fitted_table(gpu_columns(gpus), "gpus"),
             processes=fitted_table(process_columns(processes), "processes"),
             disks=fitted_table(disks, "disks"),
+            findings=fitted_table(self._findings(found, len(gpus), begun.boottime), "findings"),
             collector=fitted_scalars(cost, COLLECTOR_FIELDS),
         )
 
-    def _gpu_rows(self, driver: DriverReading, now: float) -> tuple[list[GpuRow], list[str]]:
+    def _findings(self, found: list[PlacedFinding], gpus: int, now: float) -> Table:
+        shown = sorted_findings(found, gpus)
+        times = self._times.update(shown, self._keys, now)
+        return finding_columns(shown, times, self._offset.unix)
+
+    def _gpu_findings(self, gpus: list[GpuRow], now: float) -> Iterator[PlacedFinding]:
+        """Those of cards; a slice's are its card's."""
+        for number, row in enumerate(gpus):
+            if row.parent is None:
+                seen = self._seen[self._keys[number]]
+                stalled = stalled_since(seen.low_power, now)
+                for finding in row.gpu.findings:
+                    yield PlacedFinding(number, finding)
+                for finding in reading_findings(row.gpu, seen.hot is not None, stalled):
+                    yield PlacedFinding(number, finding)
+
+    def _gpu_rows(self, driver: DriverReading, now: float) -> tuple[list[GpuRow], int]:
+        """The rows that the wire carries, and how many there are."""
         rows: list[GpuRow] = []
         self._keys = []
         seen: dict[str, _Seen] = {}
@@ -145,9 +174,7 @@ class SnapshotBuilder:
             for reading, above in ((gpu, None), *((piece, parent) for piece in gpu.slices)):
                 rows.append(self._gpu_row(reading, above, seen, now))
         self._seen = seen
-        if len(rows) <= MAX_GPUS:
-            return rows, []
-        return rows[:MAX_GPUS], [gpus_cut(len(rows))]
+        return rows[:MAX_GPUS], len(rows)
 
     def _gpu_row(
         self,
@@ -168,7 +195,8 @@ class SnapshotBuilder:
         work = before and before.work
         if gpu.state == "ok" and not gpu.carried:
             work = observe_work(work, percent, idle, now, self._work_gap)
-        seen[key] = _Seen(gpu.state, since, low, work)
+        hot = hot_at(before and before.hot, gpu, now)
+        seen[key] = _Seen(gpu.state, since, low, hot, work)
         return GpuRow(
             gpu=gpu,
             parent=parent,
@@ -178,17 +206,14 @@ class SnapshotBuilder:
             stalled_since=self._offset.unix(stalled_since(low, now)),
         )
 
-    def _process_rows(
-        self, gpus: list[GpuRow], begun: Moment
-    ) -> tuple[list[ProcessRow], list[str]]:
+    def _process_rows(self, gpus: list[GpuRow], begun: Moment) -> tuple[list[ProcessRow], int]:
+        """The rows that the wire carries, and how many there are."""
         pids = {use.pid for row in gpus for use in row.gpu.uses}
         facts = self._guard.attempt(
             "process facts", lambda: self._sources.facts(pids, begun.monotonic), _NO_FACTS
         )
         rows = list(self._rows_of(gpus, facts, begun.boottime))
-        if len(rows) <= MAX_PROCESSES:
-            return rows, []
-        return largest_processes(rows), [processes_cut(len(rows))]
+        return largest_processes(rows), len(rows)
 
     def _rows_of(
         self, gpus: list[GpuRow], facts: dict[int, ProcessFacts], now: float

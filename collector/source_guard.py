@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from gpu_monitor.collector.findings import Finding
+
 log = logging.getLogger(__name__)
 
 FAILURES_TO_REPORT = 3
-"""A source that has failed in this many snapshots in a row is a problem of the host."""
+"""A source that has failed in this many snapshots in a row is a finding."""
 MAX_LOGGED_FAILURES = 256
 
 Reading = TypeVar("Reading")
@@ -62,8 +64,8 @@ class SourceGuard:
         if is_new:
             log.error("%s: not read", source, exc_info=error)
 
-    def settle(self) -> list[str]:
-        """Once per snapshot: the sources that keep failing, in words.
+    def settle(self) -> list[Finding]:
+        """Once per snapshot: the sources that keep failing.
 
         A source that was not read since the last call, such as one that is read every 5 s, keeps
         its count.
@@ -77,7 +79,7 @@ class SourceGuard:
             count, _ = self._failures.get(source, (0, ""))
             self._failures[source] = (count + 1, words)
         return [
-            f"{source} cannot be read: {words}"
+            Finding("source_error", "warning", f"{source} cannot be read: {words}", key=source)
             for source, (count, words) in self._failures.items()
             if count >= FAILURES_TO_REPORT
         ]

@@ -34,7 +34,7 @@ INTERFACES = {
     "totals": "Partial<Totals>",
     "users": "Record<string, User>",
     "hosts": "Record<string, Host>",
-    "problems": "string[]",
+    "findings": "Findings",
 }
 """Types of members that Python declares as plain dictionaries and lists."""
 HOST_STATES = ("live", "stale", "missing", "conflict")
@@ -125,6 +125,15 @@ def document_types(document: types.ModuleType) -> str:
             table(document.PROCESS_COLUMNS, required["processes"], type=process_type),
         ),
         interface("Disks", table(document.DISK_COLUMNS, required["disks"])),
+        interface(
+            "Findings",
+            table(
+                document.FINDING_COLUMNS,
+                required["findings"],
+                severity=union(document.SEVERITIES),
+            ),
+            "One row for each fault of a host.",
+        ),
         interface("System", fields(document.SYSTEM_FIELDS)),
         interface("Collector", fields(document.COLLECTOR_FIELDS)),
         interface(

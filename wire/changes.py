@@ -39,13 +39,14 @@ NUMBER_MEMBERS: dict[str, frozenset[str]] = {
     },
     "processes": SLOW_COLUMNS["processes"] | {"idle_since"},
     "disks": SLOW_COLUMNS["disks"],
+    "findings": frozenset[str](),
     "collector": frozenset(("cpu_percent", "memory_mib", "sample_seconds")),
 }
 """Members that may change every second: who sits where does not depend on them."""
 
 
-_ROWS = {table: min(keys) for table, keys in REQUIRED_COLUMNS.items()}
-"""A column of each table that has a value in every row."""
+_ROWS = {table: min(keys) for table, keys in REQUIRED_COLUMNS.items() if NUMBER_MEMBERS[table]}
+"""A column of each table with numbers that has a value in every row."""
 _IDENTITY = ("name", "boot_id", "run_id")
 
 
@@ -71,7 +72,7 @@ def _split(part: str) -> _Split:
     )
 
 
-_SPLITS = tuple(map(_split, PARTS))
+_SPLITS = tuple(_split(part) for part in PARTS if NUMBER_MEMBERS[part])
 
 
 class Message(NamedTuple):
@@ -166,7 +167,7 @@ def read_changes(message: Message, last: Last | None = None) -> Changes:
 def _take_apart(message: Message) -> tuple[bytes, Numbers]:
     """The bytes of all members but numbers, and the numbers of each part."""
     body = message.body
-    pieces: list[Packed] = [body.problems]
+    pieces: list[Packed] = [body.findings]
     if type(body) is not StrictBody:
         pieces += _unknown(message.data, Body.__struct_fields__)
     numbers: Numbers = {}

@@ -80,7 +80,22 @@ PROCESS_COLUMNS = {
 
 DISK_COLUMNS = {"mount": Kind.TEXT, "total_mib": Kind.COUNT, "used_mib": Kind.COUNT}
 
-TABLES = {"gpus": GPU_COLUMNS, "processes": PROCESS_COLUMNS, "disks": DISK_COLUMNS}
+FINDING_COLUMNS = {
+    "kind": Kind.TEXT,
+    "severity": Kind.TEXT,
+    "gpu": Kind.ROW,
+    "since": Kind.NUMBER,
+    "words": Kind.TEXT,
+    "advice": Kind.TEXT,
+}
+"""One row for each fault of a host, by whoever knows of it: its collector, or the broker."""
+
+TABLES = {
+    "gpus": GPU_COLUMNS,
+    "processes": PROCESS_COLUMNS,
+    "disks": DISK_COLUMNS,
+    "findings": FINDING_COLUMNS,
+}
 
 SYSTEM_FIELDS = {
     "hostname": Kind.TEXT,
@@ -111,6 +126,7 @@ REQUIRED_COLUMNS = {
     "gpus": frozenset({"index", "state"}),
     "processes": frozenset({"gpu", "pid"}),
     "disks": frozenset({"mount"}),
+    "findings": frozenset({"kind", "severity"}),
 }
 """Columns that every table with rows has, with a value in every row."""
 
@@ -118,15 +134,30 @@ GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})
 GPU_HEALTH = frozenset({"ok", "degraded", "failed"})
 GPU_ACTIVITY = frozenset({"working", "quiet", "unmeasured"})
 PROCESS_TYPES = frozenset({"C", "G", "C+G"})
+FINDING_KINDS = frozenset(
+    {
+        *("gpu_lost", "gpu_error", "gpu_missing", "gpu_hot", "gpu_stalled", "mig_without_slices"),
+        *("xid", "ecc", "row_remap", "page_retirement", "recovery"),
+        *("driver", "nvml_stuck", "processes_unread", "no_pids", "memory_held", "disk_full"),
+        *("rows_cut", "source_error", "internal_error", "conflict", "clock"),
+    }
+)
+"""The kinds of findings of this version; docs/protocol.md explains each. A newer collector may send
+others."""
+HEALTH_KINDS = frozenset({"xid", "ecc", "row_remap", "page_retirement", "recovery"})
+"""Findings about a card itself: they make up its `health` and `health_reasons`."""
+SEVERITIES = ("critical", "warning", "info")
+"""Of findings, the worst first; `info` needs no attention."""
 
 IDENTITY_COLUMNS = {
     "gpus": frozenset({"uuid", "parent"}),
     "processes": frozenset({"pid", "started_at", "gpu"}),
     "disks": frozenset({"mount"}),
+    "findings": frozenset({"kind", "gpu"}),
 }
 """When one of these changes, all changed columns of its table travel in the same patch."""
 
-SLOW_COLUMNS = {
+SLOW_COLUMNS: dict[str, frozenset[str]] = {
     "gpus": frozenset(
         {
             "memory_controller_utilization_percent",
@@ -138,6 +169,7 @@ SLOW_COLUMNS = {
     ),
     "processes": frozenset({"sm_utilization_percent", "gpu_memory_mib"}),
     "disks": frozenset({"total_mib", "used_mib"}),
+    "findings": frozenset(),
 }
 SLOW_SYSTEM = frozenset(
     {
@@ -169,11 +201,11 @@ class Snapshot(TypedDict):
     interval_seconds: float
     sampled_boottime: float
     sampled_at: float
-    problems: list[str]
     system: Scalars
     gpus: Table
     processes: Table
     disks: Table
+    findings: Table
     collector: Scalars
 
 
@@ -187,11 +219,11 @@ class Host(TypedDict, total=False):
     heard_at: float
     sequence: int
     clock_offset_seconds: float
-    problems: list[str]
     system: Scalars
     gpus: Table
     processes: Table
     disks: Table
+    findings: Table
     collector: Scalars
 
 

@@ -4,7 +4,14 @@ from typing import Any, TypeAlias
 
 from msgspec import Raw
 
-from gpu_monitor.wire.document import REQUIRED_COLUMNS, TABLES, VERSION, Column, Snapshot
+from gpu_monitor.wire.document import (
+    FINDING_COLUMNS,
+    REQUIRED_COLUMNS,
+    TABLES,
+    VERSION,
+    Column,
+    Snapshot,
+)
 from gpu_monitor.wire.limits import WireError, is_host_name
 from gpu_monitor.wire.patch import same
 from gpu_monitor.wire.schema import (
@@ -62,6 +69,7 @@ _SHARED = {
         )
     ),
     "disks": frozenset(("mount",)),
+    "findings": frozenset(FINDING_COLUMNS),
 }
 """Columns that are the same on many hosts, or whose texts are: stored once."""
 _shared = SharedColumns()
@@ -101,7 +109,6 @@ class _FullReader:
         for key in _REQUIRED - members.keys():
             raise missing(key)
         own = self._decode("", {key: members[key] for key in members if key not in VALUES}, MEMBERS)
-        own.setdefault("problems", [])
         if not is_host_name(own["name"]):
             raise WireError("name", "name is not 1 to 253 of A-Z a-z 0-9 . _ : -")
         for part in VALUES:
@@ -152,12 +159,14 @@ class _FullReader:
         return column
 
     def _check_rows(self) -> None:
-        """Every `parent` and every process's `gpu` names a row of `gpus`."""
+        """Every `parent` and every `gpu` of a process or finding names a row of `gpus`."""
         gpus, processes = self._tables["gpus"], self._tables["processes"]
+        findings = self._tables["findings"]
         rows = len(gpus.get("index", ()))
         for what, column in (
             ("gpus.parent", gpus.get("parent", ())),
             ("processes.gpu", processes.get("gpu", ())),
+            ("findings.gpu", findings.get("gpu", ())),
         ):
             if max((row for row in column if row is not None), default=-1) >= rows:
                 raise WireError("value", f"{what} names a row that gpus does not have")

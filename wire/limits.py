@@ -3,7 +3,7 @@
 import re
 
 MAX_MESSAGE_BYTES = 1 << 20
-MAX_ROWS = {"gpus": 256, "processes": 512, "disks": 32}
+MAX_ROWS = {"gpus": 256, "processes": 512, "disks": 32, "findings": 256}
 MAX_MEMBERS = 128
 """Members of one object: columns of a table, fields of `system`, unknown members."""
 MAX_TEXT = 4096

@@ -13,6 +13,7 @@ from gpu_monitor.wire.document import (
     GPU_HEALTH,
     GPU_STATES,
     PROCESS_TYPES,
+    SEVERITIES,
     SYSTEM_FIELDS,
     TABLES,
     VERSION,
@@ -56,10 +57,11 @@ _ENUMS: dict[tuple[str, str], Any] = {
     ("gpus", "health"): Literal[tuple(sorted(GPU_HEALTH))],
     ("gpus", "activity"): Literal[tuple(sorted(GPU_ACTIVITY))],
     ("processes", "type"): Literal[tuple(sorted(PROCESS_TYPES))],
+    ("findings", "severity"): Literal[SEVERITIES],
 }
 SCALARS = {"system": SYSTEM_FIELDS, "collector": COLLECTOR_FIELDS}
 PARTS: dict[str, dict[str, Kind]] = {**SCALARS, **TABLES}
-EMPTY = {"problems": Raw(b"\x90"), **{part: Raw(b"\x80") for part in PARTS}}
+EMPTY = {part: Raw(b"\x80") for part in PARTS}
 """What stands in for a member that a message may leave out."""
 
 
@@ -82,7 +84,6 @@ MEMBERS: dict[str, Decode] = {
     "interval_seconds": Decoder(Number).decode,
     "sampled_boottime": Decoder(Number).decode,
     "sampled_at": Decoder(Number).decode,
-    "problems": Decoder(Words).decode,
 }
 VALUES: dict[str, dict[str, Decode]] = {
     **{
@@ -117,11 +118,11 @@ class Body(msgspec.Struct, gc=False):
     interval_seconds: Number
     sampled_boottime: Number
     sampled_at: Number
-    problems: Raw = EMPTY["problems"]
     system: Raw = EMPTY["system"]
     gpus: Raw = EMPTY["gpus"]
     processes: Raw = EMPTY["processes"]
     disks: Raw = EMPTY["disks"]
+    findings: Raw = EMPTY["findings"]
     collector: Raw = EMPTY["collector"]
 
 

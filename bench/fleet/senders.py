@@ -15,7 +15,7 @@ import zmq
 
 from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.codec import pack
-from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS
+from gpu_monitor.wire.document import FINDING_COLUMNS, GPU_COLUMNS, PROCESS_COLUMNS
 
 SLOTS = 100
 """Hosts send evenly over the second, in this many batches."""
@@ -190,7 +190,6 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "interval_seconds": 1.0,
         "sampled_boottime": 0.5,
         "sampled_at": 0.5,
-        "problems": [],
         "system": {
             "hostname": f"node{number}",
             "os": "Debian GNU/Linux 12",
@@ -215,6 +214,7 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
             "total_mib": [900_000, 9_000_000],
             "used_mib": [100_000, 5_000_000],
         },
+        "findings": {key: [] for key in FINDING_COLUMNS},
         "collector": {
             "version": "0.1.0",
             "cpu_percent": 0.2,

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Callable
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.device import Device
 from gpu_monitor.collector.gpu.installation import DriverInstallation
@@ -36,8 +37,9 @@ GPU_FOLDER = "/proc/driver/nvidia/gpus"
 class Driver:
     """NVML, opened, closed and opened again; each method but `is_due` may block as the driver does.
 
-    `slots` are the GPUs in the order of the bus. `problem` says why there is no driver. `bus` has
-    the GPUs that the driver does not list. `trace` names the NVML call that is running.
+    `slots` are the GPUs in the order of the bus. `finding` says why there is no driver, None while
+    there is one. `bus` has the GPUs that the driver does not list. `trace` names the NVML call that
+    is running.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Driver:
     ) -> None:
         self.trace = Trace()
         self.slots: tuple[Slot, ...] = ()
-        self.problem: str | None = None
+        self.finding: Finding | None = None
         self.driver_version: str | None = None
         self.cuda_version: str | None = None
         self.bus = PciBus(pci_folder, gpu_folder, device_folder)
@@ -129,11 +131,11 @@ class Driver:
         except NvmlError as error:
             self._is_open = False
             self._mismatch = error.code == LIB_RM_VERSION_MISMATCH
-            self.problem = self._installation.describe(error)
+            self.finding = self._installation.describe(error)
             for slot in self.slots:
-                slot.mark_absent("error", self.problem)
+                slot.mark_absent("error", self.finding.line)
             return False
-        self._is_open, self._mismatch, self.problem = True, False, None
+        self._is_open, self._mismatch, self.finding = True, False, None
         return True
 
     def _close_library(self) -> None:
@@ -203,7 +205,7 @@ class Driver:
     def _mark_all_asleep(self, asleep: dict[str, PciPower]) -> None:
         """NVML stays closed; `open` checks again every second."""
         self._is_open = False
-        self.problem = self._lost_at = None
+        self.finding = self._lost_at = None
         self._reopen_seconds = FIRST_REOPEN_SECONDS
         self.slots = arrange([*enumerate(asleep.values())], self.slots)
         for slot in self.slots:

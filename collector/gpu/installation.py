@@ -8,11 +8,13 @@ import errno
 import os
 from collections.abc import Callable
 
+from gpu_monitor.collector.findings import Finding, Severity
 from gpu_monitor.collector.gpu.nvml_errors import (
     DRIVER_NOT_LOADED,
     LIBRARY_NOT_FOUND,
     NO_PERMISSION,
     UNKNOWN,
+    InternalError,
     NvmlError,
 )
 from gpu_monitor.collector.host.procfs import read_optional
@@ -55,8 +57,19 @@ class DriverInstallation:
             return False
         return any(map(self._is_gpu, devices))
 
-    def describe(self, error: NvmlError) -> str:
-        """Why NVML could not be opened, and what to do about it."""
+    def describe(self, error: NvmlError) -> Finding:
+        """Why NVML could not be opened, and what to do about it.
+
+        On a host without a GPU of NVIDIA's that needs no attention.
+        """
+        expected = self.is_module_loaded() or self.has_gpu()
+        is_absent = error.code in (LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED) and not expected
+        severity: Severity = "info" if is_absent else "critical"
+        if isinstance(error, InternalError):
+            return Finding("driver", severity, str(error))
+        return Finding.of_text("driver", severity, self._text(error))
+
+    def _text(self, error: NvmlError) -> str:
         if error.code == LIBRARY_NOT_FOUND:
             return self._why_no_library() or str(error)
         if error.code == DRIVER_NOT_LOADED and self.is_module_loaded():

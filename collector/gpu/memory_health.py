@@ -1,8 +1,9 @@
-"""The health of a GPU by its own account, queried once a minute, as reasons in words."""
+"""The health of a GPU by its own account, queried once a minute, as findings."""
 
 import time
 from collections.abc import Callable, Iterator
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
@@ -25,20 +26,19 @@ _RECOVERY_WORDS = {
 class MemoryHealth:
     """Follows one GPU's memory, over every reopening of the driver, and what the driver recommends.
 
-    A reason clears once NVML stops reporting its cause, which takes a reset or a reload of the
+    A finding clears once NVML stops reporting its cause, which takes a reset or a reload of the
     driver; a row that could not be remapped stays forever. Of uncorrected errors NVML only has a
     count since the driver was loaded, in memory and in the caches of the chip: they are reported
     for a day after that count rose or was first read.
 
-    `reasons` is what is wrong, with the remedy; empty when nothing is known to be. `failed` is
-    whether the GPU is useless: its memory is beyond repair, or the driver recommends a recovery,
-    which is `needs_recovery`. `clock` is in unix seconds.
+    `findings` is empty when nothing is known to be wrong. Critical ones mean that the GPU is
+    useless: its memory is beyond repair, or the driver recommends a recovery, which is
+    `needs_recovery`. `clock` is in unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self.reasons: tuple[str, ...] = ()
-        self.failed = False
+        self.findings: tuple[Finding, ...] = ()
         self.needs_recovery = False
         self._polled_at: float | None = None
         self._errors: int | None = None
@@ -55,14 +55,13 @@ class MemoryHealth:
             errors = self._uncorrected_errors(count, now)
             action = queries.query(handle.recovery_action) or 0
             self.needs_recovery = action > 0
-            self.failed = failed or self.needs_recovery
-            self.reasons = (
-                *_recovery_reasons(action),
-                *_lasting_reasons(pending, failed, retiring),
+            self.findings = (
+                *_recovery_findings(action),
+                *_lasting_findings(pending, failed, retiring),
                 *errors,
             )
 
-    def _uncorrected_errors(self, errors: int | None, now: float) -> Iterator[str]:
+    def _uncorrected_errors(self, errors: int | None, now: float) -> Iterator[Finding]:
         if errors is None:
             return
         if errors != self._errors:
@@ -71,22 +70,24 @@ class MemoryHealth:
             self._errors = errors
         if errors and now - self._rose_at < ECC_FADE_SECONDS:
             count = "1 uncorrected ECC error" if errors == 1 else f"{errors} uncorrected ECC errors"
-            yield f"{count} since the driver was loaded ({self._rose})"
+            yield Finding("ecc", "warning", f"{count} since the driver was loaded ({self._rose})")
 
     def _seen_now(self) -> str:
         return time.strftime("last seen at %Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
 
 
-def _recovery_reasons(action: int) -> Iterator[str]:
+def _recovery_findings(action: int) -> Iterator[Finding]:
     if action:
         remedy = _RECOVERY_WORDS.get(action, f"take recovery action {action}")
-        yield f"the driver recommends a recovery: {remedy}"
+        yield Finding("recovery", "critical", "the driver recommends a recovery", remedy)
 
 
-def _lasting_reasons(pending: bool, failed: bool, retiring: bool) -> Iterator[str]:
+def _lasting_findings(pending: bool, failed: bool, retiring: bool) -> Iterator[Finding]:
+    row, page, reset = "a faulty memory row", "a faulty memory page", "reset the GPU"
     if failed:
-        yield "a faulty memory row could not be remapped: replace the card"
+        words = f"{row} could not be remapped"
+        yield Finding("row_remap", "critical", words, "replace the card", key="failed")
     if pending:
-        yield "a faulty memory row is waiting to be remapped: reset the GPU"
+        yield Finding("row_remap", "warning", f"{row} is waiting to be remapped", reset)
     if retiring:
-        yield "a faulty memory page is waiting to be retired: reset the GPU"
+        yield Finding("page_retirement", "warning", f"{page} is waiting to be retired", reset)

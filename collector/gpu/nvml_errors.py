@@ -39,21 +39,21 @@ _ERROR_WORDS = {
     DRIVER_NOT_LOADED: "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",
     TIMEOUT: "the driver timed out waiting for the GPU",
     11: "the driver receives no interrupts from the GPU",
-    LIBRARY_NOT_FOUND: "no NVIDIA driver here: libnvidia-ml.so.1 not found",
+    LIBRARY_NOT_FOUND: "no NVIDIA driver here (libnvidia-ml.so.1 not found)",
     FUNCTION_NOT_FOUND: "this driver is too old to report it",
     14: "the GPU's infoROM is corrupted",
     GPU_IS_LOST: "fell off the bus (GPU is lost): reset the GPU or reboot",
     RESET_REQUIRED: "unusable until it is reset (nvidia-smi --gpu-reset) or the host is rebooted",
     17: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
-    LIB_RM_VERSION_MISMATCH: "driver was upgraded: reboot needed (its library does not match"
-    " the loaded kernel module)",
+    LIB_RM_VERSION_MISMATCH: "the driver was upgraded, and its library does not match the loaded"
+    " kernel module: reboot the host",
     19: "in use by another program",
     20: "the host is out of memory",
     23: "the driver has no resources left for this: end other programs that monitor the GPU",
     27: "the GPU is not ready: with confidential computing it has to be set ready (nvidia-smi"
     " conf-compute -srs 1); with NVLink the fabric has to be up (nvidia-fabricmanager)",
-    GPU_NOT_FOUND: "no longer present (GPU not found): it fell off the bus or was removed",
-    29: "the GPU is in a state in which the driver cannot do this: is it being reset?",
+    GPU_NOT_FOUND: "no longer present (GPU not found), because it fell off the bus or was removed",
+    29: "the GPU is in a state in which the driver cannot do this (is it being reset?)",
     UNKNOWN: "the driver reports an unknown error",
 }
 

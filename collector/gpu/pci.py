@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from gpu_monitor.collector.findings import Finding, Severity
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity
 from gpu_monitor.collector.host.cgroup import container_id, pod_uid, slurm_job_id
 from gpu_monitor.collector.host.procfs import read_file, read_optional
@@ -38,7 +39,7 @@ def sysfs_address(bus_id: str) -> str:
 
 
 class PciBus:
-    """Compares the GPUs on the bus with those that NVML lists; `problems` are in words.
+    """Compares the GPUs on the bus with those that NVML lists: `findings` are those missing.
 
     A GPU is missing when the NVIDIA driver is bound to it and it may be used here (it is not
     excluded by the administrator, and its device file is there); or when no driver is bound to it
@@ -59,7 +60,7 @@ class PciBus:
         device_folder: str = "/dev",
         own_group: str = "/proc/self/cgroup",
     ) -> None:
-        self.problems: tuple[str, ...] = ()
+        self.findings: tuple[Finding, ...] = ()
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
         self._device_folder = device_folder
@@ -71,7 +72,7 @@ class PciBus:
         self._scanned_at: float | None = None
 
     def scan(self, listed: Iterable[str | None], now: float) -> None:
-        """Update `problems` if a minute has passed or NVML's list has changed; `now` is monotonic.
+        """Update `findings` if a minute has passed or NVML's list has changed; `now` is monotonic.
 
         `listed` are NVML's bus ids. With None among them, a GPU whose place is not known, nothing
         is reported.
@@ -83,7 +84,7 @@ class PciBus:
         self._scanned_for, self._scanned_at = listed, now
         self._find_gpus()
         known = {sysfs_address(bus_id) for bus_id in listed if bus_id is not None}
-        self.problems = () if None in listed else tuple(self._missing(known))
+        self.findings = () if None in listed else tuple(self._missing(known))
 
     def _find_gpus(self) -> None:
         """A device's model does not change: it is read when devices come or go."""
@@ -105,17 +106,16 @@ class PciBus:
     def _value(self, device: str, name: str) -> bytes:
         return read_optional(f"{self._pci_folder}/{device}/{name}").strip()
 
-    def _missing(self, listed: set[str]) -> Iterator[str]:
+    def _missing(self, listed: set[str]) -> Iterator[Finding]:
         supported = {model for device, model in self._models.items() if device in listed}
         for device, model in self._models.items():
             if device in listed:
                 continue
             driver = self._driver(device)
-            place = f"GPU {device.upper()} is on the PCI bus"
             if driver == "nvidia" and self._is_for_us(device):
-                yield f"{place}, but the driver does not list it: {_ADVICE}"
+                yield _missing_gpu(device, "critical", "the driver does not list it")
             elif driver is None and model in supported:
-                yield f"{place}, but no driver is bound to it: {_ADVICE}"
+                yield _missing_gpu(device, "warning", "no driver is bound to it")
 
     def _driver(self, device: str) -> str | None:
         """The name of the driver bound to a device; None for none, empty where it is unreadable."""
@@ -132,6 +132,11 @@ class PciBus:
         if minor is None or _EXCLUDED.search(information):
             return False
         return os.path.exists(f"{self._device_folder}/nvidia{int(minor[1])}")
+
+
+def _missing_gpu(device: str, severity: Severity, why: str) -> Finding:
+    words = f"GPU {device.upper()} is on the PCI bus, but {why}"
+    return Finding("gpu_missing", severity, words, _ADVICE, key=device)
 
 
 class PciPower:

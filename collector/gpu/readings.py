@@ -7,6 +7,8 @@ GPU every second, and a millisecond to define at each start. The module `datacla
 
 from typing import Literal, NamedTuple
 
+from gpu_monitor.collector.findings import Finding
+
 State = Literal["ok", "lost", "asleep", "error"]
 MemoryKind = Literal["device", "unified", "numa"]
 MigMode = Literal["enabled", "disabled"]
@@ -47,12 +49,12 @@ class Identity(NamedTuple):
 class GpuReading(NamedTuple):
     """One GPU or MIG slice at one moment; None is not known, 0 is zero.
 
-    `reason` says why `state` is not ok. `uses_unread` says why the processes could not be listed;
-    `uses` is empty then. `carried` means that the utilization is that of an earlier reading.
-    `health_reasons` say what is known to be wrong with the GPU itself; `failed` means that one of
-    them makes it useless until it is repaired or reset. Memory is in bytes, power in watts, clocks
-    in MHz. `process_memory_bytes` is the sum over the processes where `memory_kind` is unified or
-    numa: there the memory in use does not tell what they hold.
+    `reason` says why `state` is not ok. `uses_unread` says why the compute processes could not be
+    listed; `uses` lacks them then. `carried` means that the utilization is that of an earlier
+    reading.
+    `findings` are what is known to be wrong with the GPU. Memory is in bytes, power in watts,
+    clocks in MHz. `process_memory_bytes` is the sum over the processes where `memory_kind` is
+    unified or numa: there the memory in use does not tell what they hold.
     """
 
     identity: Identity
@@ -76,15 +78,17 @@ class GpuReading(NamedTuple):
     uses: tuple[Use, ...] = ()
     uses_unread: str | None = None
     slices: tuple["GpuReading", ...] = ()
-    health_reasons: tuple[str, ...] = ()
-    failed: bool = False
+    findings: tuple[Finding, ...] = ()
     carried: bool = False
 
 
 class DriverReading(NamedTuple):
-    """Every GPU of the host as far as it could be read, and in words what could not be."""
+    """Every GPU of the host as far as it could be read.
+
+    `findings` are about the driver or about several GPUs; those of one GPU are with its reading.
+    """
 
     gpus: tuple[GpuReading, ...] = ()
-    problems: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     driver_version: str | None = None
     cuda_version: str | None = None

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.device import Device
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.nvml_errors import (
@@ -64,13 +65,9 @@ class Slot:
         """Names the NVML call that a reading is in."""
         return self._trace if self.device is None else self.device.trace
 
-    def health_reasons(self, now: float) -> tuple[str, ...]:
+    def health_findings(self, now: float) -> tuple[Finding, ...]:
         """What is known to be wrong with the GPU, whether it answers now or not."""
-        return (*self.xids.reasons(now), *self._health.reasons)
-
-    def has_failed(self, now: float) -> bool:
-        """Whether one of these reasons means that the GPU has failed."""
-        return self._health.failed or self.xids.has_failed(now)
+        return (*self.xids.findings(now), *self._health.findings)
 
     def refresh(self, now: float) -> None:
         """Read the GPU into `latest`; blocks for as long as the driver does."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.driver_findings import NOT_READ_YET, StuckCall, driver_reading
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.slots import Slot
 from gpu_monitor.collector.gpu.worker import Worker
 from gpu_monitor.collector.source_guard import SourceGuard
-from gpu_monitor.collector.wire_fit import listed
 
 SLOW_GPU_SECONDS = 0.05
 """A GPU that takes longer is read by a worker of its own, so that it does not delay the others."""
@@ -150,20 +150,8 @@ class Watchdog:
         self._shared.post(lambda worker: self._refresh_shared(worker, begun))
 
     def _driver_reading(self, now: Moment) -> DriverReading:
-        driver, slots = self._driver, self._driver.slots
-        gpus = tuple(self._reading_with_health(slot, now) for slot in slots)
-        return DriverReading(
-            gpus=gpus,
-            problems=tuple(self._problems(gpus, now)),
-            driver_version=driver.driver_version,
-            cuda_version=driver.cuda_version,
-        )
-
-    def _reading_with_health(self, slot: Slot, now: Moment) -> GpuReading:
-        reading, reasons = self._reading(slot, now), slot.health_reasons(now.monotonic)
-        if not reasons:
-            return reading
-        return reading._replace(health_reasons=reasons, failed=slot.has_failed(now.monotonic))
+        readings = [(slot, self._reading(slot, now)) for slot in self._driver.slots]
+        return driver_reading(self._driver, readings, list(self._stuck(now)), now.monotonic)
 
     def _reading(self, slot: Slot, now: Moment) -> GpuReading:
         absent, latest = slot.absent, slot.latest
@@ -176,34 +164,10 @@ class Watchdog:
     def _why_unread(self, slot: Slot, now: Moment) -> str:
         """Its own call hangs, or one before it."""
         own = self._own.get(slot.key)
-        return (own and own.stuck(now)) or next(self._stuck(now), "not read yet")
+        text = own and own.stuck(now)
+        return text or next((call.text for call in self._stuck(now)), NOT_READ_YET)
 
-    def _stuck(self, now: Moment) -> Iterator[str]:
+    def _stuck(self, now: Moment) -> Iterator[StuckCall]:
         for worker in (self._shared, *self._own.values()):
             if (stuck := worker.stuck(now)) is not None:
-                yield stuck
-
-    def _problems(self, gpus: tuple[GpuReading, ...], now: Moment) -> Iterator[str]:
-        if self._driver.problem is not None:
-            yield self._driver.problem
-        else:
-            yield from self._driver.bus.problems
-        yield from self._stuck(now)
-        yield from self._faults()
-        unread: dict[str, list[str]] = {}
-        for gpu in gpus:
-            if gpu.uses_unread is not None:
-                unread.setdefault(gpu.uses_unread, []).append(str(gpu.identity.number))
-            for reason in gpu.health_reasons:
-                yield f"GPU {gpu.identity.number}: {reason}"
-        for reason, indices in unread.items():
-            yield f"processes of GPU {listed(indices)} cannot be read: {reason}"
-
-    def _faults(self) -> Iterator[str]:
-        """One line for each fault, whichever GPUs it is about."""
-        faulty: dict[str, list[int]] = {}
-        for slot in self._driver.slots:
-            for fault in slot.faults():
-                faulty.setdefault(fault, []).append(slot.identity.number)
-        for fault, indices in faulty.items():
-            yield f"GPU {listed(indices)} cannot be read completely: {fault}"
+                yield StuckCall(worker.slot, stuck)

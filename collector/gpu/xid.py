@@ -1,4 +1,4 @@
-"""Critical errors (Xid) that the driver reports of a GPU as they happen, as reasons in words."""
+"""Critical errors (Xid) that the driver reports of a GPU as they happen, as findings."""
 
 import contextlib
 import ctypes
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pynvml
 
+from gpu_monitor.collector.findings import Finding, Severity
 from gpu_monitor.collector.gpu.nvml_errors import TIMEOUT, NvmlError
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
@@ -30,7 +31,7 @@ class _Code(NamedTuple):
     code: int
     times: int
     last_at: float
-    words: str
+    finding: Finding
 
 
 class XidLog:
@@ -60,7 +61,7 @@ class XidLog:
         before = next((each.times for each in self._codes if each.code == code), 0)
         at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
         when = f"{before + 1} times, last at {at}" if before else f"at {at}"
-        latest = _Code(code, before + 1, now, f"{describe(code)} {when}")
+        latest = _Code(code, before + 1, now, _finding(code, when))
         codes = (latest, *(each for each in self._codes if each.code != code))
         if len(codes) > MAX_XID_CODES:
             codes = _without_oldest(codes)
@@ -70,20 +71,15 @@ class XidLog:
         """Forget the errors that a reset, a reload of the driver or a repair ends."""
         self._codes = tuple(each for each in self._codes if each.code not in FAILED_XIDS)
 
-    def reasons(self, now: float) -> tuple[str, ...]:
-        """The errors in words, one per code, the latest first."""
-        words = [each.words for each in self._current(now)]
+    def findings(self, now: float) -> tuple[Finding, ...]:
+        """One per code, the latest first."""
+        found = [each.finding for each in self._current(now)]
         users = sum(now - at < XID_FADE_SECONDS for at in self._hit_users.values())
         if users > 1:
-            words.append(
-                f"Xid 13 or 31 ended programs of {users} users within a day:"
-                " test the GPU (dcgmi diag -r 3)"
-            )
-        return tuple(words)
-
-    def has_failed(self, now: float) -> bool:
-        """Whether one of them means that the GPU has failed."""
-        return any(each.code in FAILED_XIDS for each in self._current(now))
+            words = f"Xid 13 or 31 ended programs of {users} users within a day"
+            advice = "test the GPU (dcgmi diag -r 3)"
+            found.append(Finding("xid", "warning", words, advice, key="users"))
+        return tuple(found)
 
     def _record_user(self, now: float) -> None:
         """With several users on the GPU it is not known whose program it was."""
@@ -98,6 +94,13 @@ class XidLog:
             for each in self._codes
             if each.code in FAILED_XIDS or now - each.last_at < XID_FADE_SECONDS
         )
+
+
+def _finding(code: int, when: str) -> Finding:
+    severity: Severity = "critical" if code in FAILED_XIDS else "warning"
+    meaning, advice = describe(code)
+    what = f"Xid {code} ({meaning})" if meaning else f"Xid {code}"
+    return Finding("xid", severity, f"{what} {when}", advice, key=str(code))
 
 
 def _without_oldest(codes: tuple[_Code, ...]) -> tuple[_Code, ...]:

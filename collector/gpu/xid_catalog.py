@@ -71,7 +71,9 @@ FAILED_XIDS = {
 """After these the card is of no use until it is reset, reloaded or repaired."""
 
 
-def describe(code: int) -> str:
-    """The code, and what it means where that is known."""
-    meaning = FAILED_XIDS.get(code) or DEGRADED_XIDS.get(code)
-    return f"Xid {code} ({meaning})" if meaning else f"Xid {code}"
+def describe(code: int) -> tuple[str | None, str | None]:
+    """What a code means, and what to do about it; each None where that is not known."""
+    if code in FAILED_XIDS:
+        meaning, _, advice = FAILED_XIDS[code].partition(": ")
+        return meaning, advice
+    return DEGRADED_XIDS.get(code), None

@@ -1,6 +1,8 @@
 // What is shown as CSV (RFC 4180): one line per process, or per GPU without one.
 
-/** @import { Fleet, Host } from "./types.js" */
+import { findingsOf, told } from "./state/findings.js";
+
+/** @import { Finding, Fleet, Host } from "./types.js" */
 
 /** In every file, so that files can be joined; columns of newer collectors follow them. */
 const GPU_COLUMNS = [
@@ -44,22 +46,35 @@ export function toCsv(hosts) {
   const header = [
     "host", "host_state",
     ...gpuColumns.map((name) => `gpu_${unit(name)}`),
+    "gpu_findings", "host_findings",
     ...processColumns.map((name) => `process_${unit(name)}`),
   ];
   const lines = [header.map(text)];
   for (const { name, state, host, mask } of hosts) {
     const gpus = host.gpus?.index ?? [];
+    const findings = findingsOf(host);
+    const own = text(listed(findings.filter(({ gpu }) => gpu === null)));
     // The page shows hosts without GPUs, too.
-    if (gpus.length === 0) lines.push([name, state].map(text));
+    if (gpus.length === 0) lines.push([text(name), text(state), ...gpuColumns.map(() => ""), "", own]);
     for (const row of gpus.keys()) {
       if (mask.length > 0 && !mask[row]) continue;
-      const start = [text(name), text(state), ...cells(host.gpus, gpuColumns, row)];
+      const of = host.gpus?.parent?.[row] ?? row;
+      const found = findings.filter(({ gpu }) => gpu !== null && (gpu === row || gpu === of));
+      const line = [text(name), text(state), ...cells(host.gpus, gpuColumns, row), text(listed(found)), own];
       const mine = (host.processes?.gpu ?? []).flatMap((gpu, number) => (gpu === row ? [number] : []));
-      if (mine.length === 0) lines.push(start);
-      for (const number of mine) lines.push([...start, ...cells(host.processes, processColumns, number)]);
+      if (mine.length === 0) lines.push(line);
+      for (const number of mine) lines.push([...line, ...cells(host.processes, processColumns, number)]);
     }
   }
   return lines.map((line) => `${full(line, header.length).join(",")}\r\n`).join("");
+}
+
+/**
+ * Findings in one field: "critical: fell off the bus: reset it; warning: …".
+ * @param {Finding[]} findings
+ */
+function listed(findings) {
+  return findings.map((finding) => `${finding.severity}: ${told(finding)}`);
 }
 
 /**

@@ -121,6 +121,15 @@ export function timeOfDay(at, today = new Date()) {
 }
 
 /**
+ * The viewer's local time of unix seconds, in full: "Fri Nov 27 2026 14:02:31".
+ * @param {number} at
+ */
+export function fullTime(at) {
+  const then = new Date(at * 1000);
+  return `${then.toDateString()} ${then.toLocaleTimeString("en-GB")}`;
+}
+
+/**
  * A model without its vendor: "H100 80GB HBM3".
  * @param {string} name
  */

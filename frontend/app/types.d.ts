@@ -3,7 +3,7 @@
 import type { Host, Use } from "./state/document.js";
 import type { Watch } from "./filter/watch.js";
 import type { Link } from "./link/socket.js";
-import type { GpuState } from "./state/states.js";
+import type { Faults, GpuState } from "./state/states.js";
 import type { Store } from "./state/store.js";
 
 export * from "./state/document.js";
@@ -113,15 +113,31 @@ export interface GpuRow {
   power: number | null;
   powerLimit: number | null;
   throttle: string[];
-  /** Why the GPU is unhealthy; a slice shares the reasons of its GPU. */
-  health_reasons: string[];
-  hot: boolean;
+  /** What is wrong with it, the worst first; a slice has those of its GPU, too. */
+  findings: Finding[];
   /** States that are marked on its cell, whatever else it shows. */
   badges: GpuState[];
-  /** Unix seconds since which it has been busy at low power all the time. */
-  stalledSince: number | null;
   idleSince: number | null;
   processes: ProcessRow[];
+}
+
+/** A fault of a host or of one of its GPUs. */
+export interface Finding {
+  kind: string;
+  /** `info` needs no attention. */
+  severity: "critical" | "warning" | "info";
+  /** A row of `gpus`; null for one of the host, or of several GPUs. */
+  gpu: number | null;
+  /** What that GPU is called on its host; "" for none. */
+  label: string;
+  /** Unix seconds by the host's clock. */
+  since: number | null;
+  /** What is wrong, in one sentence; by its kind alone where the document has no words. */
+  words: string;
+  /** What helps. */
+  advice: string | null;
+  /** Whether the document has no words, as for the role `counts`. */
+  isBare: boolean;
 }
 
 export type Metric = "util" | "mem" | "temp" | "power";
@@ -206,7 +222,12 @@ export interface HostSummary {
   hottest: number | null;
   hottestRow: number;
   models: string;
-  problems: string[];
+  /** The worst first. */
+  findings: Finding[];
+  /** Those of its GPUs that need attention. */
+  faults: Faults;
+  /** Whether a finding of the host itself needs attention. */
+  isFaulty: boolean;
 }
 
 /** What the document's totals leave out; of live hosts unless a state is named. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { text, toCsv } from "../app/csv.js";
-import { gpus, host, processes } from "./fleets.js";
+import { findings, gpus, host, processes } from "./fleets.js";
 
 /** Parse RFC 4180 into rows of fields. */
 function read(csv) {
@@ -39,6 +39,18 @@ test("it contains only what is shown; a host without GPUs has one line", () => {
   assert.deepEqual(read(toCsv(shown(NODE, [false, true]))).map((row) => row.gpu_uuid), ["GPU-b"]);
   assert.deepEqual(read(toCsv(shown({ state: "missing" }))).map((row) => [row.host, row.gpu_uuid]), [["node1", ""]]);
   assert.deepEqual(read(toCsv([])), []);
+});
+
+test("each line has the findings of its GPU and of its host as text", () => {
+  const given = host({
+    gpus: gpus({}, { parent: 0 }, {}),
+    findings: findings({ gpu: 0, severity: "critical", words: "fell off the bus", advice: "reset it" }, { gpu: 1, words: "hot" }, { words: "full" }),
+  });
+  const rows = read(toCsv(shown(given)));
+
+  assert.deepEqual(rows.map((row) => row.gpu_findings), ["critical: fell off the bus: reset it", "critical: fell off the bus: reset it; warning: hot", ""]);
+  assert.deepEqual(rows.map((row) => row.host_findings), ["warning: full", "warning: full", "warning: full"]);
+  assert.equal(read(toCsv(shown(host({ findings: findings({ words: "no driver" }) }))))[0].host_findings, "warning: no driver");
 });
 
 test("columns of a newer collector are included after the fixed ones", () => {

@@ -18,8 +18,13 @@ export function processes(...rows) {
   return table(rows, { gpu: 0, pid: 1 });
 }
 
+/** A table of warnings about the host, unless a row says otherwise. */
+export function findings(...rows) {
+  return table(rows, { kind: "disk_full", severity: "warning", gpu: null, since: null, words: null, advice: null });
+}
+
 export function host(members = {}) {
-  return { state: "live", heard_at: 1000, problems: [], gpus: gpus(), processes: processes(), ...members };
+  return { state: "live", heard_at: 1000, gpus: gpus(), processes: processes(), findings: findings(), ...members };
 }
 
 export function fleet(hosts, members = {}) {

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.installation import DriverInstallation
-from gpu_monitor.collector.gpu.nvml_errors import CLOSED, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import NvmlError
 from gpu_monitor.collector.gpu.pci import PCI_FOLDER
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.host import containers
 from gpu_monitor.commands import check_broker, check_keys, check_page, probe
-from gpu_monitor.commands.finding import Finding, Surroundings
 from gpu_monitor.commands.probe import PROBE_SECONDS
+from gpu_monitor.commands.report_line import ReportLine, Surroundings
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.slow_lookup import slow_lookup, wait_for
 
@@ -26,27 +26,27 @@ def check(
     patience_seconds: float = PROBE_SECONDS,
     is_own: IsOwn = probe.is_own,
 ) -> bool:
-    """Print one line for each of `findings`; return whether none is a failure."""
+    """Print every line of `report_lines`; return whether none is a failure."""
     good = True
-    for finding in findings(config, source, part, patience_seconds, is_own):
-        print(finding, flush=True)
-        good = good and finding.good
+    for line in report_lines(config, source, part, patience_seconds, is_own):
+        print(line, flush=True)
+        good = good and line.good
     return good
 
 
-def findings(
+def report_lines(
     config: Config,
     source: str | None,
     part: str = "all",
     patience_seconds: float = PROBE_SECONDS,
     is_own: IsOwn = probe.is_own,
-) -> Iterator[Finding]:
-    """All findings about a part, in the order in which they are worth reading.
+) -> Iterator[ReportLine]:
+    """All lines about a part, in the order in which they are worth reading.
 
     `source` is the file that `config` comes from. `is_own` is whether one of the broker's
     addresses belongs to this machine.
     """
-    yield Finding(True, f"config: {source or 'no config.yml found, so the defaults apply'}")
+    yield ReportLine(True, f"config: {source or 'no config.yml found, so the defaults apply'}")
     if part == "config":
         return
     hosts = config.hosts if part in ("all", "broker") else ()
@@ -56,37 +56,37 @@ def findings(
     if around.covers("broker") and not config.keys:  # with keys, hosts may be at any address
         yield from _check_hosts(config, addresses)
     if not broker:
-        yield Finding(False, f"broker: {config.broker} does not resolve; {ADDRESS_REMEDY}")
+        yield ReportLine(False, f"broker: {config.broker} does not resolve; {ADDRESS_REMEDY}")
     if around.covers("collector"):
         yield _check_gpus(patience_seconds)
         yield from _check_containers(config.container_socket)
     if config.keys:
-        yield from check_keys.findings(config, around.is_broker_here)
+        yield from check_keys.report_lines(config, around.is_broker_here)
     if broker:
-        yield from check_broker.findings(around)
+        yield from check_broker.report_lines(around)
     if around.covers("web"):
-        yield from check_page.findings(around)
+        yield from check_page.report_lines(around)
 
 
-def _check_hosts(config: Config, addresses: Mapping[str, list[str]]) -> Iterator[Finding]:
+def _check_hosts(config: Config, addresses: Mapping[str, list[str]]) -> Iterator[ReportLine]:
     for name in config.hosts:
         if not addresses[name]:
-            yield Finding(False, f"hosts: {name} does not resolve; {ADDRESS_REMEDY}")
+            yield ReportLine(False, f"hosts: {name} does not resolve; {ADDRESS_REMEDY}")
     resolved = sum(bool(addresses[name]) for name in config.hosts)
     if resolved:
-        yield Finding(True, f"hosts: {resolved} of {len(config.hosts)} resolve")
+        yield ReportLine(True, f"hosts: {resolved} of {len(config.hosts)} resolve")
     if not config.hosts:
-        yield Finding(True, "hosts: none listed, so only this machine may report")
+        yield ReportLine(True, "hosts: none listed, so only this machine may report")
 
 
-def _check_gpus(patience_seconds: float) -> Finding:
+def _check_gpus(patience_seconds: float) -> ReportLine:
     lookup = slow_lookup(_query_driver, thread_name="nvml")
     if wait_for(lookup, patience_seconds):
         return lookup.result()
-    return Finding(False, "gpus: the NVIDIA driver hangs; see dmesg, a reboot may be needed")
+    return ReportLine(False, "gpus: the NVIDIA driver hangs; see dmesg, a reboot may be needed")
 
 
-def _query_driver() -> Finding:
+def _query_driver() -> ReportLine:
     """A missing driver is a failure only on a machine with an NVIDIA GPU."""
     try:
         trace = Trace()
@@ -94,21 +94,20 @@ def _query_driver() -> Finding:
         count, (driver, _) = nvml.device_count(trace), nvml.versions(trace)
         nvml.close_library(trace)
     except NvmlError as error:
-        here = DriverInstallation(PCI_FOLDER)
-        is_expected = here.has_gpu() or here.is_module_loaded()
-        if error.code in CLOSED and not is_expected:
-            return Finding(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
-        return Finding(False, f"gpus: {here.describe(error)}")
-    return Finding(True, f"gpus: {count} found, driver {driver}")
+        found = DriverInstallation(PCI_FOLDER).describe(error)
+        if found.severity == "info":
+            return ReportLine(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
+        return ReportLine(False, f"gpus: {found.line}")
+    return ReportLine(True, f"gpus: {count} found, driver {driver}")
 
 
-def _check_containers(path: str) -> Iterator[Finding]:
+def _check_containers(path: str) -> Iterator[ReportLine]:
     if not path:
         return
     try:
         found = containers.running_containers(path)
     except (OSError, ValueError) as error:
         reason = containers.failure_words(error)
-        yield Finding(False, f"containers: {path}: {reason}; check its permissions")
+        yield ReportLine(False, f"containers: {path}: {reason}; check its permissions")
         return
-    yield Finding(True, f"containers: {len(found)} running, with names from {path}")
+    yield ReportLine(True, f"containers: {len(found)} running, with names from {path}")

@@ -6,7 +6,7 @@ from typing import Any
 from gpu_monitor.broker.host_record import LIVE
 from gpu_monitor.collector.host.command_line import clean
 from gpu_monitor.commands import probe
-from gpu_monitor.commands.finding import Finding, Surroundings, listed, warnings
+from gpu_monitor.commands.report_line import ReportLine, Surroundings, listed, warnings
 from gpu_monitor.config import role_settings
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.curve.client import Lock
@@ -17,12 +17,12 @@ MAX_VERSION = 40
 HOST_REMEDY = "run there: systemctl status gpu-monitor-collector; gpu-monitor check collector"
 
 
-def findings(around: Surroundings) -> Iterator[Finding]:
+def report_lines(around: Surroundings) -> Iterator[ReportLine]:
     """What can be said from here about the broker, its ports and its hosts."""
     config, here = around.config, around.is_broker_here
     if here and role_settings.binds_too_narrowly(config):
         remedy = "remove it, or write an address that they can reach"
-        yield Finding(False, f"broker: hosts cannot reach rpc_bind {config.rpc_bind}; {remedy}")
+        yield ReportLine(False, f"broker: hosts cannot reach rpc_bind {config.rpc_bind}; {remedy}")
     if here and around.covers("broker"):
         yield from warnings("broker", role_settings.link_warnings(config))
     document, refusal = _receive_document(around)
@@ -30,10 +30,10 @@ def findings(around: Surroundings) -> Iterator[Finding]:
     if document is not None:
         yield from _check_document(document, updates, around.part)
     elif refusal and (here or around.part == "web"):
-        yield Finding(False, f"broker: nothing received from {updates}: {refusal}")
+        yield ReportLine(False, f"broker: nothing received from {updates}: {refusal}")
     elif around.part == "broker" or (around.part == "web" and not here):
         remedy = "start gpu-monitor broker there, and check its updates_bind and firewalls"
-        yield Finding(False, f"broker: nothing received from {updates}; {remedy}")
+        yield ReportLine(False, f"broker: nothing received from {updates}; {remedy}")
     elif here:
         rpc = role_settings.rpc_address(config)
         yield check_port("broker", rpc, config.rpc_port, "rpc_port")
@@ -42,19 +42,19 @@ def findings(around: Surroundings) -> Iterator[Finding]:
         yield _check_rpc(around)
 
 
-def check_states(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+def check_states(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[ReportLine]:
     """One line for all live hosts, and one for each other host."""
     live = [name for name, host in hosts.items() if host["state"] == LIVE]
     others = [(name, host["state"]) for name, host in hosts.items() if host["state"] != LIVE]
     if live:
-        yield Finding(True, f"live: {listed(live, MAX_HOSTS_NAMED)}")
+        yield ReportLine(True, f"live: {listed(live, MAX_HOSTS_NAMED)}")
     for name, state in others[:MAX_HOSTS_NAMED]:
-        yield Finding(False, f"{state}: {name}; {HOST_REMEDY}")
+        yield ReportLine(False, f"{state}: {name}; {HOST_REMEDY}")
     if len(others) > MAX_HOSTS_NAMED:
-        yield Finding(False, f"and {len(others) - MAX_HOSTS_NAMED} more hosts are not live")
+        yield ReportLine(False, f"and {len(others) - MAX_HOSTS_NAMED} more hosts are not live")
 
 
-def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iterator[Finding]:
+def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iterator[ReportLine]:
     """One line for each version of live collectors that differs from the broker's `version`.
 
     Versions come from collectors and are printed on a terminal: they are cleaned first.
@@ -73,19 +73,19 @@ def check_versions(hosts: Mapping[str, Mapping[str, Any]], version: str) -> Iter
     )
 
 
-def check_port(role: str, address: str, port: int, key: str) -> Finding:
+def check_port(role: str, address: str, port: int, key: str) -> ReportLine:
     """Whether a role that does not run here could bind its port."""
     reason = probe.why_not_bindable(address, port)
     if reason:
         text = f"{role}: {key} {port} cannot be used ({reason}); write another {key}"
-        return Finding(False, text)
-    return Finding(True, f"{role}: not running here; {key} {port} is free")
+        return ReportLine(False, text)
+    return ReportLine(True, f"{role}: not running here; {key} {port} is free")
 
 
-def _check_document(document: Mapping[str, Any], updates: str, part: str) -> Iterator[Finding]:
+def _check_document(document: Mapping[str, Any], updates: str, part: str) -> Iterator[ReportLine]:
     totals = document["totals"]
     live = f"{totals['hosts_live']} of {totals['hosts']} hosts live"
-    yield Finding(True, f"broker: receiving from {updates}, {live}")
+    yield ReportLine(True, f"broker: receiving from {updates}, {live}")
     if part == "broker":
         yield from check_states(document["hosts"])
         yield from check_versions(document["hosts"], document["broker"]["version"])
@@ -104,13 +104,13 @@ def _receive_document(around: Surroundings) -> tuple[dict[str, Any] | None, str]
     return document, "" if document is not None else lock.why()
 
 
-def _check_rpc(around: Surroundings) -> Finding:
+def _check_rpc(around: Surroundings) -> ReportLine:
     """Whether this machine may report to a broker elsewhere that it cannot subscribe to."""
     config = around.config
     rpc = f"{config.broker}:{config.rpc_port}"
     if not probe.accepts(around.broker_addresses, config.rpc_port, around.patience_seconds):
         remedy = "start gpu-monitor broker there, and check its rpc_bind and firewalls"
-        return Finding(False, f"broker: {rpc} does not answer; {remedy}")
+        return ReportLine(False, f"broker: {rpc} does not answer; {remedy}")
     lock = _lock(config)
     refusal: str | None = ""
     if lock is not None:
@@ -121,8 +121,8 @@ def _check_rpc(around: Surroundings) -> Finding:
     if "gpu-monitor keys add" in refusal:
         refusal += " (with --web, if it is a web server)"
     if refusal:
-        return Finding(False, f"broker: {rpc} refuses reports from this machine: {refusal}")
-    return Finding(True, f"broker: {rpc} accepts connections from this machine")
+        return ReportLine(False, f"broker: {rpc} refuses reports from this machine: {refusal}")
+    return ReportLine(True, f"broker: {rpc} accepts connections from this machine")
 
 
 def _lock(config: Config, kind: str = "") -> Lock | None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.commands.finding import Finding, listed
+from gpu_monitor.commands.report_line import ReportLine, listed
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.curve import keys
 from gpu_monitor.wire.curve.keys import HOSTS, PUBLIC_ENDING, WEBS, KeysError
@@ -12,10 +12,10 @@ from gpu_monitor.wire.curve.keys import HOSTS, PUBLIC_ENDING, WEBS, KeysError
 MAX_KEYLESS_NAMED = 5
 
 
-def findings(config: Config, is_broker: bool) -> Iterator[Finding]:
+def report_lines(config: Config, is_broker: bool) -> Iterator[ReportLine]:
     """The folder, this machine's own key, and on the broker the enrolled ones."""
     for good, text in _check_folder(config, is_broker):
-        yield Finding(good, f"keys: {text}")
+        yield ReportLine(good, f"keys: {text}")
 
 
 def _check_folder(config: Config, is_broker: bool) -> Iterator[tuple[bool, str]]:

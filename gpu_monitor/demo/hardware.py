@@ -1,4 +1,4 @@
-"""What simulated hosts are made of: GPU models, users, programs, faults and first readings."""
+"""What simulated hosts are made of: GPU models, users, programs and first readings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,13 +49,6 @@ PROGRAMS = (
 
 MIG_PROFILES = (("3g.40gb", 40448), ("2g.20gb", 20096), ("1g.10gb", 9856), ("1g.10gb", 9856))
 """How the A100 of a host with MIG is divided: profile and memory (MiB)."""
-
-HEALTH_REASONS = (
-    "a faulty memory row is waiting to be remapped: reset the GPU",
-    "1 uncorrected ECC error since the driver was loaded (time unknown)",
-    "a faulty memory row could not be remapped: replace the card",
-)
-"""What collectors report about unhealthy GPUs, most frequent first; the last means failed."""
 
 
 def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:

@@ -1,10 +1,20 @@
 """A simulated host: one that does not exist, with plausible readings."""
 
+from collections.abc import Iterator
 from random import Random
-from time import gmtime, strftime
 
+from gpu_monitor.demo.faults import (
+    ILLNESSES,
+    Fault,
+    finding_table,
+    full_disk,
+    hot_gpu,
+    judge_health,
+    lost_gpu,
+    stalled_gpus,
+    unread_processes,
+)
 from gpu_monitor.demo.hardware import (
-    HEALTH_REASONS,
     MODELS,
     build_gpus,
     build_system,
@@ -23,6 +33,8 @@ SPECIAL_HOSTS = (
 SILENT_AFTER_SECONDS = 20.0
 UNHEALTHY_PERIOD = 50
 """Every 50th host of a large fleet has an unhealthy GPU."""
+UNREAD_ROW = 1
+"""The GPU of the host with problems whose processes cannot be read."""
 STALLED_PERIOD, STALLED_OFFSET = 60, 30
 """Every 60th host, from the 31st on, has a GPU that is busy at low power."""
 
@@ -38,8 +50,9 @@ class SimulatedHost:
         self._born_at = now
         self.model = MODELS[1 if self.kind == "mig" else number % len(MODELS)]
         self.gpus = build_gpus(self.model, gpus, self._random, now)
-        self._problems: list[str] = []
-        self._make_special(number, now)
+        self._make_special(now)
+        self._faults = list(self._lasting_faults(number, int(now)))
+        judge_health(self.gpus, self._faults)
         usable = [row for row in range(gpus) if self._can_work(row)]
         slices = list(range(gpus, len(self.gpus["index"])))
         self._jobs = Jobs(self.gpus, self.model, self._random, usable, slices)
@@ -77,15 +90,15 @@ class SimulatedHost:
             "interval_seconds": interval,
             "sampled_boottime": boottime,
             "sampled_at": now,
-            "problems": self._problems,
             "system": self._system,
             "gpus": self.gpus,
             "processes": self._processes,
             "disks": {
                 "mount": ["/", "/scratch"],
                 "total_mib": [452_000, 7_300_000],
-                "used_mib": [118_000, 5_110_000],
+                "used_mib": [118_000, 7_105_000 if self.kind == "problems" else 5_110_000],
             },
+            "findings": finding_table([*self._faults, *stalled_gpus(self.gpus)]),
             "collector": {
                 "version": __version__,
                 "cpu_percent": 0.2,
@@ -98,10 +111,11 @@ class SimulatedHost:
         """See `Jobs.recent_phases`."""
         return self._jobs.recent_phases()
 
-    def _make_special(self, number: int, now: float) -> None:
+    def _make_special(self, now: float) -> None:
         last = len(self.gpus["index"]) - 1
         if self.kind == "lost":
-            self._lose(last, int(now - HOUR_SECONDS))
+            reason = "fell off the bus (GPU is lost): reset the GPU or reboot"
+            drop_out(self.gpus, last, "lost", reason, int(now - HOUR_SECONDS))
         elif self.kind == "asleep":
             memory = self.gpus["memory_total_mib"][last]
             drop_out(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR_SECONDS))
@@ -111,29 +125,22 @@ class SimulatedHost:
             self.gpus["throttle"][0] = ["software thermal slowdown"]
         elif self.kind == "mig":
             divide(self.gpus, 0, self._random)
+
+    def _lasting_faults(self, number: int, now: int) -> Iterator[Fault]:
+        """Those that are there for as long as the demo runs."""
+        rows = len(self.gpus["index"])
+        if self.kind == "lost":
+            yield from lost_gpu(rows - 1, int(now - HOUR_SECONDS))
+        elif self.kind == "hot":
+            yield hot_gpu(0, self.model.slowdown, now - 7 * 60)
         elif self.kind == "problems":
-            self._make_unhealthy(0, HEALTH_REASONS[0])
-            self._problems.append(
-                "processes of GPU 1 cannot be read: not supported by this GPU or driver"
-            )
-        elif (number + 1) % UNHEALTHY_PERIOD == 0:
+            yield _ill(0, 0, int(now - 50 * HOUR_SECONDS))
+            yield full_disk("/scratch", int(now - 3 * HOUR_SECONDS))
+            if rows > UNREAD_ROW:
+                yield unread_processes(UNREAD_ROW, int(now - 26 * HOUR_SECONDS))
+        elif self.kind == "ordinary" and (number + 1) % UNHEALTHY_PERIOD == 0:
             turn = number // UNHEALTHY_PERIOD
-            self._make_unhealthy(turn % (last + 1), HEALTH_REASONS[turn % len(HEALTH_REASONS)])
-
-    def _lose(self, row: int, since: int) -> None:
-        drop_out(
-            self.gpus, row, "lost", "fell off the bus (GPU is lost): reset the GPU or reboot", since
-        )
-        self._problems.append(f"GPU {row} is lost: fell off the bus, reset it or reboot")
-        at = strftime("%Y-%m-%d %H:%M UTC", gmtime(since))
-        reason = f"Xid 79 (the GPU fell off the bus: reset it or reboot) at {at}"
-        self._make_unhealthy(row, reason)
-
-    def _make_unhealthy(self, row: int, reason: str) -> None:
-        failed = self.gpus["state"][row] == "lost" or reason == HEALTH_REASONS[-1]
-        self.gpus["health"][row] = "failed" if failed else "degraded"
-        self.gpus["health_reasons"][row] = [reason]
-        self._problems.append(f"GPU {row}: {reason}")
+            yield _ill(turn % rows, turn, int(now - 9 * HOUR_SECONDS))
 
     def _can_work(self, row: int) -> bool:
         is_divided = self.kind == "mig" and row == 0
@@ -149,5 +156,11 @@ class SimulatedHost:
             self._jobs.hold_all(now)
 
     def _rebuild_processes(self) -> None:
-        self._processes = self._jobs.processes()
+        unread = UNREAD_ROW if self.kind == "problems" else None
+        self._processes = self._jobs.processes(unread)
         self._jobs.update_divided()
+
+
+def _ill(row: int, turn: int, since: int) -> Fault:
+    kind, severity, words, advice = ILLNESSES[turn % len(ILLNESSES)]
+    return Fault(kind, severity, row, since, words, advice)

@@ -125,10 +125,12 @@ class Jobs:
         """By row, what each usable GPU has done since its job came or went, newest phase first."""
         return {row: self._recent_phases(row) for row in self._usable}
 
-    def processes(self) -> Table:
-        """The table of processes."""
+    def processes(self, unread: int | None = None) -> Table:
+        """The table of processes, without those of the row `unread`."""
         table: Table = {column: [] for column in PROCESS_COLUMNS}
         for values in self._processes():
+            if values["gpu"] == unread:
+                continue
             for column, value in values.items():
                 table[column].append(value)
         return table

@@ -8,13 +8,20 @@ from hypothesis import strategies as st
 
 from gpu_monitor.broker.delta import advance_all
 from gpu_monitor.broker.gpu_use import NEVER, Uses
+from gpu_monitor.broker.own_findings import with_findings
 from gpu_monitor.broker.turns import Turns, bookkeeping
 from gpu_monitor.wire.document import Snapshot
 from gpu_monitor.wire.patch import merge
-from tests.support.snapshots import check_snapshot, make_gpus, make_processes, make_snapshot
+from tests.support.snapshots import (
+    check_snapshot,
+    make_findings,
+    make_gpus,
+    make_processes,
+    make_snapshot,
+)
 
 FREE = Uses(["free"] * 2, [None] * 2, NEVER)
-OWN = {"state": "live", "problems": list[str]()}
+OWN = {"state": "live", "findings": make_findings()}
 
 
 def uses(*use: str | None) -> Uses:
@@ -155,6 +162,7 @@ def snapshots(draw: st.DrawFn) -> dict[str, Any]:
     for key in draw(st.sets(st.sampled_from(["new", "fan_percent", "uuid", "power_watts"]))):
         del gpus[key]
     members: dict[str, Any] = {"gpus": gpus, "system": {"load_1m": draw(st.integers(0, 2))}}
+    members["findings"] = make_findings(*draw(st.lists(st.sampled_from(["xid", "ecc"]))))
     if draw(st.booleans()):
         members["processes"] = {}
     if draw(st.booleans()):
@@ -175,12 +183,14 @@ def test_patches_make_what_is_published(messages: list[tuple[dict[str, Any], boo
         previous = check_snapshot(message, previous)
         use = uses(*[None] * len(previous["gpus"].get("state", ())))
         own = OWN | bookkeeping(previous, 1.0, 0.0)
+        own["findings"] = with_findings(previous["findings"], [])
         before = copy.deepcopy(shown)
         patch = advance_all(shown, previous, use, own, slow)
         assert merge(before, patch) == shown
         followed = merge(followed, copy.deepcopy(patch))
         assert repr(followed) == repr(merge(followed, {})) and followed == shown
-        for table in ("gpus", "processes"):
+        assert shown["findings"] == previous["findings"]
+        for table in ("gpus", "processes", "findings"):
             assert len({len(column) for column in shown[table].values()}) <= 1
     assert previous is not None
     advance_all(shown, previous, use, own, True)

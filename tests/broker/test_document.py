@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.snapshots import make_gpus, make_processes
+from tests.support.snapshots import make_findings, make_gpus, make_processes
 from tests.support.ticking import WALL, Broker
 
 
@@ -99,14 +99,17 @@ def test_a_held_gpu_turns_idle_with_time_alone() -> None:
     assert broker.published.document["totals"]["gpus_held_idle"] == 1
 
 
-def test_two_collectors_are_named_in_problems() -> None:
+def test_two_collectors_are_a_finding_with_the_time_since_when() -> None:
     broker = Broker()
     for second in range(5):
         broker.send(float(second), run_id="1", boot_id="first")
         broker.send(second + 0.5, run_id="2", boot_id="second", gpus=make_gpus(1))
         broker.tick(second + 0.5)
     host = broker.published.document["hosts"]["node1"]
-    assert host["state"] == "conflict" and "two collectors" in host["problems"][0]
+    assert host["state"] == "conflict" and host["findings"]["kind"] == ["conflict"]
+    assert "two collectors" in host["findings"]["words"][0]
+    assert host["findings"]["severity"] == ["critical"]
+    assert host["findings"]["since"] == [WALL + 2]
     assert len(host["gpus"]["index"]) == 2
     assert broker.published.document["totals"]["gpus"] == 0
 
@@ -150,19 +153,23 @@ percents = st.lists(st.one_of(st.none(), st.integers(0, 100)), min_size=2, max_s
             st.sampled_from(["node1", "node2", "node3"]),
             percents,
             st.sampled_from(["alice", "bob", None]),
+            st.sampled_from([(), ("xid",), ("xid", "ecc")]),
+            st.sampled_from([0.0, 4.5, -60.0]),
             st.floats(0.0, 4.0),
         ),
         max_size=15,
     )
 )
 def test_patches_always_add_up_to_the_document(
-    events: list[tuple[str, list[int | None], str | None, float]],
+    events: list[tuple[str, list[int | None], str | None, tuple[str, ...], float, float]],
 ) -> None:
     broker, now = Broker(hosts=("node1",), forget_after=5.0), 0.0
-    for name, percent, user, pause in events:
+    for name, percent, user, kinds, ahead, pause in events:
         now += pause
         gpus = make_gpus(2, utilization_percent=percent, fan_percent=percent)
-        broker.send(now, name, gpus=gpus, processes=make_processes(user=[user]))
+        members = {"gpus": gpus, "processes": make_processes(user=[user])}
+        members["findings"] = make_findings(*kinds)
+        broker.send(now, name, sampled_at=WALL + now + ahead, **members)
         broker.tick(now)
     states = [host["state"] for host in broker.followed["hosts"].values()]
     totals = broker.followed["totals"]

@@ -13,7 +13,7 @@ from gpu_monitor.broker.ingest import Ingest, Refusals, name_in
 from gpu_monitor.broker.peer_identity import Directory
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.curve.server import peer_with_key
-from tests.support.snapshots import make_gpus, make_snapshot
+from tests.support.snapshots import make_findings, make_gpus, make_snapshot
 
 PEER = "127.0.0.1"
 
@@ -50,7 +50,7 @@ def test_another_number_of_gpus_is_read_in_full() -> None:
     for sequence in (1, 2):
         send(ingest, sequence)
     for sequence in (3, 4):
-        send(ingest, sequence, gpus=make_gpus(3), problems=["one"])
+        send(ingest, sequence, gpus=make_gpus(3), findings=make_findings("xid"))
     assert len(shown(ingest)["gpus"]["uuid"]) == 3 and shown(ingest)["sequence"] == 4
     assert ingest.refusals.counts == {}
 
@@ -59,9 +59,17 @@ def test_an_old_message_between_fresh_ones_changes_nothing() -> None:
     ingest = make_ingest()
     for sequence in (1, 2):
         send(ingest, sequence)
-    send(ingest, 3, late=10.0, gpus=make_gpus(2, power_watts=[666, 666]), problems=["old"])
+    send(
+        ingest,
+        3,
+        late=10.0,
+        gpus=make_gpus(2, power_watts=[666, 666]),
+        findings=make_findings("xid"),
+    )
     send(ingest, 4)
-    assert shown(ingest)["problems"] == [] and shown(ingest)["gpus"]["power_watts"] == [71, 71]
+    assert shown(ingest)["findings"] == make_findings() and shown(ingest)["gpus"][
+        "power_watts"
+    ] == [71, 71]
     assert ingest.refusals.counts == {"old": 1}
 
 

@@ -237,10 +237,10 @@ async def test_two_collectors_under_one_name_are_a_conflict_that_shows_the_first
         house.collector(boot_id="second", gpus=make_gpus(2))
         host = await viewer.until_state("node1", "conflict")
         assert len(host["gpus"]["index"]) == 1
-        assert "two collectors" in host["problems"][0]
+        assert "two collectors" in host["findings"]["words"][0]
         first.cancel()
         host = await viewer.until_state("node1", "live")
-        assert len(host["gpus"]["index"]) == 2 and host["problems"] == []
+        assert len(host["gpus"]["index"]) == 2 and host["findings"]["kind"] == []
 
 
 async def test_a_restarted_collector_is_live_again_under_its_new_run() -> None:

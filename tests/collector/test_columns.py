@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,8 @@ from gpu_monitor.collector.columns import (
     packed,
     process_columns,
 )
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
+from gpu_monitor.collector.findings import Finding, Severity
+from gpu_monitor.collector.gpu.readings import GpuReading, Identity, State, Use
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, Snapshot
@@ -45,9 +47,33 @@ def test_health_reasons_are_shown_whatever_the_state_of_the_gpu() -> None:
         return health_reasons
 
     assert shown() == []
-    assert shown(health_reasons=("a row waits",)) == ["a row waits"]
-    assert shown(health_reasons=("a row waits",), state="lost") == ["a row waits"]
+    waits = Finding("row_remap", "warning", "a row waits", "reset the GPU")
+    hot = Finding("gpu_hot", "warning", "hot")
+    assert shown(findings=(waits, hot)) == ["a row waits"]
+    assert shown(findings=(waits,), state="lost") == ["a row waits"]
+    assert shown(findings=(hot,)) == []
     assert shown(state="lost") is shown(state="asleep") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "findings", "health"),
+    [
+        ("ok", [], "ok"),
+        ("ok", [("xid", "warning")], "degraded"),
+        ("ok", [("xid", "warning"), ("row_remap", "critical")], "failed"),
+        ("ok", [("gpu_hot", "warning"), ("processes_unread", "critical")], "ok"),
+        ("lost", [("gpu_lost", "critical")], "failed"),
+        ("error", [("gpu_error", "critical")], None),
+        ("error", [("ecc", "warning")], "degraded"),
+        ("asleep", [], None),
+    ],
+)
+def test_a_cards_health_is_that_of_its_worst_finding_about_the_card(
+    state: State, findings: list[tuple[str, Severity]], health: str | None
+) -> None:
+    found = tuple(Finding(kind, severity, "words") for kind, severity in findings)
+    rows = [GpuRow(GPU._replace(state=state, findings=found)), GpuRow(GPU, parent=0)]
+    assert gpu_columns(rows)["health"] == [health, None]
 
 
 def test_no_rows_are_empty_columns() -> None:
@@ -76,7 +102,7 @@ def test_a_message_that_is_too_large_drops_processes_and_says_so() -> None:
     shed = cast(Snapshot, unpack(data))
     assert len(data) <= 1 << 20
     assert shed["processes"]["pid"] == list(range(257, 513))
-    assert shed["problems"] == ["message too large: 256 of 512 processes shown"]
+    assert shed["findings"]["words"] == ["message too large, 256 of 512 processes shown"]
 
 
 @given(st.integers(0, 60), st.integers(500, 6000))

@@ -23,6 +23,7 @@ from gpu_monitor.collector.settings import CollectorSettings
 from gpu_monitor.wire.document import Snapshot
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Driver, Gpu, Process, Scenario
+from tests.support.finding_lines import snapshot_lines
 from tests.support.house import running as process
 from tests.support.snapshots import read_snapshot
 
@@ -101,32 +102,32 @@ def test_host_readings_continue_while_the_driver_hangs(fake_nvml: FakeNvml, star
     running.next(has_gpus)
     fake_nvml.write(Scenario([Gpu(uuid="GPU-1")], calls=[Call("nvmlDevice*", hang=True)]))
 
-    hung = running.next(lambda snapshot: bool(snapshot["problems"]))
+    hung = running.next(lambda snapshot: bool(snapshot_lines(snapshot)))
     later = running.next()
 
-    assert "NVML stuck in nvmlDeviceGet" in hung["problems"][0]
+    assert "NVML stuck in nvmlDeviceGet" in snapshot_lines(hung)[0]
     assert hung["gpus"]["state"] == ["error"]
     assert hung["gpus"]["utilization_percent"] == [None]
     assert "cpu_percent" in later["system"] and later["sequence"] > hung["sequence"]
 
 
-def test_a_missing_driver_is_a_problem_until_it_returns(
+def test_a_missing_driver_is_reported_until_it_returns(
     fake_nvml: FakeNvml, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     fake_nvml.write(Scenario([Gpu()], Driver(init_error="DRIVER_NOT_LOADED")))
     running = start()
-    absent = running.next(lambda snapshot: bool(snapshot["problems"]))
+    absent = running.next(lambda snapshot: bool(snapshot_lines(snapshot)))
     fake_nvml.write(Scenario([Gpu()]))
 
     back = running.next(has_gpus)
     running.next()  # a change is logged after its snapshot is pushed
 
-    assert absent["problems"] and not back["problems"]
-    problem = absent["problems"][0]
-    assert [text for text in caplog.messages if problem in text] == [
-        problem,
-        f"resolved: {problem}",
+    assert not snapshot_lines(back)
+    (line,) = snapshot_lines(absent)
+    assert [text for text in caplog.messages if line in text] == [
+        line,
+        f"resolved: {line}",
     ]
 
 
@@ -136,7 +137,7 @@ def test_stopping_is_quick_while_the_driver_hangs_without_a_broker(
     running = start()
     running.next(has_gpus)
     fake_nvml.write(Scenario([Gpu()], calls=[Call("nvmlDevice*", hang=True)]))
-    running.next(lambda snapshot: bool(snapshot["problems"]))
+    running.next(lambda snapshot: bool(snapshot_lines(snapshot)))
 
     assert running.stop()
 
@@ -289,7 +290,7 @@ def test_the_loop_goes_on_where_proc_shows_only_processes(fake_nvml: FakeNvml) -
 
     assert snapshots[-1]["gpus"]["uuid"] == ["GPU-1"]
     assert snapshots[-1]["disks"]["mount"][0] == "/"
-    assert "host memory cannot be read" in " ".join(snapshots[-1]["problems"])
+    assert "host memory cannot be read" in " ".join(snapshot_lines(snapshots[-1]))
 
 
 @given(

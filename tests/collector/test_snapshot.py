@@ -11,6 +11,7 @@ from gpu_monitor.broker.seats import seats
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.columns import MAX_GPUS, MAX_PROCESSES, packed
+from gpu_monitor.collector.findings import MAX_FINDINGS, Finding
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity, Use
 from gpu_monitor.collector.gpu.watchdog import Watchdog
@@ -20,6 +21,7 @@ from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Scalars, Snapshot, Table
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Gpu, Mig, Process, Scenario
+from tests.support.finding_lines import snapshot_lines
 from tests.support.snapshots import read_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "snapshot.msgpack"
@@ -62,8 +64,10 @@ def builder(
     )
 
 
-def showing(*gpus: GpuReading, problems: tuple[str, ...] = ()) -> Callable[[Moment], DriverReading]:
-    return lambda now: DriverReading(gpus=gpus, problems=problems)
+def showing(
+    *gpus: GpuReading, findings: tuple[Finding, ...] = ()
+) -> Callable[[Moment], DriverReading]:
+    return lambda now: DriverReading(gpus=gpus, findings=findings)
 
 
 def ok(index: int = 0, **values: object) -> GpuReading:
@@ -132,9 +136,12 @@ def test_the_recorded_snapshot_passes_the_brokers_check(
     assert snapshot["gpus"]["parent"] == [None, None, None, None, 3, 3]
     assert snapshot["gpus"]["state"] == ["ok", "ok", "lost", "ok", "ok", "ok"]
     assert snapshot["gpus"]["health"] == ["degraded", "ok", "failed", "ok", None, None]
-    waits = "a faulty memory row is waiting to be remapped: reset the GPU"
+    waits = "a faulty memory row is waiting to be remapped"
     assert snapshot["gpus"]["health_reasons"] == [[waits], [], None, [], [], []]
-    assert snapshot["problems"][0] == f"GPU 0: {waits}"
+    assert snapshot_lines(snapshot)[:2] == [
+        "GPU 2: fell off the bus (GPU is lost): reset the GPU or reboot",
+        f"GPU 0: {waits}: reset the GPU",
+    ]
     assert snapshot["processes"]["gpu"] == [0, 0, 1, 4]
     assert snapshot["processes"]["pid"] == [4242, 4244, 4243, 4242]
 
@@ -307,12 +314,100 @@ def test_state_since_stays_while_a_state_lasts() -> None:
     assert samples.build()["gpus"]["state_since"] == [None]
 
 
-def test_lasting_problems_come_before_those_of_the_driver() -> None:
-    sources = Sources(ManualClock(), showing(problems=("stuck",)), known_facts, host, cost)
+def test_the_worst_findings_come_first_then_the_hosts_then_those_of_each_gpu() -> None:
+    waits = Finding("row_remap", "warning", "a row waits")
+    gpus = showing(
+        ok(0, findings=(waits,)),
+        ok(1, findings=(Finding("gpu_error", "critical", "no reading"),)),
+        findings=(Finding("driver", "info", "no driver here"),),
+    )
+    sources = Sources(ManualClock(), gpus, known_facts, host, cost)
+    lasting = (Finding("no_pids", "warning", "in a container"),)
 
-    snapshot = SnapshotBuilder(ORIGIN, sources, IdleTimes(), ("in a container",)).build()
+    snapshot = SnapshotBuilder(ORIGIN, sources, IdleTimes(), lasting).build()
 
-    assert snapshot["problems"] == ["in a container", "stuck"]
+    assert snapshot_lines(snapshot) == [
+        "GPU 1: no reading",
+        "in a container",
+        "GPU 0: a row waits",
+        "no driver here",
+    ]
+
+
+def test_a_finding_keeps_its_time_while_its_words_and_its_row_change() -> None:
+    clock = ManualClock()
+    picture = showing(ok(1, findings=(Finding("xid", "warning", "once", key="48"),)))
+    samples = builder(clock, lambda now: picture(now))
+    first = samples.build()["findings"]
+    clock.now += 10
+    again = Finding("xid", "warning", "2 times", key="48")
+    picture = showing(ok(0), ok(1, findings=(again, Finding("xid", "warning", "new", key="74"))))
+    second = samples.build()["findings"]
+
+    assert (first["gpu"], first["since"]) == ([0], [BOOTED_AT + 1000])
+    assert (second["gpu"], second["since"]) == ([1, 1], [BOOTED_AT + 1000, BOOTED_AT + 1010])
+
+
+def test_a_gpu_is_hot_until_half_a_minute_after_it_was() -> None:
+    clock = ManualClock()
+    cool = ok(temperature_celsius=50)
+    heat = ok(temperature_celsius=85)
+    cool, heat = (
+        gpu._replace(identity=gpu.identity._replace(slowdown_celsius=90)) for gpu in (cool, heat)
+    )
+    picture = showing(cool)
+    samples = builder(clock, lambda now: picture(now))
+    kinds = [samples.build()["findings"]["kind"]]
+    for gpu, seconds in ((heat, 1), (cool, 29), (cool, 2)):
+        picture = showing(gpu)
+        clock.now += seconds
+        kinds.append(samples.build()["findings"]["kind"])
+
+    assert kinds == [[], ["gpu_hot"], ["gpu_hot"], []]
+
+
+def test_a_gpu_slowed_down_by_heat_is_hot_whatever_its_temperature() -> None:
+    gpu = ok(throttle=("software thermal slowdown",))
+    assert builder(ManualClock(), showing(gpu)).build()["findings"]["kind"] == ["gpu_hot"]
+
+
+def test_a_stalled_gpu_is_found_with_the_time_at_which_it_stalled() -> None:
+    clock = ManualClock()
+    busy = ok(
+        utilization_percent=100,
+        memory_controller_utilization_percent=0,
+        power_watts=70.0,
+        power_limit_watts=700.0,
+    )
+    samples = builder(clock, showing(busy))
+    samples.build()
+    clock.now += 600
+
+    found = samples.build()["findings"]
+
+    assert (found["kind"], found["since"]) == (["gpu_stalled"], [BOOTED_AT + 1000])
+
+
+def test_more_findings_than_the_wire_carries_are_cut_and_counted() -> None:
+    many = tuple(Finding("xid", "warning", str(code), key=str(code)) for code in range(300))
+    worst = Finding("gpu_lost", "critical", "lost")
+    gpus = showing(ok(0, findings=many), ok(1, findings=(worst,)))
+
+    found = read_snapshot(packed(builder(ManualClock(), gpus).build()))["findings"]
+
+    assert len(found["kind"]) == MAX_FINDINGS and found["words"][0] == "lost"
+    assert found["words"][-1] == f"{MAX_FINDINGS - 1} of 301 findings shown"
+
+
+def test_a_finding_about_a_gpu_without_a_row_is_the_hosts() -> None:
+    gpus = [ok(index) for index in range(MAX_GPUS)]
+    lost = ok(MAX_GPUS, findings=(Finding("gpu_lost", "critical", "lost"),))
+
+    snapshot = read_snapshot(packed(builder(ManualClock(), showing(*gpus, lost)).build()))
+
+    assert snapshot_lines(snapshot) == [
+        f"{MAX_GPUS} of {MAX_GPUS + 1} GPUs and slices shown",
+    ]
 
 
 def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
@@ -324,9 +419,9 @@ def test_rows_beyond_the_wires_limit_are_cut_and_reported() -> None:
     assert len(snapshot["gpus"]["index"]) == MAX_GPUS
     assert len(snapshot["processes"]["pid"]) == MAX_PROCESSES
     assert min(snapshot["processes"]["pid"]) == 10  # those with the least memory are left out
-    assert snapshot["problems"] == [
+    assert snapshot_lines(snapshot) == [
         f"{MAX_GPUS} of {MAX_GPUS + 1} GPUs and slices shown",
-        f"{MAX_PROCESSES} of {MAX_PROCESSES + 9} processes shown: those with the most GPU memory",
+        f"{MAX_PROCESSES} of {MAX_PROCESSES + 9} processes shown, those with the most GPU memory",
     ]
 
 
@@ -337,7 +432,7 @@ def test_ten_gpus_cut_into_seven_slices_are_all_shown() -> None:
     snapshot = read_snapshot(packed(builder(ManualClock(), showing(*gpus)).build()))
 
     assert len(snapshot["gpus"]["index"]) == 80
-    assert snapshot["problems"] == []
+    assert snapshot_lines(snapshot) == []
 
 
 def test_a_name_with_control_characters_is_cleaned() -> None:
@@ -346,19 +441,19 @@ def test_a_name_with_control_characters_is_cleaned() -> None:
     assert builder(ManualClock(), showing(gpu)).build()["gpus"]["name"] == ["NVIDIA [31mH100"]
 
 
-def test_problems_name_no_user_and_no_command() -> None:
-    """Viewers who may not see commands still see the problems."""
+def test_findings_name_no_user_and_no_command() -> None:
+    """Viewers who may not see commands still see the findings."""
     crowd = [Use(4242, "C", None)] * (MAX_PROCESSES + 1)
     gpus = [ok(index, uses=tuple(crowd)) for index in range(MAX_GPUS + 1)]
     snapshot = builder(ManualClock(), showing(*gpus)).build()
-    words = " ".join(unpack(packed(snapshot, 20_000))["problems"])  # type: ignore[index]  # a map
+    words = " ".join(unpack(packed(snapshot, 20_000))["findings"]["words"])  # type: ignore[index]  # a map
     assert "GPUs and slices shown" in words and "message too large" in words
     for secret in ("alice", "1000", "4242", "train.py", "3f4e"):
         assert secret not in words
 
 
 @pytest.mark.parametrize("source", ["gpus", "facts", "host", "cost"])
-def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_ends_none(source: str) -> None:
+def test_a_source_that_raises_is_reported_after_three_snapshots_and_ends_none(source: str) -> None:
     def broken(*arguments: object) -> Any:
         raise AttributeError("gone")
 
@@ -368,9 +463,9 @@ def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_ends_none(s
 
     snapshots = [read_snapshot(packed(samples.build())) for _ in range(3)]
 
-    (problem,) = snapshots[2]["problems"]
-    assert problem.endswith(" cannot be read: AttributeError: gone")
-    assert snapshots[1]["problems"] == []
+    (line,) = snapshot_lines(snapshots[2])
+    assert line.endswith(" cannot be read: AttributeError: gone")
+    assert snapshot_lines(snapshots[1]) == []
     others = {"gpus": "uuid", "processes": "pid", "disks": "mount"}
     shown = {table: snapshots[2][table].get(column) for table, column in others.items()}  # type: ignore[literal-required] # names of tables
     assert shown["gpus"] == ([] if source == "gpus" else ["GPU-0"])
@@ -378,7 +473,7 @@ def test_a_source_that_raises_is_a_problem_after_three_snapshots_and_ends_none(s
     assert shown["disks"] == ([] if source == "host" else ["/"])
 
 
-def test_hundreds_of_ended_processes_are_one_problem_that_fits_the_wire() -> None:
+def test_hundreds_of_ended_processes_are_one_finding_that_fits_the_wire() -> None:
     uses = tuple(Use(4_000_000 + number, "C", 1 << 30) for number in range(445))
 
     def all_ended(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
@@ -387,8 +482,8 @@ def test_hundreds_of_ended_processes_are_one_problem_that_fits_the_wire() -> Non
     sources = Sources(ManualClock(), showing(ok(uses=uses)), all_ended, host, cost)
     built = SnapshotBuilder(ORIGIN, sources, IdleTimes()).build()
 
-    (problem,) = read_snapshot(packed(built))["problems"]
-    assert "4000007, … and 437 more)" in problem and len(problem) < 300
+    (line,) = snapshot_lines(read_snapshot(packed(built)))
+    assert "4000007, … and 437 more)" in line and len(line) < 300
 
 
 def test_an_mps_server_is_told_from_its_clients() -> None:
@@ -426,3 +521,15 @@ def test_a_carried_reading_does_not_stay_quiet_for_ever() -> None:
         clock.now += 1
 
     assert shown[39] == shown[69] == "quiet" and shown[70] is None
+
+
+def test_mig_mode_without_slices_is_a_finding_of_its_own(
+    fake_nvml: FakeNvml, watch: Watchdog
+) -> None:
+    fake_nvml.write(Scenario([Gpu(mig_mode=1), Gpu(migs=[Mig()]), Gpu(mig_mode=N_A)]))
+    snapshot = builder(ManualClock(), watch.collect).build()
+
+    found = snapshot["findings"]
+    assert (found["kind"], found["gpu"]) == (["mig_without_slices"], [0])
+    assert "/dev/nvidia-caps" in found["advice"][0]
+    assert snapshot["gpus"]["health"][0] == "ok"

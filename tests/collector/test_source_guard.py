@@ -30,15 +30,15 @@ def test_an_interrupt_is_not_caught() -> None:
         SourceGuard().attempt("disks", interrupted, 7)
 
 
-def test_a_source_is_a_problem_after_three_failed_snapshots_until_it_succeeds() -> None:
+def test_a_source_is_a_finding_after_three_failed_snapshots_until_it_succeeds() -> None:
     guard = SourceGuard()
-    problems = []
+    reported = []
     for _ in range(FAILURES_TO_REPORT):
         guard.attempt("disks", failing(ValueError("no")), 0)
-        problems.append(guard.settle())
+        reported.append([finding.words for finding in guard.settle()])
     guard.attempt("disks", lambda: 1, 0)
 
-    assert problems == [[], [], ["disks cannot be read: ValueError: no"]]
+    assert reported == [[], [], ["disks cannot be read: ValueError: no"]]
     assert guard.settle() == []
 
 
@@ -56,8 +56,8 @@ def test_a_source_that_is_read_less_often_keeps_its_count() -> None:
     between: list[str] = []
     for _ in range(FAILURES_TO_REPORT):
         guard.attempt("swap", failing(OSError(2, "No such file", "/proc/swaps")), 0)
-        reported = guard.settle()
-        between = guard.settle()
+        reported = [finding.words for finding in guard.settle()]
+        between = [finding.words for finding in guard.settle()]
 
     assert reported == between == ["swap cannot be read: No such file: /proc/swaps"]
 

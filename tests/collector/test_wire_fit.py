@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.columns import packed
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity, Use
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.snapshot import Origin, SnapshotBuilder, Sources
@@ -54,16 +55,20 @@ def test_any_reading_passes_the_brokers_check(
         power_watts=real,
         sm_clock_mhz=other,
         throttle=tuple(words),
-        health_reasons=tuple(words),
+        findings=tuple(Finding("xid", "warning", each, each) for each in words),
         uses=(Use(7, "C", number, other),),
     )
     facts = {7: ProcessFacts(7, uid=number, user=text, command=text, container=text)}
-    reading = DriverReading((gpu,), tuple(words), text, text)
+    reading = DriverReading(
+        (gpu,), tuple(Finding("driver", "info", each) for each in words), text, text
+    )
 
     snapshot = sent(reading, facts, hostname=text, cpu_percent=number, load_1m=real)
 
     assert len(snapshot["gpus"]["index"]) == len(snapshot["processes"]["pid"]) == 1
-    assert all(problem.isprintable() for problem in snapshot["problems"])
+    assert all(words.isprintable() for words in snapshot["findings"]["words"])
+    kinds = snapshot["findings"]["kind"]
+    assert kinds.count("xid") == kinds.count("driver") == len(words)
 
 
 @given(TEXTS)
@@ -75,9 +80,8 @@ def test_a_fitted_text_is_one_printable_line_of_limited_length(text: str) -> Non
 
 
 def test_long_texts_of_many_gpus_are_cut_until_the_message_fits() -> None:
-    gpus = [
-        GpuReading(Identity(index), health_reasons=("x" * MAX_TEXT,) * 40) for index in range(256)
-    ]
+    found = (Finding("xid", "warning", "x" * MAX_TEXT),) * 40
+    gpus = [GpuReading(Identity(index), findings=found) for index in range(256)]
 
     snapshot = sent(DriverReading(tuple(gpus)), {})
 

@@ -9,8 +9,12 @@ import pytest
 
 from gpu_monitor.wire.document import (
     DISK_COLUMNS,
+    FINDING_COLUMNS,
+    FINDING_KINDS,
     GPU_COLUMNS,
+    HEALTH_KINDS,
     PROCESS_COLUMNS,
+    SEVERITIES,
     SYSTEM_FIELDS,
     USE_COLUMNS,
 )
@@ -39,6 +43,7 @@ def test_every_column_and_field_has_a_type(tool: ModuleType) -> None:
     assert names(text, "Gpus") == [*GPU_COLUMNS, *USE_COLUMNS]
     assert names(text, "Processes") == [*PROCESS_COLUMNS]
     assert names(text, "Disks") == [*DISK_COLUMNS]
+    assert names(text, "Findings") == [*FINDING_COLUMNS]
     assert names(text, "System") == [*SYSTEM_FIELDS]
 
 
@@ -50,3 +55,17 @@ def test_a_check_of_outdated_types_fails_and_names_the_remedy(
     assert "python tools/document_types.py" in capsys.readouterr().out
     assert tool.main([], target) == 0
     assert tool.main(["--check"], target) == 0
+
+
+def page_words(module: str, constant: str) -> list[str]:
+    """The keys or texts of a constant of the page's module frontend/app/state/`module`.js."""
+    text = (ROOT / "frontend" / "app" / "state" / f"{module}.js").read_text()
+    found = re.search(rf"const {constant} = (.*?);\n", text, re.DOTALL)
+    assert found is not None
+    return re.findall(r"^  (\w+):", found[1], re.MULTILINE) or re.findall(r'"(\w+)"', found[1])
+
+
+def test_the_page_has_words_for_every_kind_of_finding() -> None:
+    assert set(page_words("findings", "MEANINGS")) == FINDING_KINDS
+    assert page_words("findings", "SEVERITIES") == list(SEVERITIES)
+    assert set(page_words("states", "HEALTH_KINDS")) == HEALTH_KINDS

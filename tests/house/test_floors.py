@@ -24,6 +24,7 @@ WALLS = {
     "collector/gpu": {
         "wire",
         "collector/clock",
+        "collector/findings",
         "collector/source_guard",
         "collector/wire_fit",
         "collector/gpu",

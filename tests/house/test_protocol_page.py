@@ -14,6 +14,8 @@ NAMES = {
     *document.GPU_COLUMNS,
     *document.PROCESS_COLUMNS,
     *document.DISK_COLUMNS,
+    *document.FINDING_COLUMNS,
+    *document.SEVERITIES,
     *document.SYSTEM_FIELDS,
     *document.COLLECTOR_FIELDS,
     *document.GPU_STATES,
@@ -30,8 +32,18 @@ def test_every_name_of_the_protocol_is_explained(name: str) -> None:
 
 
 def test_the_limits_match_those_of_the_broker() -> None:
-    limits = f"{MAX_ROWS['gpus']} GPU rows, {MAX_ROWS['processes']} processes, {MAX_TEXT:,}"
+    limits = f"{MAX_ROWS['gpus']} GPU rows, {MAX_ROWS['processes']} processes, "
+    limits += f"{MAX_ROWS['findings']} findings, {MAX_TEXT:,}"
     assert limits in PAGE
+
+
+def test_every_kind_of_finding_is_explained_with_its_severities() -> None:
+    section = PAGE[PAGE.index("\n### Columns of `findings`") : PAGE.index("\n### Totals and users")]
+    rows = re.findall(r"^\| `(\w+)` \| ([a-z, ]+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    kinds = {kind: severities.split(", ") for kind, severities, _, _ in rows}
+    assert kinds.keys() == document.FINDING_KINDS and len(rows) == len(kinds)
+    for severities in kinds.values():
+        assert severities == [each for each in document.SEVERITIES if each in severities] != []
 
 
 def test_every_path_of_the_api_is_explained() -> None:

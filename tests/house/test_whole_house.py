@@ -158,7 +158,8 @@ def test_two_collectors_under_one_name_are_a_conflict_with_steady_values(house: 
     house.host("node1")
     house.start("collector", title="second", name="node1")
     host = house.host("node1", "conflict")
-    assert any("two collectors" in problem for problem in host["problems"])
+    assert host["findings"]["kind"][0] == "conflict"
+    assert "two collectors" in host["findings"]["words"][0]
     house.stop("second")
     house.host("node1")
 
@@ -178,20 +179,25 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
     host = eventually(stuck, "GPU 1 to be an error")
     assert host["gpus"]["utilization_percent"] == [87, None]
     assert "nvmlDeviceGetTemperature" in host["gpus"]["reason"][1]
-    assert any("nvmlDeviceGetTemperature" in problem for problem in host["problems"])
+    findings = host["findings"]
+    row = findings["kind"].index("nvml_stuck")
+    assert (findings["gpu"][row], findings["severity"][row]) == (1, "critical")
+    assert "nvmlDeviceGetTemperature" in findings["words"][row]
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu(lost=True)]))
     eventually(
         lambda: house.get("api/v1/hosts/node1")["gpus"]["state"] == ["ok", "lost"], "GPU 1 lost"
     )
 
 
-def test_without_a_driver_the_host_is_live_and_reports_the_problem(
+def test_without_a_driver_the_host_is_live_and_its_finding_says_so(
     house: House, fake_nvml: FakeNvml
 ) -> None:
     house.environment = {}
     house.start("up", name="node1")
     host = house.host("node1")
-    assert any("driver" in problem for problem in host["problems"])
+    findings = host["findings"]
+    row = findings["kind"].index("driver")
+    assert findings["severity"][row] == "info" and "driver" in findings["words"][row]
     assert host["system"]["memory_total_mib"] > 0
 
 

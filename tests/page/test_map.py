@@ -218,7 +218,7 @@ def test_a_process_that_has_ended_is_labelled(
     house.host("node1")
     page.goto(house.url)
     expect(page.locator("table.gpus td.user")).to_have_text("ended")
-    expect(page.locator(".attention")).to_contain_text("1 host with problems")
-    expect(page.locator("#hosts")).to_contain_text(
-        "10.0 GiB of GPU 0 held by 1 process that has ended"
+    expect(page.locator(".attention")).to_contain_text("1 GPU with problems")
+    expect(page.locator("#hosts .findings")).to_contain_text(
+        "GPU 0 10.0 GiB held by 1 process that has ended"
     )

@@ -38,14 +38,28 @@ def make_snapshot(name: str = "node1", sequence: int = 1, **members: Any) -> dic
         "interval_seconds": 1.0,
         "sampled_boottime": 1000.0 + sequence,
         "sampled_at": 1_700_000_000.0 + sequence,
-        "problems": [],
         "system": {"hostname": name, "cpu_percent": 12, "memory_total_mib": 64000},
         "gpus": make_gpus(2),
         "processes": make_processes(),
         "disks": {"mount": ["/"], "total_mib": [100_000], "used_mib": [40_000]},
+        "findings": make_findings(),
         "collector": {"version": "0.1.0", "cpu_percent": 0.2, "memory_mib": 25},
     }
     return snapshot | members
+
+
+def make_findings(*kinds: str, **columns: list[Any]) -> dict[str, list[Any]]:
+    """A table with a warning of each of these kinds about the host; `columns` replace or add."""
+    rows = len(kinds)
+    table: dict[str, list[Any]] = {
+        "kind": list(kinds),
+        "severity": ["warning"] * rows,
+        "gpu": [None] * rows,
+        "since": [1_700_000_000] * rows,
+        "words": [f"what {kind} means" for kind in kinds],
+        "advice": [None] * rows,
+    }
+    return table | columns
 
 
 def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from gpu_monitor.web.settings import WebLimits, WebSettings
 from gpu_monitor.wire.codec import pack, unpack
 from gpu_monitor.wire.patch import merge
 from tests.support.house import free_ports
+from tests.support.snapshots import make_findings
 
 PATIENCE_SECONDS = 30.0
 SILENCE: dict[str, Any] = {"rpc_timeout": 0.6}
@@ -48,7 +49,8 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
         "memory_total_mib": [81920 for _ in rows],
         "memory_used_mib": [0] * free + [70000] * busy,
     }
-    return {"state": "live", "heard_at": 1000.0, "problems": [], "gpus": gpus, **more}
+    findings = make_findings()
+    return {"state": "live", "heard_at": 1000.0, "gpus": gpus, "findings": findings, **more}
 
 
 class Broker:

@@ -14,7 +14,13 @@ from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import Snapshot
 from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES, WireError
 from gpu_monitor.wire.patch import same
-from tests.support.snapshots import make_gpus, make_processes, make_snapshot, read_snapshot
+from tests.support.snapshots import (
+    make_findings,
+    make_gpus,
+    make_processes,
+    make_snapshot,
+    read_snapshot,
+)
 from tests.wire.test_schema import columns_of_numbers
 
 
@@ -88,7 +94,8 @@ def test_nothing_is_applied_before_it_is_accepted() -> None:
     host = Host()
     before = copy.deepcopy(host.snapshot)
     read_changes(
-        open_message(later(gpus=make_gpus(2, power_watts=[1, 2]), problems=["x"])), host.last
+        open_message(later(gpus=make_gpus(2, power_watts=[1, 2]), findings=make_findings("xid"))),
+        host.last,
     )
     assert host.snapshot == before
 
@@ -98,7 +105,8 @@ def test_nothing_is_applied_before_it_is_accepted() -> None:
     [
         {"run_id": "another"},
         {"name": "node2"},
-        {"problems": ["words"]},
+        {"findings": make_findings("xid")},
+        {"findings": {}},
         {"gpus": make_gpus(3)},
         {"gpus": make_gpus(2, state=["ok", "lost"])},
         {"gpus": make_gpus(2, shiny=[1, 2])},
@@ -119,7 +127,9 @@ def test_any_other_change_is_read_in_full(members: dict[str, Any]) -> None:
 def test_after_reading_in_full_what_is_equal_is_still_the_same_object() -> None:
     host = Host()
     before = copy.copy(host.snapshot["gpus"])
-    assert not host.send(later(problems=["words"], gpus=make_gpus(2, power_watts=[5, 6])))
+    assert not host.send(
+        later(findings=make_findings("xid"), gpus=make_gpus(2, power_watts=[5, 6]))
+    )
     changed = {key for key, column in host.snapshot["gpus"].items() if column is not before[key]}
     assert changed == {"power_watts"}
 
@@ -179,8 +189,18 @@ def test_the_order_of_members_means_nothing() -> None:
     for sequence in range(2, 9):
         gpus = make_gpus(2, power_watts=[sequence, 2])
         message = make_snapshot(sequence=sequence, gpus=gpus)
-        assert host.send(pack(reordered(message, chance)))
-        assert host.snapshot == message
+        findings = message.pop("findings")
+        assert host.send(pack(reordered(message, chance) | {"findings": findings}))
+        assert host.snapshot == message | {"findings": findings}
+
+
+def test_findings_in_another_order_of_columns_are_the_same_findings() -> None:
+    findings = make_findings("xid", "driver")
+    host = Host(findings=findings)
+    before = copy.copy(host.snapshot["findings"])
+    assert not host.send(later(findings=dict(reversed(findings.items()))))
+    assert host.snapshot["findings"] == findings
+    assert all(column is before[key] for key, column in host.snapshot["findings"].items())
 
 
 def test_unknown_members_that_repeat_cost_no_full_reading() -> None:

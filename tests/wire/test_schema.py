@@ -14,7 +14,13 @@ from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELD
 from gpu_monitor.wire.limits import MAX_ROWS, MAX_TEXT, MAX_UNKNOWN, WireError, is_host_name
 from gpu_monitor.wire.patch import same
 from gpu_monitor.wire.shared_columns import MAX_SHARED_BYTES
-from tests.support.snapshots import check_snapshot, make_gpus, make_processes, make_snapshot
+from tests.support.snapshots import (
+    check_snapshot,
+    make_findings,
+    make_gpus,
+    make_processes,
+    make_snapshot,
+)
 
 anything = st.recursive(
     st.none()
@@ -111,7 +117,18 @@ WRONG_MEMBERS: list[tuple[dict[str, Any], str]] = [
     ({"sampled_boottime": math.nan}, "value"),
     ({"sampled_boottime": 2**60}, "value"),
     ({"interval_seconds": math.inf}, "value"),
-    ({"problems": ["x"] * 33}, "limit"),
+    ({"findings": ["words"]}, "type"),
+    ({"findings": make_findings(*["xid"] * (MAX_ROWS["findings"] + 1))}, "limit"),
+    ({"findings": make_findings("xid", severity=["fatal"])}, "value"),
+    ({"findings": make_findings("xid", severity=[None])}, "missing"),
+    ({"findings": make_findings("xid", kind=[None])}, "missing"),
+    ({"findings": make_findings("xid", gpu=[2])}, "value"),
+    ({"findings": make_findings("xid", gpu=[-1])}, "value"),
+    ({"findings": make_findings("xid", since=["yesterday"])}, "type"),
+    ({"findings": make_findings("xid", words=["x" * (MAX_TEXT + 1)])}, "limit"),
+    ({"findings": make_findings("xid", advice=[["reset it"]])}, "type"),
+    ({"findings": make_findings("xid", words=[])}, "length"),
+    ({"findings": {"words": ["it is broken"]}}, "missing"),
     ({"gpus": make_gpus(MAX_ROWS["gpus"] + 1)}, "limit"),
     ({"gpus": make_gpus(2, utilization_percent=[1])}, "length"),
     ({"gpus": make_gpus(2, utilization_percent=[1, "a"])}, "type"),
@@ -177,9 +194,10 @@ def test_a_collector_without_health_reasons_is_accepted() -> None:
 
 def test_missing_tables_are_empty() -> None:
     message = make_snapshot()
-    for table in ("gpus", "processes", "disks"):
+    for table in ("gpus", "processes", "disks", "findings"):
         del message[table]
-    assert check_snapshot(message)["gpus"] == {}
+    snapshot = check_snapshot(message)
+    assert snapshot["gpus"] == snapshot["findings"] == {}
 
 
 def test_columns_that_two_hosts_have_in_common_are_stored_once() -> None:

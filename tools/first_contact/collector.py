@@ -89,7 +89,8 @@ def gpu_row(snapshot: dict[str, Any], gpu: int) -> dict[str, Any]:
         parents = table.get("parent")
         if index == gpu and (parents is None or parents[row] is None):
             return {name: column[row] for name, column in table.items()} | {"row": row}
-    raise Unchecked(f"the collector's snapshot has no GPU {gpu}: {snapshot.get('problems')}")
+    found = "; ".join(snapshot["findings"]["words"]) or "without any finding"
+    raise Unchecked(f"the collector's snapshot has no GPU {gpu}: {found}")
 
 
 def process_rows(snapshot: dict[str, Any], row: int) -> dict[int, dict[str, Any]]:

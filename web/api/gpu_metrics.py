@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from gpu_monitor.web.api.exposition import Family, labels
-from gpu_monitor.web.api.families import Members, cells, from_columns, gauge, state_set
+from gpu_monitor.web.api.families import Members, cells, from_columns, state_set
 from gpu_monitor.web.api.metric_names import GPU_METRICS
 from gpu_monitor.wire.gpu_labels import gpu_labels
 
@@ -22,9 +22,6 @@ def gpu_metrics(hosts: Members) -> Iterator[Family]:
     yield state_set("gpu_use", help, "use", GPU_USES, cells("use", rows))
     help = "The GPU's health: ok, degraded or failed."
     yield state_set("gpu_health", help, "state", GPU_HEALTH_LABELS, cells("health", rows))
-    help = "Number of reasons why the GPU is not healthy; the page lists them."
-    reasons = ((own, len(words)) for own, words in cells("health_reasons", rows))
-    yield gauge("gpu_health_reasons", help, reasons)
     yield from from_columns(GPU_METRICS, [(_unless_lost(own, gpus), gpus) for own, gpus in rows])
 
 

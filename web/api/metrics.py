@@ -6,6 +6,7 @@ values are omitted. The number of series depends on hosts, GPUs, disks and users
 none.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -117,8 +118,8 @@ def _hosts(hosts: Members) -> Iterator[Family]:
     yield from from_members(HOST_METRICS, labelled)
     for measures, part in ((SYSTEM_METRICS, "system"), (COLLECTOR_METRICS, "collector")):
         yield from from_members(measures, [(own, host.get(part, {})) for own, host in labelled])
-    problems = [(own, len(host.get("problems", ()))) for own, host in labelled]
-    yield gauge("host_problems", "Number of problems on the host; the page lists them.", problems)
+    help = "Number of findings of a kind and severity on the host; the page lists them."
+    yield gauge("host_findings", help, _finding_counts(hosts))
     disks = [(name, host.get("disks", {})) for name, host in hosts.items()]
     yield from from_columns(
         DISK_METRICS, [(_disk_labels(name, table), table) for name, table in disks]
@@ -136,6 +137,15 @@ def _collector_versions(hosts: Members) -> Iterator[Family]:
         for name, host in hosts.items()
     ]
     yield info("collector_info", "Version of the host's collector.", versions)
+
+
+def _finding_counts(hosts: Members) -> Iterator[tuple[str, int]]:
+    """Only of kinds and severities that the host has now."""
+    for name, host in hosts.items():
+        table = host.get("findings", {})
+        rows = zip(table.get("kind", ()), table.get("severity", ()), strict=True)
+        for (kind, severity), number in Counter(rows).items():
+            yield labels(host=name, kind=kind, severity=severity), number
 
 
 def _disk_labels(host: str, disks: Members) -> list[str]:

@@ -14,6 +14,7 @@ from gpu_monitor.web.settings import Role
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
     DISK_COLUMNS,
+    FINDING_COLUMNS,
     GPU_COLUMNS,
     PROCESS_COLUMNS,
     SYSTEM_FIELDS,
@@ -22,11 +23,13 @@ from gpu_monitor.wire.document import (
 from gpu_monitor.wire.patch import merge
 from gpu_monitor.wire.replica import Document, Patch
 
-HIDDEN_PROBLEM = "a problem (your role does not include the details)"
-"""Replaces each problem of a host or GPU: its text comes from the collector and may name users."""
+HIDDEN_REASON = "a fault (your role does not include the details)"
+"""Replaces each of a GPU's `health_reasons`, whose text comes from the collector."""
 
 _COMMAND_COLUMNS = {"command", "container", "slurm_job_id", "pod_uid"}
 _USER_COLUMNS = {"user", "uid", "effective_user", "pid"}
+_WORDY_COLUMNS = {"words", "advice"}
+"""Texts about a fault, which may name users and their commands."""
 
 Rule: TypeAlias = Callable[[Any], Any]
 """The visible part of a value; None if there is none, which in a patch deletes the member."""
@@ -104,7 +107,7 @@ def _number(value: Any) -> Any:
 
 
 def _without_text(value: Any) -> Any:
-    return [HIDDEN_PROBLEM] * len(value) if type(value) is list else None
+    return [HIDDEN_REASON] * len(value) if type(value) is list else None
 
 
 def _of_gpus(names: Iterable[str]) -> Rule:
@@ -158,13 +161,13 @@ _HOST_RULES: dict[Role, Rule] = {
     "counts": _host(
         gpus=_of_gpus(_GPUS - {"reason", "processes_unread"}),
         processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS - _USER_COLUMNS),
-        problems=_without_text,
+        findings=_only(FINDING_COLUMNS.keys() - _WORDY_COLUMNS),
     ),
     "names": _host(
         gpus=_only(_GPUS),
         processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS),
         disks=_only(DISK_COLUMNS),
-        problems=_whole,
+        findings=_only(FINDING_COLUMNS),
     ),
 }
 _FLEET_RULES: dict[Role, Rule] = {

@@ -1,8 +1,8 @@
 // Finds hosts with the wanted GPUs free, best fit first, by the rule of api/v1/free; pure.
 
 import { MIB_PER_GIB, many } from "../format.js";
-import { gpuLabels } from "../state/columns.js";
 import { freeMib } from "../state/gpu-metrics.js";
+import { gpuLabels } from "../state/tables.js";
 import { healthReasonsOf } from "../state/states.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "../types.js" */

@@ -4,6 +4,7 @@
 import { stepOf } from "../state/gpu-metrics.js";
 import { GPU_STATES, STATES } from "../state/states.js";
 
+/** @import { Faults } from "../state/states.js" */
 /** @import { Gpus, Host, Metric } from "../types.js" */
 
 /** How the states that have a cell of their own are drawn. */
@@ -46,12 +47,13 @@ export function cardRows(gpus) {
  * Writes the codes of a host's GPUs to `codes`. MIG slices have no cell of their own: their GPU shows
  * held idle if one of them is, free if all are, and else the busiest where it reports nothing itself.
  * @param {Gpus | undefined} gpus
+ * @param {Faults} faults
  * @param {Host["state"]} state as it is shown
  * @param {Metric} metric
  * @param {boolean[] | null} mask the GPUs that the filter shows; empty for all, null for none
  * @param {Uint8Array} codes
  */
-export function writeCodes(gpus, state, metric, mask, codes) {
+export function writeCodes(gpus, faults, state, metric, mask, codes) {
   codes.fill(state !== "missing" ? EMPTY : mask === null ? DIM | MISSING : MISSING);
   if (gpus === undefined) return;
   // Looked up once: in the loop, that would take longer than all the rest.
@@ -69,7 +71,7 @@ export function writeCodes(gpus, state, metric, mask, codes) {
     }
     if (slot === codes.length) continue;
     let code = mask === null || (mask.length > 0 && !mask[row]) ? DIM : 0;
-    if (state === "live") code |= marksOf(gpus, row);
+    if (state === "live") code |= marksOf(gpus, row, faults);
     if (state !== "live") code |= OLD;
     else if (states[row] !== "ok") code |= kindOf(states[row]);
     else {
@@ -87,12 +89,13 @@ export function writeCodes(gpus, state, metric, mask, codes) {
 /**
  * @param {Gpus} gpus
  * @param {number} row
+ * @param {Faults} faults
  */
-function marksOf(gpus, row) {
+function marksOf(gpus, row, faults) {
   let marks = 0;
   for (let at = 0; at < MARKS.length; at += 1) {
     const mark = MARKS[at];
-    if (mark?.state.holds(gpus, row)) marks |= mark.bit;
+    if (mark?.state.holds(gpus, row, faults)) marks |= mark.bit;
   }
   return marks;
 }

@@ -6,6 +6,7 @@ import { drawCell, readColours } from "./canvas.js";
 import { count, many } from "../format.js";
 import { cornerOf, layoutOf, placeAt } from "./layout.js";
 import { reading, usersOf } from "../state/gpu-metrics.js";
+import { isFault, told } from "../state/findings.js";
 import { STATES } from "../state/states.js";
 import { sentence } from "../state/summary.js";
 
@@ -143,7 +144,7 @@ export class FleetMap {
    * @param {Metric} metric
    */
   #paint(context, layout, name, place, metric) {
-    writeCodes(this.store.gpus(name), this.store.stateOf(name), metric, this.mask(name), this.#fresh);
+    writeCodes(this.store.gpus(name), this.store.summary(name).faults, this.store.stateOf(name), metric, this.mask(name), this.#fresh);
     if (layout.mode === "hosts") this.#fresh[0] = hostCode(this.#fresh);
     for (let slot = 0; slot < layout.slots; slot += 1) {
       const code = this.#fresh[slot] ?? EMPTY;
@@ -190,7 +191,7 @@ export class FleetMap {
     const state = this.store.stateOf(name);
     if (gpu === undefined) return sentence(this.store.summary(name), state);
     const use = gpu.state !== "ok" ? gpu.state : gpu.use === "busy" ? "" : (gpu.use ?? "").replace("_", " ");
-    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), gpu.useReason, ...gpu.health_reasons]
+    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), gpu.useReason, ...gpu.findings.filter(isFault).map(told)]
       .filter(Boolean).join(" · ");
   }
 }

@@ -102,7 +102,7 @@ export class LivePage {
     const answering = byId("answer").matches(":hover, :focus-within");
     if (this.#filter.update(this.#view, live, answering)) this.#drawAll = true;
     this.#paintTiles(live ? totals : {});
-    render(filterBar(this.#view, totals, store.overview(), {
+    render(filterBar(this.#view, store.overview(), {
       choose: (change) => this.#choose(change),
       toUsers: () => this.#toUsers(),
       download: () => this.#download(),

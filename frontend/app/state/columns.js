@@ -1,15 +1,12 @@
 // Turns the columns of one host into rows of GPUs with their processes; pure.
 
-import { isObject } from "./patch.js";
-import { GPU_STATES, healthReasonsOf, isHot } from "./states.js";
+import { faultsOf, findingsOf } from "./findings.js";
+import { GPU_STATES } from "./states.js";
+import { gpuLabels, tableProblem } from "./tables.js";
 
-/** @import { GpuRow, Host, Json, ProcessRow } from "../types.js" */
-
-/** Why a table is malformed, in words; null when it is not. @typedef {{ gpus: string | null, processes: string | null }} Tables */
+/** @import { Finding, GpuRow, Host, ProcessRow } from "../types.js" */
 
 const BADGES = GPU_STATES.filter(({ badge }) => badge !== undefined);
-/** The required column of each table; all others must be as long. */
-const KEY_COLUMNS = /** @type {const} */ ({ gpus: "index", processes: "gpu", disks: "mount" });
 
 /** The column of each field. */
 const GPU = {
@@ -31,7 +28,6 @@ const GPU = {
   power: "power_watts",
   powerLimit: "power_limit_watts",
   idleSince: "idle_since",
-  stalledSince: "stalled_since",
 };
 const PROCESS = {
   pid: "pid",
@@ -49,67 +45,17 @@ const PROCESS = {
 };
 
 /**
- * Why a table is malformed, in words; null when all its columns have one length.
- * @param {Host} host
- * @param {keyof typeof KEY_COLUMNS} name
- * @returns {string | null}
- */
-export function tableProblem(host, name) {
-  const table = /** @type {Record<string, unknown[]> | undefined} */ (host[name]);
-  if (table === undefined) return null;
-  const columns = Object.keys(table);
-  const key = KEY_COLUMNS[name];
-  const length = table[key]?.length;
-  if (length === undefined) {
-    return columns.length === 0 ? null : `${name} are not shown: no column ${key}`;
-  }
-  let odd = null;
-  for (const column of columns) if (table[column]?.length !== length) odd ??= column;
-  if (odd === null) return null;
-  return `${name} are not shown: ${odd} has ${table[odd]?.length ?? "no"} rows, ${key} ${length}`;
-}
-
-/**
- * Why a host's tables are malformed; usually null for both.
- * @param {Host} host
- * @returns {Tables}
- */
-export function tableProblems(host) {
-  return { gpus: tableProblem(host, "gpus"), processes: tableProblem(host, "processes") };
-}
-
-/**
- * Whether a patch may change the length of a host's columns. It reads the patch alone: checking
- * every column of every host takes 5 ms at 1,250 hosts.
- * @param {Host | undefined} host before the patch
- * @param {Json | undefined} patch
- */
-export function mayReshape(host, patch) {
-  if (host === undefined || !isObject(patch)) return true;
-  for (const name of /** @type {const} */ (["gpus", "processes"])) {
-    const columns = patch[name];
-    if (columns === undefined) continue;
-    if (!isObject(columns)) return true;
-    const table = /** @type {Record<string, unknown[]> | undefined} */ (host[name]);
-    const key = KEY_COLUMNS[name];
-    for (const column in columns) {
-      const values = /** @type {unknown[] | null} */ (columns[column]);
-      if (column === key || values?.length !== table?.[key]?.length) return true;
-    }
-  }
-  return false;
-}
-
-/**
  * The GPUs of a host in the order of its columns; none when the table is malformed.
  * @param {Host} host
+ * @param {Finding[]} [findings] of the host
  * @returns {GpuRow[]}
  */
-export function gpuRows(host) {
+export function gpuRows(host, findings = findingsOf(host)) {
   const gpus = host.gpus;
   if (gpus?.index === undefined || tableProblem(host, "gpus") !== null) return [];
   const labels = gpuLabels(host);
   const processes = processesByGpu(host);
+  const faults = faultsOf(findings);
   const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
   return gpus.index.map((_, row) => ({
     ...read(gpus, GPU, row),
@@ -118,9 +64,8 @@ export function gpuRows(host) {
     state: gpus.state?.[row] ?? "error",
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],
-    health_reasons: healthReasonsOf(gpus, row),
-    hot: isHot(gpus, row),
-    badges: BADGES.filter(({ holds }) => holds(gpus, row)),
+    findings: findings.filter(({ gpu }) => gpu !== null && (gpu === row || gpu === gpus.parent?.[row])),
+    badges: BADGES.filter(({ holds }) => holds(gpus, row, faults)),
     processes: processes.get(row) ?? [],
   }));
 }
@@ -137,25 +82,6 @@ function read(table, names, row) {
   const values = /** @type {Record<string, unknown>} */ ({});
   for (const field in names) values[field] = columns[names[field] ?? ""]?.[row] ?? null;
   return values;
-}
-
-/**
- * The label of each GPU: its index; for a MIG slice "0.2", after the GPU that it is part of.
- * @param {Host} host
- * @returns {string[]}
- */
-export function gpuLabels(host) {
-  const index = host.gpus?.index ?? [];
-  const parent = host.gpus?.parent;
-  /** @type {Map<number, number>} */
-  const slices = new Map();
-  return index.map((own, row) => {
-    const of = parent?.[row];
-    if (of == null) return String(own ?? row);
-    const number = slices.get(of) ?? 0;
-    slices.set(of, number + 1);
-    return `${index[of] ?? of}.${number}`;
-  });
 }
 
 /**

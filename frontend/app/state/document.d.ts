@@ -71,6 +71,16 @@ export interface Disks {
   used_mib?: Column<number>;
 }
 
+/** One row for each fault of a host. */
+export interface Findings {
+  kind: Column<string>;
+  severity: Column<"critical" | "warning" | "info">;
+  gpu?: Column<number>;
+  since?: Column<number>;
+  words?: Column<string>;
+  advice?: Column<string>;
+}
+
 export interface System {
   hostname?: string;
   os?: string;
@@ -102,11 +112,11 @@ export interface Host {
   heard_at?: number;
   sequence?: number;
   clock_offset_seconds?: number;
-  problems?: string[];
   system?: System;
   gpus?: Gpus;
   processes?: Processes;
   disks?: Disks;
+  findings?: Findings;
   collector?: Collector;
 }
 

@@ -1,6 +1,6 @@
 // A GPU's metrics in words and as a step of the colour ramp, and its users; pure.
 
-import { celsius, gib, percent, span, watts } from "../format.js";
+import { celsius, gib, percent, watts } from "../format.js";
 
 /** @import { GpuRow, Gpus, Metric } from "../types.js" */
 
@@ -66,20 +66,14 @@ export function unmeasured(gpu) {
 const SLOWDOWN = /slowdown|power brake/;
 
 /**
- * What slows a GPU down, in words: not its power limit, where a full load is, nor clocks that were chosen.
+ * What slows a GPU down, in words, beside what its findings say: not its power limit, where a full load
+ * is, nor clocks that were chosen. Null when nothing does.
  * @param {GpuRow} gpu
- * @param {number} now unix seconds by the host's clock
  */
-export function hindrances({ throttle, stalledSince, utilization, power, powerLimit }, now) {
-  const slowdowns = throttle.filter((limit) => SLOWDOWN.test(limit));
-  const words = slowdowns.length > 0 ? [`slowed down: ${slowdowns.join(", ")}`] : [];
-  if (stalledSince !== null) {
-    const busy = utilization === null ? "busy" : `${percent(utilization)} busy`;
-    const drawn = share(power, powerLimit);
-    const at = drawn === null ? "low power" : `${percent(drawn)} power`;
-    words.push(`${busy} at ${at} for ${span(now - stalledSince)}: probably waiting`);
-  }
-  return words;
+export function slowdown({ throttle, findings }) {
+  const isHot = findings.some(({ kind }) => kind === "gpu_hot");
+  const limits = throttle.filter((limit) => SLOWDOWN.test(limit) && !(isHot && limit.includes("thermal")));
+  return limits.length === 0 ? null : `slowed down: ${limits.join(", ")}`;
 }
 
 /**

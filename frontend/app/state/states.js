@@ -1,7 +1,9 @@
 // The states of GPUs and hosts, each with all that the page says and draws of it: counts, tiles,
 // filter buttons, search, help, legend and fleet map follow from this one table.
 
-/** @import { Gpus, HostSummary, Totals } from "../types.js" */
+/** @import { Gpus, HostSummary } from "../types.js" */
+
+/** The kinds of findings of each GPU that need attention, by its row. @typedef {Map<number, Set<string>>} Faults */
 
 /**
  * How a GPU in a state is drawn, as a cell of the list (class `kind`) and of the map.
@@ -27,17 +29,15 @@
  * @property {boolean} [problem] whether `state:problems` finds it
  * @property {boolean} [attention] whether the tile "Needs attention" counts it
  * @property {string} [button] its button in the filter bar
- * @property {keyof Totals} [total] where the broker counts it; the page's own count if absent
  * @property {Cell} [cell]
  * @property {"swatch" | "glyph" | "badge"} [legend] how the legend of the map shows it
  */
 
 /**
  * @typedef {object} GpuTest
- * @property {(gpus: Gpus, row: number) => boolean} holds of a GPU of a live host
- * @property {(keyof Gpus)[]} columns what `holds` reads
- * @property {boolean} [often] whether these change so often that it is counted apart
- * @property {boolean} [perCard] whether a GPU in MIG slices counts once
+ * @property {(gpus: Gpus, row: number, faults: Faults) => boolean} holds of a GPU of a live host, or
+ * of a MIG slice of one
+ * @property {(keyof Gpus)[]} columns what `holds` reads beside `parent`; none where the findings decide
  * @property {boolean} [glyphAlone] whether a narrow cell has no room for the words
  * @property {{ corner: boolean, shape: "triangle" | "square" | null }} [badge] a mark on a cell that
  * is drawn by another state; its shape on the map, null for none
@@ -46,14 +46,17 @@
 /** @typedef {State & GpuTest} GpuState */
 /** @typedef {State & { holds: (summary: HostSummary, state: string) => boolean }} HostState */
 
-const HOT_MARGIN_CELSIUS = 5;
 const WARNING = "⚠\uFE0E";
+/** Findings about a card itself, which make it unhealthy; HEALTH_KINDS of wire/document.py. */
+const HEALTH_KINDS = ["xid", "ecc", "row_remap", "page_retirement", "recovery"];
+/** Findings of GPUs that are counted under a state of their own. */
+const COUNTED_KINDS = new Set(["gpu_lost", "gpu_error", "gpu_hot", "gpu_stalled", ...HEALTH_KINDS]);
 
 /** @type {GpuState[]} */
 export const GPU_STATES = [
   {
     key: "free", query: ["free"], level: "gpu", words: "free", glyph: "", hue: "free",
-    button: "Free", total: "gpus_free", legend: "swatch",
+    button: "Free", legend: "swatch",
     cell: { kind: "free", frame: "green" },
     holds: ({ use }, row) => use?.[row] === "free", columns: ["use"],
   },
@@ -63,7 +66,7 @@ export const GPU_STATES = [
   },
   {
     key: "heldIdle", query: ["held_idle", "idle"], level: "gpu", words: "held idle", glyph: "▨", hue: "amber",
-    attention: true, button: "Held idle", total: "gpus_held_idle", legend: "swatch",
+    attention: true, button: "Held idle", legend: "swatch",
     cell: { kind: "idle", ground: "amber-ground", ink: "amber", lines: [0, 1, 1, 0] },
     holds: ({ use }, row) => use?.[row] === "held_idle", columns: ["use"],
   },
@@ -71,36 +74,41 @@ export const GPU_STATES = [
     key: "lost", query: ["lost"], level: "gpu", words: "lost", glyph: "✕", hue: "red",
     problem: true, attention: true, legend: "glyph",
     cell: { kind: "lost", ground: "red-ground", ink: "red", lines: [0.1, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1], dominates: true },
-    holds: ({ state }, row) => state[row] === "lost", columns: ["state"],
+    holds: (gpus, row) => brokenState(gpus, row) === "lost", columns: ["state"],
   },
   {
     key: "error", query: ["error"], level: "gpu", words: "with an error", name: "error", glyph: "!", hue: "red",
     problem: true, attention: true, legend: "glyph",
     cell: { kind: "error", ground: "red-ground", ink: "red", lines: [0.5, 0, 0.5, 0.6, 0.5, 0.75, 0.5, 1], dominates: true },
-    holds: ({ state }, row) => (state[row] ?? "error") === "error", columns: ["state"],
+    holds: (gpus, row) => brokenState(gpus, row) === "error", columns: ["state"],
   },
   {
     key: "asleep", query: ["asleep"], level: "gpu", words: "asleep", glyph: "☾", hue: "muted",
     legend: "swatch", glyphAlone: true,
     cell: { kind: "asleep", frame: "muted", ink: "muted", lines: [0.35, 0.65, 0.65, 0.65] },
-    holds: ({ state }, row) => state[row] === "asleep", columns: ["state"],
+    holds: ({ state }, row) => state?.[row] === "asleep", columns: ["state"],
   },
   {
     key: "unhealthy", query: ["unhealthy", "ailing"], level: "gpu", words: "unhealthy", glyph: WARNING, hue: "red",
-    problem: true, attention: true, legend: "badge", perCard: true,
+    problem: true, attention: true, legend: "badge",
     badge: { corner: true, shape: "square" },
-    holds: isUnhealthy, columns: ["health_reasons", "parent"],
+    holds: isUnhealthy, columns: ["health_reasons", "state"],
   },
   {
     key: "hot", query: ["hot"], level: "gpu", words: "hot", glyph: "▲", hue: "red",
-    attention: true, button: "Hot", legend: "glyph", often: true,
+    attention: true, button: "Hot", legend: "glyph",
     badge: { corner: false, shape: "triangle" },
-    holds: isHot, columns: ["temperature_celsius", "slowdown_celsius", "throttle"],
+    holds: (gpus, row, faults) => kindsOf(gpus, row, faults).some((kinds) => kinds.has("gpu_hot")), columns: [],
   },
   {
     key: "stalled", query: ["stalled", "lowpower"], level: "gpu", words: "possibly stuck", glyph: "?", hue: "amber",
     attention: true, badge: { corner: true, shape: null },
-    holds: ({ stalled_since: since }, row) => since?.[row] != null, columns: ["stalled_since"],
+    holds: (gpus, row, faults) => kindsOf(gpus, row, faults).some((kinds) => kinds.has("gpu_stalled")), columns: [],
+  },
+  {
+    key: "faulty", query: ["gpu_problems"], level: "gpu", words: "with problems", glyph: WARNING, hue: "amber",
+    problem: true, attention: true, badge: { corner: true, shape: null },
+    holds: (gpus, row, faults) => kindsOf(gpus, row, faults).some(hasOther), columns: [],
   },
 ];
 
@@ -126,7 +134,7 @@ export const HOST_STATES = [
   {
     key: "problems", query: ["host_problems"], level: "host", words: "with problems", glyph: WARNING, hue: "amber",
     problem: true, attention: true,
-    holds: ({ problems }, state) => state === "live" && problems.length > 0,
+    holds: ({ isFaulty }, state) => state === "live" && isFaulty,
   },
 ];
 
@@ -181,22 +189,41 @@ export function hostHasProblem(summary, state) {
 /**
  * @param {Gpus} gpus
  * @param {number} row
+ * @param {Faults} faults
  */
-export function gpuHasProblem(gpus, row) {
-  return GPU_STATES.some(({ problem, holds }) => problem && holds(gpus, row));
+export function gpuHasProblem(gpus, row, faults) {
+  return GPU_STATES.some(({ problem, holds }) => problem && holds(gpus, row, faults));
+}
+
+/** No kinds, without making an array for each GPU. @type {Set<string>[]} */
+const NONE = [];
+
+/**
+ * The kinds of faults of a GPU; a MIG slice has those of its GPU, too.
+ * @param {Gpus} gpus
+ * @param {number} row
+ * @param {Faults} faults
+ */
+function kindsOf({ parent }, row, faults) {
+  if (faults.size === 0) return NONE;
+  return [faults.get(row), faults.get(parent?.[row] ?? -1)].filter((kinds) => kinds !== undefined);
+}
+
+/** Whether there is one that no other state counts. @param {Set<string>} kinds */
+function hasOther(kinds) {
+  return [...kinds].some((kind) => !COUNTED_KINDS.has(kind));
 }
 
 /**
- * Whether a GPU throttles because of heat, or is about to.
+ * "lost" or "error" if a GPU, or the one that a MIG slice is part of, is in this state.
  * @param {Gpus} gpus
  * @param {number} row
  */
-export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, throttle }, row) {
-  const words = throttle?.[row];
-  if (words != null && words.length > 0 && /thermal/i.test(words.join())) return true;
-  const temperature = heat?.[row];
-  const most = slowdown?.[row];
-  return temperature != null && most != null && temperature >= most - HOT_MARGIN_CELSIUS;
+function brokenState({ state, parent }, row) {
+  const own = state?.[row] ?? "error";
+  const of = parent?.[row];
+  const card = of == null ? own : (state?.[of] ?? "error");
+  return card === "lost" || own === "lost" ? "lost" : card === "error" || own === "error" ? "error" : null;
 }
 
 /**
@@ -204,8 +231,9 @@ export function isHot({ temperature_celsius: heat, slowdown_celsius: slowdown, t
  * @param {Gpus} gpus
  * @param {number} row
  */
-function isUnhealthy({ health_reasons, parent }, row) {
-  return (health_reasons?.[parent?.[row] ?? row]?.length ?? 0) > 0;
+function isUnhealthy(gpus, row) {
+  const { health_reasons, parent } = gpus;
+  return (health_reasons?.[parent?.[row] ?? row]?.length ?? 0) > 0 && brokenState(gpus, row) === null;
 }
 
 /**

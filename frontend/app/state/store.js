@@ -2,19 +2,21 @@
 
 import { byName, mostFirst } from "./sort-order.js";
 import { isObject, merge } from "./patch.js";
-import { gpuRows, mayReshape, tableProblems } from "./columns.js";
-import { COUNTED_COLUMNS, HEAT_COLUMNS, countHeat, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
+import { gpuRows } from "./columns.js";
+import { findingsOf } from "./findings.js";
+import { COUNTED_COLUMNS, findHottest, heldGibHours, meanUtilization, overview, summarize } from "./summary.js";
+import { mayReshape, tableProblems } from "./tables.js";
 
-/** @import { Fleet, GpuRow, Gpus, Host, HostSummary, Json, Message, Overview, Sort } from "../types.js" */
-
-/** @import { Tables } from "./columns.js" */
+/** @import { Tables } from "./tables.js" */
+/** @import { Finding, Fleet, GpuRow, Gpus, Host, HostSummary, Json, Message, Overview, Sort } from "../types.js" */
 
 /**
  * What has been derived from a host; null where that is yet to be done.
  * @typedef {object} Known
  * @property {Tables} tables checked again only when a patch may change their shape
+ * @property {Finding[] | null} findings
  * @property {HostSummary | null} summary
- * @property {boolean} heatIsCounted whether the heat in the summary is current
+ * @property {boolean} hottestIsFound whether the hottest GPU in the summary is current
  * @property {GpuRow[] | null} rows
  */
 
@@ -64,8 +66,7 @@ export class Store {
       this.#dirty.add(name);
       const known = this.#known.get(name);
       if (known === undefined) continue;
-      const { gpus, processes } = known.tables;
-      if (gpus !== null || processes !== null || mayReshape(host, hosts[name])) this.#known.delete(name);
+      if (isMalformed(known.tables) || mayReshape(host, hosts[name])) this.#known.delete(name);
       else outdate(known, /** @type {any} */ (hosts[name]));
     }
     merge(/** @type {any} */ (this.fleet), patch);
@@ -97,10 +98,20 @@ export class Store {
   #of(name, host) {
     let known = this.#known.get(name);
     if (known === undefined) {
-      known = { tables: tableProblems(host), summary: null, heatIsCounted: true, rows: null };
+      known = { tables: tableProblems(host), findings: null, summary: null, hottestIsFound: true, rows: null };
       this.#known.set(name, known);
     }
     return known;
+  }
+
+  /**
+   * The same array until a finding changes: searches in it are cached.
+   * @param {Host} host
+   * @param {Known} known
+   */
+  #findings(host, known) {
+    known.findings ??= findingsOf(host, known.tables);
+    return known.findings;
   }
 
   /** A host's table of GPUs, if it can be drawn. @param {string} name */
@@ -122,7 +133,7 @@ export class Store {
   rows(name) {
     const host = this.host(name) ?? NEVER_HEARD;
     const known = this.#of(name, host);
-    known.rows ??= gpuRows(host);
+    known.rows ??= gpuRows(host, this.#findings(host, known));
     return known.rows;
   }
 
@@ -132,17 +143,17 @@ export class Store {
    */
   summary(name) {
     const before = this.#known.get(name);
-    if (before?.heatIsCounted && before.summary !== null) return before.summary;
+    if (before?.hottestIsFound && before.summary !== null) return before.summary;
     const host = this.host(name) ?? NEVER_HEARD;
     const known = this.#of(name, host);
-    if (known.summary === null) known.summary = summarize(name, host, known.tables);
-    else if (known.summary.cards > 0) countHeat(known.summary, /** @type {Gpus} */ (host.gpus));
-    known.heatIsCounted = true;
+    if (known.summary === null) known.summary = summarize(name, host, known.tables, this.#findings(host, known));
+    else if (known.summary.cards > 0) findHottest(known.summary, /** @type {Gpus} */ (host.gpus));
+    known.hottestIsFound = true;
     return known.summary;
   }
 
   overview() {
-    this.#overview ??= overview(this.names().map((name) => this.summary(name)));
+    this.#overview ??= overview(this.names().map((name) => this.summary(name)), this.brokerLost());
     return this.#overview;
   }
 
@@ -177,13 +188,21 @@ export class Store {
   }
 }
 
+/** @param {Tables} tables */
+function isMalformed({ gpus, processes, findings }) {
+  return gpus !== null || processes !== null || findings !== null;
+}
+
 /**
  * Drops what a patch outdates. Deriving all of 1,250 hosts again in every tick would take 2 ms.
  * @param {Known} known
  * @param {Partial<Host>} patch
  */
-function outdate(known, { state, problems, gpus = /** @type {any} */ ({}) }) {
+function outdate(known, { state, findings, gpus }) {
   known.rows = null;
-  if (state !== undefined || problems !== undefined || COUNTED_COLUMNS.some((column) => column in gpus)) known.summary = null;
-  else if (HEAT_COLUMNS.some((column) => column in gpus)) known.heatIsCounted = false;
+  if (findings !== undefined || gpus?.parent !== undefined) known.findings = null;
+  if (state !== undefined || known.findings === null) known.summary = null;
+  if (gpus === undefined) return;
+  for (const column in gpus) if (COUNTED_COLUMNS.has(column)) known.summary = null;
+  if ("temperature_celsius" in gpus) known.hottestIsFound = false;
 }

@@ -1,39 +1,32 @@
 // Counts of one host, and of the whole fleet; pure.
 
 import { model } from "../format.js";
-import { tableProblems } from "./columns.js";
-import { GPU_STATES, HOST_STATES, healthReasonsOf, gpuHasProblem, hostHasProblem } from "./states.js";
+import { faultsOf, findingsOf, isFault } from "./findings.js";
+import { GPU_STATES, HOST_STATES, gpuHasProblem, healthReasonsOf, hostHasProblem } from "./states.js";
+import { tableProblems } from "./tables.js";
 
-/** @import { Tables } from "./columns.js" */
-/** @import { Gpus, Host, HostSummary, Overview } from "../types.js" */
+/** @import { Tables } from "./tables.js" */
+/** @import { Finding, Gpus, Host, HostSummary, Overview } from "../types.js" */
 
 /** More GPUs than a host has. */
 const MANY = 1000;
-/** What a host counts and the fleet adds up; those that change often are counted apart. */
-const COUNTED = GPU_STATES.filter(({ attention }) => attention);
-const [OFTEN, SELDOM] = [COUNTED.filter(({ often }) => often), COUNTED.filter(({ often }) => !often)];
-/** The columns that countGpus() reads, and those of countHeat(), which change more often. */
-export const COUNTED_COLUMNS = unique("index", "parent", "name", "use", "health_reasons", ...SELDOM.flatMap(({ columns }) => columns));
-export const HEAT_COLUMNS = unique("temperature_celsius", ...OFTEN.flatMap(({ columns }) => columns));
+/** What a host counts and the fleet adds up. */
+const COUNTED = GPU_STATES.filter(({ attention, button }) => attention || button !== undefined);
+/** The columns that countGpus() reads. */
+export const COUNTED_COLUMNS = new Set(["index", "parent", "name", "use", "health_reasons", ...COUNTED.flatMap(({ columns }) => columns)]);
 /** @type {Record<string, number>} */
 const NONE = Object.fromEntries([...COUNTED, ...HOST_STATES].map(({ key }) => [key, 0]));
 const MIB_SECONDS_TO_GIB_HOURS = 1 / 1024 / 3600;
 
-/** @param {string[]} columns */
-function unique(...columns) {
-  return [...new Set(columns)];
-}
-
 /**
- * What a closed row and the tiles need of a host. Whether a GPU is free, busy or held idle (`use`) is
- * the broker's verdict; only heat is judged here.
+ * What a closed row and the tiles need of a host.
  * @param {string} name
  * @param {Host} host
  * @param {Tables} [tables]
+ * @param {Finding[]} [findings]
  * @returns {HostSummary}
  */
-export function summarize(name, host, tables = tableProblems(host)) {
-  const problems = [...(host.problems ?? []), tables.gpus, tables.processes].filter((line) => line !== null);
+export function summarize(name, host, tables = tableProblems(host), findings = findingsOf(host, tables)) {
   /** @type {HostSummary} */
   const summary = {
     name,
@@ -47,11 +40,13 @@ export function summarize(name, host, tables = tableProblems(host)) {
     hottest: null,
     hottestRow: 0,
     models: "",
-    problems,
+    findings,
+    faults: faultsOf(findings),
+    isFaulty: findings.some((finding) => finding.gpu === null && isFault(finding)),
   };
   if (host.gpus?.index === undefined || tables.gpus !== null) return summary;
   countGpus(summary, host.gpus);
-  countHeat(summary, host.gpus);
+  findHottest(summary, host.gpus);
   return summary;
 }
 
@@ -61,41 +56,47 @@ export function summarize(name, host, tables = tableProblems(host)) {
  */
 function countGpus(summary, gpus) {
   const { parent, use } = gpus;
+  const { faults } = summary;
   summary.gpus = summary.cards = gpus.index.length;
   for (let row = 0; row < gpus.index.length; row += 1) {
     if (use?.[row] === "free") {
       summary.free += 1;
       if (healthReasonsOf(gpus, row).length === 0) summary.sound += 1;
     }
-    if (gpuHasProblem(gpus, row)) summary.hasProblem = true;
+    if (gpuHasProblem(gpus, row, faults)) summary.hasProblem = true;
     const of = parent?.[row];
     if (of == null) continue;
     summary.cards -= 1;
     if (parent?.indexOf(of) === row) summary.gpus -= 1; // The card itself, once.
   }
-  for (const state of SELDOM) summary.counts[state.key] = countState(gpus, state);
+  for (const state of COUNTED) {
+    if (state.columns.length > 0 || summary.faults.size > 0) summary.counts[state.key] = countState(summary, gpus, state);
+  }
   summary.models = modelsOf(gpus);
 }
 
 /**
+ * How many GPUs are in a state; a MIG slice is none of its own where its GPU is.
+ * @param {HostSummary} summary
  * @param {Gpus} gpus
  * @param {import("./states.js").GpuState} state
  */
-function countState(gpus, { holds, perCard }) {
+function countState({ faults }, gpus, { holds }) {
   let count = 0;
   for (let row = 0; row < gpus.index.length; row += 1) {
-    if (holds(gpus, row) && !(perCard && gpus.parent?.[row] != null)) count += 1;
+    if (!holds(gpus, row, faults)) continue;
+    const of = gpus.parent?.[row];
+    if (of == null || !holds(gpus, of, faults)) count += 1;
   }
   return count;
 }
 
 /**
- * Counts the heat again, which changes more often than the rest.
+ * Looks for the hottest GPU again: temperatures change more often than what is counted.
  * @param {HostSummary} summary
  * @param {Gpus} gpus
  */
-export function countHeat(summary, gpus) {
-  for (const state of OFTEN) summary.counts[state.key] = countState(gpus, state);
+export function findHottest(summary, gpus) {
   summary.hottest = null;
   for (let row = 0; row < gpus.index.length; row += 1) {
     const celsius = gpus.temperature_celsius?.[row];
@@ -150,9 +151,10 @@ function modelsOf({ name: names, parent }) {
  * What the document's totals leave out: the hottest GPU, hosts that are completely free, and what
  * needs attention. A host that is not live counts only under its own state.
  * @param {Iterable<HostSummary>} summaries
+ * @param {boolean} [brokerLost] whether no host is live any more: counts of what is shown as live are 0
  * @returns {Overview}
  */
-export function overview(summaries) {
+export function overview(summaries, brokerLost = false) {
   /** @type {Overview} */
   const fleet = {
     gpus: 0,
@@ -171,8 +173,9 @@ export function overview(summaries) {
     fleet.gpus += host.gpus;
     if (host.gpus > fleet.mostGpus) fleet.mostGpus = host.gpus;
     if (host.cards > fleet.mostCards) fleet.mostCards = host.cards;
+    const shown = brokerLost && host.state === "live" ? "stale" : host.state;
     // Only such a host can be in one of HOST_STATES; to try each on all hosts would take a millisecond.
-    if (host.state !== "live" || host.problems.length > 0) countHost(fleet, host);
+    if (shown !== "live" || host.isFaulty) countHost(fleet, host, shown);
     else if (host.hasProblem) fleet.withProblems += 1;
     if (host.state !== "live") continue;
     if (host.gpus > 0 && host.free === host.gpus) fleet.wholeHosts += 1;
@@ -182,7 +185,7 @@ export function overview(summaries) {
       fewest = left;
       fleet.bestFit = host.name;
     }
-    for (const { key } of COUNTED) if (host.counts[key]) add(fleet, key, host.counts[key]);
+    if (shown === "live") for (const { key } of COUNTED) if (host.counts[key]) add(fleet, key, host.counts[key]);
     if (host.hottest !== null && (fleet.hottest === null || host.hottest > fleet.hottest)) {
       fleet.hottest = host.hottest;
       fleet.hottestHost = host.name;
@@ -195,10 +198,11 @@ export function overview(summaries) {
 /**
  * @param {Overview} fleet
  * @param {HostSummary} host
+ * @param {Host["state"]} shown as what it is shown
  */
-function countHost(fleet, host) {
-  for (const { key, holds } of HOST_STATES) if (holds(host, host.state)) add(fleet, key, 1);
-  if (hostHasProblem(host, host.state) || (host.hasProblem && host.state === "live")) fleet.withProblems += 1;
+function countHost(fleet, host, shown) {
+  for (const { key, holds } of HOST_STATES) if (holds(host, shown)) add(fleet, key, 1);
+  if (hostHasProblem(host, shown) || (host.hasProblem && shown === "live")) fleet.withProblems += 1;
 }
 
 /**
@@ -218,8 +222,10 @@ function add({ counts }, key, n) {
 export function sentence(host, state) {
   if (state === "missing") return `${host.name}: has never reported`;
   const parts = [host.gpus === 0 ? "no GPUs" : `${host.free} of ${host.gpus} free`];
-  for (const { key, words } of COUNTED) if (host.counts[key]) parts.push(`${host.counts[key]} ${words}`);
-  if (host.problems.length > 0) parts.push("has problems");
+  for (const { key, words, attention } of COUNTED) {
+    if (attention && host.counts[key]) parts.push(`${host.counts[key]} ${words}`);
+  }
+  if (host.isFaulty) parts.push("has problems");
   if (state !== "live") parts.unshift(state);
   return `${host.name}: ${parts.join(", ")}`;
 }

@@ -5,7 +5,7 @@ import { count } from "../format.js";
 import { valueFor, withValue } from "../filter/query.js";
 import { STATES, PROBLEMS, wordOf } from "../state/states.js";
 
-/** @import { Metric, Overview, Sort, Totals, View } from "../types.js" */
+/** @import { Metric, Overview, Sort, View } from "../types.js" */
 
 const BUTTONS = STATES.filter(({ button }) => button !== undefined);
 /** @type {[Metric, string][]} */
@@ -15,20 +15,19 @@ const SORT_WORDS = [["host", "host"], ["free", "most free"], ["util", "utilizati
 
 /**
  * @param {View} view
- * @param {Partial<Totals>} totals
  * @param {Overview} overview
  * @param {object} actions
  * @param {(change: Partial<View>) => void} actions.choose
  * @param {() => void} actions.toUsers
  * @param {() => void} actions.download
  */
-export function filterBar(view, totals, overview, { choose, toUsers, download }) {
+export function filterBar(view, overview, { choose, toUsers, download }) {
   const chosen = valueFor(view.q, "state");
   /** @type {[string, string, number | undefined][]} */
   const states = [
     ["", "All", undefined],
     ...BUTTONS.map((state) => /** @type {[string, string, number | undefined]} */ ([
-      wordOf(state), state.button ?? "", state.total === undefined ? overview.counts[state.key] : totals[state.total],
+      wordOf(state), state.button ?? "", overview.counts[state.key],
     ])),
     [PROBLEMS, "Problems", overview.withProblems],
   ];

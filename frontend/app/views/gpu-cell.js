@@ -2,8 +2,10 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
-import { hindrances, memoryShare, memoryWords, reading, unmeasured, usersOf } from "../state/gpu-metrics.js";
+import { isFault, told } from "../state/findings.js";
+import { memoryShare, memoryWords, reading, slowdown, unmeasured, usersOf } from "../state/gpu-metrics.js";
 import { gpuState } from "../state/states.js";
+import { SEVERITY } from "./findings.js";
 
 /** @import { GpuRow, Metric } from "../types.js" */
 
@@ -98,7 +100,9 @@ export function hover(gpu, now) {
   if (gpu.reason !== null) lines.push(gpu.reason);
   if (gpu.useReason !== null) lines.push(gpu.useReason);
   if (gpu.throttle.includes("power limit")) lines.push("at its power limit");
-  lines.push(...hindrances(gpu, now), ...gpu.health_reasons.map((words) => `⚠\uFE0E ${words}`));
+  const slow = slowdown(gpu);
+  if (slow !== null) lines.push(slow);
+  lines.push(...gpu.findings.filter(isFault).map((finding) => `${SEVERITY[finding.severity].glyph} ${told(finding)}`));
   const whose = memoryWords(gpu);
   if (whose !== null) lines.push(whose);
   return lines.join("\n");

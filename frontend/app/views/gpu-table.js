@@ -2,15 +2,19 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
-import { hindrances, memoryWords, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
+import { told } from "../state/findings.js";
+import { memoryWords, slowdown, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
 import { gpuState } from "../state/states.js";
 import { copy } from "./copy-button.js";
+import { SEVERITY, severitySign, toldSince } from "./findings.js";
 import { bars } from "./sparkline.js";
 
 /** @import { Hour } from "../state/last-hour.js" */
-/** @import { GpuRow, ProcessRow } from "../types.js" */
+/** @import { Finding, GpuRow, ProcessRow } from "../types.js" */
 
 const SHORTEST_IDLE_SECONDS = 60;
+/** The finding that says why a GPU is in a state. */
+const STATE_FINDINGS = new Map([["lost", "gpu_lost"], ["error", "gpu_error"]]);
 
 /**
  * @param {GpuRow[]} rows
@@ -40,8 +44,8 @@ export function gpuTable(rows, hours, now, live) {
 
 /**
  * One line per process, or one for the state where there is no process or the GPU is not ok; then a
- * line for the reason why no other process can start there, one for unaccounted memory, one for each reason why the GPU is unhealthy (for MIG slices only at
- * their GPU), and one for each thing that slows it down.
+ * line for the reason why no other process can start there, one for unaccounted memory, one for what
+ * slows the GPU down, and one for each of its findings.
  * @param {GpuRow} gpu
  * @param {Hour | undefined} hour
  * @param {number} now
@@ -49,17 +53,35 @@ export function gpuTable(rows, hours, now, live) {
 function linesOf(gpu, hour, now) {
   const state = gpu.state !== "ok" || gpu.processes.length === 0;
   const unaccounted = unaccountedMib(gpu);
+  const slow = slowdown(gpu);
   const lines = [
     ...(state ? [stateCells(gpu, now)] : []),
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
     ...(state || gpu.useReason === null ? [] : [stateCell("muted", gpu.useReason)]),
     ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
-    ...(gpu.profile === null ? gpu.health_reasons : []).map((words) => stateCell("red", `⚠\uFE0E ${words}`)),
-    ...hindrances(gpu, now).map((words) => stateCell("amber", words)),
+    ...(slow === null ? [] : [stateCell("amber", slow)]),
+    ...ownFindings(gpu).map((finding) => findingCell(finding, now)),
   ];
   return lines.map((cells, line) => html`<tr class=${line === 0 ? "first" : ""}>${line === 0
     ? gpuCells(gpu, hour, lines.length)
     : nothing}${cells}</tr>`);
+}
+
+/**
+ * Those of a card are told at the card, not at its MIG slices, and why it is lost in its state.
+ * @param {GpuRow} gpu
+ */
+function ownFindings({ findings, row, state }) {
+  return findings.filter((finding) => finding.gpu === row && finding.kind !== STATE_FINDINGS.get(state));
+}
+
+/**
+ * @param {Finding} finding
+ * @param {number} now
+ */
+function findingCell(finding, now) {
+  const { hue } = SEVERITY[finding.severity];
+  return stateCell(hue, html`${severitySign(finding.severity)} ${toldSince(finding, now)}`);
 }
 
 /** @param {number} mib */
@@ -87,8 +109,14 @@ function gpuCells(gpu, hour, lines) {
     <td class="n" rowspan=${lines} title=${memoryWords(gpu) ?? nothing}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}${gpu.processMemoryMib === null
       ? nothing
       : html`<br><small>processes ${gib(gpu.processMemoryMib)}</small>`}</td>
-    <td class="n" rowspan=${lines}>${gpu.hot ? html`<span class="red">▲<span class="wide"> hot</span></span> ` : nothing}${celsius(gpu.temperature)}</td>
+    <td class="n" rowspan=${lines}>${marks(gpu)}${celsius(gpu.temperature)}</td>
     <td class="n" rowspan=${lines}>${gpu.powerLimit === null ? nothing : html`${count(gpu.power)} / `}${watts(gpu.powerLimit ?? gpu.power)}</td>`;
+}
+
+/** What is marked at the temperature: that it is too high. @param {GpuRow} gpu */
+function marks({ badges }) {
+  return badges.filter(({ badge }) => !badge?.corner)
+    .map(({ glyph, hue }) => html`<span class=${hue} aria-hidden="true">${glyph}</span> `);
 }
 
 /**
@@ -125,8 +153,11 @@ function job({ slurmJobId, podUid }) {
 function stateCells(gpu, now) {
   const ago = gpu.stateSince === null ? "" : ` for ${age(now - gpu.stateSince)}`;
   const state = gpu.state === "ok" ? undefined : gpuState(gpu.state);
-  const reason = state?.problem && gpu.reason !== null ? `: ${gpu.reason}` : "";
-  if (state !== undefined) return stateCell(state.hue, `${state.glyph} ${gpu.state}${ago}${reason}`);
+  if (state !== undefined) {
+    const why = gpu.findings.find(({ kind }) => kind === STATE_FINDINGS.get(gpu.state));
+    const reason = why === undefined ? (state.problem ? gpu.reason : null) : told(why);
+    return stateCell(state.hue, `${state.glyph} ${gpu.state}${ago}${reason === null ? "" : `: ${reason}`}`);
+  }
   if (gpu.sliced) return stateCell("muted", "split into MIG slices");
   if (gpu.use === "free") return stateCell("free", "free");
   if (gpu.use === "held_idle") {
@@ -139,7 +170,7 @@ function stateCells(gpu, now) {
 
 /**
  * @param {string} kind
- * @param {string} words
+ * @param {unknown} words
  */
 function stateCell(kind, words) {
   return html`<td colspan="5" class=${`state ${kind}`}>${words}</td>`;

@@ -2,8 +2,10 @@
 
 import { html, nothing } from "../vendor/lit-html.js";
 import { age, percent, timeOfDay } from "../format.js";
+import { told } from "../state/findings.js";
 import { cell } from "./gpu-cell.js";
 import { copy } from "./copy-button.js";
+import { findingList, findingSign } from "./findings.js";
 import { gpuTable } from "./gpu-table.js";
 
 /** @import { Hour } from "../state/last-hour.js" */
@@ -40,10 +42,7 @@ export function closedRow(drawn) {
   const now = hostTime(drawn);
   const live = state === "live";
   return html`<span class="who"
-      ><b class="name">${summary.name}</b>${badge(drawn) ?? html`<span class="model">${summary.models}</span>`}${summary
-        .problems.length > 0
-        ? html`<span class="sign amber" title=${summary.problems.join("\n")}>⚠\uFE0E</span>`
-        : nothing}</span
+      ><b class="name">${summary.name}</b>${badge(drawn) ?? html`<span class="model">${summary.models}</span>`}${findingSign(summary.findings)}</span
     ><span class="gauges ${live ? "" : "old"}">${host.system === undefined
       ? nothing
       : [gauge("CPU", host.system.cpu_percent), gauge("RAM", ramPercent(host))]}</span
@@ -81,7 +80,8 @@ function instead({ state, summary }) {
   if (state === "missing") {
     return html`Not reporting yet. On that machine: <code>gpu-monitor collector</code>`;
   }
-  return summary.problems[0] ?? "no GPUs";
+  const [worst] = summary.findings;
+  return worst === undefined ? "no GPUs" : told(worst);
 }
 
 /** @param {Host} host */
@@ -107,9 +107,7 @@ export function openRow(drawn) {
         <code>gpu-monitor collector</code> with <code>broker:</code> in its config.yml set to the broker's address.</p>`
     : nothing}${state === "conflict"
     ? html`<p class="note">Two collectors report under this name. Give one of them another <code>name:</code>.</p>`
-    : nothing}${summary.problems.length > 0
-    ? html`<ul class="problems">${summary.problems.map((line) => html`<li>⚠\uFE0E ${line}</li>`)}</ul>`
-    : nothing}${rows.length > 0
+    : nothing}${findingList(summary.findings, hostTime(drawn))}${rows.length > 0
     ? html`${gpuTable(rows, drawn.hours, hostTime(drawn), state === "live")}${identities(rows)}`
     : nothing}${facts(host, drawn.now)}`;
 }

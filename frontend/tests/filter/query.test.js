@@ -3,12 +3,12 @@ import { test } from "node:test";
 
 import { match } from "../../app/filter/match.js";
 import { complaint, parse, valueFor, withValue } from "../../app/filter/query.js";
-import { tableProblems } from "../../app/state/columns.js";
 import { summarize } from "../../app/state/summary.js";
-import { gpus, host, processes } from "../fleets.js";
+import { tableProblems } from "../../app/state/tables.js";
+import { findings, gpus, host, processes } from "../fleets.js";
 
 function subject(given) {
-  assert.deepEqual(tableProblems(given), { gpus: null, processes: null });
+  assert.deepEqual(tableProblems(given), { gpus: null, processes: null, findings: null });
   return { summary: summarize("node4", given), state: given.state, hostname: "box.example", gpus: given.gpus, processes: given.processes };
 }
 
@@ -114,28 +114,61 @@ test("a host that is not live has no GPU in any state of a live one", () => {
   assert.deepEqual(found(stale, "state:problems"), []);
 });
 
-test("problems are a dead host, a broken GPU or a problem in words", () => {
+test("problems are a dead host, a broken GPU or a finding that needs attention", () => {
   assert.deepEqual(found({ state: "missing" }, "state:problems"), []);
   assert.deepEqual(found(host({ gpus: gpus({}, { state: "lost" }) }), "state:problems"), [false, true]);
-  assert.deepEqual(found(host({ problems: ["no driver"] }), "state:problems"), []);
-  assert.deepEqual(found(host({ problems: ["no driver"] }), "state:problems"), []);
+  assert.deepEqual(found(host({ findings: findings({ kind: "driver" }) }), "state:problems"), []);
+  assert.deepEqual(found(host({ findings: findings({ kind: "driver" }) }), "state:host_problems"), []);
+  assert.equal(found(host({ findings: findings({ kind: "driver", severity: "info" }) }), "state:problems"), null);
+  assert.deepEqual(found(host({ gpus: gpus({}, {}), findings: findings({ gpu: 1 }) }), "state:problems"), [false, true]);
+  assert.equal(found(host({ gpus: gpus({}, {}), findings: findings({ gpu: 1 }) }), "state:host_problems"), null);
   assert.deepEqual(found(host({ gpus: gpus({ state: "asleep" }, {}) }), "state:asleep"), [true, false]);
 });
 
 test("an unhealthy GPU and its slices are found by state:unhealthy and state:problems", () => {
   const table = gpus({ health_reasons: ["a row waits"], use: "free" }, { health_reasons: [] }, { parent: 0, health_reasons: [], use: "busy" }, { state: "lost", health_reasons: ["Xid 79"] });
 
-  assert.deepEqual(found(host({ gpus: table }), "state:unhealthy"), [true, false, true, true]);
+  assert.deepEqual(found(host({ gpus: table }), "state:unhealthy"), [true, false, true, false]);
+  assert.deepEqual(found(host({ gpus: table }), "state:lost"), [false, false, false, true]);
   assert.deepEqual(found(host({ gpus: table }), "state:problems"), [true, false, true, true]);
   assert.deepEqual(found(host({ gpus: table }), "state:free -state:unhealthy"), null);
   assert.equal(found(BUSY, "state:unhealthy"), null);
 });
 
 test("a GPU that is busy at low power is found by that state", () => {
-  const table = gpus({ use: "busy", stalled_since: 400 }, { use: "busy" });
+  const table = gpus({ use: "busy" }, { use: "busy" });
+  const stalled = findings({ kind: "gpu_stalled", gpu: 0 });
 
-  assert.deepEqual(found(host({ gpus: table }), "state:stalled"), [true, false]);
+  assert.deepEqual(found(host({ gpus: table, findings: stalled }), "state:stalled"), [true, false]);
   assert.equal(found(BUSY, "state:stalled"), null);
+});
+
+test("findings are found by kind, by severity, and all of them by any", () => {
+  const given = host({
+    gpus: gpus({}, { parent: 0 }, {}, {}),
+    findings: findings({ kind: "xid", severity: "critical", gpu: 0 }, { kind: "gpu_hot", gpu: 2 }, { kind: "ecc", severity: "info", gpu: 3 }),
+  });
+
+  assert.deepEqual(found(given, "finding:xid"), [true, true, false, false]);
+  assert.deepEqual(found(given, "FINDING:GPU_HOT"), [false, false, true, false]);
+  assert.deepEqual(found(given, "finding~hot"), [false, false, true, false]);
+  assert.equal(found(given, "finding:hot"), null);
+  assert.deepEqual(found(given, "finding:critical"), [true, true, false, false]);
+  assert.deepEqual(found(given, "finding:info"), [false, false, false, true]);
+  assert.deepEqual(found(given, "-finding:any"), null);
+  assert.deepEqual(found(given, "finding:any -finding:xid"), [false, false, true, true]);
+  assert.deepEqual(found(host({ ...given, state: "stale" }), "finding:gpu_hot"), [false, false, true, false]);
+  assert.deepEqual(parse("finding:").unknown, ["finding:"]);
+});
+
+test("a finding of a host is found with all of its GPUs, or none", () => {
+  const full = host({ gpus: gpus({}, {}), findings: findings({ kind: "disk_full" }) });
+
+  assert.deepEqual(found(full, "finding:disk_full"), []);
+  assert.deepEqual(found(full, "finding:any"), []);
+  assert.equal(found(full, "-finding:disk_full"), null);
+  assert.deepEqual(found(host({ findings: findings({ kind: "driver" }) }), "finding:driver"), []);
+  assert.equal(found(BUSY, "finding:any"), null);
 });
 
 test("a host without GPUs is found by its other properties", () => {
@@ -156,7 +189,10 @@ test("the matches of a term are cached until a column it reads changes", () => {
   busy.processes.command = ["python eval.py", "python train.py"];
   assert.deepEqual(match(query, subject(busy)), [false, false, true]);
 
-  busy.problems = ["the train driver is missing"];
+  busy.findings = findings({ gpu: 0, words: "held by train.py" });
+  assert.deepEqual(match(query, subject(busy)), [true, false, true]);
+
+  busy.findings = findings({ words: "the train driver is missing" });
   assert.deepEqual(match(query, subject(busy)), []);
 });
 
@@ -188,8 +224,8 @@ test("any text parses, and each of its words becomes a term or is reported", () 
 });
 
 test("former names of states still find them", () => {
-  const table = gpus({ use: "held_idle" }, { health_reasons: ["a row waits"] }, { stalled_since: 4 }, { use: "free" });
-  const all = (query) => found(host({ gpus: table }), query);
+  const table = gpus({ use: "held_idle" }, { health_reasons: ["a row waits"] }, {}, { use: "free" });
+  const all = (query) => found(host({ gpus: table, findings: findings({ kind: "gpu_stalled", gpu: 2 }) }), query);
 
   assert.deepEqual(all("state:idle"), all("state:held_idle"));
   assert.deepEqual(all("state:ailing"), all("state:unhealthy"));

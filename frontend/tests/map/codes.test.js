@@ -8,9 +8,9 @@ const FREE = KINDS.indexOf("free");
 const [UNHEALTHY, HOT] = ["unhealthy", "hot"].map((key) => MARKS.find(({ state }) => state.key === key).bit);
 
 /** The kinds of a host's cells, "" for an empty place. */
-function kinds(table, { state = "live", metric = "util", mask = [], slots = table?.index.length ?? 2 } = {}) {
+function kinds(table, { state = "live", metric = "util", mask = [], slots = table?.index.length ?? 2, faults = new Map() } = {}) {
   const codes = new Uint8Array(slots);
-  writeCodes(table, state, metric, mask, codes);
+  writeCodes(table, faults, state, metric, mask, codes);
   return [...codes].map((code) => code === EMPTY ? "" : KINDS[code & KIND] + (code & HOT ? " hot" : "") + (code & UNHEALTHY ? " unhealthy" : "") + (code & DIM ? " dim" : ""));
 }
 
@@ -39,16 +39,16 @@ test("a host that is not live is old, and a missing host is missing", () => {
 });
 
 test("a hot GPU is marked", () => {
-  const table = gpus({ use: "busy", utilization_percent: 1, temperature_celsius: 89, slowdown_celsius: 90 });
+  const table = gpus({ use: "busy", utilization_percent: 1 }, { use: "free" });
 
-  assert.deepEqual(kinds(table), ["step1 hot"]);
+  assert.deepEqual(kinds(table, { faults: new Map([[0, new Set(["gpu_hot"])]]) }), ["step1 hot", "free"]);
 });
 
 test("an unhealthy GPU is marked beside its use, and so is its host, but not when old", () => {
   const ill = ["a row waits"];
   const table = gpus({ use: "free", health_reasons: ill }, { state: "lost", health_reasons: ill }, { use: "free", health_reasons: [] }, { state: "asleep" });
 
-  assert.deepEqual(kinds(table), ["free unhealthy", "lost unhealthy", "free", "asleep"]);
+  assert.deepEqual(kinds(table), ["free unhealthy", "lost", "free", "asleep"]);
   assert.deepEqual(kinds(table, { state: "stale" }), ["old", "old", "old", "old"]);
   assert.equal(hostCode(Uint8Array.of(FREE | UNHEALTHY, FREE)), FREE | UNHEALTHY);
 });

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { gpuRows, tableProblem } from "../../app/state/columns.js";
-import { isHot } from "../../app/state/states.js";
-import { gpus, host, processes } from "../fleets.js";
+import { gpuRows } from "../../app/state/columns.js";
+import { findings, gpus, host, processes } from "../fleets.js";
 
 test("every process is listed with its GPU", () => {
   const rows = gpuRows(host({
@@ -25,24 +24,10 @@ test("a missing column is unknown, and zero stays zero", () => {
   assert.equal(row.use, null);
 });
 
-test("a table whose columns differ in length is reported and not drawn", () => {
-  const odd = host({ gpus: { index: [0, 1], state: ["ok", "ok"], uuid: ["GPU-1"] } });
-
-  assert.equal(tableProblem(odd, "gpus"), "gpus are not shown: uuid has 1 rows, index 2");
-  assert.deepEqual(gpuRows(odd), []);
-});
-
-test("a malformed table of processes leaves the GPUs alone", () => {
-  const odd = host({ gpus: gpus({}), processes: { gpu: [0, 0], pid: [1] } });
-
-  assert.match(tableProblem(odd, "processes"), /pid has 1 rows, gpu 2/);
-  assert.deepEqual(gpuRows(odd)[0].processes, []);
-});
-
-test("a host without tables has no rows and no problem", () => {
+test("a malformed table of GPUs is not drawn; one of processes leaves the GPUs alone", () => {
+  assert.deepEqual(gpuRows(host({ gpus: { index: [0, 1], state: ["ok", "ok"], uuid: ["GPU-1"] } })), []);
+  assert.deepEqual(gpuRows(host({ gpus: gpus({}), processes: { gpu: [0, 0], pid: [1] } }))[0].processes, []);
   assert.deepEqual(gpuRows({ state: "missing" }), []);
-  assert.equal(tableProblem({ state: "missing" }, "gpus"), null);
-  assert.equal(tableProblem(host({ gpus: {} }), "gpus"), null);
 });
 
 test("MIG slices are named after the GPU they are part of", () => {
@@ -53,20 +38,20 @@ test("MIG slices are named after the GPU they are part of", () => {
   assert.equal(rows[2].profile, "3g.40gb");
 });
 
-test("a slice shares the health reasons of its GPU; without the column there are none", () => {
-  const rows = gpuRows(host({ gpus: gpus({ health_reasons: ["a row waits"] }, { parent: 0, health_reasons: [] }, {}) }));
+test("a GPU has its own findings, and a slice those of its GPU, too", () => {
+  const rows = gpuRows(host({
+    gpus: gpus({}, { parent: 0 }, {}),
+    findings: findings({ kind: "xid", gpu: 0 }, { kind: "gpu_stalled", gpu: 1 }, { kind: "disk_full" }),
+  }));
 
-  assert.deepEqual(rows.map((gpu) => gpu.health_reasons), [["a row waits"], ["a row waits"], []]);
-  assert.deepEqual(gpuRows(host({ gpus: gpus({}) }))[0].health_reasons, []);
+  assert.deepEqual(rows.map((gpu) => gpu.findings.map(({ kind }) => kind)), [["xid"], ["xid", "gpu_stalled"], []]);
 });
 
-test("hot is within 5 degrees of the card's own limit, or slowed down by heat", () => {
-  /** @param {Record<string, unknown>} card */
-  const hot = (card) => isHot(gpus(card), 0);
-  assert.equal(hot({ temperature_celsius: 84, slowdown_celsius: 90, throttle: [] }), false);
-  assert.equal(hot({ temperature_celsius: 85, slowdown_celsius: 90 }), true);
-  assert.equal(hot({ temperature_celsius: 95, throttle: [] }), false);
-  assert.equal(hot({ slowdown_celsius: 90 }), false);
-  assert.equal(hot({ temperature_celsius: 40, slowdown_celsius: 90, throttle: ["software thermal slowdown"] }), true);
-  assert.equal(hot({ temperature_celsius: 40, slowdown_celsius: 90, throttle: ["power cap"] }), false);
+test("badges follow health, heat and stall, but no finding that needs no attention", () => {
+  const rows = gpuRows(host({
+    gpus: gpus({ health_reasons: ["a row waits"] }, {}, {}, {}),
+    findings: findings({ kind: "row_remap", gpu: 0 }, { kind: "gpu_hot", gpu: 1 }, { kind: "gpu_stalled", gpu: 2 }, { kind: "gpu_hot", gpu: 3, severity: "info" }),
+  }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.badges.map(({ key }) => key)), [["unhealthy"], ["hot"], ["stalled"], []]);
 });

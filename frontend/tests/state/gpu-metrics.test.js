@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { freeMib, hindrances, memoryWords, rampStep, reading, unaccountedMib, unmeasured, usersOf } from "../../app/state/gpu-metrics.js";
+import { freeMib, memoryWords, rampStep, reading, slowdown, unaccountedMib, unmeasured, usersOf } from "../../app/state/gpu-metrics.js";
 import { gpuRows } from "../../app/state/columns.js";
-import { gpus, host, processes } from "../fleets.js";
+import { findings, gpus, host, processes } from "../fleets.js";
 
 test("the ramp has six steps", () => {
   const shares = [0, 1, 19, 20, 44, 45, 69, 70, 89, 90, 100, 140];
@@ -42,16 +42,15 @@ test("a utilization that is not reported has its reason", () => {
   assert.equal(reading(idle, "util").words, "0%");
 });
 
-test("the cause of a slowdown is named", () => {
-  const known = { utilization_percent: 100, power_watts: 140, power_limit_watts: 700 };
+test("the cause of a slowdown is named, heat only where no finding does", () => {
+  const throttle = ["power limit", "hardware thermal slowdown", "power brake"];
   const rows = gpuRows(host({
-    gpus: gpus({ throttle: ["power limit", "hardware thermal slowdown", "power brake"], stalled_since: 400 }, { stalled_since: 400, throttle: [], ...known }, {}),
+    gpus: gpus({ throttle }, { throttle }, { throttle: ["software thermal slowdown"] }, {}),
+    findings: findings({ kind: "gpu_hot", gpu: 1 }, { kind: "gpu_hot", gpu: 2 }),
   }));
 
-  assert.deepEqual(rows.map((gpu) => hindrances(gpu, 1120)), [
-    ["slowed down: hardware thermal slowdown, power brake", "busy at low power for 12m: probably waiting"],
-    ["100% busy at 20% power for 12m: probably waiting"],
-    [],
+  assert.deepEqual(rows.map(slowdown), [
+    "slowed down: hardware thermal slowdown, power brake", "slowed down: power brake", null, null,
   ]);
 });
 
@@ -60,8 +59,7 @@ test("the power limit and chosen clocks are no slowdown", () => {
   const slow = ["hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"];
   const rows = gpuRows(host({ gpus: gpus(...[...normal, ...slow].map((limit) => ({ throttle: [limit] }))) }));
 
-  const found = rows.map((gpu) => hindrances(gpu, 0));
-  assert.deepEqual(found, [...normal.map(() => []), ...slow.map((limit) => [`slowed down: ${limit}`])]);
+  assert.deepEqual(rows.map(slowdown), [...normal.map(() => null), ...slow.map((limit) => `slowed down: ${limit}`)]);
 });
 
 test("users of a GPU are named once", () => {

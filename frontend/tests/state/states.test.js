@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { CELLS, KIND, KINDS, MARKS } from "../../app/map/codes.js";
 import { GPU_STATES, STATES, STATE_WORDS, PROBLEMS, canonicalWord } from "../../app/state/states.js";
 import { overview, summarize } from "../../app/state/summary.js";
-import { gpus, host } from "../fleets.js";
+import { findings, gpus, host } from "../fleets.js";
 
 /** A GPU in each state. */
 const EXAMPLES = {
@@ -15,16 +15,22 @@ const EXAMPLES = {
   error: { state: "error" },
   asleep: { state: "asleep" },
   unhealthy: { health_reasons: ["a row waits"] },
-  hot: { temperature_celsius: 88, slowdown_celsius: 90 },
-  stalled: { stalled_since: 400 },
+  hot: {},
+  stalled: {},
+  faulty: {},
 };
+/** The finding of those that only a finding shows. */
+const KINDS_OF = { hot: "gpu_hot", stalled: "gpu_stalled", faulty: "memory_held" };
 
 for (const { key, holds, columns } of GPU_STATES) {
   test(`${key} matches only GPUs in that state`, () => {
-    const held = Object.entries(EXAMPLES).filter(([, example]) => holds(gpus({ throttle: [], ...example }), 0));
+    const held = Object.entries(EXAMPLES).filter(([name, example]) => {
+      const faults = new Map(name in KINDS_OF ? [[0, new Set([KINDS_OF[name]])]] : []);
+      return holds(gpus({ throttle: [], ...example }), 0, faults);
+    });
 
     assert.deepEqual(held.map(([name]) => name), [key]);
-    assert.ok(columns.some((column) => column in EXAMPLES[key]), "reads a column that it does not name");
+    assert.ok(key in KINDS_OF ? columns.length === 0 : columns.some((column) => column in EXAMPLES[key]), "reads a column that it does not name");
   });
 }
 
@@ -49,8 +55,8 @@ test("the map has room for every kind of cell and every mark", () => {
 
 test("the count of problems equals the hosts found by its search", () => {
   const fleet = overview([
-    summarize("well", host({ gpus: gpus({ use: "free" }, { use: "held_idle" }, EXAMPLES.hot) })),
-    summarize("lost", host({ gpus: gpus({ state: "lost" }, { state: "lost" }), problems: ["GPU 0 is lost"] })),
+    summarize("well", host({ gpus: gpus({ use: "free" }, { use: "held_idle" }, {}), findings: findings({ kind: "gpu_hot", gpu: 2 }, { severity: "info" }) })),
+    summarize("lost", host({ gpus: gpus({ state: "lost" }, { state: "lost" }), findings: findings({ kind: "gpu_lost", gpu: 0 }) })),
     summarize("unhealthy", host({ gpus: gpus(EXAMPLES.unhealthy) })),
     summarize("stale", host({ state: "stale", gpus: gpus({ state: "lost" }) })),
     summarize("missing", { state: "missing" }),

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Store } from "../../app/state/store.js";
+import { gpuRows } from "../../app/state/columns.js";
 import { summarize } from "../../app/state/summary.js";
-import { fleet, gpus, host, processes } from "../fleets.js";
+import { findings, fleet, gpus, host, processes } from "../fleets.js";
 
 function storeOf(hosts, members) {
   const store = new Store();
@@ -78,7 +79,7 @@ test("summaries and rows follow a patch", () => {
 });
 
 test("a summary follows a patch to any of its inputs", () => {
-  const before = gpus({ use: "free", temperature_celsius: 40, slowdown_celsius: 90, throttle: [] }, { use: "free" });
+  const before = gpus({ use: "free", temperature_celsius: 40 }, { use: "free" });
   const patches = {
     use: ["busy", "held_idle"],
     health_reasons: [["a row waits"], []],
@@ -86,8 +87,6 @@ test("a summary follows a patch to any of its inputs", () => {
     parent: [null, 0],
     name: ["NVIDIA H100", "NVIDIA T4"],
     temperature_celsius: [88, 20],
-    slowdown_celsius: [42, 42],
-    throttle: [["thermal slowdown"], []],
   };
   for (const [column, values] of Object.entries(patches)) {
     const store = storeOf({ a: host({ gpus: before }) });
@@ -98,6 +97,44 @@ test("a summary follows a patch to any of its inputs", () => {
     assert.deepEqual(store.summary("a"), summarize("a", store.host("a")), column);
     assert.notDeepEqual(store.summary("a"), old, column);
   }
+});
+
+test("what is derived follows a patch to a finding", () => {
+  const store = storeOf({ a: host({ gpus: gpus({}, {}) }) });
+  assert.deepEqual(store.rows("a").map(({ findings }) => findings.length), [0, 0]);
+  const patches = [
+    findings({ kind: "gpu_hot", gpu: 1, words: "hot" }),
+    { words: ["hotter"] },
+    { gpu: [0] },
+    { severity: ["info"] },
+    findings({ kind: "gpu_hot", gpu: 1 }, {}),
+    findings(),
+  ];
+  patches.forEach((patch, number) => {
+    store.apply({ type: "patch", sequence: 8 + number, patch: { hosts: { a: { findings: patch } } } });
+
+    assert.deepEqual(store.summary("a"), summarize("a", store.host("a")));
+    assert.deepEqual(store.rows("a"), gpuRows(store.host("a")));
+  });
+});
+
+test("the labels of findings follow the GPUs", () => {
+  const store = storeOf({ a: host({ gpus: gpus({}, {}), findings: findings({ gpu: 1 }) }) });
+  assert.equal(store.summary("a").findings[0].label, "1");
+
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { parent: [null, 0] } } } } });
+
+  assert.equal(store.summary("a").findings[0].label, "0.0");
+});
+
+test("the findings stay the same array while none of them changes", () => {
+  const store = storeOf({ a: host({ gpus: gpus({}), findings: findings({}) }) });
+  const before = store.summary("a").findings;
+
+  store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free"] } } } } });
+
+  assert.equal(store.summary("a").free, 1);
+  assert.equal(store.summary("a").findings, before);
 });
 
 test("hosts with hostile names are hosts", () => {
@@ -154,11 +191,18 @@ test("held idle sorts by memory multiplied by time", () => {
 
 test("a table malformed by a patch is reported until another patch repairs it", () => {
   const store = storeOf({ a: host({ gpus: gpus({ use: "free" }) }) });
-  assert.deepEqual(store.summary("a").problems, []);
+  assert.deepEqual(store.summary("a").findings, []);
 
   store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { use: ["free", "busy"] } } } } });
-  assert.match(store.summary("a").problems[0], /^gpus are not shown: use has 2 rows/);
+  assert.match(store.summary("a").findings[0].words, /^gpus are not shown: use has 2 rows/);
 
   store.apply({ type: "patch", sequence: 9, patch: { hosts: { a: { gpus: { use: ["free"] } } } } });
-  assert.deepEqual(store.summary("a").problems, []);
+  assert.deepEqual(store.summary("a").findings, []);
+
+  store.apply({ type: "patch", sequence: 10, patch: { hosts: { a: { findings: { kind: ["clock"] } } } } });
+  assert.match(store.summary("a").findings[0].words, /^findings are not shown: severity has 0 rows/);
+  assert.equal(store.rows("a")[0].use, "free");
+
+  store.apply({ type: "patch", sequence: 11, patch: { hosts: { a: { findings: findings({ words: "late" }) } } } });
+  assert.deepEqual(store.summary("a").findings.map(({ words }) => words), ["late"]);
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { find } from "../../app/filter/finder.js";
 import { heldGibHours, meanUtilization, overview, sentence, summarize } from "../../app/state/summary.js";
-import { gpus, host } from "../fleets.js";
+import { findings, gpus, host } from "../fleets.js";
 
 const HOUR = 3600;
 
@@ -36,7 +36,8 @@ test("a GPU divided into slices is not counted in addition to them", () => {
 test("a table that cannot be drawn is a problem of the host", () => {
   const summary = summarize("a", host({ gpus: { index: [0], state: [] } }));
 
-  assert.match(summary.problems[0], /^gpus are not shown/);
+  assert.match(summary.findings[0].words, /^gpus are not shown/);
+  assert.equal(summary.isFaulty, true);
   assert.equal(summary.gpus, 0);
 });
 
@@ -47,12 +48,13 @@ test("models are named once, without the vendor", () => {
 });
 
 test("a host that is not live counts only under its state", () => {
-  const rows = gpus({ use: "free", temperature_celsius: 90, slowdown_celsius: 90 });
+  const rows = gpus({ use: "free", temperature_celsius: 90 });
+  const hot = findings({ kind: "gpu_hot", gpu: 0 });
   const fleet = overview([
     summarize("a", host({ gpus: gpus({ use: "free", temperature_celsius: 40 }) })),
-    summarize("b", host({ state: "stale", gpus: rows })),
+    summarize("b", host({ state: "stale", gpus: rows, findings: hot })),
     summarize("c", { state: "missing" }),
-    summarize("d", host({ state: "conflict", gpus: rows })),
+    summarize("d", host({ state: "conflict", gpus: rows, findings: hot })),
   ]);
 
   assert.deepEqual([fleet.wholeHosts, fleet.counts.stale, fleet.counts.missing, fleet.counts.conflict, fleet.counts.hot], [1, 1, 1, 1, 0]);
@@ -87,8 +89,8 @@ test("unhealthy cards are counted, and their hosts are offered last", () => {
 
 test("GPUs that are busy at low power are counted and named", () => {
   const summaries = [
-    summarize("a", host({ gpus: gpus({ use: "busy", stalled_since: 400 }, { use: "busy" }, { use: "free" }) })),
-    summarize("b", host({ state: "stale", gpus: gpus({ stalled_since: 400 }) })),
+    summarize("a", host({ gpus: gpus({ use: "busy" }, { use: "busy" }, { use: "free" }), findings: findings({ kind: "gpu_stalled", gpu: 0 }) })),
+    summarize("b", host({ state: "stale", gpus: gpus({}), findings: findings({ kind: "gpu_stalled", gpu: 0 }) })),
   ];
 
   assert.equal(overview(summaries).counts.stalled, 1);
@@ -101,10 +103,32 @@ test("a host without GPUs is not free", () => {
 
 test("a row reads as one sentence", () => {
   const rows = gpus({ use: "free" }, { use: "held_idle" }, { state: "lost" });
-  const summary = summarize("node4", host({ gpus: rows, problems: ["NVML is stuck"] }));
+  const summary = summarize("node4", host({ gpus: rows, findings: findings({ kind: "nvml_stuck" }) }));
 
   assert.equal(sentence(summary, "live"), "node4: 1 of 3 free, 1 held idle, 1 lost, has problems");
   assert.equal(sentence(summary, "stale"), "node4: stale, 1 of 3 free, 1 held idle, 1 lost, has problems");
   assert.equal(sentence(summarize("n", { state: "missing" }), "missing"), "n: has never reported");
   assert.equal(sentence(summarize("n", host()), "live"), "n: no GPUs");
+});
+
+test("a fault is counted once: a lost GPU is not unhealthy as well, and its slices are no more of them", () => {
+  const ill = { health_reasons: ["Xid 79"] };
+  const rows = gpus({ state: "lost", ...ill }, { state: "error", ...ill }, ill, { parent: 0, state: "lost" }, { parent: 2 });
+  const faults = findings({ kind: "gpu_lost", gpu: 0 }, { kind: "xid", gpu: 0 }, { kind: "xid", gpu: 1 }, { kind: "xid", gpu: 2 });
+  const { counts, isFaulty } = summarize("a", host({ gpus: rows, findings: faults }));
+
+  assert.deepEqual([counts.lost, counts.error, counts.unhealthy, counts.faulty, isFaulty], [1, 1, 1, 0, false]);
+});
+
+test("a finding of a GPU that has no state of its own is counted, too; one that needs no attention is not", () => {
+  const faults = findings({ kind: "memory_held", gpu: 0 }, { kind: "fan_stuck", gpu: 0 }, { kind: "memory_held", gpu: 1, severity: "info" });
+
+  assert.equal(summarize("a", host({ gpus: gpus({}, {}), findings: faults })).counts.faulty, 1);
+});
+
+test("no GPU is counted while the broker is silent, and the last hottest one stays", () => {
+  const hosts = [summarize("a", host({ gpus: gpus({ state: "lost" }, { temperature_celsius: 40 }) })), summarize("b", { state: "missing" })];
+  const fleet = overview(hosts, true);
+
+  assert.deepEqual([fleet.counts.lost, fleet.counts.stale, fleet.counts.missing, fleet.withProblems, fleet.hottest], [0, 1, 1, 2, 40]);
 });

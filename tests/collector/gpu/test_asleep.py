@@ -108,7 +108,7 @@ def test_nvml_stays_closed_while_all_gpus_are_asleep(host: Host) -> None:
     awake = [host.run_round(second) for second in (20.0, 21.0)][-1]
 
     assert states(asleep) == [(0, None, "asleep"), (1, None, "asleep")]
-    assert (calls, host.driver.problem) == (0, None)
+    assert (calls, host.driver.finding) == (0, None)
     assert states(awake) == [(0, None, "asleep"), (1, "GPU-1", "ok")]
 
 

@@ -50,6 +50,11 @@ def run_rounds(driver: Driver, first: int, end: int) -> list[GpuReading]:
     return [run_round(driver, float(second)) for second in range(first, end)][-1]
 
 
+def text(driver: Driver) -> str:
+    """Why there is no driver."""
+    return "" if driver.finding is None else driver.finding.line
+
+
 def states(readings: list[GpuReading]) -> list[tuple[str | None, str]]:
     return [(reading.identity.uuid, reading.state) for reading in readings]
 
@@ -60,7 +65,7 @@ def test_the_versions_are_those_of_the_driver(fake_nvml: FakeNvml, driver: Drive
     run_round(driver, 0.0)
 
     assert (driver.driver_version, driver.cuda_version) == ("550.54.15", "12.4")
-    assert driver.problem is None
+    assert driver.finding is None
 
 
 def test_nvml_is_opened_once(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -78,14 +83,14 @@ def test_a_missing_library_is_reported_in_one_line(fake_nvml: FakeNvml, driver: 
     fake_nvml.close()
 
     assert run_round(driver, 0.0) == []
-    assert driver.problem == "no NVIDIA driver here: libnvidia-ml.so.1 not found"
+    assert text(driver) == "no NVIDIA driver here (libnvidia-ml.so.1 not found)"
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         ("DRIVER_NOT_LOADED", "driver not loaded"),
-        ("LIB_RM_VERSION_MISMATCH", "driver was upgraded: reboot needed"),
+        ("LIB_RM_VERSION_MISMATCH", "the driver was upgraded, and its library"),
         ("NO_PERMISSION", "no permission"),
         (17, "failed to initialize"),
         (23, "no resources left"),
@@ -99,7 +104,7 @@ def test_a_driver_that_cannot_be_opened_says_why(
     fake_nvml.write(Scenario([ONE], Machine(init_error=error)))
 
     assert run_round(driver, 0.0) == []
-    assert driver.problem is not None and words in driver.problem
+    assert words in text(driver)
 
 
 def test_a_driver_whose_device_file_is_missing_says_so(fake_nvml: FakeNvml, tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_a_driver_whose_device_file_is_missing_says_so(fake_nvml: FakeNvml, tmp_
 
     run_round(driver, 0.0)
 
-    assert driver.problem is not None and driver.problem.startswith("NVIDIA driver loaded, but ")
+    assert text(driver).startswith("NVIDIA driver loaded, but ")
 
 
 def test_a_gpu_that_cannot_be_opened_is_lost_and_named_by_the_place_that_is_left(
@@ -165,7 +170,7 @@ def test_a_driver_that_is_back_is_found_within_ten_seconds(
     readings = [run_round(driver, 60.0 + second) for second in range(int(LAST_REOPEN_SECONDS) + 1)]
 
     assert states(readings[-1]) == [("GPU-1", "ok")]
-    assert driver.problem is None
+    assert driver.finding is None
 
 
 def test_a_reloaded_driver_is_opened_again(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -192,7 +197,7 @@ def test_rows_stay_with_the_reason_when_the_driver_goes_away(
     readings = run_round(driver, 3.0)
 
     assert states(readings) == [("GPU-1", "error"), ("GPU-2", "error")]
-    assert readings[0].reason == driver.problem
+    assert readings[0].reason == text(driver)
     assert readings[0].utilization_percent is None
 
 
@@ -327,7 +332,7 @@ def test_a_library_that_an_upgrade_replaced_is_loaded_anew(
         fake_nvml.write(Scenario([ONE]))
         after, _ = child.communicate("\n")
 
-    assert before.startswith("driver was upgraded: reboot needed")
+    assert before.startswith("the driver was upgraded, and its library")
     assert after == "None ok deleted: False\n"
 
 
@@ -335,14 +340,14 @@ UPGRADED = """
 from gpu_monitor.collector.gpu.driver import Driver
 driver = Driver()
 driver.open(0.0, True)
-print(driver.problem, flush=True)
+print(driver.finding.line, flush=True)
 input()
 for second in (8.0, 16.0):
     driver.open(second, True)
 driver.slots[0].refresh(16.0)
 with open("/proc/self/maps") as maps:
     deleted = any("libnvidia-ml" in line and "(deleted)" in line for line in maps)
-print(driver.problem, driver.slots[0].latest.reading.state, "deleted:", deleted)
+print(driver.finding, driver.slots[0].latest.reading.state, "deleted:", deleted)
 """
 ROOT = Path(__file__).parent.parent.parent.parent
 

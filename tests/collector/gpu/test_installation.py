@@ -14,6 +14,7 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     LIBRARY_NOT_FOUND,
     NO_PERMISSION,
     UNKNOWN,
+    InternalError,
     NvmlError,
     words,
 )
@@ -29,7 +30,8 @@ def host(tmp_path: Path) -> Path:
 
 def describe(host: Path, code: int, open_file: Callable[[str, int], int] = os.open) -> str:
     pci, module, dev = (str(host / folder) for folder in ("pci", "module", "dev"))
-    return DriverInstallation(pci, module, dev, open_file).describe(NvmlError(code, "nvmlInit"))
+    error = NvmlError(code, "nvmlInit")
+    return DriverInstallation(pci, module, dev, open_file).describe(error).line
 
 
 def refusing(number: int) -> Callable[[str, int], int]:
@@ -90,6 +92,27 @@ def test_a_missing_library_is_no_surprise_without_a_gpu_only(host: Path) -> None
     assert describe(host, LIBRARY_NOT_FOUND).startswith("an NVIDIA GPU is on the PCI bus, but its")
     load_module(host)
     assert describe(host, LIBRARY_NOT_FOUND).startswith("NVIDIA driver loaded, but its library")
+
+
+def severity(host: Path, error: NvmlError) -> str:
+    pci, module, dev = (str(host / folder) for folder in ("pci", "module", "dev"))
+    return DriverInstallation(pci, module, dev).describe(error).severity
+
+
+@pytest.mark.parametrize("code", [LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED])
+def test_no_driver_needs_attention_only_where_there_is_a_gpu(host: Path, code: int) -> None:
+    assert severity(host, NvmlError(code, "nvmlInit")) == "info"
+    add_device(host, "0x10de", "0x030200")
+    assert severity(host, NvmlError(code, "nvmlInit")) == "critical"
+
+
+def test_any_other_error_needs_attention(host: Path) -> None:
+    assert severity(host, NvmlError(UNKNOWN, "nvmlInit")) == "critical"
+    broken = InternalError("nvmlInit", AttributeError("gone"))
+    assert severity(host, broken) == "critical"
+    pci, module, dev = (str(host / folder) for folder in ("pci", "module", "dev"))
+    found = DriverInstallation(pci, module, dev).describe(broken)
+    assert (found.words, found.advice) == ("internal error: AttributeError: gone", None)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gpu_monitor.collector.gpu.queries import Queries, Trace
 from gpu_monitor.collector.gpu.watchdog import Watchdog
 from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
 from tests.fake_nvml.scenario import N_A, Value
+from tests.support.finding_lines import driver_lines
 
 NOON = 1_700_049_600.0
 
@@ -37,17 +38,21 @@ class Patient:
         self.questions = Queries()
         self.health = MemoryHealth(lambda: NOON)
 
+    @property
+    def has_failed(self) -> bool:
+        return any(finding.severity == "critical" for finding in self.health.findings)
+
     def reasons(self, now: float = 0.0) -> tuple[str, ...]:
         self.health.poll(self.questions, self.handle, now)
-        return self.health.reasons
+        return tuple(finding.line for finding in self.health.findings)
 
 
 def test_only_a_row_that_cannot_be_remapped_is_a_failure(opened: FakeNvml) -> None:
     opened.write(Scenario([Gpu(remapped_pending=1, retired_pending=1, ecc_uncorrected=2)]))
     patient = Patient()
-    assert len(patient.reasons()) == 3 and not patient.health.failed
+    assert len(patient.reasons()) == 3 and not patient.has_failed
     opened.write(Scenario([Gpu(remapped_failed=1)]))
-    assert len(patient.reasons(MEMORY_HEALTH_SECONDS)) == 1 and patient.health.failed
+    assert len(patient.reasons(MEMORY_HEALTH_SECONDS)) == 1 and patient.has_failed
 
 
 @pytest.mark.parametrize(
@@ -65,10 +70,10 @@ def test_a_gpu_has_failed_while_the_driver_recommends_a_recovery(
     opened.write(Scenario([Gpu(fields={230: action})]))
     patient = Patient()
     assert patient.reasons() == (f"the driver recommends a recovery: {words}",)
-    assert patient.health.failed and patient.health.needs_recovery
+    assert patient.has_failed and patient.health.needs_recovery
     opened.write(Scenario([Gpu(fields={230: 0})]))
     assert patient.reasons(MEMORY_HEALTH_SECONDS) == ()
-    assert not patient.health.failed and not patient.health.needs_recovery
+    assert not patient.has_failed and not patient.health.needs_recovery
 
 
 @pytest.mark.parametrize(
@@ -162,7 +167,7 @@ def test_errors_do_not_become_new_when_nvml_is_reopened(fake_nvml: FakeNvml) -> 
         driver.open(now, is_calm=True)
         (slot,) = driver.slots
         slot.refresh(now)
-        reported.append(len(slot.health_reasons(now)))
+        reported.append(len(slot.health_findings(now)))
     driver.close()
     assert reported == [1, 0]
 
@@ -185,7 +190,7 @@ def test_a_memory_fault_is_a_problem_of_the_host_with_the_gpus_index(fake_nvml: 
     fake_nvml.write(Scenario([Gpu(), Gpu(remapped_failed=1)]))
     watch = Watchdog(Driver(), patience=20.0, timeout=60.0, slow=10.0)
     try:
-        (problem,) = watch.collect(moment()).problems
+        (problem,) = driver_lines(watch.collect(moment()))
     finally:
         watch.close()
     assert problem.startswith("GPU 1: ") and "replace the card" in problem

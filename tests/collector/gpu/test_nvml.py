@@ -36,7 +36,7 @@ def test_the_library_is_found_in_the_first_folder_that_has_it(
         return subprocess.check_output(command, env=environment, text=True, timeout=60)
 
     assert opened(str(tmp_path), folder) == "2\n"
-    assert opened(str(tmp_path)) == "no NVIDIA driver here: libnvidia-ml.so.1 not found\n"
+    assert opened(str(tmp_path)) == "no NVIDIA driver here (libnvidia-ml.so.1 not found)\n"
 
 
 def test_the_folders_of_nixos_driver_containers_and_wsl_are_searched() -> None:

@@ -103,7 +103,7 @@ def test_an_error_of_the_driver_is_a_problem_in_words_or_an_unknown_version(
     if "Version" in function:
         assert len(reading.gpus) == 2 and None in (reading.driver_version, reading.cuda_version)
     else:
-        assert reading.gpus == () and reading.problems == (words(code),)
+        assert reading.gpus == () and [each.line for each in reading.findings] == [words(code)]
 
 
 def test_every_function_called_is_in_these_lists(fake_nvml: FakeNvml) -> None:

@@ -17,6 +17,7 @@ from gpu_monitor.collector.gpu.pci import (
 from gpu_monitor.collector.gpu.watchdog import Watchdog
 from tests.fake_nvml import FakeNvml, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as NvidiaDriver
+from tests.support.finding_lines import driver_lines
 
 H100, GT710 = "0x2330", "0x128b"
 LISTED = ["00000000:1A:00.0"]
@@ -29,6 +30,10 @@ NOT_BOUND = (
     "GPU 0000:3B:00.0 is on the PCI bus, but no driver is bound to it:"
     " search the kernel log for NVRM and Xid",
 )
+
+
+def texts(bus: PciBus) -> tuple[str, ...]:
+    return tuple(finding.line for finding in bus.findings)
 
 
 class Machine:
@@ -70,10 +75,10 @@ class Machine:
     def bus(self) -> PciBus:
         return PciBus(str(self.pci), str(self.gpus), str(self.dev), str(self.group))
 
-    def problems(self) -> tuple[str, ...]:
+    def missing(self) -> tuple[str, ...]:
         bus = self.bus()
         bus.scan(LISTED, 0.0)
-        return bus.problems
+        return texts(bus)
 
 
 @pytest.fixture
@@ -82,51 +87,51 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_there_is_no_problem_where_every_gpu_is_listed(machine: Machine) -> None:
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 def test_a_gpu_bound_to_the_driver_but_not_listed_is_missing(machine: Machine) -> None:
     machine.add(MISSING, minor=1)
 
-    assert machine.problems() == NOT_LISTED
+    assert machine.missing() == NOT_LISTED
 
 
 def test_an_unbound_gpu_is_missing_where_others_of_its_model_are_listed(machine: Machine) -> None:
     machine.add(MISSING, driver=None)
 
-    assert machine.problems() == NOT_BOUND
+    assert machine.missing() == NOT_BOUND
 
 
 @pytest.mark.parametrize("driver", ["vfio-pci", "nouveau"])
 def test_a_gpu_bound_to_another_driver_is_not_missing(machine: Machine, driver: str) -> None:
     machine.add(MISSING, driver=driver)
 
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 def test_an_old_display_card_is_not_missing(machine: Machine) -> None:
     machine.add(MISSING, driver=None, device=GT710, kind="0x030000")
 
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 def test_an_excluded_gpu_is_not_missing(machine: Machine) -> None:
     machine.add(MISSING, minor=1, excluded="Yes")
 
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 def test_a_virtual_function_is_not_missing(machine: Machine) -> None:
     (machine.add(MISSING, minor=1) / "physfn").symlink_to("../0000:1a:00.0")
 
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 def test_a_gpu_that_a_container_was_not_given_is_not_missing(machine: Machine) -> None:
     machine.add(MISSING, minor=1)
     (machine.dev / "nvidia1").unlink()
 
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_nothing_is_missing_in_a_batch_job_or_container(machine: Machine, group:
     machine.group.write_text(group)
     machine.add(MISSING, minor=1)
 
-    assert machine.problems() == ()
+    assert machine.missing() == ()
 
 
 def test_nothing_is_reported_where_a_listed_gpu_has_no_bus_id(machine: Machine) -> None:
@@ -150,7 +155,7 @@ def test_nothing_is_reported_where_a_listed_gpu_has_no_bus_id(machine: Machine) 
 
     bus.scan([*LISTED, None], 0.0)
 
-    assert bus.problems == ()
+    assert texts(bus) == ()
 
 
 def test_nothing_is_reported_without_a_pci_bus(tmp_path: Path) -> None:
@@ -158,7 +163,7 @@ def test_nothing_is_reported_without_a_pci_bus(tmp_path: Path) -> None:
 
     bus.scan([], 0.0)
 
-    assert bus.problems == ()
+    assert texts(bus) == ()
 
 
 def test_a_pci_domain_may_have_more_than_four_digits(machine: Machine) -> None:
@@ -167,7 +172,7 @@ def test_a_pci_domain_may_have_more_than_four_digits(machine: Machine) -> None:
 
     bus.scan([*LISTED, "00010000:01:00.0"], 0.0)
 
-    assert bus.problems == ()
+    assert texts(bus) == ()
 
 
 def test_the_bus_is_scanned_once_a_minute_and_when_the_list_changes(machine: Machine) -> None:
@@ -176,12 +181,12 @@ def test_the_bus_is_scanned_once_a_minute_and_when_the_list_changes(machine: Mac
     machine.add(MISSING, minor=1)
 
     bus.scan(LISTED, PCI_SCAN_SECONDS - 1)
-    before = bus.problems
+    before = texts(bus)
     bus.scan(LISTED, PCI_SCAN_SECONDS)
-    after = bus.problems
+    after = texts(bus)
     bus.scan([*LISTED, "00000000:3B:00.0"], PCI_SCAN_SECONDS + 1)
 
-    assert (before, after, bus.problems) == ((), NOT_LISTED, ())
+    assert (before, after, texts(bus)) == ((), NOT_LISTED, ())
 
 
 @pytest.fixture
@@ -192,8 +197,8 @@ def watch(fake_nvml: FakeNvml, machine: Machine) -> Iterator[Watchdog]:
     watch.close()
 
 
-def problems_at(watch: Watchdog, now: float) -> tuple[str, ...]:
-    return watch.collect(Moment(now, now, 1_700_000_000.0 + now)).problems
+def lines_at(watch: Watchdog, now: float) -> tuple[str, ...]:
+    return driver_lines(watch.collect(Moment(now, now, 1_700_000_000.0 + now)))
 
 
 def test_a_gpu_missing_from_the_start_is_reported_within_seconds(
@@ -202,9 +207,7 @@ def test_a_gpu_missing_from_the_start_is_reported_within_seconds(
     machine.add(MISSING, minor=1)
     fake_nvml.write(Scenario([Gpu(pci_bus_id=LISTED[0])]))
 
-    seen = [
-        problems_at(watch, now) for now in (0.0, CHANGE_CHECK_SECONDS - 1, CHANGE_CHECK_SECONDS)
-    ]
+    seen = [lines_at(watch, now) for now in (0.0, CHANGE_CHECK_SECONDS - 1, CHANGE_CHECK_SECONDS)]
 
     assert seen == [(), (), NOT_LISTED]
 
@@ -217,11 +220,12 @@ def test_a_gpu_that_fell_off_later_has_a_row_and_is_not_reported_twice(
     fake_nvml.write(Scenario(both))
 
     seen = [
-        problems_at(watch, now)
+        lines_at(watch, now)
         for now in (0.0, CHANGE_CHECK_SECONDS, CHANGE_CHECK_SECONDS + PCI_SCAN_SECONDS)
     ]
 
-    assert seen == [()] * 3
+    lost = "GPU 1: fell off the bus (GPU is lost): reset the GPU or reboot"
+    assert seen == [(lost,)] * 3
 
 
 def test_without_a_driver_only_that_is_reported(
@@ -230,11 +234,11 @@ def test_without_a_driver_only_that_is_reported(
     machine.add(MISSING, minor=1)
     gpus = [Gpu(pci_bus_id=LISTED[0])]
     fake_nvml.write(Scenario(gpus, NvidiaDriver(generation=1)))
-    before = [problems_at(watch, now) for now in (0.0, CHANGE_CHECK_SECONDS)][-1]
+    before = [lines_at(watch, now) for now in (0.0, CHANGE_CHECK_SECONDS)][-1]
     gone = NvidiaDriver(generation=2, init_error="DRIVER_NOT_LOADED")
     fake_nvml.write(Scenario(gpus, gone))
 
-    after = [problems_at(watch, CHANGE_CHECK_SECONDS + second) for second in (1, 2)][-1]
+    after = [lines_at(watch, CHANGE_CHECK_SECONDS + second) for second in (1, 2)][-1]
 
     assert before == NOT_LISTED
     assert after == ("NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",)

@@ -8,6 +8,7 @@ import pynvml
 import pytest
 
 from gpu_monitor.collector.clock import Moment, moment
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.driver import LAST_REOPEN_SECONDS, Driver
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.watchdog import QUICK_READINGS, Watchdog
@@ -15,6 +16,7 @@ from gpu_monitor.collector.source_guard import FAILURES_TO_REPORT, SourceGuard
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
+from tests.support.finding_lines import driver_lines
 
 PATIENCE = 1.0
 TIMEOUT = 3.4
@@ -55,7 +57,7 @@ def watching(fake_nvml: FakeNvml, watch: Watchdog) -> Iterator[Watchdog]:
 
 def is_complete(reading: DriverReading) -> bool:
     """Whether it has every GPU's utilization, and nothing to complain about."""
-    return uses(reading) == [10, 11, 12, 13] and reading.problems == ()
+    return uses(reading) == [10, 11, 12, 13] and driver_lines(reading) == ()
 
 
 def collect_until(watch: Watchdog, fulfilled: Callable[[DriverReading], bool]) -> DriverReading:
@@ -94,7 +96,7 @@ def test_the_first_reading_is_complete(calm: Watchdog) -> None:
     reading = calm.collect(NOON)
 
     assert uses(reading) == [10, 11, 12, 13]
-    assert reading.problems == ()
+    assert driver_lines(reading) == ()
     assert reading.driver_version is not None
 
 
@@ -111,7 +113,8 @@ def test_no_driver_is_a_problem(fake_nvml: FakeNvml, calm: Watchdog) -> None:
     reading = calm.collect(NOON)
 
     assert reading.gpus == ()
-    assert len(reading.problems) == 1 and "driver not loaded" in reading.problems[0]
+    (line,) = driver_lines(reading)
+    assert "driver not loaded" in line and reading.findings[0].kind == "driver"
 
 
 def test_a_gpu_that_hangs_loses_its_own_values_only(fake_nvml: FakeNvml, patient: Watchdog) -> None:
@@ -128,7 +131,8 @@ def test_a_gpu_that_hangs_loses_its_own_values_only(fake_nvml: FakeNvml, patient
     assert reading.gpus[2].reason is not None
     assert "stuck in nvmlDeviceGetTemperature of GPU 2 since" in reading.gpus[2].reason
     assert reading.gpus[2].identity.uuid == "GPU-2"
-    assert reading.problems == (reading.gpus[2].reason,)
+    assert driver_lines(reading) == (f"GPU 2: {reading.gpus[2].reason}",)
+    assert [finding.kind for finding in reading.gpus[2].findings] == ["nvml_stuck"]
     assert workers() == 2
 
 
@@ -137,11 +141,11 @@ def test_a_hang_keeps_one_text_for_as_long_as_it_lasts(
 ) -> None:
     patient.collect(moment())
     fake_nvml.write(Scenario(GPUS, calls=[HANG]))
-    reading = collect_until(patient, lambda reading: bool(reading.problems))
+    reading = collect_until(patient, lambda reading: bool(driver_lines(reading)))
 
-    texts = {patient.collect(moment()).problems for _ in range(5)}
+    texts = {driver_lines(patient.collect(moment())) for _ in range(5)}
 
-    assert texts == {reading.problems}
+    assert texts == {driver_lines(reading)}
 
 
 def test_collecting_takes_no_longer_than_its_patience(fake_nvml: FakeNvml, watch: Watchdog) -> None:
@@ -165,7 +169,7 @@ def test_a_gpu_that_answers_again_is_ok_again(fake_nvml: FakeNvml, patient: Watc
 
     reading = collect_until(patient, lambda reading: states(reading) == ["ok"] * 4)
 
-    assert reading.problems == ()
+    assert driver_lines(reading) == ()
     collect_until(patient, lambda _: workers() == 1)
 
 
@@ -197,10 +201,10 @@ def test_an_opening_that_hangs_is_named(
 ) -> None:
     fake_nvml.write(Scenario(GPUS, calls=[call]))
 
-    reading = collect_until(watch, lambda reading: bool(reading.problems))
+    reading = collect_until(watch, lambda reading: bool(driver_lines(reading)))
 
     assert reading.gpus == ()
-    assert f"NVML stuck in {words} since" in reading.problems[0]
+    assert f"NVML stuck in {words} since" in driver_lines(reading)[0]
     assert workers() == 1
 
 
@@ -241,9 +245,9 @@ def test_unreadable_process_lists_are_one_problem_for_all_gpus(
     calls = [Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION") for kind in kinds]
     fake_nvml.write(Scenario(GPUS, calls=calls))
 
-    (problem,) = calm.collect(NOON).problems
+    (line,) = driver_lines(calm.collect(NOON))
 
-    assert problem.startswith("processes of GPU 0, 1, 2, 3 cannot be read: no permission")
+    assert line.startswith("GPU 0, 1, 2, 3: processes cannot be read: no permission")
 
 
 def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(
@@ -255,9 +259,9 @@ def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(
 
     assert states(reading) == ["ok"] * 4 and uses(reading) == [None] * 4
     assert [gpu.temperature_celsius for gpu in reading.gpus] == [40] * 4
-    (problem,) = reading.problems
+    (problem,) = driver_lines(reading)
     assert problem.startswith(
-        "GPU 0, 1, 2, 3 cannot be read completely: utilization: internal error: AttributeError:"
+        "GPU 0, 1, 2, 3: cannot be read completely: utilization: internal error: AttributeError:"
     )
 
 
@@ -269,8 +273,8 @@ def test_gpus_that_an_internal_error_keeps_from_opening_are_a_problem(
     reading = calm.collect(NOON)
 
     assert states(reading) == ["error"] * 4
-    (problem,) = reading.problems
-    assert "internal error: AttributeError:" in problem and problem.startswith("GPU 0, 1, 2, 3 ")
+    (problem,) = driver_lines(reading)
+    assert "internal error: AttributeError:" in problem and problem.startswith("GPU 0, 1, 2, 3: ")
 
 
 def test_a_driver_that_fails_in_an_unknown_way_is_a_problem_and_is_opened_again(
@@ -279,16 +283,16 @@ def test_a_driver_that_fails_in_an_unknown_way_is_a_problem_and_is_opened_again(
     guard, now = SourceGuard(), [NOON.monotonic]
     watch = Watchdog(Driver(), PATIENCE, TIMEOUT, SLOW, lambda: now[0], guard)
     fake_nvml.write(Scenario(GPUS))
-    problems: list[str] = []
+    found: list[Finding] = []
     with monkeypatch.context() as broken:
         broken.delattr(pynvml, "nvmlDeviceGetCount")
         for _ in range(FAILURES_TO_REPORT):
             watch.collect(Moment(now[0], now[0], NOON.wall))
-            problems = guard.settle()
+            found = guard.settle()
             now[0] += LAST_REOPEN_SECONDS
 
-    (problem,) = problems
-    assert problem.startswith("the driver cannot be read: AttributeError:")
+    (problem,) = found
+    assert problem.line.startswith("the driver cannot be read: AttributeError:")
     assert states(watch.collect(Moment(now[0], now[0], NOON.wall))) == ["ok"] * 4
     assert guard.settle() == []
     watch.close()

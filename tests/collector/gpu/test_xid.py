@@ -20,6 +20,7 @@ from gpu_monitor.collector.gpu.xid_catalog import (
 from tests.collector.gpu.test_driver import run_round, run_rounds
 from tests.fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
+from tests.support.finding_lines import driver_lines
 from tests.support.house import eventually
 
 NOON = 1_700_049_600.0
@@ -39,16 +40,24 @@ def xids() -> XidLog:
     return XidLog(lambda: NOON)
 
 
+def lines(xids: XidLog, now: float) -> tuple[str, ...]:
+    return tuple(finding.line for finding in xids.findings(now))
+
+
+def has_failed(xids: XidLog, now: float) -> bool:
+    return any(finding.severity == "critical" for finding in xids.findings(now))
+
+
 def test_an_error_is_reported_with_its_meaning_and_time(xids: XidLog) -> None:
     xids.record(48, 0.0)
-    assert xids.reasons(0.0) == (
+    assert lines(xids, 0.0) == (
         "Xid 48 (uncorrectable memory (ECC) error) at 2023-11-15 12:00 UTC",
     )
 
 
 def test_an_error_of_unknown_meaning_is_reported_by_its_number(xids: XidLog) -> None:
     xids.record(999, 0.0)
-    assert xids.reasons(0.0) == ("Xid 999 at 2023-11-15 12:00 UTC",)
+    assert lines(xids, 0.0) == ("Xid 999 at 2023-11-15 12:00 UTC",)
 
 
 def test_an_error_is_in_one_class_of_the_catalogue_at_most() -> None:
@@ -61,9 +70,9 @@ def test_an_error_is_in_one_class_of_the_catalogue_at_most() -> None:
 def test_a_gpu_has_failed_until_it_is_reset(xids: XidLog, code: int) -> None:
     xids.record(code, 0.0)
     later = 10 * XID_FADE_SECONDS
-    assert xids.has_failed(later) and len(xids.reasons(later)) == 1
+    assert has_failed(xids, later) and len(lines(xids, later)) == 1
     xids.mark_reset()
-    assert not xids.has_failed(0.0) and xids.reasons(0.0) == ()
+    assert not has_failed(xids, 0.0) and lines(xids, 0.0) == ()
 
 
 @pytest.mark.parametrize("code", [*DEGRADED_XIDS, 173, 999])
@@ -72,14 +81,14 @@ def test_other_errors_leave_a_gpu_degraded_for_a_day_whether_it_is_reset_or_not(
 ) -> None:
     xids.record(code, 0.0)
     xids.mark_reset()
-    assert not xids.has_failed(0.0)
-    assert len(xids.reasons(XID_FADE_SECONDS - 1)) == 1 and xids.reasons(XID_FADE_SECONDS) == ()
+    assert not has_failed(xids, 0.0)
+    assert len(lines(xids, XID_FADE_SECONDS - 1)) == 1 and lines(xids, XID_FADE_SECONDS) == ()
 
 
 def test_a_repeated_error_is_counted_and_comes_first(xids: XidLog) -> None:
     for code in (74, 48, 74):
         xids.record(code, 0.0)
-    again, once = xids.reasons(0.0)
+    again, once = lines(xids, 0.0)
     assert again == "Xid 74 (NVLink error) 2 times, last at 2023-11-15 12:00 UTC"
     assert once.startswith("Xid 48 ")
 
@@ -88,29 +97,29 @@ def test_an_error_fades_a_day_after_the_last_one_with_its_code(xids: XidLog) -> 
     xids.record(48, 0.0)
     xids.record(74, 100.0)
     xids.record(48, 200.0)
-    assert len(xids.reasons(XID_FADE_SECONDS + 99)) == 2
-    (left,) = xids.reasons(XID_FADE_SECONDS + 199)
+    assert len(lines(xids, XID_FADE_SECONDS + 99)) == 2
+    (left,) = lines(xids, XID_FADE_SECONDS + 199)
     assert left.startswith("Xid 48 ")
-    assert xids.reasons(XID_FADE_SECONDS + 200) == ()
+    assert lines(xids, XID_FADE_SECONDS + 200) == ()
 
 
 @pytest.mark.parametrize("code", sorted(APPLICATION_XIDS))
 def test_a_programs_fault_is_no_reason_against_the_gpu(xids: XidLog, code: int) -> None:
     xids.record(code, 0.0)
-    assert xids.reasons(0.0) == ()
+    assert lines(xids, 0.0) == ()
 
 
 def test_only_the_latest_codes_are_kept(xids: XidLog) -> None:
     for code in range(200, 300):
         xids.record(code, 0.0)
-    kept = xids.reasons(0.0)
+    kept = lines(xids, 0.0)
     assert len(kept) == MAX_XID_CODES and kept[0].startswith("Xid 299 ")
 
 
 def test_a_failure_is_kept_however_many_other_errors_follow(xids: XidLog) -> None:
     for code in (79, *range(200, 300)):
         xids.record(code, 0.0)
-    kept = xids.reasons(0.0)
+    kept = lines(xids, 0.0)
     assert len(kept) == MAX_XID_CODES and kept[-1].startswith("Xid 79 ")
 
 
@@ -136,8 +145,8 @@ def test_program_errors_of_several_users_within_a_day_point_to_the_card(
         current = owners
         xids.record(code, at)
     words = f"Xid 13 or 31 ended programs of {users} users within a day"
-    assert [each.split(":")[0] for each in xids.reasons(now)] == ([words] if users else [])
-    assert not xids.has_failed(now)
+    assert [each.split(":")[0] for each in lines(xids, now)] == ([words] if users else [])
+    assert not has_failed(xids, now)
 
 
 @contextlib.contextmanager
@@ -153,7 +162,7 @@ def process_of(uid: int) -> Iterator[int]:
 
 def health_reasons(driver: Driver, now: float) -> list[list[str]]:
     """The first words of each reason of each GPU."""
-    found = (slot.health_reasons(now) for slot in driver.slots)
+    found = ([each.line for each in slot.health_findings(now)] for slot in driver.slots)
     return [[" ".join(words.split()[:2]) for words in of_gpu] for of_gpu in found]
 
 
@@ -184,10 +193,10 @@ def test_a_gpu_has_not_failed_any_more_once_it_answers_after_it_was_lost(
     run_rounds(driver, 0, 6)
     fake_nvml.write(Scenario([Gpu(xids=[79, 48], lost=True)]))
     run_rounds(driver, 6, 60)
-    assert driver.slots[0].has_failed(60.0)
+    assert has_failed(driver.slots[0].xids, 60.0)
     fake_nvml.write(Scenario([Gpu(xids=[79, 48])]))
     (reading,) = run_rounds(driver, 60, 200)
-    assert reading.state == "ok" and not driver.slots[0].has_failed(200.0)
+    assert reading.state == "ok" and not has_failed(driver.slots[0].xids, 200.0)
     assert health_reasons(driver, 200.0) == [["Xid 48"]]
 
 
@@ -198,10 +207,10 @@ def test_a_gpu_has_not_failed_any_more_once_its_driver_is_reloaded(
     run_rounds(driver, 0, 6)
     fake_nvml.write(Scenario([Gpu(xids=[119])]))
     run_rounds(driver, 6, 12)
-    assert driver.slots[0].has_failed(12.0)
+    assert has_failed(driver.slots[0].xids, 12.0)
     fake_nvml.write(Scenario([Gpu(xids=[119])], Machine(generation=2)))
     run_rounds(driver, 12, 20)
-    assert not driver.slots[0].has_failed(20.0) and health_reasons(driver, 20.0) == [[]]
+    assert not has_failed(driver.slots[0].xids, 20.0) and health_reasons(driver, 20.0) == [[]]
 
 
 def test_an_error_is_over_once_the_driver_recommends_no_recovery_any_more(
@@ -212,12 +221,12 @@ def test_an_error_is_over_once_the_driver_recommends_no_recovery_any_more(
     needs_reset = Gpu(xids=[109, 154], fields={RECOVERY_ACTION: 1})
     fake_nvml.write(Scenario([needs_reset]))
     run_rounds(driver, 6, 70)
-    assert driver.slots[0].health_reasons(70.0)[1:] == (
+    assert tuple(each.line for each in driver.slots[0].health_findings(70.0)[1:]) == (
         "the driver recommends a recovery: reset the GPU",
     )
     fake_nvml.write(Scenario([Gpu(xids=[109, 154, 154], fields={RECOVERY_ACTION: 0})]))
     run_rounds(driver, 70, 135)
-    assert health_reasons(driver, 135.0) == [[]] and not driver.slots[0].has_failed(135.0)
+    assert health_reasons(driver, 135.0) == [[]] and not has_failed(driver.slots[0].xids, 135.0)
 
 
 @pytest.mark.processes
@@ -236,7 +245,7 @@ def test_programs_of_two_users_that_run_into_the_same_error_point_to_the_card(
         fake_nvml.write(Scenario([Gpu(processes=[Process(second)], xids=[31, 13])]))
         run_rounds(driver, 40, 46)
     assert health_reasons(driver, 46.0) == [["Xid 13"]]
-    assert not driver.slots[0].has_failed(46.0)
+    assert not has_failed(driver.slots[0].xids, 46.0)
 
 
 def test_errors_outlive_a_reopening_of_nvml(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -274,7 +283,7 @@ def test_a_driver_without_events_is_read_all_the_same(
     fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[Call(name, error=error)]))
     readings = run_rounds(driver, 0, 20)
     assert [reading.state for reading in readings] == ["ok", "ok"]
-    assert driver.problem is None and health_reasons(driver, 20.0) == [[], []]
+    assert driver.finding is None and health_reasons(driver, 20.0) == [[], []]
 
 
 def test_a_gpu_without_events_does_not_silence_the_others(
@@ -289,20 +298,21 @@ def test_a_gpu_without_events_does_not_silence_the_others(
     assert fake_nvml.calls("nvmlDeviceRegisterEvents") == 2
 
 
-def test_an_error_is_a_problem_of_the_host_with_the_gpus_index(fake_nvml: FakeNvml) -> None:
+def test_an_error_is_a_finding_about_its_gpu(fake_nvml: FakeNvml) -> None:
     fake_nvml.write(Scenario([Gpu(), Gpu()]))
     watch = Watchdog(Driver(), patience=20.0, timeout=60.0, slow=10.0)
     seconds = iter(range(0, 100_000, 6))
 
-    def problems() -> tuple[str, ...]:
+    def found() -> tuple[str, ...]:
         now = moment()
-        return watch.collect(now._replace(monotonic=now.monotonic + next(seconds))).problems
+        later = now._replace(monotonic=now.monotonic + next(seconds))
+        return driver_lines(watch.collect(later))
 
     try:
-        assert problems() == problems() == ()
+        assert found() == found() == ()
         fake_nvml.write(Scenario([Gpu(), Gpu(xids=[119])]))
-        (problem,) = eventually(lambda: problems() or None, "a problem")
+        (line,) = eventually(lambda: found() or None, "a finding")
     finally:
         watch.close()
-    assert problem.startswith("GPU 1: Xid 119 (the GPU's system processor (GSP) does not respond")
+    assert line.startswith("GPU 1: Xid 119 (the GPU's system processor (GSP) does not respond")
     assert fake_nvml.event_sets() == 0

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.host.containers import (
     CONTAINER_NAMES_SECONDS,
     UNKNOWN_CONTAINER_SECONDS,
@@ -27,7 +28,7 @@ from gpu_monitor.collector.host.containers import (
 )
 from gpu_monitor.collector.host.processes import PROCESS_REFRESH_SECONDS
 from gpu_monitor.collector.source_guard import SourceGuard
-from gpu_monitor.commands.check import findings
+from gpu_monitor.commands.check import report_lines
 from gpu_monitor.config.keys import Config
 from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
 from tests.support.house import PATIENCE_SECONDS, eventually
@@ -257,14 +258,16 @@ def test_a_runtime_that_keeps_failing_is_a_problem_whatever_it_raises() -> None:
     guard = SourceGuard()
     containers = ContainerNames("/socket", ask, PATIENCE_SECONDS, guard)
     names: list[str | None] = []
-    problems: list[str] = []
+    found: list[Finding] = []
     for second in range(3):
         names.append(containers.resolve(BATCH[:12], second * UNKNOWN_CONTAINER_SECONDS))
-        problems = guard.settle()
+        found = guard.settle()
 
     assert names == [BATCH[:12]] * 3
     words = "AssertionError: deep in a library"
-    assert problems == [f"/socket (container names) cannot be read: {words}"]
+    assert [finding.line for finding in found] == [
+        f"/socket (container names) cannot be read: {words}"
+    ]
 
 
 def test_a_process_has_the_name_of_its_container(
@@ -295,7 +298,7 @@ def test_a_container_has_its_name_once_its_process_is_read_again(
 
 
 def lines(socket: str) -> list[str]:
-    found = findings(Config(container_socket=socket), None, "collector")
+    found = report_lines(Config(container_socket=socket), None, "collector")
     return [str(finding) for finding in found if "containers:" in str(finding)]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.host.containers import ContainerNames
 from gpu_monitor.collector.host.pidfds import PidFds, most_followed
 from gpu_monitor.collector.host.processes import (
@@ -368,14 +369,16 @@ def test_a_failure_costs_the_facts_about_one_process() -> None:
     guard = SourceGuard()
     processes = ProcessTable("name", Broken(), guard=guard)
     facts: dict[int, ProcessFacts] = {}
-    problems: list[str] = []
+    found: list[Finding] = []
     for _ in range(3):
         facts = processes.facts([os.getpid(), NO_SUCH_PID], 0.0)
-        problems = guard.settle()
+        found = guard.settle()
 
     assert facts[os.getpid()] == ProcessFacts(os.getpid())
     assert facts[NO_SUCH_PID].state == "ended"
-    assert problems == ["a process's facts cannot be read: ValueError: deep in a library"]
+    assert [finding.line for finding in found] == [
+        "a process's facts cannot be read: ValueError: deep in a library"
+    ]
 
 
 def test_a_missing_process_is_not_followed() -> None:

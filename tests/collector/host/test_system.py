@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.host import system
 from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.wire.document import SYSTEM_FIELDS
@@ -146,14 +147,16 @@ def test_a_source_that_raises_costs_only_its_own_values() -> None:
     host = system.HostSystem("node1", guard, broken)
     scalars, disks = host.sample(-system.HOST_SCAN_SECONDS)
     guard.settle()
-    problems: list[str] = []
+    found: list[Finding] = []
     for at in range(2):
         scalars, disks = host.sample(at * system.HOST_SCAN_SECONDS)
-        problems = guard.settle()
+        found = guard.settle()
 
     assert scalars.keys() >= {"memory_total_mib", "load_1m", "hostname"}
     assert disks["mount"][0] == "/"
-    assert problems == ["host network cannot be read: AttributeError: sysfs"]
+    assert [finding.line for finding in found] == [
+        "host network cannot be read: AttributeError: sysfs"
+    ]
 
 
 def test_a_boot_has_an_id_also_where_proc_shows_only_processes(tmp_path: Path) -> None:

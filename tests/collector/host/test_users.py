@@ -108,7 +108,7 @@ def test_a_failing_name_service_is_a_problem_and_the_last_name_stays() -> None:
     names, problems = [], []
     for minute in range(3):
         names.append(users.resolve(7, USER_NAME_SECONDS + minute * UNKNOWN_USER_SECONDS))
-        problems.append(guard.settle())
+        problems.append([finding.words for finding in guard.settle()])
 
     assert (first, names) == ("alice", ["alice"] * 3)
     assert problems == [[], [], ["user names cannot be read: Input/output error"]]

@@ -1,4 +1,4 @@
-"""`gpu-monitor check`: one line per finding, with what to do."""
+"""`gpu-monitor check`: one line per fact, with what to do."""
 
 import os
 import re
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from gpu_monitor.commands import probe
-from gpu_monitor.commands.check import findings
+from gpu_monitor.commands.check import report_lines
 from gpu_monitor.commands.check_broker import check_states, check_versions
 from gpu_monitor.commands.check_page import check_sign_in
-from gpu_monitor.commands.finding import Finding
+from gpu_monitor.commands.report_line import ReportLine
 from gpu_monitor.config.keys import Config
 from gpu_monitor.web.auth.hashing import hash_token
 from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
@@ -98,7 +98,7 @@ def test_sign_in_and_its_viewers_are_checked(
     if "viewers" in keys:
         keys = {**keys, "viewers": str(tmp_path / keys["viewers"])}
     found = list(check_sign_in(Config(**keys)))
-    assert all(finding.good for finding in found) == good
+    assert all(line.good for line in found) == good
     assert line in "\n".join(map(str, found))
 
 
@@ -167,7 +167,7 @@ def test_a_driver_that_does_not_answer_fails(
 
 
 def kinds(lines: str) -> set[str]:
-    """The subjects of the findings."""
+    """The subjects of the lines."""
     return {line[5:].partition(":")[0] for line in lines.splitlines()}
 
 
@@ -229,9 +229,9 @@ def test_a_silent_broker_fails_where_it_is_needed(house: House, part: str, broke
 
 
 def test_a_finding_prints_as_one_line() -> None:
-    assert str(Finding(True, "gpus: 2 found")) == "ok   gpus: 2 found"
-    assert str(Finding(False, "hosts: a does not resolve")) == "FAIL hosts: a does not resolve"
-    assert str(Finding(True, "web: it is open", is_warning=True)) == "warn web: it is open"
+    assert str(ReportLine(True, "gpus: 2 found")) == "ok   gpus: 2 found"
+    assert str(ReportLine(False, "hosts: a does not resolve")) == "FAIL hosts: a does not resolve"
+    assert str(ReportLine(True, "web: it is open", is_warning=True)) == "warn web: it is open"
 
 
 def test_an_open_port_is_a_warning_of_its_own_part_and_no_failure(house: House) -> None:
@@ -249,9 +249,10 @@ def test_an_open_port_is_a_warning_of_its_own_part_and_no_failure(house: House) 
 
 
 def test_the_config_file_is_reported_first() -> None:
-    assert next(findings(Config(), "my.yml")).text == "config: my.yml"
+    assert next(report_lines(Config(), "my.yml")).text == "config: my.yml"
     assert (
-        next(findings(Config(), None)).text == "config: no config.yml found, so the defaults apply"
+        next(report_lines(Config(), None)).text
+        == "config: no config.yml found, so the defaults apply"
     )
 
 

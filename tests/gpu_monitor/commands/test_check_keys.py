@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.commands import key_files
-from gpu_monitor.commands.check_keys import findings
-from gpu_monitor.commands.finding import Finding
+from gpu_monitor.commands.check_keys import report_lines
+from gpu_monitor.commands.report_line import ReportLine
 from gpu_monitor.config.keys import Config
 from gpu_monitor.wire.curve.keys import fingerprint, own_pair
 from tests.support.house import COMMAND, PATIENT_CHECK, ROOT, House, eventually
@@ -30,11 +30,11 @@ def broker(house: House, folders: KeyFolders) -> House:
 
 def failures(folder: str, is_broker: bool, *hosts: str) -> list[str]:
     config = Config(keys=folder, hosts=hosts)
-    return [finding.text for finding in findings(config, is_broker) if not finding.good]
+    return [line.text for line in report_lines(config, is_broker) if not line.good]
 
 
 def report(house: House, folder: str, **keys: object) -> str:
-    """The findings about keys and broker, as on a machine other than the broker's."""
+    """The lines about keys and broker, as on a machine other than the broker's."""
     command = [*PATIENT_CHECK, str(house.config(keys=folder, **keys)), "--elsewhere"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     return "".join(
@@ -42,22 +42,22 @@ def report(house: House, folder: str, **keys: object) -> str:
     )
 
 
-def test_usable_keys_are_one_finding(folders: KeyFolders) -> None:
+def test_usable_keys_are_one_line(folders: KeyFolders) -> None:
     folder = folders.host("node1")
     key = fingerprint(own_pair(folder).public)
-    assert list(findings(Config(keys=folder), False)) == [
-        Finding(True, f"keys: {folder} holds this machine's key {key}")
+    assert list(report_lines(Config(keys=folder), False)) == [
+        ReportLine(True, f"keys: {folder} holds this machine's key {key}")
     ]
 
 
 def test_on_the_broker_enrolled_machines_are_counted(folders: KeyFolders) -> None:
     folders.host("node1")
     folders.web("page1")
-    found = list(findings(Config(keys=folders.broker, hosts=("node1",)), True))
-    assert found[1:] == [Finding(True, "keys: 1 hosts and 1 web servers are enrolled")]
+    found = list(report_lines(Config(keys=folders.broker, hosts=("node1",)), True))
+    assert found[1:] == [ReportLine(True, "keys: 1 hosts and 1 web servers are enrolled")]
 
 
-def test_each_missing_unsafe_or_broken_file_is_a_finding(folders: KeyFolders) -> None:
+def test_each_missing_unsafe_or_broken_file_is_a_line(folders: KeyFolders) -> None:
     folder = folders.host("node1")
     os.unlink(f"{folder}/broker.pub")
     assert failures(folder, False) == [

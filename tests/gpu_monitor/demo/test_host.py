@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from gpu_monitor.demo.host import SILENT_AFTER_SECONDS, SPECIAL_HOSTS, SimulatedHost
 from gpu_monitor.wire.codec import pack
-from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, SYSTEM_FIELDS, Snapshot
+from gpu_monitor.wire.document import (
+    FINDING_COLUMNS,
+    FINDING_KINDS,
+    GPU_COLUMNS,
+    HEALTH_KINDS,
+    PROCESS_COLUMNS,
+    SEVERITIES,
+    SYSTEM_FIELDS,
+    Snapshot,
+)
 from tests.support.snapshots import read_snapshot
 
 NOW = 1_763_910_000.0
@@ -44,6 +53,7 @@ def test_every_snapshot_is_valid(number: int, gpus: int, seconds: int) -> None:
     assert snapshot["gpus"].keys() == GPU_COLUMNS.keys()
     assert snapshot["processes"].keys() == PROCESS_COLUMNS.keys()
     assert snapshot["system"].keys() == SYSTEM_FIELDS.keys()
+    assert snapshot["findings"].keys() == FINDING_COLUMNS.keys()
 
 
 def test_the_same_seed_gives_the_same_readings() -> None:
@@ -104,19 +114,54 @@ def test_the_other_special_hosts_show_their_fault() -> None:
     assert hot["throttle"][0] == ["software thermal slowdown"]
     assert hot["temperature_celsius"][0] >= hot["slowdown_celsius"][0] - 2
     assert special("free")["processes"]["pid"] == []
-    assert len(special("problems")["problems"]) == 2
+    assert findings_of(special("hot")) == [("gpu_hot", 0)]
+    problems = special("problems")
+    lasting = [("disk_full", None), ("row_remap", 0), ("processes_unread", 1)]
+    assert findings_of(problems)[:3] == lasting
+    assert {kind for kind, _ in findings_of(problems)[3:]} == {"gpu_stalled"}
+    assert problems["disks"]["used_mib"][1] / problems["disks"]["total_mib"][1] > 0.95
+    assert 1 not in problems["processes"]["gpu"] and 2 in problems["processes"]["gpu"]
 
 
-def test_few_gpus_are_unhealthy_and_the_problems_of_their_hosts_say_so() -> None:
-    unhealthy = 0
-    for number in range(500):
-        snapshot = received(SimulatedHost(number, 8, NOW), NOW)
-        for row, health_reasons in enumerate(snapshot["gpus"]["health_reasons"]):
-            for reason in health_reasons or ():
-                assert f"GPU {row}: {reason}" in snapshot["problems"]
-                unhealthy += 1
-    assert unhealthy == 12
-    assert special("lost")["gpus"]["health_reasons"][7][0].startswith("Xid 79 ")
+def findings_of(snapshot: Snapshot) -> list[tuple[str, int | None]]:
+    """Kind and GPU of each finding."""
+    return list(zip(snapshot["findings"]["kind"], snapshot["findings"]["gpu"], strict=True))
+
+
+def test_a_lost_gpu_has_failed_and_its_findings_say_why() -> None:
+    snapshot = special("lost")
+    assert findings_of(snapshot) == [("gpu_lost", 7), ("xid", 7)]
+    assert snapshot["findings"]["severity"] == ["critical", "critical"]
+    assert snapshot["findings"]["since"][0] == snapshot["gpus"]["state_since"][7]
+    assert snapshot["gpus"]["health"][7] == "failed"
+
+
+@pytest.mark.parametrize("number", range(0, 500, 7))
+def test_states_and_health_follow_from_the_findings(number: int) -> None:
+    gpus, findings = (snapshot := after(1, number))["gpus"], snapshot["findings"]
+    rows = list(zip(*(findings[column] for column in FINDING_COLUMNS), strict=True))
+    severities = [SEVERITIES.index(severity) for _, severity, *_ in rows]
+    assert severities == sorted(severities)
+    for row, state in enumerate(gpus["state"]):
+        own = [each for each in rows if each[2] == row]
+        ill = [each for each in own if each[0] in HEALTH_KINDS]
+        assert [words for *_, words, _ in ill] == (gpus["health_reasons"][row] or [])
+        health = "failed" if "critical" in [each[1] for each in ill] else "degraded"
+        assert gpus["health"][row] in ((health,) if ill else ("ok", None))
+        assert ("gpu_lost" in [each[0] for each in own]) == (state == "lost")
+        stalled = [since for kind, _, _, since, *_ in own if kind == "gpu_stalled"]
+        assert stalled == [gpus["stalled_since"][row]] * len(stalled)
+        assert bool(stalled) == (gpus["stalled_since"][row] is not None)
+
+
+def test_few_gpus_are_unhealthy() -> None:
+    kinds = [
+        kind
+        for number in range(500)
+        for kind in received(SimulatedHost(number, 8, NOW), NOW)["findings"]["kind"]
+    ]
+    assert sum(kind in HEALTH_KINDS for kind in kinds) == 12
+    assert set(kinds) <= FINDING_KINDS
 
 
 def test_few_gpus_are_stalled() -> None:

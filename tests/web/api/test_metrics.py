@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from gpu_monitor.broker.host_count import count
@@ -25,13 +27,16 @@ from gpu_monitor.web.api.metrics import fleet_metrics, viewer_metrics
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
     DISK_COLUMNS,
+    FINDING_KINDS,
     GPU_COLUMNS,
+    SEVERITIES,
     SYSTEM_FIELDS,
     TABLES,
     Kind,
     Table,
 )
 from tests.support.house import ROOT, House
+from tests.support.snapshots import make_findings
 from tests.support.web_house import PATIENCE_SECONDS, make_fleet, make_host, web_house
 from tests.web.auth.test_redaction import talkative_host
 
@@ -40,7 +45,7 @@ NO_METRIC = {"index", "state_since"}
 """Numbers that identify a GPU, or that follow from the history of its state."""
 LABELS = {
     *("host", "gpu", "uuid", "model", "mount", "user", "state", "use", "reason", "part"),
-    *("version", "hostname", "os", "kernel", "driver_version", "cuda_version"),
+    *("kind", "severity", "version", "hostname", "os", "kernel", "driver_version", "cuda_version"),
 }
 
 
@@ -119,10 +124,43 @@ def test_a_lost_gpu_has_only_a_state() -> None:
     assert [name for name in known if name.startswith("gpu_")] == ["gpu_state"]
 
 
-def test_health_reasons_are_counted_even_on_a_lost_gpu() -> None:
-    rotten, sound = gpu(state="lost", health_reasons=["a", "b"]), gpu(health_reasons=[])
-    known = exposed(fleet(a=rotten, b=sound, c=gpu(state="asleep", health_reasons=None), d=gpu()))
-    assert known["gpu_health_reasons"] == {A: 2, A.replace("host=a", "host=b"): 0}
+def test_a_lost_gpu_has_a_health_too() -> None:
+    known = exposed(fleet(a=gpu(state="lost", health="failed", power_watts=0)))
+    assert known["gpu_health"][f"{A},state=failed"] == 1 and "gpu_power_watts" not in known
+
+
+def test_findings_are_counted_by_kind_and_severity() -> None:
+    severities = ["critical", "warning", "warning", "info"]
+    findings = make_findings("xid", "xid", "xid", "no_pids", severity=severities)
+    known = exposed(fleet(a=make_host(findings=findings), b=make_host(), c={"state": "live"}))
+    assert known["host_findings"] == {
+        "host=a,kind=xid,severity=critical": 1,
+        "host=a,kind=xid,severity=warning": 2,
+        "host=a,kind=no_pids,severity=info": 1,
+    }
+
+
+def test_a_host_without_findings_has_no_count_of_them() -> None:
+    assert "host_findings" not in exposed(fleet(a=make_host()))
+
+
+kinds = st.sampled_from([*sorted(FINDING_KINDS), "of a newer collector", 'q"u\\o\nte'])
+found = st.lists(st.tuples(kinds, st.sampled_from(SEVERITIES)), max_size=20)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), found))
+def test_the_counts_of_findings_add_up_to_the_rows(hosts: dict[str, Any]) -> None:
+    tables = {
+        name: make_findings(*(kind for kind, _ in rows), severity=[worst for _, worst in rows])
+        for name, rows in hosts.items()
+    }
+    document = fleet(**{name: make_host(findings=table) for name, table in tables.items()})
+    families = read_text(render(fleet_metrics(document), openmetrics=False).decode())
+    samples = [s for f in families for s in f.samples if s.name == "gpu_monitor_host_findings"]
+    assert sum(s.value for s in samples) == sum(map(len, hosts.values()))
+    for sample in samples:
+        own = sample.labels
+        assert hosts[own["host"]].count((own["kind"], own["severity"])) == sample.value > 0
 
 
 def test_slices_are_numbered_as_on_the_page() -> None:
@@ -251,7 +289,7 @@ def everything() -> dict[str, Any]:
         name: {column: [value] for column, value in known(kinds).items()}
         for name, kinds in TABLES.items()
     }
-    tables["gpus"] |= {"parent": [None], "use": ["free"], "health_reasons": [["words"]]}
+    tables["gpus"] |= {"parent": [None], "use": ["free"]}
     parts = {"system": known(SYSTEM_FIELDS), "collector": known(COLLECTOR_FIELDS)}
     document = fleet(a={"state": "live", "clock_offset_seconds": 0, **tables, **parts})
     document["totals"] = {measure.field: 1 for measure in TOTAL_METRICS}
@@ -284,7 +322,7 @@ async def test_metrics_are_redacted_by_role(role: Any) -> None:
     assert ("alice" in text) == (role != "counts")
     assert ("/home/SECRET-user" in text) == (role != "counts")
     assert not any(secret in text for secret in ("SECRET-command", "SECRET-unknown", "4343434343"))
-    assert read(text)["host_problems"] == {"host=a": 2}
+    assert read(text)["host_findings"] == {"host=a,kind=memory_held,severity=warning": 1}
 
 
 @pytest.mark.parametrize(

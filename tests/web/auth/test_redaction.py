@@ -9,16 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.web.auth.redaction import (
-    HIDDEN_PROBLEM,
+    HIDDEN_REASON,
     redact_document,
     redact_host,
     redact_patch,
 )
 from gpu_monitor.web.settings import Role
 from gpu_monitor.web.stream.encodings import ENCODINGS
-from gpu_monitor.wire.document import GPU_COLUMNS, PROCESS_COLUMNS, USE_COLUMNS
+from gpu_monitor.wire.document import (
+    FINDING_COLUMNS,
+    GPU_COLUMNS,
+    PROCESS_COLUMNS,
+    USE_COLUMNS,
+)
 from gpu_monitor.wire.patch import compare, merge
 from tests.support.house import ROOT
+from tests.support.snapshots import make_findings
 from tests.support.web_house import Follower, make_host, web_house
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -36,6 +42,11 @@ WHAT = {
     "pod_uid": ["SECRET-pod"],
 }
 UNKNOWN = {"shiny": ["SECRET-unknown"]}
+FINDINGS: dict[str, Any] = {
+    **make_findings("memory_held", gpu=[1]),
+    "words": ["SECRET-user holds 7 GiB"],
+    "advice": ["kill 4343434343"],
+}
 SECRETS: dict[Role, tuple[str, ...]] = {
     "counts": ("SECRET", "4242424242", "4343434343"),
     "names": ("SECRET-command", "SECRET-box", "SECRET-job", "SECRET-pod", "SECRET-unknown"),
@@ -51,7 +62,7 @@ def talkative_host(**more: Any) -> Any:
     host["gpus"] |= {"health_reasons": [["SECRET-reason"], None]}
     return {
         **host,
-        "problems": ["SECRET-problem", "SECRET-other"],
+        "findings": {**FINDINGS, **UNKNOWN},
         "system": {"hostname": "a", "shiny": "SECRET-unknown"},
         "collector": {"version": "1", "shiny": "SECRET-unknown"},
         "disks": {"mount": ["/home/SECRET-user"], "used_mib": [1]},
@@ -85,11 +96,16 @@ def test_a_role_sees_no_byte_that_it_must_not(role: Role) -> None:
     assert leaks(json.dumps(redact_host(fleet["hosts"]["a"], role)), role) == []
 
 
-def test_counts_keep_the_cost_of_processes_and_the_number_of_problems() -> None:
+def test_counts_keep_the_cost_of_processes_and_the_kinds_of_findings() -> None:
     host = redact_host(talkative_host(), "counts")
     assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
-    assert host["problems"] == [HIDDEN_PROBLEM] * 2
-    assert host["gpus"]["health_reasons"] == [[HIDDEN_PROBLEM], None]
+    assert host["findings"] == {
+        "kind": ["memory_held"],
+        "severity": ["warning"],
+        "gpu": [1],
+        "since": FINDINGS["since"],
+    }
+    assert host["gpus"]["health_reasons"] == [[HIDDEN_REASON], None]
     assert host["gpus"]["uuid"] == ["GPU-0", "GPU-1"]
     assert redact_document(talkative_fleet(), "counts")["users"] == {}
 
@@ -97,7 +113,7 @@ def test_counts_keep_the_cost_of_processes_and_the_number_of_problems() -> None:
 def test_names_keep_everything_but_commands() -> None:
     host = redact_host(talkative_host(), "names")
     assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
-    assert host["problems"] == ["SECRET-problem", "SECRET-other"]
+    assert host["findings"] == FINDINGS
     assert host["gpus"]["health_reasons"] == [["SECRET-reason"], None]
     assert redact_document(talkative_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
 
@@ -114,7 +130,11 @@ def test_commands_keep_everything() -> None:
 @pytest.mark.parametrize("role", LESS)
 def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
     """A new column of the wire is neither hidden nor shown by accident."""
-    tables = {"gpus": [*GPU_COLUMNS, *USE_COLUMNS], "processes": list(PROCESS_COLUMNS)}
+    tables = {
+        "gpus": [*GPU_COLUMNS, *USE_COLUMNS],
+        "processes": list(PROCESS_COLUMNS),
+        "findings": list(FINDING_COLUMNS),
+    }
     host = {name: {column: [1] for column in columns} for name, columns in tables.items()}
     hidden = {
         name: set(columns) - redact_host(host, role)[name].keys()
@@ -126,8 +146,9 @@ def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
             "counts": {
                 "gpus": {"reason", "processes_unread"},
                 "processes": WHO.keys() | WHAT.keys(),
+                "findings": {"words", "advice"},
             },
-            "names": {"gpus": set(), "processes": WHAT.keys()},
+            "names": {"gpus": set(), "processes": WHAT.keys(), "findings": set()},
         }[role]
     )
 
@@ -136,9 +157,11 @@ def test_the_protocol_page_lists_what_each_role_sees() -> None:
     page = (ROOT / "docs" / "protocol.md").read_text()
     rows = dict(re.findall(r"^\| `(counts|names)` \| (.*) \|$", page, re.MULTILINE))
     processes = {column: [1] for column in PROCESS_COLUMNS}
-    shown = redact_host({"processes": processes}, "counts")["processes"]
-    (listed,) = re.findall(r"of `processes` only (.*?);", rows["counts"])
-    assert set(re.findall(r"`(\w+)`", listed)) == shown.keys()
+    findings = {column: [1] for column in FINDING_COLUMNS}
+    shown = redact_host({"processes": processes, "findings": findings}, "counts")
+    for table in shown:
+        (listed,) = re.findall(rf"of `{table}` only (.*?);", rows["counts"])
+        assert set(re.findall(r"`(\w+)`", listed)) == shown[table].keys()
     assert set(re.findall(r"`(\w+)`", rows["names"])) == WHAT.keys()
 
 
@@ -152,6 +175,7 @@ anything = st.recursive(
     max_leaves=4,
 )
 secret_cells = st.lists(st.sampled_from(["SECRET-command", None]), max_size=2)
+user_cells = st.lists(st.sampled_from(["SECRET-user", None]), max_size=2)
 open_cells = st.lists(st.sampled_from([1, None]), max_size=2)
 tables = st.fixed_dictionaries(
     {},
@@ -168,13 +192,17 @@ tables = st.fixed_dictionaries(
         "shiny": anything,
     },
 )
+finding_tables = st.fixed_dictionaries(
+    {"kind": open_cells},
+    optional={"words": user_cells, "advice": user_cells, "shiny": secret_cells},
+)
 hosts = st.fixed_dictionaries(
     {},
     optional={
         "state": st.sampled_from(["live", "stale"]),
-        "problems": st.lists(st.just("words"), max_size=2),
         "gpus": tables,
         "processes": tables,
+        "findings": finding_tables,
         "system": st.fixed_dictionaries({}, optional={"os": st.just("x"), "shiny": anything}),
         "shiny": anything,
     },
@@ -198,8 +226,8 @@ wild_hosts = st.dictionaries(
     st.none()
     | scalars
     | st.dictionaries(
-        st.sampled_from(["state", "problems", "gpus", "processes", "shiny"]),
-        st.none() | tables | scalars,
+        st.sampled_from(["state", "gpus", "processes", "findings", "shiny"]),
+        st.none() | tables | finding_tables | scalars,
         max_size=3,
     ),
     max_size=2,
@@ -229,7 +257,9 @@ def test_redacted_patches_lead_to_the_redacted_document(
         redacted = redact_patch(patch, role)
         shown = merge(shown, redacted)
         assert shown == redact_document(document, role)
-        assert role == "commands" or "SECRET-command" not in json.dumps([shown, redacted])
+        texts = json.dumps([shown, redacted])
+        assert role == "commands" or "SECRET-command" not in texts
+        assert role != "counts" or "SECRET-user" not in texts
 
 
 @given(fleets, st.lists(wild_patches, max_size=4), st.sampled_from(LESS))

@@ -1,4 +1,4 @@
-"""What `gpu-monitor check` reports: one line per finding."""
+"""What `gpu-monitor check` reports: one line per fact that it checked."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from gpu_monitor.config.keys import Config
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReportLine:
     """One line of the report. A failure says what to do about it; a warning is not a failure."""
 
     good: bool
@@ -38,10 +38,10 @@ class Surroundings:
         return self.part in ("all", part)
 
 
-def warnings(subject: str, texts: Iterable[str]) -> Iterator[Finding]:
+def warnings(subject: str, texts: Iterable[str]) -> Iterator[ReportLine]:
     """A warning about `subject` for each text."""
     for text in texts:
-        yield Finding(True, f"{subject}: {text}", is_warning=True)
+        yield ReportLine(True, f"{subject}: {text}", is_warning=True)
 
 
 def listed(names: Sequence[str], limit: int) -> str:

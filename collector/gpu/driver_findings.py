@@ -1,0 +1,102 @@
+"""What is wrong with the driver and its GPUs, each fault once; pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from gpu_monitor.collector.findings import Finding
+from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
+from gpu_monitor.collector.gpu.slots import Slot
+from gpu_monitor.collector.wire_fit import listed
+
+NOT_READ_YET = "not read yet"
+"""Why a GPU has no reading just after it was found; that is no fault."""
+
+
+class StuckCall(NamedTuple):
+    """A call of NVML that does not return, in words; `slot` is its GPU, None for the driver."""
+
+    slot: Slot | None
+    text: str
+
+
+class _Fault(NamedTuple):
+    """A finding, the GPUs it is about, and the text that a GPU gives as its reason for it."""
+
+    slots: tuple[Slot, ...]
+    finding: Finding
+    reason: str
+
+
+def driver_reading(
+    driver: Driver,
+    readings: Sequence[tuple[Slot, GpuReading]],
+    stuck: Sequence[StuckCall],
+    now: float,
+) -> DriverReading:
+    """The readings with their findings; `now` in monotonic seconds.
+
+    A fault of one GPU is that GPU's, a fault of several is the driver's. A GPU that is not read
+    because of a fault that is already reported has no finding of its own.
+    """
+    faults = [*_driver_faults(driver, stuck), *_faults_by_gpu(readings)]
+    reported = {fault.reason for fault in faults}
+    gpus = []
+    for slot, reading in readings:
+        findings = [
+            *(fault.finding for fault in faults if fault.slots == (slot,)),
+            *_state_findings(reading, reported),
+            *slot.health_findings(now),
+        ]
+        gpus.append(reading._replace(findings=tuple(findings)) if findings else reading)
+    return DriverReading(
+        gpus=tuple(gpus),
+        findings=tuple(fault.finding for fault in faults if len(fault.slots) != 1),
+        driver_version=driver.driver_version,
+        cuda_version=driver.cuda_version,
+    )
+
+
+def _driver_faults(driver: Driver, stuck: Sequence[StuckCall]) -> Iterator[_Fault]:
+    if driver.finding is not None:
+        yield _Fault((), driver.finding, driver.finding.line)
+    else:
+        for finding in driver.bus.findings:
+            yield _Fault((), finding, finding.line)
+    for slot, text in stuck:
+        finding = Finding("nvml_stuck", "critical", text)
+        yield _Fault(() if slot is None else (slot,), finding, text)
+
+
+def _faults_by_gpu(readings: Sequence[tuple[Slot, GpuReading]]) -> Iterator[_Fault]:
+    """Each fault once, however many GPUs have it."""
+    faulty: dict[str, list[Slot]] = {}
+    unread: dict[str, list[Slot]] = {}
+    for slot, reading in readings:
+        for fault in slot.faults():
+            faulty.setdefault(fault, []).append(slot)
+        if reading.uses_unread is not None:
+            unread.setdefault(reading.uses_unread, []).append(slot)
+    for fault, slots in faulty.items():
+        words = f"{_these(slots)}cannot be read completely: {fault}"
+        finding = Finding("internal_error", "warning", words, key=fault)
+        yield _Fault(tuple(slots), finding, fault)
+    for reason, slots in unread.items():
+        words, _, advice = reason.partition(": ")
+        words = f"{_these(slots)}processes cannot be read: {words}"
+        finding = Finding("processes_unread", "warning", words, advice or None, key=reason)
+        yield _Fault(tuple(slots), finding, words)
+
+
+def _these(slots: Sequence[Slot]) -> str:
+    """Names several GPUs; one alone is named by the row of its finding."""
+    numbers = [slot.identity.number for slot in slots]
+    return f"GPU {listed(numbers)}: " if len(numbers) > 1 else ""
+
+
+def _state_findings(reading: GpuReading, reported: set[str]) -> Iterator[Finding]:
+    reason = reading.reason or ""
+    if reading.state == "lost":
+        yield Finding.of_text("gpu_lost", "critical", reason)
+    elif reading.state == "error" and reason not in reported | {NOT_READ_YET}:
+        yield Finding.of_text("gpu_error", "critical", reason)
