@@ -43,6 +43,8 @@ Number = (
 )
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Id = Annotated[str, Meta(max_length=64)]
+Word = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
+"""One of a few stable words: a newer collector may know more of them."""
 Words = Annotated[list[Text], Meta(max_length=MAX_WORDS)]
 
 _KIND_TYPES: dict[Kind, Any] = {
@@ -57,6 +59,7 @@ _ENUMS: dict[tuple[str, str], Any] = {
     ("gpus", "health"): Literal[tuple(sorted(GPU_HEALTH))],
     ("gpus", "activity"): Literal[tuple(sorted(GPU_ACTIVITY))],
     ("processes", "type"): Literal[tuple(sorted(PROCESS_TYPES))],
+    ("findings", "kind"): Word,
     ("findings", "severity"): Literal[SEVERITIES],
 }
 SCALARS = {"system": SYSTEM_FIELDS, "collector": COLLECTOR_FIELDS}
@@ -183,7 +186,7 @@ def refusal(error: Exception, what: str) -> WireError:
         reason = _FIXED_REASONS[what]
     elif "of length" in words:
         reason = "limit"
-    elif ">=" in words or "<=" in words or "enum" in words:
+    elif ">=" in words or "<=" in words or "enum" in words or "regex" in words:
         reason = "value"
     else:
         reason = "type"

@@ -62,7 +62,7 @@ function draw(fleet) {
     bestFit: overview.bestFit,
     hours: recent.hours("recent", Object.entries(fleet.totals), fleet.now),
   }), at("summary"));
-  render(filterBar(view, fleet.totals, overview, {}), at("bar"));
+  render(filterBar(view, overview, {}), at("bar"));
   render(question(view.need), at("finder"));
   map.update(new Set(), true);
   const columns = Math.min(CELLS, overview.mostGpus);

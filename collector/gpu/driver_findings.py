@@ -9,6 +9,8 @@ from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.slots import Slot
 from gpu_monitor.collector.wire_fit import listed
 
+FELL_OFF_THE_BUS_KEY = "79"
+"""The key of the Xid with which the driver reports that a GPU is lost."""
 NOT_READ_YET = "not read yet"
 """Why a GPU has no reading just after it was found; that is no fault."""
 
@@ -46,7 +48,7 @@ def driver_reading(
         findings = [
             *(fault.finding for fault in faults if fault.slots == (slot,)),
             *_state_findings(reading, reported),
-            *slot.health_findings(now),
+            *_health_findings(slot, reading, now),
         ]
         gpus.append(reading._replace(findings=tuple(findings)) if findings else reading)
     return DriverReading(
@@ -92,6 +94,13 @@ def _these(slots: Sequence[Slot]) -> str:
     """Names several GPUs; one alone is named by the row of its finding."""
     numbers = [slot.identity.number for slot in slots]
     return f"GPU {listed(numbers)}: " if len(numbers) > 1 else ""
+
+
+def _health_findings(slot: Slot, reading: GpuReading, now: float) -> Iterator[Finding]:
+    """That a GPU fell off the bus is not said twice of one that is lost."""
+    for finding in slot.health_findings(now):
+        if not (reading.state == "lost" and finding.key == FELL_OFF_THE_BUS_KEY):
+            yield finding
 
 
 def _state_findings(reading: GpuReading, reported: set[str]) -> Iterator[Finding]:

@@ -1,7 +1,6 @@
 """What is wrong on simulated hosts: findings in a collector's words, and what they do to GPUs."""
 
 from collections.abc import Iterable, Iterator
-from time import gmtime, strftime
 from typing import NamedTuple
 
 from gpu_monitor.wire.document import FINDING_COLUMNS, HEALTH_KINDS, SEVERITIES, Table
@@ -44,13 +43,10 @@ ILLNESSES = (
 """What is wrong with unhealthy GPUs, most frequent first."""
 
 
-def lost_gpu(row: int, since: int) -> Iterator[Fault]:
-    """A GPU that has fallen off the bus, and the error that the driver reported of it."""
+def lost_gpu(row: int, since: int) -> Fault:
+    """A GPU that has fallen off the bus."""
     words, remedy = "fell off the bus (GPU is lost)", "reset the GPU or reboot"
-    yield Fault("gpu_lost", "critical", row, since, words, remedy)
-    at = strftime("%Y-%m-%d %H:%M UTC", gmtime(since))
-    xid = f"Xid 79 (the GPU fell off the bus) at {at}"
-    yield Fault("xid", "critical", row, since, xid, "reset it or reboot")
+    return Fault("gpu_lost", "critical", row, since, words, remedy)
 
 
 def hot_gpu(row: int, slowdown: int, since: int) -> Fault:
@@ -82,6 +78,8 @@ def stalled_gpus(gpus: Table) -> Iterator[Fault]:
 def judge_health(gpus: Table, faults: Iterable[Fault]) -> None:
     """Set `health` and `health_reasons` of the GPUs that these faults are about."""
     for fault in faults:
+        if fault.gpu is not None and fault.kind == "gpu_lost":
+            gpus["health"][fault.gpu] = "failed"
         if fault.gpu is None or fault.kind not in HEALTH_KINDS:
             continue
         failed = fault.severity == "critical" or gpus["health"][fault.gpu] == "failed"

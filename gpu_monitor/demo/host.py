@@ -130,7 +130,7 @@ class SimulatedHost:
         """Those that are there for as long as the demo runs."""
         rows = len(self.gpus["index"])
         if self.kind == "lost":
-            yield from lost_gpu(rows - 1, int(now - HOUR_SECONDS))
+            yield lost_gpu(rows - 1, int(now - HOUR_SECONDS))
         elif self.kind == "hot":
             yield hot_gpu(0, self.model.slowdown, now - 7 * 60)
         elif self.kind == "problems":

@@ -124,6 +124,8 @@ WRONG_MEMBERS: list[tuple[dict[str, Any], str]] = [
     ({"findings": make_findings("xid", kind=[None])}, "missing"),
     ({"findings": make_findings("xid", gpu=[2])}, "value"),
     ({"findings": make_findings("xid", gpu=[-1])}, "value"),
+    ({"findings": make_findings("Xid 79 of alice")}, "value"),
+    ({"findings": make_findings("xid\n")}, "value"),
     ({"findings": make_findings("xid", since=["yesterday"])}, "type"),
     ({"findings": make_findings("xid", words=["x" * (MAX_TEXT + 1)])}, "limit"),
     ({"findings": make_findings("xid", advice=[["reset it"]])}, "type"),

@@ -186,6 +186,26 @@ def test_a_lost_gpu_keeps_its_reasons(fake_nvml: FakeNvml, driver: Driver) -> No
     assert health_reasons(driver, 60.0) == [["Xid 79", "a faulty"]]
 
 
+def test_that_a_lost_gpu_fell_off_the_bus_is_one_finding(fake_nvml: FakeNvml) -> None:
+    fake_nvml.write(Scenario([Gpu()]))
+    watch = Watchdog(Driver(), patience=20.0, timeout=60.0, slow=10.0)
+    seconds = iter(range(0, 100_000, 6))
+
+    def kinds() -> list[tuple[str, str]]:
+        now = moment()
+        later = now._replace(monotonic=now.monotonic + next(seconds))
+        return [(each.kind, each.key) for each in watch.collect(later).gpus[0].findings]
+
+    try:
+        assert kinds() == kinds() == []
+        fake_nvml.write(Scenario([Gpu(xids=[48, 79])]))
+        eventually(lambda: ("xid", "79") in kinds(), "the error")
+        fake_nvml.write(Scenario([Gpu(xids=[48, 79], lost=True)]))
+        eventually(lambda: kinds() == [("gpu_lost", ""), ("xid", "48")], "the loss")
+    finally:
+        watch.close()
+
+
 def test_a_gpu_has_not_failed_any_more_once_it_answers_after_it_was_lost(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:

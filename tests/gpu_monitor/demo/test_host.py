@@ -130,8 +130,8 @@ def findings_of(snapshot: Snapshot) -> list[tuple[str, int | None]]:
 
 def test_a_lost_gpu_has_failed_and_its_findings_say_why() -> None:
     snapshot = special("lost")
-    assert findings_of(snapshot) == [("gpu_lost", 7), ("xid", 7)]
-    assert snapshot["findings"]["severity"] == ["critical", "critical"]
+    assert findings_of(snapshot) == [("gpu_lost", 7)]
+    assert snapshot["findings"]["severity"] == ["critical"]
     assert snapshot["findings"]["since"][0] == snapshot["gpus"]["state_since"][7]
     assert snapshot["gpus"]["health"][7] == "failed"
 
@@ -160,7 +160,7 @@ def test_few_gpus_are_unhealthy() -> None:
         for number in range(500)
         for kind in received(SimulatedHost(number, 8, NOW), NOW)["findings"]["kind"]
     ]
-    assert sum(kind in HEALTH_KINDS for kind in kinds) == 12
+    assert sum(kind in HEALTH_KINDS for kind in kinds) == 11
     assert set(kinds) <= FINDING_KINDS
 
 
