@@ -1,5 +1,4 @@
-"""What a GPU's readings say is wrong: it is hot, busy at low power for long, or divided into no
-slices; pure."""
+"""What a GPU's readings say is wrong: hot, busy at low power for long, without a slice; pure."""
 
 from collections.abc import Iterator
 
