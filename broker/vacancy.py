@@ -20,6 +20,9 @@ _UNOBSERVED = "its utilization over the last 30 s is not known"
 _NO_MEMORY = "its memory use is not known"
 
 
+_NO_WORK = ("quiet", "unmeasured")
+
+
 class GpuUse(NamedTuple):
     """A GPU's use and, where its processes and memory do not explain that, the reason in words."""
 
@@ -62,9 +65,11 @@ class Vacancies:
         mode = self._compute_modes[card]
         if mode == "prohibited":
             return _PROHIBITED
+        if mode not in (None, "default") and not _is_exclusive(mode):
+            return f"compute mode {mode}: not known whether a process may use it"
         if self._unread[row] is not None and self._needs_processes(row, mode):
             return _UNREAD
-        return _UNOBSERVED if self._activity[row] is None else None
+        return None if self._activity[row] in _NO_WORK else _UNOBSERVED
 
     def _needs_processes(self, row: int, mode: str | None) -> bool:
         """Whether only the processes could show that the GPU is in use."""

@@ -26,6 +26,6 @@ class ComputeMode:
         self._polled_at = now
         number = queries.query(handle.compute_mode)
         if number is not None:
-            self.mode = _MODES.get(number, f"mode {number}")
+            self.mode = _MODES.get(number, f"number {number}")
         elif queries.failure_code("compute_mode") in UNSUPPORTED:
             self.mode = None

@@ -166,6 +166,11 @@ def test_work_without_a_visible_process_is_use() -> None:
 
 def test_what_is_not_known_is_never_free() -> None:
     assert vacant(activity=None) == (None, "its utilization over the last 30 s is not known")
+    assert vacant(activity="of a newer collector")[0] is None
+    assert vacant(compute_mode="number 7") == (
+        None,
+        "compute mode number 7: not known whether a process may use it",
+    )
     assert vacant(memory_used_mib=None) == (None, "its memory use is not known")
     assert vacant(memory_kind="unified", activity=None)[0] is None
 

@@ -36,7 +36,7 @@ def device() -> Device:
         (1, "exclusive_thread"),
         (2, "prohibited"),
         (3, "exclusive_process"),
-        (7, "mode 7"),
+        (7, "number 7"),
         (N_A, None),
     ],
 )
