@@ -70,7 +70,7 @@ def _judge_vacant(
 
 def _used_mib(gpus: Table, processes: Table, seated: Seats) -> Column:
     """Used memory without that of MPS servers."""
-    used = gpus.get("memory_used_mib") or [None] * seated.rows
+    used: Column = gpus.get("memory_used_mib") or [None] * seated.rows
     if not seated.servers:
         return used
     used, own = used.copy(), processes.get("gpu_memory_mib")
