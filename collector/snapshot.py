@@ -68,8 +68,8 @@ class Origin(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A GPU in the last snapshot: its state, since when, since when it is busy at low power, and
-    when it was hot last, and its recent work; times in seconds of CLOCK_BOOTTIME."""
+    """A GPU in the last snapshot: its state, since when, since when it is busy at low power, when
+    it was hot last, and its recent work; times in seconds of CLOCK_BOOTTIME."""
 
     state: str
     since: float

@@ -164,7 +164,7 @@ class Device:
     def _read_slow(self, now: float) -> None:
         stagger = self.identity.number % 5 if self._slow_at is None else 0
         handle = self.handle
-        divided = self._queries.query(handle.mig_enabled)
+        divided = self._is_divided()
         if bool(divided) != (self._slices is not None):
             self._queries = Queries()  # in the other mode it supports other queries
             self._lists = ProcessLists(handle, self._queries)
@@ -179,6 +179,13 @@ class Device:
         self._sm_clock = query(handle.sm_clock)
         self._memory_clock = query(handle.memory_clock)
         self._slow_at = now - stagger
+
+    def _is_divided(self) -> bool | None:
+        """Whether the GPU is in MIG mode; None where it has none. As before if the query fails."""
+        divided = self._queries.query(self.handle.mig_enabled)
+        if divided is None and self._queries.failure_code("mig_enabled") not in UNSUPPORTED:
+            return None if self._mig_mode is None else self._mig_mode == "enabled"
+        return divided
 
     def _no_answer(self) -> str | None:
         """Why not even one reading came, where the GPU supports one of them."""

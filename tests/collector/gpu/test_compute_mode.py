@@ -76,3 +76,13 @@ def test_mig_mode_is_known_with_slices_and_without(opened: FakeNvml) -> None:
     ):
         opened.write(Scenario([scenario]))
         assert gpu.read(second * SLOW_READING_SECONDS).mig_mode == mode
+
+
+def test_a_failed_query_of_the_mig_mode_leaves_it_as_it_was(opened: FakeNvml) -> None:
+    gpu, failing = device(), [Call("nvmlDeviceGetMigMode", error="TIMEOUT")]
+    opened.write(Scenario([Gpu(migs=[Mig()])], calls=failing))
+    assert gpu.read(0.0).mig_mode is None
+    for second, calls in ((5.0, []), (10.0, failing)):
+        opened.write(Scenario([Gpu(migs=[Mig()])], calls=calls))
+        reading = gpu.read(second)
+        assert (reading.mig_mode, len(reading.slices)) == ("enabled", 1)
