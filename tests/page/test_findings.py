@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -53,7 +54,7 @@ def visit(house: House, page: Page) -> Page:
     return page
 
 
-def show(house: House, **keys: object) -> None:
+def show(house: House, **keys: Any) -> None:
     """Start a broker and a page with these `keys`, and send a snapshot of node1 with FAULTY."""
     house.start("broker", rpc_timeout=30)
     house.start("web", **keys)

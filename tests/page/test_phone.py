@@ -86,7 +86,7 @@ def test_the_whole_table_of_an_expanded_host_is_visible(visit: Page) -> None:
     expect(table.locator("td.command").first).to_be_visible()
     assert host.locator(".scroll").evaluate("all => all.scrollWidth <= all.clientWidth")
     words = table.locator("tbody").inner_text()
-    for text in (" / 300 W", "python", "slowed down: software thermal slowdown"):
+    for text in (" / 300 W", "python", "at which it is slowed down (95 °C): check"):
         assert text in words
 
 

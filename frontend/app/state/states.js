@@ -98,17 +98,17 @@ export const GPU_STATES = [
     key: "hot", query: ["hot"], level: "gpu", words: "hot", glyph: "▲", hue: "red",
     attention: true, button: "Hot", legend: "glyph",
     badge: { corner: false, shape: "triangle" },
-    holds: (gpus, row, faults) => kindsOf(gpus, row, faults).some((kinds) => kinds.has("gpu_hot")), columns: [],
+    holds: (gpus, row, faults) => faults.size > 0 && kindsOf(gpus, row, faults).includes("gpu_hot"), columns: [],
   },
   {
     key: "stalled", query: ["stalled", "lowpower"], level: "gpu", words: "possibly stuck", glyph: "?", hue: "amber",
     attention: true, badge: { corner: true, shape: null },
-    holds: (gpus, row, faults) => kindsOf(gpus, row, faults).some((kinds) => kinds.has("gpu_stalled")), columns: [],
+    holds: (gpus, row, faults) => faults.size > 0 && kindsOf(gpus, row, faults).includes("gpu_stalled"), columns: [],
   },
   {
     key: "faulty", query: ["gpu_problems"], level: "gpu", words: "with problems", glyph: WARNING, hue: "amber",
     problem: true, attention: true, badge: { corner: true, shape: null },
-    holds: (gpus, row, faults) => kindsOf(gpus, row, faults).some(hasOther), columns: [],
+    holds: (gpus, row, faults) => faults.size > 0 && kindsOf(gpus, row, faults).some((kind) => !COUNTED_KINDS.has(kind)), columns: [],
   },
 ];
 
@@ -195,9 +195,6 @@ export function gpuHasProblem(gpus, row, faults) {
   return GPU_STATES.some(({ problem, holds }) => problem && holds(gpus, row, faults));
 }
 
-/** No kinds, without making an array for each GPU. @type {Set<string>[]} */
-const NONE = [];
-
 /**
  * The kinds of faults of a GPU; a MIG slice has those of its GPU, too.
  * @param {Gpus} gpus
@@ -205,13 +202,7 @@ const NONE = [];
  * @param {Faults} faults
  */
 function kindsOf({ parent }, row, faults) {
-  if (faults.size === 0) return NONE;
-  return [faults.get(row), faults.get(parent?.[row] ?? -1)].filter((kinds) => kinds !== undefined);
-}
-
-/** Whether there is one that no other state counts. @param {Set<string>} kinds */
-function hasOther(kinds) {
-  return [...kinds].some((kind) => !COUNTED_KINDS.has(kind));
+  return [...(faults.get(row) ?? []), ...(faults.get(parent?.[row] ?? -1) ?? [])];
 }
 
 /**
@@ -221,9 +212,10 @@ function hasOther(kinds) {
  */
 function brokenState({ state, parent }, row) {
   const own = state?.[row] ?? "error";
+  if (own === "lost") return own;
   const of = parent?.[row];
   const card = of == null ? own : (state?.[of] ?? "error");
-  return card === "lost" || own === "lost" ? "lost" : card === "error" || own === "error" ? "error" : null;
+  return card === "lost" ? card : own === "error" || card === "error" ? "error" : null;
 }
 
 /**
