@@ -1,5 +1,7 @@
 """The last sixty minutes as one maximum per minute, in a ring of fixed size; pure."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from gpu_monitor.wire.document import Column, Table
@@ -15,7 +17,8 @@ class GpuHistory:
     """Utilization in percent of each GPU of one host: 60 bytes per GPU.
 
     Times are unix seconds by the broker's clock. GPUs are identified by UUID: one that changes its
-    row keeps its past, a new one starts without any.
+    row keeps its past, a new one starts without any. Where several have the same UUID, the first of
+    them goes on with the past of the first, and so on.
     """
 
     __slots__ = ("_column", "_minute", "_peaks", "_rings", "_uuids")
@@ -90,14 +93,25 @@ class GpuHistory:
 
     def _rearrange(self, uuids: Column) -> None:
         rows = len(self._uuids)
-        past = {uuid: row for row, uuid in enumerate(self._uuids) if uuid is not None}
-        places = [past.pop(uuid, None) for uuid in uuids]
+        past = {own: row for row, own in enumerate(_numbered(self._uuids))}
+        places = [
+            None if uuid is None else past.get(own)
+            for uuid, own in zip(uuids, _numbered(uuids), strict=True)
+        ]
         self._peaks = [None if row is None else self._peaks[row] for row in places]
         rings = bytearray([_NO_READING]) * (MINUTES * len(uuids))
         for place, row in enumerate(places):
             if row is not None:
                 rings[place :: len(uuids)] = self._rings[row::rows]
         self._rings, self._uuids = rings, uuids
+
+
+def _numbered(uuids: Column) -> Iterator[tuple[str | None, int]]:
+    """Each UUID with the number of rows before it that have the same one."""
+    seen: Counter[str | None] = Counter()
+    for uuid in uuids:
+        yield uuid, seen[uuid]
+        seen[uuid] += 1
 
 
 def _higher(one: int | None, other: int | None) -> int | None:

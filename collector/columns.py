@@ -150,6 +150,14 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "sm_clock_mhz": lambda row: row.gpu.sm_clock_mhz,
     # MHz: clocks.mem
     "memory_clock_mhz": lambda row: row.gpu.memory_clock_mhz,
+    # J since the driver was loaded; None for a slice. nvidia-smi has no field for it
+    "energy_joules": lambda row: row.gpu.energy_joules,
+    # pcie.link.gen.current; None for a slice
+    "pcie_generation": lambda row: row.gpu.pcie_generation,
+    # lanes: pcie.link.width.current; None for a slice
+    "pcie_width": lambda row: row.gpu.pcie_width,
+    # how many of `nvidia-smi nvlink -s` have a speed; None for a slice, and without NVLink
+    "nvlinks_up": lambda row: row.gpu.nvlinks_up,
 }
 
 _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
@@ -160,6 +168,8 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     # None while the process was never seen in /proc
     "user": lambda row: row.facts.user,
     "uid": lambda row: row.facts.uid,
+    # the primary group of `user`; None where the name service knows none
+    "group": lambda row: row.facts.group,
     # as whom it runs where that is not `user`; None otherwise
     "effective_user": lambda row: row.facts.effective_user,
     # None where the configuration hides commands
@@ -182,6 +192,10 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "gpu_memory_mib": lambda row: mib(row.use.memory_bytes),
     # %: sm of `nvidia-smi pmon`
     "sm_utilization_percent": lambda row: row.use.sm_utilization_percent,
+    # % of one core: %CPU of `top`; None at first, and for a process that is over or hidden
+    "cpu_percent": lambda row: row.facts.cpu_percent,
+    # MiB: RES of `top`
+    "host_memory_mib": lambda row: mib(row.facts.host_memory_bytes),
 }
 
 

@@ -14,6 +14,7 @@ from gpu_monitor.collector.columns import packed
 from gpu_monitor.collector.finding_log import FindingLog
 from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.processes import OTHER_LISTS_SECONDS
 from gpu_monitor.collector.gpu.watchdog import Watchdog
 from gpu_monitor.collector.host.containers import ContainerNames
 from gpu_monitor.collector.host.own_cost import OwnCost
@@ -99,7 +100,7 @@ def _snapshot_builder(
     table = ProcessTable(
         settings.commands,
         UserNames(guard=guard),
-        settle=settings.rpc_timeout,
+        settle=settings.rpc_timeout + OTHER_LISTS_SECONDS,
         containers=ContainerNames(settings.container_socket, guard=guard),
         guard=guard,
     )

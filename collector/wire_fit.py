@@ -7,6 +7,7 @@ from gpu_monitor.collector.host.command_line import clean
 from gpu_monitor.wire.document import TABLES, Column, Kind, Scalars, Table
 from gpu_monitor.wire.limits import MAX_COUNT, MAX_TEXT, MAX_WORDS
 
+_UNKNOWN = frozenset({None})
 MAX_LISTED = 8
 """Names and numbers in one sentence: more are only counted."""
 
@@ -61,7 +62,13 @@ def fitted_table(table: Table, name: str, limit: int = MAX_TEXT) -> Table:
 
 def _fitted_column(column: Column, kind: Kind | None, limit: int) -> Column:
     """Few columns need a change: a column is first checked as a whole, which is quick."""
-    values = set(column) if kind is not Kind.WORDS else None
-    if values is not None and all(fitted_value(value, kind, limit) is value for value in values):
+    if kind is not Kind.WORDS and _fits(set(column) - _UNKNOWN, kind, limit):
         return column
     return [fitted_value(value, kind, limit) for value in column]
+
+
+def _fits(values: set[Any], kind: Kind | None, limit: int) -> bool:
+    """Whether no value needs a change; whole numbers are checked by the least and the largest."""
+    if kind is Kind.COUNT and set(map(type, values)) == {int}:
+        return bool(min(values) >= 0 and max(values) <= MAX_COUNT)
+    return all(fitted_value(value, kind, limit) is value for value in values)

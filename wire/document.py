@@ -54,6 +54,10 @@ GPU_COLUMNS = {
     "fan_percent": Kind.COUNT,
     "sm_clock_mhz": Kind.COUNT,
     "memory_clock_mhz": Kind.COUNT,
+    "energy_joules": Kind.COUNT,
+    "pcie_generation": Kind.COUNT,
+    "pcie_width": Kind.COUNT,
+    "nvlinks_up": Kind.COUNT,
 }
 """Columns of `gpus` as a collector sends them; the broker adds USE_COLUMNS."""
 
@@ -64,6 +68,7 @@ PROCESS_COLUMNS = {
     "pid": Kind.COUNT,
     "user": Kind.TEXT,
     "uid": Kind.COUNT,
+    "group": Kind.TEXT,
     "effective_user": Kind.TEXT,
     "command": Kind.TEXT,
     "container": Kind.TEXT,
@@ -76,6 +81,8 @@ PROCESS_COLUMNS = {
     "mps": Kind.TEXT,
     "gpu_memory_mib": Kind.COUNT,
     "sm_utilization_percent": Kind.COUNT,
+    "cpu_percent": Kind.COUNT,
+    "host_memory_mib": Kind.COUNT,
 }
 
 DISK_COLUMNS = {"mount": Kind.TEXT, "total_mib": Kind.COUNT, "used_mib": Kind.COUNT}
@@ -138,6 +145,7 @@ FINDING_KINDS = frozenset(
     {
         *("gpu_lost", "gpu_error", "gpu_missing", "gpu_hot", "gpu_stalled", "mig_without_slices"),
         *("xid", "ecc", "row_remap", "page_retirement", "recovery"),
+        *("pcie_narrow", "nvlink_down"),
         *("driver", "nvml_stuck", "processes_unread", "no_pids", "memory_held", "disk_full"),
         *("rows_cut", "source_error", "internal_error", "conflict", "clock"),
     }
@@ -165,9 +173,15 @@ SLOW_COLUMNS: dict[str, frozenset[str]] = {
             "memory_clock_mhz",
             "fan_percent",
             "process_memory_mib",
+            "energy_joules",
+            "pcie_generation",
+            "pcie_width",
+            "nvlinks_up",
         }
     ),
-    "processes": frozenset({"sm_utilization_percent", "gpu_memory_mib"}),
+    "processes": frozenset(
+        {"sm_utilization_percent", "gpu_memory_mib", "cpu_percent", "host_memory_mib"}
+    ),
     "disks": frozenset({"total_mib", "used_mib"}),
     "findings": frozenset(),
 }

@@ -33,7 +33,7 @@ Moves: TypeAlias = dict[str, dict[str, Any]]
 """New values by part of the snapshot ("" for its own members) and member; None: it is gone."""
 
 _REQUIRED = Snapshot.__annotations__.keys() - EMPTY.keys()
-_SHARED = {
+SHARED_COLUMNS = {
     "gpus": frozenset(
         (
             "index",
@@ -59,10 +59,12 @@ _SHARED = {
             "gpu",
             "user",
             "uid",
+            "group",
             "effective_user",
             "command",
             "container",
-            "job",
+            "slurm_job_id",
+            "pod_uid",
             "state",
             "type",
             "mps",
@@ -77,7 +79,7 @@ _PLAIN = {
     part: {
         key: decode
         for key, decode in decoders.items()
-        if key not in _SHARED.get(part, ()) and key not in REQUIRED_COLUMNS.get(part, ())
+        if key not in SHARED_COLUMNS.get(part, ()) and key not in REQUIRED_COLUMNS.get(part, ())
     }
     for part, decoders in VALUES.items()
 }
@@ -143,7 +145,7 @@ class _FullReader:
         decode = VALUES[part].get(key) if part else None
         if decode is None:
             return self._decode_unknown(part, f"{part}.{key}" if part else key, raw)
-        is_shared = key in _SHARED[part]
+        is_shared = key in SHARED_COLUMNS[part]
         column: Column = _shared.column(decode, bytes(raw)) if is_shared else decode(raw)
         if key in REQUIRED_COLUMNS[part] and None in column:
             raise WireError("missing", f"{part}.{key} must have a value in every row")

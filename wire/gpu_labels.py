@@ -4,18 +4,14 @@ from collections.abc import Sequence
 
 
 def gpu_labels(index: Sequence[int | None], parent: Sequence[int | None]) -> list[str]:
-    """A label for each row of a host's `gpus`.
+    """A label for each row of a host's `gpus`; `parent` is the row of the GPU that a slice is of.
 
-    A GPU's is its index, or its row where the index is not known. Those of the MIG slices of
-    GPU 0 are "0.0", "0.1" and so on, in the order of their rows: NVML's indices of slices may have
-    gaps. `parent` is the row of the GPU that a slice belongs to, None for a GPU.
+    A GPU's is its index. "0.2" is the MIG slice with index 2 on GPU 0: `nvidia-smi -L` lists it as
+    Device 2 below GPU 0, and Docker is given it by `0:2`. CUDA_VISIBLE_DEVICES takes slices by
+    their UUID only. Indices of slices may have gaps. A row stands in for an index not known.
     """
-    labels = []
-    slices = [0] * len(index)
-    for row, (own, of) in enumerate(zip(index, parent, strict=True)):
-        if of is None:
-            labels.append(str(row if own is None else own))
-        else:
-            labels.append(f"{of if index[of] is None else index[of]}.{slices[of]}")
-            slices[of] += 1
-    return labels
+    known = [row if own is None else own for row, own in enumerate(index)]
+    return [
+        str(own) if of is None else f"{known[of]}.{own}"
+        for own, of in zip(known, parent, strict=True)
+    ]

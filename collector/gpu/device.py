@@ -3,6 +3,7 @@
 from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.compute_mode import ComputeMode
 from gpu_monitor.collector.gpu.device_memory import DeviceMemory, with_processes
+from gpu_monitor.collector.gpu.links import Links
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.mig import MigSlice
 from gpu_monitor.collector.gpu.mig_utilization import MigUtilization
@@ -20,27 +21,35 @@ from gpu_monitor.collector.gpu.processes import (
     ProcessLists,
     SmShares,
     merge_by_pid,
+    slice_failure,
 )
 from gpu_monitor.collector.gpu.queries import Queries, Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MigMode, State, Use
+from gpu_monitor.collector.gpu.rhythm import Rhythm
+from gpu_monitor.collector.gpu.slow_values import SlowValues
 
-SLOW_READING_SECONDS = 5.0
+MIG_MODE_SECONDS = 10.0
+"""How soon a division of the GPU is noticed."""
+SLICES_SECONDS = 5.0
+"""How soon another division is, and how often the utilization of slices is measured."""
 
 
 class Device:
     """A GPU as this opening of NVML knows it; for one thread at a time.
 
-    `identity` holds what does not change. Readings come in tiers: utilization, memory, temperature,
-    power and processes each time; fan, clocks, power limit, MIG mode and the utilization of slices
-    every 5 s, staggered between GPUs; the health of the memory and the compute mode every minute.
+    `identity` holds what does not change. Readings come in tiers, for at most seven calls a second
+    on average: utilization, memory, power and compute processes each time; temperature, clocks and
+    all other processes every 5 s, as are slices and their utilization; what hardly ever changes
+    every 10 s; links, the compute mode and the health of the memory every minute. GPUs take turns.
 
-    `failure` is the error that ended the last reading, None if it succeeded. `health` outlives
-    this opening: it is handed on to the next one's Device.
+    `failure` is the error that ended the last reading, None if it succeeded. `health` and
+    `links` outlive this opening: they are handed on to the next one's Device.
     """
 
     def __init__(self, index: int, handle: Handle, pci_folder: str = PCI_FOLDER) -> None:
         self.failure: NvmlError | None = None
         self.health = MemoryHealth()
+        self.links = Links()
         self.handle = handle
         self._queries = Queries()
         self._shares = SmShares()
@@ -53,11 +62,9 @@ class Device:
         self._compute_mode = ComputeMode()
         self._mig_mode: MigMode | None = None
         self._slices: list[MigSlice] | None = None
-        self._slow_at: float | None = None
-        self._fan: int | None = None
-        self._power_limit: int | None = None
-        self._sm_clock: int | None = None
-        self._memory_clock: int | None = None
+        self._is_known = False
+        self._values = SlowValues(handle, index)
+        self._slices_due = Rhythm(MIG_MODE_SECONDS, index)
         self.identity = Identity(
             number=index,
             uuid=self._queries.query(handle.uuid),
@@ -105,22 +112,24 @@ class Device:
         self._mig_utilization.close()
 
     def _read(self, now: float) -> GpuReading:
-        query, handle = self._queries.query, self.handle
-        if self._slow_at is None:
+        handle, values = self.handle, self._values
+        if not self._is_known:
             self._read_once()
-        if self._slow_at is None or now - self._slow_at >= SLOW_READING_SECONDS:
-            self._read_slow(now)
+        self._find_slices(now)
+        query = self._queries.query
         kind, total, used = self._memory.read(self._queries)
         utilization, memory_utilization = query(handle.utilization) or (None, None)
-        temperature = query(handle.temperature)
         power = query(handle.power)
-        if total is utilization is temperature is power is None and (reason := self._no_answer()):
+        values.refresh(self._queries, now)
+        if total is utilization is values.temperature is power is None and (
+            reason := self._no_answer()
+        ):
             return GpuReading(self.identity, "error", reason)
-        throttle = query(handle.throttle_reasons)
         is_working = (plausible.percent(utilization) or 0) >= WORKING_PERCENT
         uses, slices = self._uses_and_slices(now, None if kind == "unified" else total, is_working)
         self._compute_mode.refresh_if_due(self._queries, handle, now)
         self.health.poll(self._queries, handle, now)
+        self.links.refresh(self._queries, handle, now)
         reading = GpuReading(
             self.identity,
             mig_mode=self._mig_mode,
@@ -130,15 +139,19 @@ class Device:
             memory_used_bytes=used,
             utilization_percent=plausible.percent(utilization),
             memory_controller_utilization_percent=plausible.percent(memory_utilization),
-            temperature_celsius=plausible.celsius(temperature),
+            temperature_celsius=plausible.celsius(values.temperature),
             power_watts=plausible.watts(power),
-            power_limit_watts=plausible.limit_watts(self._power_limit),
-            fan_percent=plausible.percent(self._fan, highest=200),
-            sm_clock_mhz=plausible.mhz(self._sm_clock),
-            memory_clock_mhz=plausible.mhz(self._memory_clock),
-            throttle=plausible.throttle(throttle),
+            power_limit_watts=plausible.limit_watts(values.power_limit),
+            fan_percent=plausible.percent(values.fan, highest=200),
+            sm_clock_mhz=plausible.mhz(values.sm_clock),
+            memory_clock_mhz=plausible.mhz(values.memory_clock),
+            energy_joules=values.energy_joules,
+            pcie_generation=self.links.pcie_generation,
+            pcie_width=self.links.pcie_width,
+            nvlinks_up=self.links.nvlinks_up,
+            throttle=plausible.throttle(values.throttle),
             uses=uses,
-            uses_unread=self._lists.failure(is_divided=self._slices is not None),
+            uses_unread=self._why_unread_uses(),
             slices=slices,
         )
         return with_processes(reading)
@@ -148,6 +161,7 @@ class Device:
             name=self._queries.query(self.handle.name),
             slowdown_celsius=self._slowdown_celsius(),
         )
+        self._is_known = True
 
     def _slowdown_celsius(self) -> int | None:
         """From the margin that is left where the driver does not report the temperature."""
@@ -161,24 +175,20 @@ class Device:
             return None
         return plausible.celsius(temperature + margin)
 
-    def _read_slow(self, now: float) -> None:
-        stagger = self.identity.number % 5 if self._slow_at is None else 0
-        handle = self.handle
+    def _find_slices(self, now: float) -> None:
+        """Find out whether the GPU is divided, and how; measure its slices."""
+        if not self._slices_due.is_due(now):
+            return
         divided = self._is_divided()
         if bool(divided) != (self._slices is not None):
             self._queries = Queries()  # in the other mode it supports other queries
-            self._lists = ProcessLists(handle, self._queries)
-        query = self._queries.query
+            self._lists = ProcessLists(self.handle, self._queries)
         self._mig_mode = None if divided is None else "enabled" if divided else "disabled"
-        found = query(handle.slices) if divided else None
+        self._slices_due.seconds = SLICES_SECONDS if divided else MIG_MODE_SECONDS
+        found = self._queries.query(self.handle.slices) if divided else None
         self._slices = [MigSlice(*each) for each in found or ()] if divided else None
         self._mig_utilization.measure(self._slices or (), now)
         self._entries = None
-        self._fan = query(handle.fan)
-        self._power_limit = query(handle.power_limit)
-        self._sm_clock = query(handle.sm_clock)
-        self._memory_clock = query(handle.memory_clock)
-        self._slow_at = now - stagger
 
     def _is_divided(self) -> bool | None:
         """Whether the GPU is in MIG mode; None where it has none. As before if the query fails."""
@@ -198,17 +208,26 @@ class Device:
         self, now: float, total: int | None, is_working: bool
     ) -> tuple[tuple[Use, ...], tuple[GpuReading, ...]]:
         """The processes of the whole GPU, and its slices with theirs."""
-        entries = self._lists.query()
+        entries = self._lists.query(now)
         if entries is not self._entries or total != self._total:
             self._entries, self._total = entries, total
             self._assign_to_slices(entries, total)
-        samples = self._queries.query(self._utilization_samples)
+        samples = self._utilization_samples() if entries or not self._shares.has_begun else []
         uses = self._uses
         if samples is not None:
-            self._shares.ingest(samples, now, is_working)
+            self._shares.ingest(samples, now, is_working and bool(entries))
             uses = self._shares.add_to(uses)
         slices = self._slices or ()
-        return uses, tuple(piece.read(self._by_instance[piece.instance]) for piece in slices)
+        return uses, tuple(piece.read(self._by_instance[piece.instance], now) for piece in slices)
+
+    def _why_unread_uses(self) -> str | None:
+        """Why processes cannot be listed, in words: not even the slices that they are on, if so."""
+        if self._slices is None:
+            return self._lists.failure(is_divided=False)
+        failure = self._queries.failures.get("slices")
+        if failure is not None:
+            return slice_failure(failure)
+        return self._lists.failure(is_divided=True)
 
     def _assign_to_slices(self, entries: list[ListedProcess], total: int | None) -> None:
         """Which processes are the whole GPU's, and which are on which slice."""
@@ -218,7 +237,10 @@ class Device:
             self._by_instance.get(entry.instance, own).append(entry)
         self._uses = merge_by_pid(own, total)
 
-    def _utilization_samples(self) -> list[tuple[int, int, int]]:
+    def _utilization_samples(self) -> list[tuple[int, int, int]] | None:
+        return self._queries.query(self._new_samples)
+
+    def _new_samples(self) -> list[tuple[int, int, int]]:
         try:
             return self.handle.process_utilization(self._shares.since)
         except NvmlError as error:

@@ -19,6 +19,7 @@ from gpu_monitor.collector.gpu.nvml_errors import (
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.pci import PCI_FOLDER, PciBus, PciPower, nvml_bus_id
 from gpu_monitor.collector.gpu.queries import Trace
+from gpu_monitor.collector.gpu.rest import RESTING, Rest
 from gpu_monitor.collector.gpu.slots import Found, Slot, arrange
 from gpu_monitor.collector.gpu.xid import XidEvents
 
@@ -56,6 +57,7 @@ class Driver:
         self.bus = PciBus(pci_folder, gpu_folder, device_folder)
         self._pci_folder = pci_folder
         self._gpu_folder = gpu_folder
+        self._rest = Rest(pci_folder, gpu_folder)
         self._installation = DriverInstallation(
             pci_folder, os.path.dirname(gpu_folder), device_folder
         )
@@ -78,6 +80,8 @@ class Driver:
             return True
         if now < self._reopen_at:
             return False
+        if self._is_to_rest(now):
+            return True
         return not self._is_open or self._changed or self._has_closed() or self._lost_due(now)
 
     def close(self) -> None:
@@ -102,9 +106,14 @@ class Driver:
 
         No other thread may begin a call meanwhile. `is_calm` means that none is in one either:
         only then is NVML closed, because a call that returns into a closed library may crash the
-        process. A GPU that is asleep is not opened, and NVML is not while all of them are asleep.
+        process. A GPU that is asleep is not opened, and NVML is not while all of them are asleep
+        or left alone so that they can fall asleep.
         """
         self._plan_reopening(now)
+        if self._rest.is_ready:
+            if not is_calm:
+                return
+            self._rest.begin(now)
         self._events.close(is_calm)
         if self._is_open and is_calm:
             self._close_library()
@@ -197,9 +206,11 @@ class Driver:
             self._lost_reopen_seconds = min(2 * self._lost_reopen_seconds, LOST_REOPEN_SECONDS[1])
 
     def _asleep(self, now: float) -> dict[str, PciPower]:
-        """The kernel module's GPUs that are asleep, by bus id."""
+        """The kernel module's GPUs that are asleep or left alone, by bus id."""
         places = map(nvml_bus_id, self._present)
         powers = {place: PciPower(place, self._pci_folder) for place in places}
+        if self._rest.goes_on(powers, now):
+            return powers
         return {place: power for place, power in powers.items() if power.is_asleep(now)}
 
     def _mark_all_asleep(self, asleep: dict[str, PciPower]) -> None:
@@ -210,6 +221,15 @@ class Driver:
         self.slots = arrange([*enumerate(asleep.values())], self.slots)
         for slot in self.slots:
             slot.power = None
+            if self._rest.is_falling_asleep and slot.absent is not None:
+                slot.absent = slot.absent._replace(reason=RESTING)
+
+    def _is_to_rest(self, now: float) -> bool:
+        """Whether it is time to leave the GPUs alone."""
+        readings = [slot.absent or (slot.latest and slot.latest.reading) for slot in self.slots]
+        known = [reading for reading in readings if reading is not None]
+        is_known = self._is_open and len(known) == len(readings)
+        return is_known and self._rest.is_due(known, now)
 
     def _find_gpus(self, asleep: dict[str, PciPower]) -> list[Found]:
         """All GPUs: by index, but by bus id where some are asleep, whose index is not known.

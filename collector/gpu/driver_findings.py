@@ -49,6 +49,7 @@ def driver_reading(
             *(fault.finding for fault in faults if fault.slots == (slot,)),
             *_state_findings(reading, reported),
             *_health_findings(slot, reading, now),
+            *(slot.link_findings if reading.state == "ok" else ()),
         ]
         gpus.append(reading._replace(findings=tuple(findings)) if findings else reading)
     return DriverReading(
@@ -77,8 +78,8 @@ def _faults_by_gpu(readings: Sequence[tuple[Slot, GpuReading]]) -> Iterator[_Fau
     for slot, reading in readings:
         for fault in slot.faults():
             faulty.setdefault(fault, []).append(slot)
-        if reading.uses_unread is not None:
-            unread.setdefault(reading.uses_unread, []).append(slot)
+        if (why := _why_uses_unread(reading)) is not None:
+            unread.setdefault(why, []).append(slot)
     for fault, slots in faulty.items():
         words = f"{_these(slots)}cannot be read completely: {fault}"
         finding = Finding("internal_error", "warning", words, key=fault)
@@ -88,6 +89,12 @@ def _faults_by_gpu(readings: Sequence[tuple[Slot, GpuReading]]) -> Iterator[_Fau
         words = f"{_these(slots)}processes cannot be read: {words}"
         finding = Finding("processes_unread", "warning", words, advice or None, key=reason)
         yield _Fault(tuple(slots), finding, words)
+
+
+def _why_uses_unread(reading: GpuReading) -> str | None:
+    """The first reason of the GPU and its slices: a slice needs files of its own to be read."""
+    reasons = (each.uses_unread for each in (reading, *reading.slices))
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _these(slots: Sequence[Slot]) -> str:

@@ -20,11 +20,14 @@ from gpu_monitor.collector.gpu.nvml_errors import (
 from gpu_monitor.collector.host.procfs import read_optional
 
 _REFUSALS = {
-    errno.EPERM: "this process may not open {path}: its control group forbids it (a service needs"
-    " DeviceAllow, a container has to be given the device)",
+    errno.EPERM: "this process may not open {path}, because its control group forbids it: a service"
+    " needs DeviceAllow, a container has to be given the GPU (docker run --gpus all)",
     errno.EACCES: "no permission to access the NVIDIA driver: check the permissions of {path}",
     errno.EIO: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
 }
+_FOR_GUESTS = frozenset({"vfio-pci", "pci-stub"})
+"""Kernel drivers that hold a GPU for virtual machines."""
+_NOUVEAU = "nouveau"
 
 
 class DriverInstallation:
@@ -50,12 +53,17 @@ class DriverInstallation:
         return os.path.exists(f"{self._module_folder}/version")
 
     def has_gpu(self) -> bool:
-        """Whether an NVIDIA display controller is on the PCI bus."""
+        """Whether an NVIDIA display controller is on the PCI bus for this host to use: one that
+        waits for a virtual machine is not."""
+        return not self._kernel_drivers() <= _FOR_GUESTS
+
+    def _kernel_drivers(self) -> frozenset[str]:
+        """The kernel drivers of the NVIDIA display controllers; "" for one without."""
         try:
             devices = os.listdir(self._pci_folder)
         except OSError:  # no PCI here
-            return False
-        return any(map(self._is_gpu, devices))
+            return frozenset()
+        return frozenset(map(self._kernel_driver, filter(self._is_gpu, devices)))
 
     def describe(self, error: NvmlError) -> Finding:
         """Why NVML could not be opened, and what to do about it.
@@ -72,7 +80,7 @@ class DriverInstallation:
     def _text(self, error: NvmlError) -> str:
         if error.code == LIBRARY_NOT_FOUND:
             return self._why_no_library() or str(error)
-        if error.code == DRIVER_NOT_LOADED and self.is_module_loaded():
+        if error.code == DRIVER_NOT_LOADED:
             return self._why_not_loaded() or str(error)
         if error.code in (UNKNOWN, NO_PERMISSION):
             return self._refusal() or str(error)
@@ -86,18 +94,28 @@ class DriverInstallation:
                 " (NVIDIA_DRIVER_CAPABILITIES=utility)"
             )
         if self.has_gpu():
-            return (
-                "an NVIDIA GPU is on the PCI bus, but its driver is not installed"
-                " (libnvidia-ml.so.1 not found)"
+            return self._why_nouveau() or (
+                "an NVIDIA GPU is on the PCI bus, but NVIDIA's driver is not installed"
+                " (libnvidia-ml.so.1 not found): install it"
             )
         return None
 
     def _why_not_loaded(self) -> str | None:
+        if not self.is_module_loaded():
+            return self._why_nouveau()
         if os.path.exists(self._control):
             return self._refusal()
         return (
-            f"NVIDIA driver loaded, but {self._control} is missing: run nvidia-modprobe, or enable"
-            " nvidia-persistenced"
+            f"NVIDIA driver loaded, but {self._control} is missing: run nvidia-modprobe or enable"
+            " nvidia-persistenced; a container has to be given the GPU (docker run --gpus all)"
+        )
+
+    def _why_nouveau(self) -> str | None:
+        if _NOUVEAU not in self._kernel_drivers():
+            return None
+        return (
+            "the GPU is driven by nouveau, which reports nothing to monitors: install NVIDIA's"
+            " driver and reboot"
         )
 
     def _refusal(self) -> str | None:
@@ -114,3 +132,9 @@ class DriverInstallation:
         folder = f"{self._pci_folder}/{device}"
         is_display = read_optional(f"{folder}/class").startswith(b"0x03")
         return is_display and read_optional(f"{folder}/vendor").strip() == b"0x10de"
+
+    def _kernel_driver(self, device: str) -> str:
+        try:
+            return os.path.basename(os.readlink(f"{self._pci_folder}/{device}/driver"))
+        except OSError:
+            return ""

@@ -44,12 +44,14 @@ class MigSlice:
         """Percent of the time in which a kernel ran, shown until the next call; None: unknown."""
         self._utilization, self._carried = percent, False
 
-    def read(self, by_gpu: Iterable[ListedProcess]) -> GpuReading:
+    def read(self, by_gpu: Iterable[ListedProcess], now: float) -> GpuReading:
         """A reading; `by_gpu` are the processes on this slice by the whole GPU's lists.
+
+        `now` in monotonic seconds.
 
         The whole GPU shows the processes of its slices to privileged users only, a slice to all.
         """
-        entries = self._lists.query()
+        entries = self._lists.query(now)
         if entries:  # or a process whose pid is hidden would be there twice
             by_gpu = [entry for entry in by_gpu if entry.pid != HIDDEN_PID]
         total, used = memory_bytes(self._queries.query(self._handle.memory))

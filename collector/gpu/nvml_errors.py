@@ -3,6 +3,7 @@
 from gpu_monitor.collector.source_guard import failure_text
 
 UNINITIALIZED = 1
+INVALID_ARGUMENT = 2
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
 NOT_FOUND = 6
@@ -29,19 +30,19 @@ FATAL = LOST | CLOSED | {RESET_REQUIRED}
 
 _ERROR_WORDS = {
     UNINITIALIZED: "the driver was reloaded; connecting to it again",
-    2: "the driver rejected an argument",
+    INVALID_ARGUMENT: "the driver rejected an argument",
     NOT_SUPPORTED: "not supported by this GPU or driver",
     NO_PERMISSION: "no permission to access the NVIDIA driver: check the permissions of"
     " /dev/nvidia*",
     NOT_FOUND: "not found",
     INSUFFICIENT_SIZE: "the list kept growing while it was read",
-    8: "the GPU's power cables are not attached properly",
+    8: "the GPU's power cables are not attached properly: connect them",
     DRIVER_NOT_LOADED: "NVIDIA driver not loaded: load its kernel module (modprobe nvidia)",
     TIMEOUT: "the driver timed out waiting for the GPU",
     11: "the driver receives no interrupts from the GPU",
     LIBRARY_NOT_FOUND: "no NVIDIA driver here (libnvidia-ml.so.1 not found)",
     FUNCTION_NOT_FOUND: "this driver is too old to report it",
-    14: "the GPU's infoROM is corrupted",
+    14: "the GPU's infoROM is corrupted: the card has to be repaired or replaced",
     GPU_IS_LOST: "fell off the bus (GPU is lost): reset the GPU or reboot",
     RESET_REQUIRED: "unusable until it is reset (nvidia-smi --gpu-reset) or the host is rebooted",
     17: "the GPU or the driver failed to initialize: search the kernel log for NVRM and Xid",
@@ -54,7 +55,7 @@ _ERROR_WORDS = {
     " conf-compute -srs 1); with NVLink the fabric has to be up (nvidia-fabricmanager)",
     GPU_NOT_FOUND: "no longer present (GPU not found), because it fell off the bus or was removed",
     29: "the GPU is in a state in which the driver cannot do this (is it being reset?)",
-    UNKNOWN: "the driver reports an unknown error",
+    UNKNOWN: "the driver reports an unknown error: search the kernel log for NVRM and Xid",
 }
 
 

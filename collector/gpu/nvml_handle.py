@@ -16,7 +16,13 @@ from gpu_monitor.collector.gpu.nvml_arrays import (
     c_function,
     layout,
 )
-from gpu_monitor.collector.gpu.nvml_errors import FATAL, FUNCTION_NOT_FOUND, NOT_FOUND, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import (
+    FATAL,
+    FUNCTION_NOT_FOUND,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    NvmlError,
+)
 from gpu_monitor.collector.gpu.queries import Trace
 
 NOT_AVAILABLE = 2**64 - 1
@@ -28,6 +34,8 @@ _NO_INSTANCE = 0xFFFFFFFF
 _MAX_PID = 1 << 22
 """The kernel's limit on 64-bit machines (PID_MAX_LIMIT)."""
 _MAX_INSTANCE = 1 << 16
+_NO_SUCH_SLICE = frozenset({NOT_FOUND, INVALID_ARGUMENT})
+"""Answers about an index that no slice has; NVIDIA's k8s-device-plugin skips the same two."""
 
 
 class Handle:
@@ -119,6 +127,10 @@ class Handle:
         """Milliwatts that the GPU may draw, by the lowest of all limits in force."""
         return int(self._call(pynvml.nvmlDeviceGetEnforcedPowerLimit))
 
+    def energy(self) -> int:
+        """Millijoules since the driver was loaded; Volta and newer."""
+        return int(self._call(pynvml.nvmlDeviceGetTotalEnergyConsumption))
+
     def throttle_reasons(self) -> int:
         """Bits for what holds the clocks down, by the function's old name on older drivers."""
         try:
@@ -187,16 +199,23 @@ class Handle:
         return answer.value
 
     def slices(self) -> "list[tuple[int, Handle]]":
-        """The GPU's MIG slices with their NVML index; indices may have gaps."""
+        """The GPU's MIG slices with their NVML index; indices may have gaps.
+
+        A slice that cannot be opened is left out; NvmlError when that is all of them.
+        """
         found = []
+        failure: NvmlError | None = None
         for index in range(self._call(pynvml.nvmlDeviceGetMaxMigDeviceCount)):
             try:
                 pointer = self._call(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, index)
             except NvmlError as error:
-                if error.code == NOT_FOUND:
-                    continue
-                raise
+                if error.code in FATAL:
+                    raise
+                failure = failure if error.code in _NO_SUCH_SLICE else error
+                continue
             found.append((index, Handle(pointer, self.trace)))
+        if failure is not None and not found:
+            raise failure
         return found
 
     def gpu_instance(self) -> int:

@@ -4,7 +4,8 @@ Any query to NVML about a GPU wakes it. By nvml.h, nvmlInit initializes no GPU, 
 its own one (with SLI its partners too). Some have seen nvmlInit wake one all the same
 (OpenGamingCollective/asusctl#293). Once awake, a GPU may be kept so by an open handle
 (D-Brox/cosmic-ext-applet-system-monitor#38) and by repeated queries
-(PolpOnline/gpu-usage-waybar#111); NVML closes all handles at once or none.
+(PolpOnline/gpu-usage-waybar#111); NVML closes all handles at once or none. So idle GPUs that may
+sleep are left alone (rest.py).
 """
 
 import os
@@ -153,7 +154,11 @@ class PciPower:
         self._checked_at: float | None = None
 
     def is_asleep(self, now: float) -> bool:
-        """Whether it is asleep; `now` in monotonic seconds.
+        """Whether it is asleep; `now` in monotonic seconds."""
+        return self.may_sleep(now) and self._word("runtime_status") in _ASLEEP
+
+    def may_sleep(self, now: float) -> bool:
+        """Whether the kernel may suspend it.
 
         Only a device whose `power/control` is `auto` is ever suspended (sysfs-devices-power). That
         is checked every 5 s, so that the others cost next to nothing.
@@ -161,7 +166,7 @@ class PciPower:
         if self._checked_at is None or now - self._checked_at >= POWER_CONTROL_SECONDS:
             self._checked_at = now
             self._may_sleep = self._word("control") == b"auto"
-        return self._may_sleep and self._word("runtime_status") in _ASLEEP
+        return self._may_sleep
 
     def _word(self, name: str) -> bytes | None:
         try:

@@ -2,6 +2,8 @@
 
 _MAX_GPU_MEMORY_BYTES = 1 << 50
 _MAX_ERRORS = 10**9
+_MAX_MILLIJOULES = 10**16
+"""20 kW for fifteen years."""
 _LOWEST_SLOWDOWN_CELSIUS = 40
 """A chip is warmer than that when it idles in a warm room: 0 stands for a threshold not known."""
 _TRACE_PERCENT = 0.1
@@ -70,6 +72,17 @@ def watts(milliwatts: int | None) -> float | None:
 def limit_watts(milliwatts: int | None) -> float | None:
     """A limit in watts; 0 means that none is known."""
     return watts(milliwatts) or None
+
+
+def joules(millijoules: int | None) -> int | None:
+    """Whole joules, rounded down, from NVML's millijoules."""
+    value = within(millijoules, _MAX_MILLIJOULES)
+    return None if value is None else value // 1000
+
+
+def pcie(value: int | None) -> int | None:
+    """A PCIe link's generation or number of lanes; 0 means that none is known."""
+    return within(value, 32) or None
 
 
 def mhz(value: int | None) -> int | None:

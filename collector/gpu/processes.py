@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable
 from typing import Any, Literal, NamedTuple
 
 from gpu_monitor.collector.gpu import plausible
-from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION, ImplausibleAnswer
+from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION, ImplausibleAnswer, NvmlError
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Queries
 from gpu_monitor.collector.gpu.readings import Use, UseType
+from gpu_monitor.collector.gpu.rhythm import Rhythm
 
 NO_SLICE_PERMISSION = (
     "no permission to read MIG slices: check the permissions of /dev/nvidia-caps/*, and"
@@ -22,6 +23,10 @@ SM_SAMPLE_SECONDS = 2.0
 After as long without any sample of a GPU that works, its shares are not known."""
 WORKING_PERCENT = 5
 """Utilization of a GPU from which on some process on it must have a share."""
+
+
+OTHER_LISTS_SECONDS = 5.0
+"""How old the lists of graphics processes and of clients of MPS may be."""
 
 
 class ListedProcess(NamedTuple):
@@ -38,7 +43,11 @@ class ListedProcess(NamedTuple):
 
 
 class ProcessLists:
-    """One device's three lists of processes: compute, clients of MPS, graphics."""
+    """One device's three lists of processes: compute, clients of MPS, graphics.
+
+    The first is queried each time; the others every 5 s and whenever a process has come to the
+    first or left it, because jobs are compute processes.
+    """
 
     def __init__(self, handle: Handle, queries: Queries) -> None:
         self._queries = queries
@@ -47,17 +56,24 @@ class ProcessLists:
             (handle.mps_processes, "C", "client"),
             (handle.graphics_processes, "G", None),
         )
-        self._answers: list[Any] = []
+        self._others_due = Rhythm(OTHER_LISTS_SECONDS)
+        self._answers: list[Any] = [None] * len(self._lists)
         self._entries: list[ListedProcess] = []
 
-    def query(self) -> list[ListedProcess]:
-        """The entries of all lists.
+    def query(self, now: float) -> list[ListedProcess]:
+        """The entries of all lists; `now` in monotonic seconds.
 
         The identical list as long as no process came, went or changed its memory, so that `is`
         detects a change.
         """
-        answers = [self._queries.query(call) for call, _, _ in self._lists]
-        if not self._answers or not all(map(operator.is_, answers, self._answers)):
+        compute, *others = self._answers
+        (first, _, _), *rest = self._lists
+        found = self._queries.query(first)
+        is_due = self._others_due.is_due(now)
+        if is_due or (found is not compute and _pids(found) != _pids(compute)):
+            others = [self._queries.query(call) for call, _, _ in rest]
+        answers = [found, *others]
+        if not all(map(operator.is_, answers, self._answers)):
             self._answers = answers
             self._entries = [
                 ListedProcess(pid, type_, size, instance, mps)
@@ -78,7 +94,17 @@ class ProcessLists:
         first = failures[0]
         if first is None:
             return None
-        return NO_SLICE_PERMISSION if is_divided and first.code == NO_PERMISSION else str(first)
+        return slice_failure(first) if is_divided else str(first)
+
+
+def slice_failure(failure: NvmlError) -> str:
+    """Why something about MIG slices cannot be read, in words."""
+    return NO_SLICE_PERMISSION if failure.code == NO_PERMISSION else str(failure)
+
+
+def _pids(rows: list[tuple[Any, ...]] | None) -> list[int]:
+    """The pids of one list; none where it could not be read."""
+    return [row[0] for row in rows or ()]
 
 
 def merge_by_pid(entries: Iterable[ListedProcess], total: int | None = None) -> tuple[Use, ...]:
@@ -125,6 +151,11 @@ class SmShares:
         self._sampled_at: float | None = None
         self._is_silent = False
         self._past: set[tuple[int, int]] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the past is behind us: the next answer will hold what has happened since."""
+        return self._answers > 0
 
     def ingest(
         self, samples: Collection[tuple[int, int, int]], now: float, is_working: bool = False

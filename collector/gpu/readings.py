@@ -53,8 +53,9 @@ class GpuReading(NamedTuple):
     listed; `uses` lacks them then. `carried` means that the utilization is that of an earlier
     reading.
     `findings` are what is known to be wrong with the GPU. Memory is in bytes, power in watts,
-    clocks in MHz. `process_memory_bytes` is the sum over the processes where `memory_kind` is
-    unified or numa: there the memory in use does not tell what they hold.
+    clocks in MHz; energy counts from when the driver was loaded. `process_memory_bytes` is the sum
+    over the processes where `memory_kind` is unified or numa: there the memory in use does not
+    tell what they hold.
     """
 
     identity: Identity
@@ -74,6 +75,10 @@ class GpuReading(NamedTuple):
     fan_percent: int | None = None
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
+    energy_joules: int | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlinks_up: int | None = None
     throttle: tuple[str, ...] | None = None
     uses: tuple[Use, ...] = ()
     uses_unread: str | None = None

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.device import Device
+from gpu_monitor.collector.gpu.links import Links
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.nvml_errors import (
     FATAL,
@@ -55,6 +56,7 @@ class Slot:
         self._users = RecentUsers()
         self.xids = XidLog(users=self._users.uids)
         self._health = MemoryHealth()
+        self._links = Links()
         self._trace = Trace()
         self._lock = threading.Lock()
         self._being_read: Device | None = None
@@ -68,6 +70,11 @@ class Slot:
     def health_findings(self, now: float) -> tuple[Finding, ...]:
         """What is known to be wrong with the GPU, whether it answers now or not."""
         return (*self.xids.findings(now), *self._health.findings)
+
+    @property
+    def link_findings(self) -> tuple[Finding, ...]:
+        """What is known to be wrong with its links, as long as it answers."""
+        return self._links.findings
 
     def refresh(self, now: float) -> None:
         """Read the GPU into `latest`; blocks for as long as the driver does."""
@@ -119,7 +126,7 @@ class Slot:
 
     def attach(self, device: Device) -> None:
         """The GPU is there, as `device`."""
-        device.health = self._health
+        device.health, device.links = self._health, self._links
         self._replace_device(device)
         self.absent, self.power, self.latest = None, None, None
         self.unopened = False

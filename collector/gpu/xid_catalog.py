@@ -2,8 +2,10 @@
 
 A class follows the catalogue's immediate action on data center GPUs since Ampere, in its edition
 of 2025-10-29 (Xid 1 to 172; docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html, also in
-leptonai/gpud as catalog_generated.go). The words are our own. A code that is in none of the tables
-is reported by its number and needs attention for a day.
+leptonai/gpud as catalog_generated.go): RESTART_APP and IGNORE are the program's, RESET_GPU,
+RESTART_VM, RESTART_BM and CHECK_MECHANICALS make the card useless, every other action needs
+attention for a day. The words are our own. A code that is in none of the tables is reported by its
+number and needs attention for a day.
 """
 
 APPLICATION_XIDS = frozenset(
@@ -35,7 +37,6 @@ DEGRADED_XIDS = {
     148: "NVLink error (NVLPW)",
     149: "NVLink error (NETIR)",
     150: "NVLink error (MSE)",
-    155: "an NVLink went down",
     159: "error on the link to the CPU (CHI)",
     163: "power smoothing is off",
     164: "power smoothing hardware is nearly worn out",
@@ -58,13 +59,14 @@ FAILED_XIDS = {
     79: "the GPU fell off the bus: reset it or reboot",
     95: "memory error that may have affected any program: reset the GPU",
     109: "a context switch timed out: reset the GPU",
-    110: "security fault: power-cycle the host",
+    110: "security fault: reset the GPU; if it comes back, power-cycle the host",
     119: "the GPU's system processor (GSP) does not respond: reset the GPU",
     120: "the GPU's system processor (GSP) failed: reset the GPU",
     136: "an NVLink could not be trained: reset the GPU",
     140: "uncorrectable memory (ECC) error: reset the GPU",
     143: "the GPU could not be initialized: reset the GPU",
     151: "encryption keys could not be renewed: restart the virtual machine",
+    155: "an NVLink went down: reset the GPU",
     156: "a faulty unit will be taken out of use: reset the GPU",
     158: "the GPU timed out: reset the GPU",
 }

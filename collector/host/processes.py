@@ -8,6 +8,7 @@ from gpu_monitor.collector.host.cgroup import container_id, owner_uid, pod_uid, 
 from gpu_monitor.collector.host.command_line import clean, describe
 from gpu_monitor.collector.host.containers import ContainerNames
 from gpu_monitor.collector.host.pidfds import PidFds, most_followed
+from gpu_monitor.collector.host.process_load import NO_LOAD, ProcessLoads
 from gpu_monitor.collector.host.procfs import (
     is_hidden,
     is_zombie,
@@ -49,9 +50,12 @@ class ProcessFacts(NamedTuple):
 
     `owner` is the uid whose session, rootless container or Slurm job it is in. For a process of
     root, or of a uid without a name, `user` is the owner's name, and the process's own is
-    `effective_user`. Otherwise `user` is its own.
+    `effective_user`. Otherwise `user` is its own. `group` is the primary group of `user`.
 
     `mps` is "server" for the server of MPS, which computes for others and nothing of its own.
+
+    `cpu_percent` is of one core, `host_memory_bytes` is resident; None once the process is over.
+    From `effective_user` on, fields may change from one sample to the next.
     """
 
     pid: int
@@ -65,6 +69,9 @@ class ProcessFacts(NamedTuple):
     state: ProcessState | None = None
     owner: int | None = None
     effective_user: str | None = None
+    group: str | None = None
+    cpu_percent: int | None = None
+    host_memory_bytes: int | None = None
     mps: Literal["server"] | None = None
 
 
@@ -109,6 +116,7 @@ class ProcessTable:
         self._settle = settle
         self._containers = containers or ContainerNames()
         self._known: dict[int, _Known] = {}
+        self._loads = ProcessLoads(proc)
         self._pidfds = PidFds(most_followed())
 
     def facts(self, pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
@@ -134,24 +142,36 @@ class ProcessTable:
     def _facts(self, pid: int, now: float, has_ended: bool) -> ProcessFacts:
         known = self._known.get(pid)
         if known is None or has_ended or self._is_due(known, now) or not self._is_same(known):
+            if has_ended or not self._pidfds.is_followed(pid):
+                self._pidfds.follow(pid)
             known = self._refreshed(pid, now)
-        user, effective_user = self._user_names(known.facts, now)
-        if user != known.facts.user or effective_user != known.facts.effective_user:
-            known = known._replace(
-                facts=known.facts._replace(user=user, effective_user=effective_user)
+        facts = known.facts
+        user, effective_user, group = self._names(facts, now)
+        is_running = facts.uid is not None and known.over_at is None
+        load = self._loads.sample(pid, now) if is_running else NO_LOAD
+        current = (effective_user, group, *load)
+        if user != facts.user or current != facts[-len(current) :]:
+            facts = facts._replace(
+                user=user,
+                effective_user=effective_user,
+                group=group,
+                cpu_percent=load.cpu_percent,
+                host_memory_bytes=load.memory_bytes,
             )
+            known = known._replace(facts=facts)
         self._known[pid] = known
-        return known.facts
+        return facts
 
-    def _user_names(self, facts: ProcessFacts, now: float) -> tuple[str | None, str | None]:
-        """Who is responsible for the process, and the user it runs as where that is another."""
+    def _names(self, facts: ProcessFacts, now: float) -> tuple[str | None, str | None, str | None]:
+        """Who is responsible for the process, the user it runs as where that is another, and the
+        group of the former."""
         uid, owner = facts.uid, facts.owner
         if uid is None:
-            return None, None
+            return None, None, None
         own = self._users.resolve(uid, now)
-        if owner in (None, uid) or not (uid == 0 or self._users.is_nameless(uid)):
-            return own, None
-        return self._users.resolve(owner, now), own
+        if owner is None or owner == uid or not (uid == 0 or self._users.is_nameless(uid)):
+            return own, None, self._users.group(uid, now)
+        return self._users.resolve(owner, now), own, self._users.group(owner, now)
 
     def _is_due(self, known: _Known, now: float) -> bool:
         return known.over_at is not None or now - known.read_at >= PROCESS_REFRESH_SECONDS
@@ -169,7 +189,6 @@ class ProcessTable:
 
     def _refreshed(self, pid: int, now: float) -> _Known:
         before = self._known.get(pid)
-        self._pidfds.follow(pid)
         folder = f"{self._proc}/{pid}"
         try:
             stat = read_file(f"{folder}/stat", 4096)
@@ -221,4 +240,5 @@ class ProcessTable:
 
     def _forget(self, pid: int) -> None:
         self._known.pop(pid, None)
+        self._loads.forget(pid)
         self._pidfds.forget(pid)

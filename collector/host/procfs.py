@@ -25,7 +25,7 @@ def stat_fields(stat: bytes) -> list[bytes]:
 
     The name in the second field may hold spaces and brackets (proc(5)).
     """
-    return stat[stat.rindex(b")") + 2 :].split(b" ", 20)
+    return stat[stat.rindex(b")") + 2 :].split(b" ", 22)
 
 
 def start_ticks(stat: bytes) -> int:

@@ -2,18 +2,20 @@
 
 import { findingsOf, told } from "./state/findings.js";
 
-/** @import { Finding, Fleet, Host } from "./types.js" */
+/** @import { Finding, Fleet, Gpus, Host, Processes } from "./types.js" */
 
-/** In every file, so that files can be joined; columns of newer collectors follow them. */
+/** In every file, so that files can be joined; columns of newer collectors follow them. @type {(keyof Gpus)[]} */
 const GPU_COLUMNS = [
   "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
   "use_reason", "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_controller_utilization_percent",
   "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
-  "memory_clock_mhz", "throttle", "health", "health_reasons", "memory_kind",
+  "memory_clock_mhz", "energy_joules", "pcie_generation", "pcie_width", "nvlinks_up",
+  "throttle", "health", "health_reasons", "memory_kind",
 ];
+/** @type {(keyof Processes)[]} */
 const PROCESS_COLUMNS = [
-  "pid", "user", "uid", "command", "container", "slurm_job_id", "pod_uid", "type", "started_at", "idle_since", "gpu_memory_mib",
-  "sm_utilization_percent",
+  "pid", "user", "uid", "group", "command", "container", "slurm_job_id", "pod_uid", "type", "started_at", "idle_since", "gpu_memory_mib",
+  "sm_utilization_percent", "cpu_percent", "host_memory_mib",
 ];
 
 /** A host with what is shown of it: one boolean per GPU, empty for all.

@@ -2,6 +2,7 @@
 
 export const DASH = "–";
 export const MIB_PER_GIB = 1024;
+const JOULES_PER_KWH = 3_600_000;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
@@ -75,6 +76,16 @@ export function power(n) {
   if (n == null) return [DASH, "W"];
   if (n < 1000) return [whole.format(n), "W"];
   return [(n < 99_950 ? tenth : whole).format(n / 1000), "kW"];
+}
+
+/**
+ * Energy in kWh, tenths below 100: "0.4 kWh", "1,234 kWh".
+ * @param {Maybe} joules
+ */
+export function energy(joules) {
+  if (joules == null) return DASH;
+  const kwh = joules / JOULES_PER_KWH;
+  return `${(kwh < 99.95 ? tenth : whole).format(kwh)} kWh`;
 }
 
 /**

@@ -75,12 +75,18 @@ export interface ProcessRow {
   actsAs: string | null;
   /** "client" or "server" of MPS. */
   mps: string | null;
+  /** The primary group of `user`. */
+  group: string | null;
   /** Such as "ended" or "zombie"; null for an ordinary process. */
   state: string | null;
   startedAt: number | null;
   idleSince: number | null;
   memoryMib: number | null;
   smPercent: number | null;
+  /** Of one core: 612 is six cores. */
+  cpuPercent: number | null;
+  /** Resident in the host's memory. */
+  hostMemoryMib: number | null;
 }
 
 /** One GPU (or MIG slice) of one host with its processes. */
@@ -89,6 +95,8 @@ export interface GpuRow {
   row: number;
   label: string;
   uuid: string | null;
+  /** Tells the GPUs of a host apart even where two have one UUID; null when that is not known. */
+  key: string | null;
   busId: string | null;
   name: string | null;
   /** MIG profile of a slice, such as 3g.40gb. */
@@ -112,6 +120,13 @@ export interface GpuRow {
   temperature: number | null;
   power: number | null;
   powerLimit: number | null;
+  /** Used since the driver was loaded. */
+  energyJoules: number | null;
+  pcieGeneration: number | null;
+  /** Lanes of its PCIe link. */
+  pcieWidth: number | null;
+  /** null for a GPU without NVLink. */
+  nvlinksUp: number | null;
   throttle: string[];
   /** What is wrong with it, the worst first; a slice has those of its GPU, too. */
   findings: Finding[];
@@ -165,6 +180,8 @@ export interface Offer {
     label: string;
     slice: boolean;
     uuid: string | null;
+    /** Its name for CUDA_VISIBLE_DEVICES; null for a slice that has none. */
+    device: string | null;
     freeMib: number | null;
     unhealthy: boolean;
     fits: boolean;

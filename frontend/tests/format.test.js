@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { DASH, age, celsius, count, gib, memoryOf, many, percent, power, shortSpan, size, span, timeOfDay, watts } from "../app/format.js";
+import { DASH, age, celsius, count, energy, gib, memoryOf, many, percent, power, shortSpan, size, span, timeOfDay, watts } from "../app/format.js";
 
-const FORMATS = { age, celsius, count, gib, percent, shortSpan, size, span, timeOfDay, watts };
+const FORMATS = { age, celsius, count, energy, gib, percent, shortSpan, size, span, timeOfDay, watts };
 
 const cases = [
   ["count", 9832, "9,832"],
@@ -12,6 +12,10 @@ const cases = [
   ["percent", 71.6, "72%"],
   ["celsius", 64.4, "64°"],
   ["watts", 562, "562 W"],
+  ["energy", 0, "0.0 kWh"],
+  ["energy", 1_296_000, "0.4 kWh"],
+  ["energy", 359_800_000, "99.9 kWh"],
+  ["energy", 4_442_400_000, "1,234 kWh"],
   ["gib", 0, "0.0"],
   ["gib", 32563, "31.8"],
   ["gib", 524288, "512"],

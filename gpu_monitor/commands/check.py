@@ -2,17 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from gpu_monitor.collector.gpu import nvml
-from gpu_monitor.collector.gpu.installation import DriverInstallation
-from gpu_monitor.collector.gpu.nvml_errors import NvmlError
-from gpu_monitor.collector.gpu.pci import PCI_FOLDER
-from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.host import containers
-from gpu_monitor.commands import check_broker, check_keys, check_page, probe
+from gpu_monitor.commands import check_broker, check_gpus, check_keys, check_page, probe
 from gpu_monitor.commands.probe import PROBE_SECONDS
 from gpu_monitor.commands.report_line import ReportLine, Surroundings
 from gpu_monitor.config.keys import Config
-from gpu_monitor.wire.slow_lookup import slow_lookup, wait_for
 
 ADDRESS_REMEDY = "add it to DNS or /etc/hosts, or use its address"
 
@@ -58,7 +52,7 @@ def report_lines(
     if not broker:
         yield ReportLine(False, f"broker: {config.broker} does not resolve; {ADDRESS_REMEDY}")
     if around.covers("collector"):
-        yield _check_gpus(patience_seconds)
+        yield from check_gpus.report_lines(patience_seconds, check_gpus.here())
         yield from _check_containers(config.container_socket)
     if config.keys:
         yield from check_keys.report_lines(config, around.is_broker_here)
@@ -77,28 +71,6 @@ def _check_hosts(config: Config, addresses: Mapping[str, list[str]]) -> Iterator
         yield ReportLine(True, f"hosts: {resolved} of {len(config.hosts)} resolve")
     if not config.hosts:
         yield ReportLine(True, "hosts: none listed, so only this machine may report")
-
-
-def _check_gpus(patience_seconds: float) -> ReportLine:
-    lookup = slow_lookup(_query_driver, thread_name="nvml")
-    if wait_for(lookup, patience_seconds):
-        return lookup.result()
-    return ReportLine(False, "gpus: the NVIDIA driver hangs; see dmesg, a reboot may be needed")
-
-
-def _query_driver() -> ReportLine:
-    """A missing driver is a failure only on a machine with an NVIDIA GPU."""
-    try:
-        trace = Trace()
-        nvml.open_library(trace)
-        count, (driver, _) = nvml.device_count(trace), nvml.versions(trace)
-        nvml.close_library(trace)
-    except NvmlError as error:
-        found = DriverInstallation(PCI_FOLDER).describe(error)
-        if found.severity == "info":
-            return ReportLine(True, "gpus: no NVIDIA GPU in this machine; the page shows the rest")
-        return ReportLine(False, f"gpus: {found.line}")
-    return ReportLine(True, f"gpus: {count} found, driver {driver}")
 
 
 def _check_containers(path: str) -> Iterator[ReportLine]:

@@ -55,6 +55,13 @@ def hot_gpu(row: int, slowdown: int, since: int) -> Fault:
     return Fault("gpu_hot", "warning", row, since, words, "check its fans and the air flow")
 
 
+def narrow_pcie(row: int, width: int, since: int) -> Fault:
+    """A GPU whose PCIe link uses fewer than its sixteen lanes."""
+    remedy = "reseat the card, and look at its slot, riser and power"
+    words = f"its PCIe link uses {width} of 16 lanes"
+    return Fault("pcie_narrow", "warning", row, since, words, remedy)
+
+
 def full_disk(mount: str, since: int) -> Fault:
     """A disk with hardly any space left."""
     return Fault("disk_full", "warning", None, since, f"the disk at {mount} is nearly full")

@@ -7,11 +7,15 @@ from random import Random
 from gpu_monitor.wire.document import GPU_COLUMNS, Scalars, Table
 
 MIB_PER_GIB = 1024
+DAY_SECONDS = 86400
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A GPU model; memory in MiB, power in watts, slowdown temperature in °C, clocks in MHz."""
+    """A GPU model; memory in MiB, power in watts, slowdown temperature in °C, clocks in MHz.
+
+    `nvlinks` is None for one without NVLink.
+    """
 
     name: str
     memory: int
@@ -21,6 +25,8 @@ class Model:
     sm_clock: int
     memory_clock: int
     has_fan: bool = False
+    pcie_generation: int = 4
+    nvlinks: int | None = None
 
     def power_at(self, work: float) -> float:
         """Watts at this utilization, in percent."""
@@ -28,8 +34,8 @@ class Model:
 
 
 MODELS = (
-    Model("NVIDIA H100 80GB HBM3", 81559, 700, 71, 90, 1980, 2619),
-    Model("NVIDIA A100-SXM4-80GB", 81920, 400, 58, 92, 1410, 1593),
+    Model("NVIDIA H100 80GB HBM3", 81559, 700, 71, 90, 1980, 2619, False, 5, 18),
+    Model("NVIDIA A100-SXM4-80GB", 81920, 400, 58, 92, 1410, 1593, False, 4, 12),
     Model("NVIDIA L40S", 46068, 350, 34, 92, 2520, 9001),
     Model("NVIDIA RTX A6000", 49140, 300, 22, 95, 2100, 8001, has_fan=True),
     Model("NVIDIA GeForce RTX 4090", 24564, 450, 18, 90, 2520, 10501, has_fan=True),
@@ -41,6 +47,7 @@ DEMO_USERS = (
     *("ulrike", "victor", "wei", "xenia", "yusuf", "zoe"),
 )
 FIRST_UID = 20001
+DEMO_GROUPS = ("physics", "vision", "language", "biology")
 
 PROGRAMS = (
     *("python", "python", "python", "python3", "torchrun", "vllm", "ollama", "gmx_mpi", "namd3"),
@@ -73,6 +80,10 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["fan_percent"] = [30 if model.has_fan else None] * count
     gpus["sm_clock_mhz"] = [210] * count
     gpus["memory_clock_mhz"] = [model.memory_clock] * count
+    gpus["energy_joules"] = [model.power_idle * DAY_SECONDS * (3 + row) for row in range(count)]
+    gpus["pcie_generation"] = [model.pcie_generation] * count
+    gpus["pcie_width"] = [16] * count
+    gpus["nvlinks_up"] = [model.nvlinks] * count
     gpus["throttle"] = [[] for _ in range(count)]
     gpus["health"] = ["ok"] * count
     gpus["health_reasons"] = [[] for _ in range(count)]
@@ -87,6 +98,14 @@ def drop_out(gpus: Table, row: int, state: str, reason: str, since: float) -> No
     for column in gpus.keys() - kept:
         gpus[column][row] = None
     gpus["state"][row], gpus["reason"][row], gpus["state_since"][row] = state, reason, since
+
+
+def use_energy(gpus: Table, seconds: int) -> None:
+    """Count what the GPUs have used in so many seconds at their present power."""
+    gpus["energy_joules"] = [
+        None if joules is None or watts is None else joules + watts * seconds
+        for joules, watts in zip(gpus["energy_joules"], gpus["power_watts"], strict=True)
+    ]
 
 
 def divide(gpus: Table, row: int, random: Random) -> None:

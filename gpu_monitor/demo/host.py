@@ -11,6 +11,7 @@ from gpu_monitor.demo.faults import (
     hot_gpu,
     judge_health,
     lost_gpu,
+    narrow_pcie,
     stalled_gpus,
     unread_processes,
 )
@@ -21,6 +22,7 @@ from gpu_monitor.demo.hardware import (
     divide,
     drift_system,
     drop_out,
+    use_energy,
 )
 from gpu_monitor.demo.jobs import HOUR_SECONDS, Jobs, Phase
 from gpu_monitor.wire import __version__
@@ -33,6 +35,10 @@ SPECIAL_HOSTS = (
 SILENT_AFTER_SECONDS = 20.0
 UNHEALTHY_PERIOD = 50
 """Every 50th host of a large fleet has an unhealthy GPU."""
+ENERGY_SECONDS = 10
+"""How often the energy counters move on, as collectors read them."""
+NARROW_ROW, NARROW_WIDTH = 2, 8
+"""The GPU of the host with problems whose PCIe link is narrow, and its lanes."""
 UNREAD_ROW = 1
 """The GPU of the host with problems whose processes cannot be read."""
 STALLED_PERIOD, STALLED_OFFSET = 60, 30
@@ -46,6 +52,7 @@ class SimulatedHost:
         self.name = f"node{number + 1:02d}"
         self.kind = SPECIAL_HOSTS[number] if number < len(SPECIAL_HOSTS) else "ordinary"
         self.sequence = 0
+        self._steps = 0
         self._random = Random(f"{seed} {number}")
         self._born_at = now
         self.model = MODELS[1 if self.kind == "mig" else number % len(MODELS)]
@@ -72,6 +79,9 @@ class SimulatedHost:
         if self._jobs.step(now, starts=self.kind != "free"):
             self._rebuild_processes()
         self._jobs.drift()
+        self._steps += 1
+        if self._steps % ENERGY_SECONDS == 0:
+            use_energy(self.gpus, ENERGY_SECONDS)
         utilization = self.gpus["utilization_percent"]
         for position, row in enumerate(self._processes["gpu"]):
             if self._processes["idle_since"][position] is None:
@@ -125,6 +135,8 @@ class SimulatedHost:
             self.gpus["throttle"][0] = ["software thermal slowdown"]
         elif self.kind == "mig":
             divide(self.gpus, 0, self._random)
+        elif self.kind == "problems" and last >= NARROW_ROW:
+            self.gpus["pcie_width"][NARROW_ROW] = NARROW_WIDTH
 
     def _lasting_faults(self, number: int, now: int) -> Iterator[Fault]:
         """Those that are there for as long as the demo runs."""
@@ -136,6 +148,8 @@ class SimulatedHost:
         elif self.kind == "problems":
             yield _ill(0, 0, int(now - 50 * HOUR_SECONDS))
             yield full_disk("/scratch", int(now - 3 * HOUR_SECONDS))
+            if rows > NARROW_ROW:
+                yield narrow_pcie(NARROW_ROW, NARROW_WIDTH, int(now - 60 * HOUR_SECONDS))
             if rows > UNREAD_ROW:
                 yield unread_processes(UNREAD_ROW, int(now - 26 * HOUR_SECONDS))
         elif self.kind == "ordinary" and (number + 1) % UNHEALTHY_PERIOD == 0:

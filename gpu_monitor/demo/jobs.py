@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from gpu_monitor.demo.hardware import DEMO_USERS, FIRST_UID, PROGRAMS, Model
+from gpu_monitor.demo.hardware import DEMO_GROUPS, DEMO_USERS, FIRST_UID, PROGRAMS, Model
 from gpu_monitor.wire.document import PROCESS_COLUMNS, Table
 
 HOUR_SECONDS = 3600.0
@@ -47,6 +47,16 @@ class Job:
     slurm: str | None = None
     graphics: bool = False
     is_stalled: bool = False
+
+    @property
+    def cpu_percent(self) -> int:
+        """Of one core, by each process: a few cores while it works, none while it is idle."""
+        return 40 + 7 * self.level + self.pid % 90 if self.level else 0
+
+    @property
+    def host_memory(self) -> int:
+        """MiB of each process: weights and batches pass through the host's memory."""
+        return 2_000 + self.memory // 2 + self.pid % 500
 
 
 class Phase(NamedTuple):
@@ -149,6 +159,7 @@ class Jobs:
                     "pid": job.pid + offset,
                     "user": DEMO_USERS[job.user],
                     "uid": FIRST_UID + job.user,
+                    "group": DEMO_GROUPS[job.user % len(DEMO_GROUPS)],
                     "effective_user": None,
                     "command": job.program,
                     "container": job.container,
@@ -161,6 +172,8 @@ class Jobs:
                     "sm_utilization_percent": None if row in self._slices else job.level,
                     "type": "C+G" if job.graphics else "C",
                     "mps": None,
+                    "cpu_percent": job.cpu_percent,
+                    "host_memory_mib": job.host_memory,
                 }
 
     def _recent_phases(self, row: int) -> list[Phase]:

@@ -44,12 +44,12 @@ def patch_of(first: Snapshot, second: Snapshot, slow: bool = False) -> dict[str,
     return advance_all(published(first), second, FREE, OWN, slow)
 
 
-def test_nothing_changed_nothing_travels() -> None:
+def test_an_unchanged_host_has_an_empty_patch() -> None:
     first = snapshot()
     assert patch_of(first, snapshot(first, sequence=2)) == {}
 
 
-def test_a_fast_column_travels_at_once_and_whole() -> None:
+def test_a_fast_column_is_sent_at_once_and_whole() -> None:
     first = snapshot()
     second = snapshot(first, gpus=make_gpus(2, utilization_percent=[0, 50]))
     assert patch_of(first, second) == {"gpus": {"utilization_percent": [0, 50]}}
@@ -72,7 +72,7 @@ def test_slow_columns_wait_for_their_turn() -> None:
     }
 
 
-def test_a_slow_value_that_came_back_does_not_travel() -> None:
+def test_a_slow_value_that_changed_back_is_not_sent() -> None:
     first = snapshot()
     shown = published(first)
     second = snapshot(first, gpus=make_gpus(2, fan_percent=[30, 30]))
@@ -80,7 +80,7 @@ def test_a_slow_value_that_came_back_does_not_travel() -> None:
     assert advance_all(shown, snapshot(second), FREE, OWN, True) == {}
 
 
-def test_when_rows_change_places_every_changed_column_travels() -> None:
+def test_when_rows_change_places_every_changed_column_is_sent() -> None:
     first = snapshot(
         processes=make_processes(pid=[1], sm_utilization_percent=[5], gpu_memory_mib=[7])
     )
@@ -109,14 +109,14 @@ def test_gpus_without_an_identity_keep_one_length_too() -> None:
     assert {len(column) for column in shown["gpus"].values()} == {2}
 
 
-def test_the_last_gpu_takes_its_use_along() -> None:
+def test_the_use_disappears_with_the_last_gpu() -> None:
     first = snapshot()
     shown = published(first)
     patch = advance_all(shown, snapshot(first, gpus={}, processes={}), uses(), OWN, False)
     assert shown["gpus"] == {} and patch["gpus"]["use"] is None
 
 
-def test_a_collector_cannot_speak_for_the_broker() -> None:
+def test_a_collector_cannot_set_the_brokers_members() -> None:
     evil = snapshot(state="missing", heard_at=9, gpus=make_gpus(2, use=["mine", "mine"]))
     shown = published(evil)
     assert shown["state"] == "live" and shown["heard_at"] == 5.0
@@ -173,7 +173,7 @@ def snapshots(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(st.lists(st.tuples(snapshots(), st.booleans()), min_size=1, max_size=6))
-def test_patches_make_what_is_published(messages: list[tuple[dict[str, Any], bool]]) -> None:
+def test_patches_add_up_to_what_is_published(messages: list[tuple[dict[str, Any], bool]]) -> None:
     shown: dict[str, Any] = {}
     followed: dict[str, Any] = {}
     previous = None

@@ -15,7 +15,7 @@ def test_a_fleet_begins_with_its_configured_hosts_missing() -> None:
     assert document["totals"]["hosts"] == 2 and document["totals"]["hosts_missing"] == 2
 
 
-def test_a_host_that_is_live_is_counted() -> None:
+def test_a_live_host_is_counted() -> None:
     broker = Broker(hosts=("node1",))
     broker.live()
     totals = broker.published.document["totals"]
@@ -23,7 +23,7 @@ def test_a_host_that_is_live_is_counted() -> None:
     assert broker.published.document["users"]["alice"]["hosts"] == ["node1"]
 
 
-def test_without_change_there_is_a_heartbeat_a_second_and_no_more() -> None:
+def test_without_changes_only_a_heartbeat_per_second_is_sent() -> None:
     broker = Broker()
     broker.live()
     patches = [broker.tick(1.0 + tenth / 10) for tenth in range(1, 21)]
@@ -53,7 +53,7 @@ def test_the_bookkeeping_of_a_host_that_turns_stale_is_exact_at_once() -> None:
     assert host["sequence"] == broker.sequence
 
 
-def test_the_bookkeeping_of_a_live_host_travels_every_10_s() -> None:
+def test_the_bookkeeping_of_a_live_host_is_sent_every_10_s() -> None:
     broker = Broker()
     broker.live()
     carried = 0
@@ -63,7 +63,7 @@ def test_the_bookkeeping_of_a_live_host_travels_every_10_s() -> None:
     assert carried == 6
 
 
-def test_an_ailment_travels_at_once_and_is_kept_of_a_host_that_turns_stale() -> None:
+def test_a_health_reason_is_sent_at_once_and_kept_when_the_host_turns_stale() -> None:
     broker = Broker()
     broker.live()
     health_reasons: list[list[str] | None] = [["a row waits"], None]
@@ -73,7 +73,7 @@ def test_an_ailment_travels_at_once_and_is_kept_of_a_host_that_turns_stale() -> 
     assert broker.published.document["hosts"]["node1"]["gpus"]["health_reasons"] == health_reasons
 
 
-def test_slow_values_travel_every_5_s_at_most_and_fast_ones_at_once() -> None:
+def test_slow_values_are_sent_every_5_s_at_most_and_fast_ones_at_once() -> None:
     broker = Broker()
     broker.live()
     slow = fast = 0
@@ -138,7 +138,7 @@ def test_only_changed_members_of_the_load_are_published() -> None:
     assert broker.followed["broker"]["load"] == {"messages": 5, "waiting_messages": 1}
 
 
-def test_settings_and_warnings_stand_in_the_document() -> None:
+def test_settings_and_warnings_are_in_the_document() -> None:
     document = Broker(rpc_timeout=4.0, tick=0.2, simulated=True, warnings=("w",)).followed
     assert document["stale_after_seconds"] == 4.0 and document["tick_seconds"] == 0.2
     assert document["simulated"] is True and document["broker"]["warnings"] == ["w"]
@@ -199,7 +199,7 @@ jobs = st.fixed_dictionaries(
 @given(
     st.lists(st.tuples(moves, jobs, st.integers(0, 2), st.sampled_from([0.4, 1.0])), max_size=12)
 )
-def test_messages_of_which_numbers_are_read_are_published_as_those_read_in_full(
+def test_messages_read_by_their_numbers_are_published_like_those_read_in_full(
     steps: list[tuple[dict[str, Any], dict[str, Any], int, float]],
 ) -> None:
     """A member that no two messages have alike makes the second broker read each in full."""

@@ -11,7 +11,7 @@ TIMEOUT = 2.0
 
 
 class Collector:
-    """Tells a fleet of its samples at moments of one common clock."""
+    """A fleet that receives samples at times of one common clock."""
 
     def __init__(self, fleet: Fleet, name: str = "node1", **members: Any) -> None:
         self.fleet, self.name, self.members = fleet, name, members
@@ -104,7 +104,7 @@ def test_a_restarted_collector_takes_over_without_a_conflict() -> None:
     assert previous is not None and previous.snapshot["run_id"] == "2"
 
 
-def test_a_late_word_of_the_run_before_is_no_conflict() -> None:
+def test_a_late_message_of_the_run_before_is_no_conflict() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
     first.send(0.0)
@@ -142,7 +142,7 @@ def test_three_collectors_are_a_conflict_too() -> None:
     assert state(fleet) == "conflict"
 
 
-def test_a_conflict_is_over_when_the_second_falls_silent() -> None:
+def test_a_conflict_ends_when_the_second_collector_falls_silent() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
     for moment in range(5):
@@ -154,7 +154,7 @@ def test_a_conflict_is_over_when_the_second_falls_silent() -> None:
     assert state(fleet) == "live" and fleet.records["node1"].conflict() is None
 
 
-def test_the_second_is_shown_when_the_first_falls_silent() -> None:
+def test_the_second_collector_is_shown_when_the_first_falls_silent() -> None:
     fleet = make_fleet()
     first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
     for moment in range(5):
@@ -189,7 +189,7 @@ def test_only_a_host_that_is_not_configured_is_forgotten() -> None:
     assert fleet.forgotten == ["guest"] and state(fleet, "kept") == "stale"
 
 
-def test_a_name_that_was_never_confirmed_is_let_go() -> None:
+def test_a_name_that_was_never_confirmed_is_dropped() -> None:
     fleet = make_fleet()
     Collector(fleet).send(0.0)
     fleet.mark_stale(61.0)
@@ -215,7 +215,7 @@ def test_a_newly_configured_host_is_missing_and_a_removed_one_without_a_report_i
     assert state(fleet, "node1") == "missing"
 
 
-def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> None:
+def test_a_host_that_is_no_longer_expected_stays_stale_until_it_is_forgotten() -> None:
     fleet = make_fleet("node1", forget_after=100.0)
     collector = Collector(fleet)
     collector.send(0.0)
@@ -229,7 +229,7 @@ def test_one_that_is_expected_no_more_stays_stale_until_it_is_forgotten() -> Non
     assert state(fleet) is None
 
 
-def test_one_that_waits_to_be_confirmed_is_missing_once_it_is_expected() -> None:
+def test_an_unconfirmed_host_is_missing_once_it_is_expected() -> None:
     fleet = make_fleet()
     collector = Collector(fleet)
     collector.send(0.0)

@@ -31,7 +31,7 @@ class Simulation:
     delay: Callable[[float], float | None] = lambda true: DELAY
     asleep: Callable[[float], bool] = lambda true: False
     restarts: tuple[float, ...] = ()
-    """When the broker starts again, in true time: it then knows nothing of the link."""
+    """When the broker restarts, in true time; it then knows nothing about the link."""
     shown: list[tuple[float, float]] = field(default_factory=list)
     """(received, age) of every sample that was judged fresh, in true time."""
 
@@ -58,7 +58,7 @@ class Simulation:
         return max(age for _, age in self.shown)
 
     def longest_silence(self, begin: float, end: float) -> float:
-        """Between what was shown in a stretch of true time in which the link was well."""
+        """The longest time without a fresh sample from `begin` to `end`, in true time."""
         inside = [received for received, _ in self.shown if begin <= received <= end]
         moments = [begin, *inside, end]
         return max(after - before for before, after in pairwise(moments))
@@ -70,7 +70,7 @@ def jitter(seconds: float, seed: int = 1) -> Callable[[float], float]:
 
 
 def cut(begin: float, end: float, backlog: bool) -> Callable[[float], float | None]:
-    """A link that holds what is sent in the cut and delivers it after it, or loses it."""
+    """A link that keeps what is sent during the cut and delivers it afterwards, or loses it."""
 
     def delay(sent: float) -> float | None:
         if begin <= sent < end:
@@ -81,7 +81,9 @@ def cut(begin: float, end: float, backlog: bool) -> Callable[[float], float | No
 
 
 @given(st.floats(0.0, 0.499), st.floats(-500e-6, 500e-6), st.integers(0, 2**32))
-def test_jitter_and_drift_never_make_a_live_host_old(width: float, drift: float, seed: int) -> None:
+def test_jitter_and_drift_never_make_a_live_host_stale(
+    width: float, drift: float, seed: int
+) -> None:
     simulation = Simulation(
         seconds=300.0, sender_clock=lambda true: true * (1 + drift), delay=jitter(width, seed)
     ).run()
@@ -92,7 +94,7 @@ def test_jitter_and_drift_never_make_a_live_host_old(width: float, drift: float,
 @pytest.mark.parametrize("seconds", [40.0, 900.0])
 @pytest.mark.parametrize("backlog", [True, False])
 @pytest.mark.parametrize("drift", [-500e-6, 0.0, 500e-6])
-def test_after_a_cut_nothing_old_is_shown_and_the_host_is_soon_back(
+def test_after_a_cut_nothing_old_is_shown_and_the_host_is_soon_live(
     interval: float, seconds: float, backlog: bool, drift: float
 ) -> None:
     end = 100.0 + seconds
@@ -143,7 +145,7 @@ def test_after_hours_of_silence_a_drifted_clock_is_back_within_3_s() -> None:
 
 
 @pytest.mark.parametrize("step", [-3600.0, -30.0, 30.0, 3600.0, 86400.0 * 3650])
-def test_a_clock_that_steps_keeps_its_host_stale_for_3_s_at_most(step: float) -> None:
+def test_after_a_clock_step_a_host_is_stale_for_at_most_3_s(step: float) -> None:
     """A virtual machine that was paused: its boot clock lags from then on; or one that leaps."""
     simulation = Simulation(
         sender_clock=lambda true: true + (step if true > 90.0 else 0.0), delay=jitter(0.4)
@@ -152,13 +154,13 @@ def test_a_clock_that_steps_keeps_its_host_stale_for_3_s_at_most(step: float) ->
 
 
 def test_suspend_of_the_sender_leaves_no_trace() -> None:
-    """CLOCK_BOOTTIME runs on, nothing is sampled meanwhile."""
+    """CLOCK_BOOTTIME keeps running while nothing is sampled."""
     simulation = Simulation(asleep=lambda true: 50.0 <= true < 130.0).run()
     assert simulation.longest_silence(130.0, 179.0) <= 1.1
     assert simulation.oldest_shown() <= LIMIT + DELAY
 
 
-def test_what_waited_while_the_broker_slept_is_old() -> None:
+def test_messages_that_waited_while_the_broker_slept_are_old() -> None:
     simulation = Simulation(delay=cut(50.0, 130.0, backlog=True)).run()
     assert simulation.oldest_shown() <= LIMIT + DELAY
     assert simulation.longest_silence(130.0, 179.0) <= 1.1
@@ -169,7 +171,7 @@ def test_a_broker_continues_at_once_after_its_own_clock_paused() -> None:
     assert simulation.longest_silence(2.0, 179.0) <= 1.1
 
 
-def test_a_single_sample_from_the_future_costs_3_s_at_most() -> None:
+def test_a_single_sample_from_the_future_costs_at_most_3_s() -> None:
     simulation = Simulation(sender_clock=lambda true: true + (1e6 if true == 90.0 else 0.0)).run()
     assert simulation.longest_silence(2.0, 179.0) - LIMIT <= 3.0
 
@@ -197,7 +199,7 @@ def test_a_link_stores_few_values_at_any_drift() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(0, 2**53))))
-def test_any_clocks_give_a_verdict(samples: list[tuple[float, float, int]]) -> None:
+def test_any_clock_readings_lead_to_a_verdict(samples: list[tuple[float, float, int]]) -> None:
     link = Link()
     for received, sampled, sequence in samples:
         assert link.judge(received, sampled, sequence, LIMIT) in Verdict

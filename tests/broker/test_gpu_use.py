@@ -37,7 +37,7 @@ def use(gpus: dict[str, Any], processes: dict[str, Any] | None = None) -> list[s
         (None, LONG, None),
     ],
 )
-def test_without_a_process_memory_decides(
+def test_a_gpu_without_a_process_is_judged_by_its_memory(
     used_mib: int | None, idle_since: float | None, expected: str
 ) -> None:
     gpus = make_gpus(1, memory_used_mib=[used_mib], idle_since=[idle_since])
@@ -55,7 +55,7 @@ def test_without_a_process_memory_decides(
         (None, None, "busy"),
     ],
 )
-def test_a_compute_process_holds_its_gpu_at_any_memory(
+def test_a_compute_process_holds_its_gpu_however_little_memory_it_uses(
     kind: str | None, idle_since: float | None, expected: str
 ) -> None:
     gpus = make_gpus(1, memory_used_mib=[4], idle_since=[idle_since])
@@ -73,7 +73,7 @@ def test_mig_slices_have_a_use_and_their_gpu_has_none() -> None:
     assert use(gpus | {"idle_since": [None] * 4}, processes) == [None, "busy", "free", "free"]
 
 
-def test_unified_memory_does_not_say_that_a_gpu_is_held() -> None:
+def test_used_unified_memory_does_not_make_a_gpu_held() -> None:
     gpus = make_gpus(2, memory_kind=["unified"] * 2, memory_used_mib=[90_000] * 2)
     processes = {"gpu": [1], "pid": [1], "type": ["C"]}
     assert use(gpus | {"idle_since": [None] * 2}, processes) == ["free", "busy"]
@@ -101,14 +101,14 @@ def test_a_never_idle_command_keeps_its_gpu_busy(
     assert (found.use, found.changes_at) == (["free", expected], NEVER)
 
 
-def test_other_processes_beside_a_never_idle_command_may_be_idle_too() -> None:
+def test_other_processes_may_be_idle_beside_a_never_idle_command() -> None:
     gpus = make_gpus(2, state=["ok", "lost"], idle_since=[LONG, LONG])
     processes: Table = {"gpu": [0, 0, 1], "pid": [1, 2, 3], "command": ["train", "serve", "serve"]}
     assert use(gpus, processes) == ["held_idle", None]
     assert uses(gpus, processes, ("serve",)).use == ["busy", None]
 
 
-def test_a_host_that_sends_no_commands_has_no_never_idle_ones() -> None:
+def test_never_idle_has_no_effect_where_a_host_sends_no_commands() -> None:
     gpus = make_gpus(1, idle_since=[LONG])
     assert uses(gpus, {"gpu": [0], "pid": [1]}, ("serve",)).use == ["held_idle"]
 
@@ -122,14 +122,14 @@ def test_the_time_at_which_a_held_gpu_becomes_idle_is_known() -> None:
     assert found.use == ["busy", "busy", "held_idle"]
 
 
-def test_nothing_but_the_required_columns_is_needed() -> None:
+def test_the_required_columns_suffice() -> None:
     gpus: dict[str, list[Any]] = {"index": [0, 1], "state": ["ok", "ok"]}
     assert use(gpus) == [None, None]
     assert use(gpus, {"gpu": [1], "pid": [1]}) == [None, "busy"]
     assert use({}) == []
 
 
-def test_a_user_sits_once_on_each_gpu() -> None:
+def test_a_user_is_counted_once_on_each_gpu() -> None:
     processes: dict[str, list[Any]] = {
         "gpu": [0, 0, 1, 1],
         "pid": [1, 2, 3, 4],

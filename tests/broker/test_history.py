@@ -12,7 +12,7 @@ NOON = 1_700_000_040.0
 """The start of a minute."""
 
 
-def hear(history: GpuHistory, now: float, *percents: int | None, **columns: Any) -> None:
+def add(history: GpuHistory, now: float, *percents: int | None, **columns: Any) -> None:
     history.add(make_gpus(len(percents), utilization_percent=list(percents), **columns), now)
 
 
@@ -24,56 +24,77 @@ def last(history: GpuHistory, now: float, count: int, row: int = 0) -> list[int 
 def test_a_minute_keeps_its_maximum() -> None:
     history = GpuHistory()
     for second, percent in enumerate((10, 90, 0, None, 40)):
-        hear(history, NOON + second, percent)
+        add(history, NOON + second, percent)
     assert last(history, NOON + 59, 1) == [90]
 
 
 def test_a_minute_without_a_reading_is_a_gap_and_not_a_zero() -> None:
     history = GpuHistory()
-    hear(history, NOON, 0)
-    hear(history, NOON + 180, 7)
+    add(history, NOON, 0)
+    add(history, NOON + 180, 7)
     assert last(history, NOON + 180, 4) == [0, None, None, 7]
 
 
 def test_an_answer_later_than_the_last_reading_ends_with_gaps() -> None:
     history = GpuHistory()
-    hear(history, NOON, 5)
+    add(history, NOON, 5)
     assert last(history, NOON + 120, 3) == [5, None, None]
-    hear(history, NOON + 120, 6)
+    add(history, NOON + 120, 6)
     assert last(history, NOON + 120, 3) == [5, None, 6]
 
 
-def test_what_is_older_than_an_hour_is_gone() -> None:
+def test_readings_older_than_an_hour_are_dropped() -> None:
     history = GpuHistory()
-    hear(history, NOON, 5)
-    hear(history, NOON + 3600, 6)
+    add(history, NOON, 5)
+    add(history, NOON + 3600, 6)
     assert last(history, NOON + 3600, MINUTES) == [None] * 59 + [6]
 
 
 def test_a_gpu_that_changes_its_row_keeps_its_past() -> None:
     history = GpuHistory()
-    hear(history, NOON, 11, 22, uuid=["a", "b"])
-    hear(history, NOON + 60, 33, 44, uuid=["b", "c"])
+    add(history, NOON, 11, 22, uuid=["a", "b"])
+    add(history, NOON + 60, 33, 44, uuid=["b", "c"])
     assert last(history, NOON + 60, 2) == [22, 33]
     assert last(history, NOON + 60, 2, row=1) == [None, 44]
 
 
+def test_gpus_with_one_uuid_keep_a_past_each() -> None:
+    history = GpuHistory()
+    add(history, NOON, 11, 22, 33, uuid=["a", "a", "b"])
+    add(history, NOON + 60, 44, 55, 66, uuid=["b", "a", "a"])
+    assert [last(history, NOON + 60, 2, row) for row in range(3)] == [[33, 44], [11, 55], [22, 66]]
+
+
+def test_gpus_without_a_uuid_are_not_taken_for_each_other() -> None:
+    history = GpuHistory()
+    add(history, NOON, 11, 22, uuid=[None, "a"])
+    add(history, NOON + 60, 33, 44, uuid=["a", None])
+    assert [last(history, NOON + 60, 2, row) for row in range(2)] == [[22, 33], [None, 44]]
+
+
+def test_gpus_that_exchange_their_places_take_their_past_along() -> None:
+    history = GpuHistory()
+    add(history, NOON, 11, 22, uuid=["a", "b"])
+    add(history, NOON + 60, 33, 44, uuid=["b", "a"])
+    assert [last(history, NOON + 60, 2, row) for row in range(2)] == [[22, 33], [11, 44]]
+
+
 def test_a_clock_that_is_set_back_clears_the_history() -> None:
     history = GpuHistory()
-    hear(history, NOON, 5)
-    hear(history, NOON - 600, 6)
+    add(history, NOON, 5)
+    add(history, NOON - 600, 6)
     assert last(history, NOON - 600, 3) == [None, None, 6]
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.none() | st.integers(0, 100)), min_size=1))
-def test_it_agrees_with_a_plain_list_of_all_readings(
+def test_the_history_agrees_with_a_plain_list_of_all_readings(
     readings: list[tuple[int, int | None]],
 ) -> None:
     told: dict[int, int] = {}
     history, now = GpuHistory(), NOON
     for pause, percent in readings:
         now += pause
-        hear(history, now, percent)
+        add(history, now, percent)
         if percent is not None:
             minute = int(now) // 60
             told[minute] = max(percent, told.get(minute, 0))

@@ -73,7 +73,7 @@ def test_an_old_message_between_fresh_ones_changes_nothing() -> None:
     assert ingest.refusals.counts == {"old": 1}
 
 
-def test_two_runs_in_turn_are_not_mixed() -> None:
+def test_two_alternating_runs_are_not_mixed() -> None:
     ingest = make_ingest()
     for sequence in range(1, 9):
         send(ingest, sequence, run_id="one")
@@ -139,7 +139,7 @@ def test_a_name_that_cannot_be_found_is_empty_or_text(data: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_are_an_error(data: bytes) -> None:
+def test_an_empty_message_is_an_error(data: bytes) -> None:
     ingest = make_ingest()
     ingest.ingest(b"\x8e\xa4name\xa5node1" + data, PEER, 1.0)
     ingest.ingest(data, PEER, 1.0)

@@ -29,8 +29,8 @@ class Desk:
         self.context = zmq.asyncio.Context()
         plain: Any = zmq.Context(self.context)
         self.fleet = Fleet(hosts, 2.0, 1000.0)
-        self.asked = 0
-        self.ingest = Ingest(self.fleet, Directory(hosts), self.ask)
+        self.resolutions = 0
+        self.ingest = Ingest(self.fleet, Directory(hosts), self.count_resolution)
         self.load = Load()
         self.intake = Intake(["tcp://127.0.0.1:*"], plain, self.ingest, self.load)
         self.endpoint = self.intake.endpoint()
@@ -40,11 +40,11 @@ class Desk:
     def start(self) -> None:
         self.intake.start(asyncio.get_running_loop())
 
-    def ask(self) -> None:
-        self.asked += 1
+    def count_resolution(self) -> None:
+        self.resolutions += 1
 
     async def push(self, *messages: bytes) -> dict[str, int]:
-        """Pushes all and waits until the last is heard; the refusals by reason."""
+        """Push messages, wait until the last has been read, and return the refusals by reason."""
         refused = self.ingest.refusals.counts
         before = refused.get("parts", 0)
         for message in messages:
@@ -63,7 +63,7 @@ class Desk:
 
 @pytest.fixture
 async def closed_desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
-    """What comes waits until it is started."""
+    """Messages wait until it is started."""
     desk = Desk(getattr(request, "param", ()))
     yield desk
     desk.close()
@@ -96,11 +96,11 @@ async def test_each_refusal_counts_under_its_reason(desk: Desk) -> None:
 @pytest.mark.parametrize("closed_desk", [("192.0.2.1",)], indirect=True)
 async def test_an_unknown_peer_is_refused_before_its_message_is_read(desk: Desk) -> None:
     assert await desk.push(b"\xc1" * 1000) == {"unknown host": 1}
-    assert desk.asked == 1
+    assert desk.resolutions == 1
 
 
 async def test_a_backlog_does_not_hold_up_the_event_loop(desk: Desk) -> None:
-    """A turn is bounded: between two turns others run, here this test itself."""
+    """A turn is bounded: other tasks, such as this test, run between two turns."""
     messages = [pack(make_snapshot(f"node{number}")) for number in range(500)]
     turns, counting = 0, True
 
@@ -142,7 +142,7 @@ async def test_slow_messages_are_ingested_one_per_turn(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("closed_desk", [("127.0.0.1",)], indirect=True)
-async def test_a_flood_under_many_names_has_one_place_in_line(closed_desk: Desk) -> None:
+async def test_a_flood_under_many_names_has_one_place_in_the_queue(closed_desk: Desk) -> None:
     flood = [pack(make_snapshot(f"node{number}")) for number in range(50)]
     sending = asyncio.ensure_future(closed_desk.push(*flood))
     received = 0
@@ -154,7 +154,9 @@ async def test_a_flood_under_many_names_has_one_place_in_line(closed_desk: Desk)
     assert await sending == {}
 
 
-async def test_what_waits_takes_no_more_memory_than_a_large_fleet_needs(closed_desk: Desk) -> None:
+async def test_waiting_messages_take_no_more_memory_than_a_large_fleet_needs(
+    closed_desk: Desk,
+) -> None:
     intake, filler = closed_desk.intake, "x" * (MAX_MESSAGE_BYTES - 10_000)
     flood = (pack(make_snapshot(f"node{number}", filler=filler)) for number in range(150))
     sending = asyncio.ensure_future(closed_desk.push(*flood))
@@ -186,7 +188,7 @@ async def test_many_hosts_may_share_one_connection(desk: Desk) -> None:
     assert len(desk.fleet.records) == 1500
 
 
-async def test_mutated_messages_end_nothing(desk: Desk) -> None:
+async def test_mutated_messages_do_not_stop_the_broker(desk: Desk) -> None:
     chance = random.Random(4)
     messages = []
     for number in range(10_000):

@@ -3,7 +3,7 @@
 from gpu_monitor.broker.load_stats import LOAD_SECONDS, Load
 
 
-def told(load: Load, now: float) -> dict[str, float]:
+def report(load: Load, now: float) -> dict[str, float]:
     answer = load.report(now)
     assert answer is not None
     return answer
@@ -16,7 +16,7 @@ def test_maxima_start_again_after_each_report_and_counts_only_grow() -> None:
     load.overtaken += 1
     for late_seconds in (-0.1, 0.3, 0.02):
         load.count_tick(late_seconds)
-    assert told(load, 0.0) == {
+    assert report(load, 0.0) == {
         "messages": 7,
         "overtaken_messages": 1,
         "waiting_messages": 4,
@@ -24,7 +24,7 @@ def test_maxima_start_again_after_each_report_and_counts_only_grow() -> None:
     }
     load.count_received(messages=1, waiting=1)
     load.count_tick(-0.2)
-    assert told(load, LOAD_SECONDS) == {
+    assert report(load, LOAD_SECONDS) == {
         "messages": 8,
         "overtaken_messages": 1,
         "waiting_messages": 1,

@@ -54,11 +54,11 @@ class Viewer:
             self.patches.append(message["patch"])
 
     async def until(self, seen: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        async def look() -> None:
+        async def read_on() -> None:
             while not (self.document and seen(self.document)):
                 await self.read()
 
-        await asyncio.wait_for(look(), PATIENCE_SECONDS)
+        await asyncio.wait_for(read_on(), PATIENCE_SECONDS)
         return self.document
 
     async def until_state(self, name: str, state: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Viewer:
 
 
 class House:
-    """A broker on free ports, with collectors that push what they are told to."""
+    """A broker on free ports, and collectors that push what the test wants."""
 
     def __init__(self, context: zmq.asyncio.Context, settings: BrokerSettings) -> None:
         self.context = context
@@ -109,7 +109,7 @@ async def broker(**keys: Any) -> AsyncIterator[House]:
     context = zmq.asyncio.Context()
     house = House(context, replace(settings, **keys))
     ready = asyncio.Event()
-    shared: Any = zmq.Context(context)  # the same sockets' world, without asyncio
+    shared: Any = zmq.Context(context)  # the same context, without asyncio
     house.tasks.append(asyncio.create_task(run(house.settings, ready.set, shared)))
     try:
         await asyncio.wait_for(ready.wait(), PATIENCE_SECONDS)
@@ -129,7 +129,7 @@ async def test_a_snapshot_reaches_a_subscriber() -> None:
         assert host["gpus"]["use"] == ["busy", "free"]
 
 
-async def test_a_newcomer_gets_the_picture_and_follows_by_patches() -> None:
+async def test_a_new_subscriber_receives_the_picture_and_then_patches() -> None:
     async with broker() as house:
         house.collector("node1")
         early = house.viewer()
@@ -174,7 +174,7 @@ async def test_a_configured_host_that_never_reported_is_missing() -> None:
         assert "mynode" not in viewer.document["hosts"]
 
 
-async def test_a_peer_that_no_entry_names_is_refused_and_counted() -> None:
+async def test_a_peer_that_is_not_listed_is_refused_and_counted() -> None:
     async with broker(hosts=("192.0.2.1",)) as house:
         house.collector()
         viewer = house.viewer()
@@ -182,7 +182,7 @@ async def test_a_peer_that_no_entry_names_is_refused_and_counted() -> None:
         assert viewer.document["hosts"] == {"192.0.2.1": {"state": "missing"}}
 
 
-async def test_a_collector_in_the_same_process_is_always_welcome() -> None:
+async def test_a_collector_in_the_same_process_is_always_accepted() -> None:
     rpc = ("inproc://welcome",)
     async with broker(rpc_endpoints=rpc, hosts=("192.0.2.1",), own_name="me") as house:
         house.collector("mynode")
@@ -193,7 +193,7 @@ async def test_a_heartbeat_is_published_when_nothing_changes() -> None:
     async with broker(tick=5.0) as house:
         viewer = house.viewer()
         await viewer.until(lambda seen: len(viewer.patches) >= 3)
-        after_the_start = viewer.patches[1:]  # with its first one it tells its load
+        after_the_start = viewer.patches[1:]  # the first one contains the load
         assert all(patch.keys() == {"now"} for patch in after_the_start)
 
 
@@ -217,11 +217,11 @@ async def test_hostile_messages_are_counted_while_a_good_host_stays_live() -> No
             patch.get("hosts", {}).get("node1", {}).get("state", "live") == "live"
             for patch in viewer.patches
         )
-        house.collector("node2")  # and whoever comes is heard
+        house.collector("node2")  # and a new collector is received
         await viewer.until_state("node2", "live")
 
 
-async def test_a_message_over_the_limit_costs_only_its_sender_the_connection() -> None:
+async def test_a_message_over_the_limit_disconnects_only_its_sender() -> None:
     async with broker() as house:
         pusher = house.push_socket()
         await pusher.send(b"x" * (2 << 20))
@@ -230,7 +230,8 @@ async def test_a_message_over_the_limit_costs_only_its_sender_the_connection() -
 
 
 async def test_two_collectors_under_one_name_are_a_conflict_that_shows_the_first() -> None:
-    async with broker(rpc_timeout=5.0) as house:  # a pause must not be the first one's silence
+    # With a shorter timeout, a pause could count as the first collector's silence.
+    async with broker(rpc_timeout=5.0) as house:
         viewer = house.viewer()
         first = house.collector(boot_id="first", gpus=make_gpus(1))
         await viewer.until_state("node1", "live")
@@ -265,7 +266,7 @@ async def test_the_broker_publishes_its_load_but_not_with_every_tick() -> None:
         assert len(told) <= 1
 
 
-async def test_warnings_stand_in_the_document() -> None:
+async def test_warnings_are_in_the_document() -> None:
     async with broker(warnings=("no keys",)) as house:
         document = await house.viewer().until(lambda seen: True)
         assert document["broker"]["warnings"] == ["no keys"]

@@ -13,7 +13,7 @@ from gpu_monitor.broker.peer_identity import (
 from gpu_monitor.wire.curve.server import peer_with_key
 
 NO_NAME = "no..name"
-"""Not a name: no name server is asked, which might take its time."""
+"""Not a name, so that no name server is queried, which might be slow."""
 
 
 def directory(*hosts: str, own_name: str = "", **known: list[str]) -> Directory:
@@ -40,12 +40,12 @@ def test_an_address_has_one_usual_form(text: str, plain: str | None) -> None:
     assert plain_address(text) == plain
 
 
-def test_a_host_is_the_entry_of_its_address_not_the_name_it_sends() -> None:
+def test_a_host_is_identified_by_its_address_and_not_by_the_name_it_sends() -> None:
     known = directory("node1", "node2", node1=["10.0.0.1"], node2=["10.0.0.2"])
     assert known.host_of("10.0.0.1", "node2") == "node1"
 
 
-def test_all_addresses_of_a_name_are_its_own() -> None:
+def test_every_address_of_a_name_identifies_it() -> None:
     known = directory("node1", node1=["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.9"])
     peers = ("10.0.0.1", "2001:db8::1", "10.0.0.9", "::ffff:10.0.0.1")
     assert {known.host_of(peer, "x") for peer in peers} == {"node1"}
@@ -58,12 +58,12 @@ def test_an_entry_may_be_an_address() -> None:
     assert known.names == ()
 
 
-def test_of_several_entries_with_one_address_the_one_that_is_sent_is_meant() -> None:
+def test_where_entries_share_an_address_the_name_that_is_sent_decides() -> None:
     known = directory("a", "b", a=["10.0.0.1"], b=["10.0.0.1"])
     assert [known.host_of("10.0.0.1", sent) for sent in ("a", "b", "c")] == ["a", "b", "a"]
 
 
-def test_an_address_of_no_entry_may_not_report() -> None:
+def test_an_address_that_is_not_listed_may_not_report() -> None:
     known = directory("node1", node1=["10.0.0.1"])
     assert known.host_of("10.0.0.3", "node1") is None
     assert known.host_of("127.0.0.1", "node1") is None
@@ -83,7 +83,7 @@ def test_loopback_and_every_own_address_are_the_same_machine(peer: str, entry: s
     assert known.host_of(peer, "whatever") == "me"
 
 
-def test_inside_the_process_is_this_machine_and_always_welcome() -> None:
+def test_a_peer_inside_the_process_is_this_machine_and_always_accepted() -> None:
     assert directory().own_name("sent") == "sent"
     assert directory("me", own=["10.0.0.5"], me=["10.0.0.5"]).own_name("sent") == "me"
     assert directory("far", own_name="mine", far=["10.0.0.6"]).own_name("sent") == "mine"
@@ -96,7 +96,7 @@ def test_the_last_good_answer_is_kept() -> None:
     assert known.host_of("10.0.0.1", "x") == "node1"
 
 
-def test_a_name_that_moves_takes_its_right_along() -> None:
+def test_a_host_that_moved_may_report_only_from_its_new_address() -> None:
     known = directory("node1", node1=["10.0.0.1"])
     assert known.host_of("10.0.0.2", "node1") is None
     known.learn("node1", ["10.0.0.2"])
@@ -109,7 +109,7 @@ def test_no_peer_address_is_an_error(peer: str) -> None:
     assert directory("node1", node1=["10.0.0.1"]).host_of(peer, "node1") in (None, "node1")
 
 
-def test_with_keys_a_host_is_whom_its_key_was_issued_for_wherever_it_is() -> None:
+def test_with_keys_a_host_is_identified_by_its_key_whatever_its_address() -> None:
     known = directory("node1", node1=["10.0.0.1"])
     issued: dict[str, str] = {"KEY1": "gpu1", "KEY2": "gpu2"}
     known.use_keys(issued.get)

@@ -13,7 +13,7 @@ from tests.support.ticking import WALL, Broker
 
 
 def make_live(**keys: Any) -> Broker:
-    """Its host node1 is live and published; from now on only what differs is read."""
+    """A broker whose host node1 is live and published; only differences are read from now on."""
     broker = Broker(**keys)
     for second in range(3):
         broker.send(float(second))
@@ -112,7 +112,7 @@ def test_a_host_forgotten_at_the_tick_leaves_the_document() -> None:
 
 
 @pytest.mark.parametrize("moves_first", [True, False])
-def test_a_new_process_within_a_tick_makes_all_changed_columns_travel(
+def test_a_new_process_within_a_tick_sends_all_changed_columns(
     moves_first: bool,
 ) -> None:
     broker = make_live()
@@ -151,7 +151,7 @@ def test_slow_values_and_the_memory_of_users_wait_for_their_turn() -> None:
     assert sum(carried) == 12
 
 
-def test_what_a_collector_costs_travels_with_the_bookkeeping_only() -> None:
+def test_the_collectors_cost_is_sent_only_with_the_bookkeeping() -> None:
     broker = make_live()
     carried = 0
     for second in range(3, 63):
@@ -201,7 +201,9 @@ messages = st.tuples(
 
 
 @given(st.lists(messages, max_size=8))
-def test_every_row_of_messages_is_counted_as_from_scratch(steps: list[Any]) -> None:
+def test_after_any_series_of_messages_totals_equal_those_counted_from_scratch(
+    steps: list[Any],
+) -> None:
     keys: dict[str, Any] = {"held_idle_after": 3.0, "never_idle": ("python serve.py",)}
     broker, at = make_live(**keys), 2.0
     for used_percent, memory, idle, held, user, command, ticks in steps:

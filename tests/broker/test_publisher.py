@@ -23,7 +23,7 @@ def context() -> Iterator[zmq.asyncio.Context]:
 
 
 class Desk:
-    """A publisher of one document, and how often it was asked for it."""
+    """A publisher of one document, and how often the document was requested."""
 
     def __init__(self, context: zmq.asyncio.Context) -> None:
         self.packed = 0
@@ -44,7 +44,7 @@ class Desk:
         sub = self.context.socket(zmq.SUB)
         self.sockets.append(sub)
         sub.setsockopt(zmq.RCVHWM, queued)
-        sub.setsockopt(zmq.RCVBUF, 1 << 16)  # on some machines the kernel would hold it all
+        sub.setsockopt(zmq.RCVBUF, 1 << 16)  # on some machines the kernel would buffer everything
         sub.connect(self.endpoint)
         for topic in topics:
             sub.subscribe(topic)
@@ -75,7 +75,7 @@ async def test_a_subscription_asks_for_the_picture(desk: Desk) -> None:
     assert message == {"run_id": "run", "sequence": 0, "fleet": {"now": 1}}
 
 
-async def test_asking_again_is_answered_again(desk: Desk) -> None:
+async def test_a_repeated_request_is_answered_again(desk: Desk) -> None:
     sub = desk.subscriber(PICTURE)
     await receive(sub)
     sub.unsubscribe(PICTURE)
@@ -103,7 +103,7 @@ async def test_patches_follow_the_picture_without_a_gap(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("topic", [b"picture/", b"picture/xyz", b"pictures", b"\xff", b""])
-async def test_another_topic_is_no_question(desk: Desk, topic: bytes) -> None:
+async def test_another_topic_is_not_a_request(desk: Desk, topic: bytes) -> None:
     sub = desk.subscriber(topic, PICTURE)
     assert (await receive(sub))[0] == PICTURE
     assert desk.packed == 1

@@ -12,7 +12,7 @@ from gpu_monitor.broker.resolver import OWN, Resolver, addresses_of, own_address
 from tests.support.house import eventually
 
 NO_NAME = "no..name"
-"""Not a name: no name server is asked, which might take its time."""
+"""Not a name, so that no name server is queried, which might be slow."""
 WAIT_SECONDS = 30.0
 
 
@@ -34,7 +34,7 @@ def drained(resolver: Resolver) -> dict[str, list[str]]:
     return found
 
 
-def test_every_name_and_this_machine_get_their_addresses() -> None:
+def test_every_name_and_this_machine_are_resolved() -> None:
     resolver = Resolver(("localhost", NO_NAME))
     assert resolver.refresh(100.0, 10.0)
     found = drained(resolver)

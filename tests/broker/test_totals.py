@@ -47,7 +47,7 @@ percents = st.lists(st.one_of(st.none(), st.integers(0, 100)), min_size=2, max_s
 
 @st.composite
 def hosts(draw: st.DrawFn) -> Count | None:
-    """What a host counts, with unknown values, slices, unified memory; None: it is not live."""
+    """A host with unknown values, slices and unified memory; None for a host that is not live."""
     if draw(st.integers(0, 4)) == 0:
         return None
     rows = draw(st.integers(0, 4))
@@ -72,7 +72,7 @@ def hosts(draw: st.DrawFn) -> Count | None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), hosts()), max_size=12))
-def test_what_is_kept_is_what_counting_from_scratch_gives(
+def test_totals_kept_over_time_equal_totals_counted_from_scratch(
     changes: list[tuple[str, Count | None]],
 ) -> None:
     kept, latest = Totals(), dict[str, Count | None]()
@@ -89,7 +89,9 @@ def test_what_is_kept_is_what_counting_from_scratch_gives(
 
 
 @given(st.lists(st.tuples(percents, percents, st.lists(numbers, min_size=3, max_size=3))))
-def test_changed_numbers_are_counted_as_from_scratch(steps: list[tuple[Any, ...]]) -> None:
+def test_after_changed_numbers_totals_equal_those_counted_from_scratch(
+    steps: list[tuple[Any, ...]],
+) -> None:
     gpus = make_gpus(2)
     processes = processes_of((0, "alice", 1), (1, "alice", 2), (1, "bob", 3))
     seated, kept, counted_last = seats(gpus, processes), Totals(), counted(gpus, processes)
@@ -112,7 +114,7 @@ def test_changed_numbers_are_counted_as_from_scratch(steps: list[tuple[Any, ...]
     assert kept.document({})["gpus"] == kept.document({})["users"] == 0
 
 
-def test_every_total_is_there() -> None:
+def test_every_total_is_in_the_document() -> None:
     gpus = make_gpus(
         4,
         state=["ok", "ok", "ok", "lost"],
@@ -166,12 +168,12 @@ def test_slices_are_counted_and_their_gpu_is_not_but_its_memory_and_power_are() 
     assert totals["utilization_percent"] == 30
 
 
-def test_unified_memory_is_counted_once_a_host() -> None:
+def test_unified_memory_is_counted_once_per_host() -> None:
     gpus = make_gpus(2, memory_kind=["unified"] * 2, memory_total_mib=[120_000] * 2)
     assert totals_of(counted(gpus), counted(gpus))["memory_total_mib"] == 240_000
 
 
-def test_a_shared_gpu_counts_once_for_each_user_and_once_in_all() -> None:
+def test_a_shared_gpu_counts_once_per_user_and_once_in_total() -> None:
     gpus = make_gpus(2, utilization_percent=[80, 20], idle_since=[None, NOW - 5000])
     processes = processes_of((0, "alice", 100), (0, "bob", None), (1, "alice", 50))
     totals = Totals()
@@ -191,7 +193,7 @@ def test_a_shared_gpu_counts_once_for_each_user_and_once_in_all() -> None:
     assert bob is not None and "gpu_memory_mib" not in bob and bob["gpus"] == 1
 
 
-def test_a_user_without_processes_is_gone() -> None:
+def test_a_user_without_processes_is_removed() -> None:
     totals, one = Totals(), counted(make_gpus(1), processes_of((0, "alice", 1)))
     totals.replace("node1", None, one)
     totals.replace("node1", one, None)

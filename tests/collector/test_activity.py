@@ -39,7 +39,7 @@ def test_idle_counts_from_the_first_sample_without_work() -> None:
 
 
 @pytest.mark.parametrize("interval", [1.0, 100.0, 400.0, 600.0])
-def test_an_idle_time_lasts_over_two_missed_samples_at_any_interval(interval: float) -> None:
+def test_an_idle_time_survives_two_missed_samples_at_any_interval(interval: float) -> None:
     times = IdleTimes(gap=idle_gap(interval))
     observe([(0, 0)], times)
     times.forget(3 * interval)
@@ -51,7 +51,7 @@ def test_work_ends_an_idle_time() -> None:
     assert observe([(10, 0), (11, 80), (12, 0)]) == [10, None, 12]
 
 
-def test_one_short_blip_does_not_end_it() -> None:
+def test_one_short_blip_does_not_end_an_idle_time() -> None:
     assert observe([(10, 0), (11, 4), (12, 0)]) == [10, 10, 10]
 
 
@@ -134,7 +134,7 @@ def test_low_power_counts_from_the_first_such_sample() -> None:
         {"power_limit_watts": 0.0},
     ],
 )
-def test_one_sample_with_work_or_without_a_value_ends_low_power(other: dict[str, Any]) -> None:
+def test_a_sample_with_work_or_without_a_value_ends_low_power(other: dict[str, Any]) -> None:
     assert low_power_since(7.0, SPINS._replace(**other), 9.0) is None
 
 

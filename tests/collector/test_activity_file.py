@@ -79,7 +79,7 @@ def test_an_invalid_file_is_ignored(tmp_path: Path, content: str) -> None:
 
 
 @given(content=st.binary(max_size=200))
-def test_no_content_prevents_the_start(
+def test_no_content_of_the_file_prevents_the_start(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("state")

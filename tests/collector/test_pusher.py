@@ -77,7 +77,7 @@ class ExhaustedContext(zmq.Context["zmq.Socket[bytes]"]):
         return super().socket(*arguments, **options)
 
 
-def test_exhausted_descriptors_cost_messages_and_are_logged_once(
+def test_exhausted_file_descriptors_cost_messages_and_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock, context = ManualClock(), ExhaustedContext()

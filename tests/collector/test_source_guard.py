@@ -76,6 +76,6 @@ def test_a_failure_is_logged_once_for_each_source_and_type(
     assert all(record.exc_info for record in caplog.records)
 
 
-def test_a_failure_without_words_is_named_by_its_type() -> None:
+def test_a_failure_without_a_message_is_named_by_its_type() -> None:
     assert failure_text(RecursionError()) == "RecursionError"
     assert failure_text(OSError(24, "Too many open files")) == "Too many open files"

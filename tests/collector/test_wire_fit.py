@@ -19,7 +19,7 @@ from tests.support.snapshots import read_snapshot
 
 NOW = Moment(1000.0, 1000.0, 1_763_901_000.0)
 TEXTS = st.one_of(
-    st.text(st.characters(), max_size=40),  # with lone surrogates, as of a file name
+    st.text(st.characters(), max_size=40),  # with lone surrogates, as file names may have
     st.builds(lambda sign, count: sign * count, st.sampled_from("x\n\x1bé\u202e"), st.just(9000)),
 )
 NUMBERS = st.one_of(st.none(), st.integers(-(2**70), 2**70))
@@ -27,7 +27,7 @@ FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
 
 
 def sent(reading: DriverReading, facts: dict[int, ProcessFacts], **host: Any) -> Snapshot:
-    """What the broker makes of a snapshot of these readings; WireError if it refuses them."""
+    """These readings as the broker accepts them; WireError if it refuses them."""
     sources = Sources(
         lambda: NOW,
         lambda now: reading,
@@ -89,7 +89,7 @@ def test_long_texts_of_many_gpus_are_cut_until_the_message_fits() -> None:
     assert snapshot["gpus"]["health_reasons"][255][0].endswith("x…")
 
 
-def test_words_left_out_are_counted() -> None:
+def test_omitted_words_are_counted() -> None:
     words = [str(number) for number in range(MAX_WORDS + 5)]
 
     assert fitted_words(words) == [*words[: MAX_WORDS - 1], "… and 6 more"]

@@ -143,6 +143,13 @@ static const struct rule *find_rule(const struct scenario *scenario, const char 
     return NULL;
 }
 
+/* The error of a rule for one slice, when a call on its GPU opens that slice. */
+int error_opening(const struct view *view, const char *call, const struct device *slice)
+{
+    const struct rule *rule = find_rule(view->scenario, call, slice);
+    return rule && rule->mig == slice->mig ? rule->error : OK;
+}
+
 static int obey(struct call *call, const struct device *device, struct view *view)
 {
     int waited = 0, error = OK;

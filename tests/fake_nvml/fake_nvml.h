@@ -91,6 +91,8 @@ enum {
     KEY(pcie_width, 16)                   \
     KEY(pcie_max_generation, 5)           \
     KEY(pcie_max_width, 16)               \
+    KEY(nvlinks, UNSUPPORTED)             \
+    KEY(nvlinks_up, AUTO)                 \
     KEY(pcie_tx_kib, 0)                   \
     KEY(pcie_rx_kib, 0)
 
@@ -199,6 +201,7 @@ struct view {
 int begin(struct call *call, struct view *view);
 int begin_device(struct call *call, struct device *handle, struct view *view);
 int look_again(struct view *view);
+int error_opening(const struct view *view, const char *call, const struct device *slice);
 int end(struct view *view, int result);
 struct device *device_handle(int gpu, int mig); /* mig: NONE for the GPU itself */
 int is_open(void); /* whether nvmlInit was called more often than nvmlShutdown */

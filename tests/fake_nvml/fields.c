@@ -6,6 +6,7 @@
 #include <time.h>
 
 enum { UINT = 1, ULONGLONG = 3, LONGLONG = 4, INT = 5 };
+enum { NVLINK_STATE = 165 };
 
 struct field_value {
     unsigned id, scope;
@@ -33,6 +34,7 @@ static const struct {
     {6, KEY_ecc_uncorrected, 1, ULONGLONG},
     {82, KEY_memory_temperature_celsius, 1, UINT},
     {83, KEY_energy_joules, 1000, ULONGLONG},
+    {91, KEY_nvlinks, 1, UINT},
     {142, KEY_remapped_corrected, 1, UINT},
     {143, KEY_remapped_uncorrected, 1, UINT},
     {144, KEY_remapped_pending, 1, UINT},
@@ -60,6 +62,29 @@ static void fill(struct field_value *field, unsigned type, double found)
         field->value.ulonglong = whole(found);
 }
 
+/* Of the links that a GPU has, the first ones are up. A field of a link that it does not have is refused. */
+static int nvlink_state(const struct view *view, unsigned link, double *state)
+{
+    double links = 0, up = 0;
+    int result = physical(view, KEY_nvlinks, 1, &links);
+    if (result == OK && link >= links)
+        return INVALID_ARGUMENT;
+    if (result == OK)
+        result = physical(view, KEY_nvlinks_up, 1, &up);
+    *state = link < up;
+    return result;
+}
+
+EXPORT int nvmlDeviceGetNvLinkState(struct device *handle, unsigned link, unsigned *active)
+{
+    DEVICE_CALL(handle, {
+        double state = 0;
+        result = active ? nvlink_state(&view, link, &state) : INVALID_ARGUMENT;
+        if (result == OK)
+            *active = (unsigned)state;
+    });
+}
+
 static void read_field(const struct view *view, struct field_value *field)
 {
     double found = 0;
@@ -74,6 +99,11 @@ static void read_field(const struct view *view, struct field_value *field)
         /* 193 to 196 are signed distances to a limit */
         int limit = field->id >= 193 && field->id <= 196;
         fill(field, limit ? INT : found < 0 ? LONGLONG : ULONGLONG, found);
+        return;
+    }
+    if (field->id == NVLINK_STATE) {
+        field->result = nvlink_state(view, field->scope, &found);
+        fill(field, UINT, found);
         return;
     }
     for (size_t i = 0; i < sizeof known_fields / sizeof known_fields[0]; i++)

@@ -232,6 +232,8 @@ EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(struct device *handle, unsigned i
         else if (index >= MAX_MIGS || !view.gpu->migs[index].present)
             result = NOT_FOUND;
         else
+            result = error_opening(&view, call.name, device_handle(view.gpu->number, (int)index));
+        if (result == OK)
             *slice = device_handle(view.gpu->number, (int)index);
     });
 }

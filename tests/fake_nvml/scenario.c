@@ -405,6 +405,8 @@ static void settle(struct scenario *scenario)
             values[KEY_mig_mode] = default_value(slices > 0);
         if (values[KEY_minor].low == AUTO)
             values[KEY_minor] = default_value(i);
+        if (values[KEY_nvlinks_up].low == AUTO)
+            values[KEY_nvlinks_up] = values[KEY_nvlinks];
         if (values[KEY_graphics_clock_mhz].low == AUTO)
             values[KEY_graphics_clock_mhz] = values[KEY_sm_clock_mhz];
         if (values[KEY_power_management_limit_watts].low == AUTO)

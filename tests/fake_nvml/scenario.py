@@ -7,12 +7,13 @@ the library uses its default (README.md lists them). Units are in the names, as 
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 Value: TypeAlias = int | float | str
+_Section = TypeVar("_Section", "Gpu", "Mig")
 N_A = "N/A"
 
 
@@ -82,7 +83,8 @@ class Mig:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU. `fields`: values of nvmlDeviceGetFieldValues by id; `migs`: its slices in order.
+    """A GPU. `fields`: values of nvmlDeviceGetFieldValues by id; `migs`: its slices in order, or
+    by index with gaps.
 
     `xids`: its critical errors so far; adding one makes an event.
     """
@@ -149,12 +151,14 @@ class Gpu:
     pcie_width: Value | None = None
     pcie_max_generation: Value | None = None
     pcie_max_width: Value | None = None
+    nvlinks: Value | None = None
+    nvlinks_up: Value | None = None
     pcie_tx_kib: Value | None = None
     pcie_rx_kib: Value | None = None
     fields: Mapping[int, Value] = field(default_factory=dict)
     xids: Sequence[int] = ()
     processes: Sequence[Process] = ()
-    migs: Sequence[Mig] = ()
+    migs: Sequence[Mig] | Mapping[int, Mig] = ()
 
 
 @dataclass(frozen=True)
@@ -211,20 +215,25 @@ class Scenario:
     def _lines(self) -> Iterator[str]:
         yield "[driver]"
         yield from _keys(self.driver)
-        gpus = self.gpus if isinstance(self.gpus, Mapping) else dict(enumerate(self.gpus))
-        for number, gpu in gpus.items():
+        for number, gpu in _by_number(self.gpus):
             yield f"[gpu {number}]"
             yield from _keys(gpu)
             yield from (f"field_{id} = {value}" for id, value in gpu.fields.items())
             yield from (f"xid = {xid}" for xid in gpu.xids)
             yield from (process.line() for process in gpu.processes)
-            for index, mig in enumerate(gpu.migs):
+            for index, mig in _by_number(gpu.migs):
                 yield f"[gpu {number} mig {index}]"
                 yield from _keys(mig)
                 yield from (process.line() for process in mig.processes)
         for call in self.calls:
             yield f"[call {call.name}]"
             yield from (line for line in _keys(call) if not line.startswith("name "))
+
+
+def _by_number(
+    sections: Sequence[_Section] | Mapping[int, _Section],
+) -> Iterable[tuple[int, _Section]]:
+    return sections.items() if isinstance(sections, Mapping) else enumerate(sections)
 
 
 def _keys(section: Driver | Gpu | Mig | Call) -> Iterator[str]:

@@ -180,6 +180,25 @@ def test_field_values_fail_one_by_one(fake_nvml: FakeNvml, one_gpu: Any) -> None
     assert slowed.value.ullVal == 5
 
 
+def test_the_first_nvlinks_are_up(fake_nvml: FakeNvml, one_gpu: Any) -> None:
+    fake_nvml.write(Scenario([Gpu(nvlinks=4, nvlinks_up=3)]))
+    asked = [91, *((165, link) for link in range(5))]
+    count, *states = pynvml.nvmlDeviceGetFieldValues(one_gpu, asked)
+    assert (count.nvmlReturn, count.value.uiVal) == (0, 4)
+    assert [state.value.uiVal for state in states[:4]] == [1, 1, 1, 0]
+    assert [state.nvmlReturn for state in states] == [0, 0, 0, 0, 2]
+    assert [pynvml.nvmlDeviceGetNvLinkState(one_gpu, link) for link in range(4)] == [1, 1, 1, 0]
+    assert failure(pynvml.nvmlDeviceGetNvLinkState, one_gpu, 4) == 2
+
+
+def test_a_gpu_has_no_nvlinks_unless_the_scenario_says_so(
+    fake_nvml: FakeNvml, one_gpu: Any
+) -> None:
+    (count,) = pynvml.nvmlDeviceGetFieldValues(one_gpu, [91])
+    assert count.nvmlReturn == 3
+    assert failure(pynvml.nvmlDeviceGetNvLinkState, one_gpu, 0) == 3
+
+
 def test_a_slice_has_its_own_name_memory_and_processes(fake_nvml: FakeNvml) -> None:
     small = Mig("1g.10gb", gpu_instance=9, memory_total_mib=9856, processes=[Process(21, 100)])
     big = Mig("3g.40gb", gpu_instance=2, memory_total_mib=40448, slices=3)

@@ -122,7 +122,7 @@ def test_every_folder_with_modules_is_listed_as_a_package() -> None:
 
 def test_msgpack_is_imported_in_one_place_and_pynvml_where_nvml_is_called() -> None:
     assert importers("msgpack") == {"wire/codec.py"}
-    names = ("gpm_samples", "nvml", "nvml_arrays", "nvml_handle", "queries", "xid")
+    names = ("gpm_samples", "nvml", "nvml_arrays", "nvml_handle", "nvml_links", "queries", "xid")
     assert importers("pynvml") == {f"collector/gpu/{name}.py" for name in names}
 
 

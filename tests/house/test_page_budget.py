@@ -1,4 +1,4 @@
-"""The compressed size of the live page and of each page loaded later stays within budget."""
+"""The bundled page: its compressed size stays within budget, its style sheet keeps its layers."""
 
 import re
 import subprocess
@@ -66,3 +66,11 @@ def test_every_script_of_the_bundle_belongs_to_the_live_page_or_is_loaded_later(
     shared = {name for chunk in later for name in static_imports(chunk, bundle)}
     scripts = {name for name in bundle if name.endswith(".js")}
     assert scripts == (of_live_page(bundle) & scripts) | later | shared
+
+
+def test_the_bundled_style_sheet_keeps_its_layers(bundle: dict[str, bytes]) -> None:
+    written = (ROOT / "frontend" / "app" / "style.css").read_text()
+    layers = re.findall(r"^@layer (.*?) ?[{;]", written, re.MULTILINE)
+    kept = re.findall(r"@layer (.*?)[{;]", bundle["style.css"].decode())
+    assert [name.replace(", ", ",") for name in layers] == kept
+    assert len(kept) == 7

@@ -185,7 +185,7 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
 ) -> None:
     house.start("up", name="node1")
     house.host("node1")
-    hang = Call("nvmlDeviceGetTemperature*", hang=True, gpu=1)
+    hang = Call("nvmlDeviceGetPowerUsage", hang=True, gpu=1)
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()], calls=[hang]))
 
     def stuck() -> dict[str, Any] | None:
@@ -194,11 +194,11 @@ def test_a_lost_gpu_and_a_hung_call_leave_the_other_gpus_alone(
 
     host = eventually(stuck, "GPU 1 to be an error")
     assert host["gpus"]["utilization_percent"] == [87, None]
-    assert "nvmlDeviceGetTemperature" in host["gpus"]["reason"][1]
+    assert "nvmlDeviceGetPowerUsage" in host["gpus"]["reason"][1]
     findings = host["findings"]
     row = findings["kind"].index("nvml_stuck")
     assert (findings["gpu"][row], findings["severity"][row]) == (1, "critical")
-    assert "nvmlDeviceGetTemperature" in findings["words"][row]
+    assert "nvmlDeviceGetPowerUsage" in findings["words"][row]
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu(lost=True)]))
     eventually(
         lambda: house.get("api/v1/hosts/node1")["gpus"]["state"] == ["ok", "lost"], "GPU 1 lost"

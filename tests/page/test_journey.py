@@ -210,6 +210,13 @@ def test_the_effective_user_is_shown_beside_the_user(house: House, page: Page) -
         eventually(is_live, "the host to be live")
         page.goto(house.url)
         expect(page.locator(".gpus td.user").first).to_have_text("alice, as root, stuck")
+        title = "alice, as root, stuck, group physics"
+        expect(page.locator(".gpus td.user").first).to_have_attribute("title", title)
+        load = page.locator(".gpus td.command .on-host").first
+        expect(load).to_have_text("CPU 612% · 41.0 GiB host memory")
+        page.get_by_text("UUIDs, links and energy").first.click()
+        more = "PCIe gen 5 x16 · 18 NVLinks up · 2.0 kWh since the driver was loaded"
+        expect(page.locator(".identities").first).to_contain_text(more)
 
 
 def test_a_hostile_command_is_rendered_as_plain_text(

@@ -19,14 +19,14 @@ STALE_MS = 40_000
 
 LAYOUT = ROOT / "frontend" / "app" / "map" / "layout.js"
 """It has no imports, so it runs inside the page, bundled or not."""
-CELL = """([name, slot]) => {
+CELL = """([name, slot, cards]) => {
     LAYOUT
     const canvas = document.querySelector("#map canvas");
     // Rows or, far from the screen, only the names of hosts.
     const parts = [...document.querySelectorAll("details.host, .stretch > .spoken")];
     const names = parts.flatMap((one) => one.dataset.name ?? one.textContent.split("\\n"));
     const map = new URLSearchParams(location.search).get("map") ?? "auto";
-    const layout = layoutOf(names.length, 8, canvas.clientWidth, map);
+    const layout = layoutOf(names.length, cards, canvas.clientWidth, map);
     const [x, y] = cornerOf(layout, names.indexOf(name), slot);
     const size = layout.pitch - 1;
     const pixels = canvas.getContext("2d").getImageData(x, y, size, size).data;
@@ -62,9 +62,9 @@ def fleet(demo: House, page: Page) -> Page:
     return page
 
 
-def cell(page: Page, host: str, slot: int) -> dict[str, Any]:
-    """Position and colours of a GPU's cell on the canvas."""
-    found: dict[str, Any] = page.evaluate(CELL, [host, slot])
+def cell(page: Page, host: str, slot: int, cards: int = 8) -> dict[str, Any]:
+    """Position and colours of a GPU's cell on the canvas; `cards` are those of the largest host."""
+    found: dict[str, Any] = page.evaluate(CELL, [host, slot, cards])
     return found
 
 

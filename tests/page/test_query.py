@@ -1,72 +1,16 @@
-"""Query box, finder, users, CSV and shareable links, in Chromium."""
+"""Search box, users, CSV and shareable links, in Chromium."""
 
 import csv
 import io
-import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
 from tests.support.house import House, eventually
+from tests.support.visit import all_are, lit, open_page, query, shown
 
 pytestmark = pytest.mark.browser
-
-HOSTS = 12
-GIB = 1024
-DASH = "\u2013"
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One simulated fleet for the whole module; no test changes it."""
-    with closing(House(tmp_path_factory.mktemp("demo"))) as house:
-        house.start("demo", "--hosts", str(HOSTS), rpc_timeout=30)  # tolerates pauses
-        eventually(lambda: house.get("readyz") is not None, "the demo to serve")
-        eventually(
-            lambda: (house.get("api/v1/fleet") or {}).get("totals", {}).get("gpus", 0) > 50, "GPUs"
-        )
-        yield house
-
-
-@pytest.fixture
-def visit(demo: House, page: Page) -> Page:
-    return open_page(page, demo.url)
-
-
-def open_page(page: Page, url: str) -> Page:
-    page.goto(url)
-    expect(page.locator("#summary .big").first).to_have_text(re.compile(r"\d"))
-    return page
-
-
-def shown(page: Page) -> Locator:
-    return page.locator("details.host:not([hidden])")
-
-
-def lit(page: Page) -> Locator:
-    return shown(page).locator(".cell:not(.dim)")
-
-
-def all_are(kind: str, found: Locator) -> bool:
-    kinds: list[str] = found.evaluate_all("cells => cells.map((cell) => cell.className)")
-    return bool(kinds) and all(kind in names.split() for names in kinds)
-
-
-def query(page: Page) -> Locator:
-    return page.locator("#search")
-
-
-NOTE_TEXTS = """button => {
-  window.noted = [];
-  const note = () => window.noted.push(button.textContent);
-  new MutationObserver(note).observe(button, { childList: true });
-}"""
-"""Record a button's texts in window.noted: some are shown for only two seconds."""
 
 
 def test_the_query_box_highlights_matches_and_counts_their_hosts(visit: Page) -> None:
@@ -201,129 +145,6 @@ def test_back_collapses_the_host_that_was_expanded(visit: Page) -> None:
     expect(host).not_to_have_attribute("open", "")
 
 
-def test_the_finder_agrees_with_the_api(demo: House, visit: Page) -> None:
-    visit.keyboard.press("f")
-    expect(visit.locator(".finder input[name=gpus]")).to_be_focused()
-    visit.keyboard.type("2")
-    visit.keyboard.press("Tab")
-    visit.keyboard.type("20")
-    visit.keyboard.press("Enter")
-    expect(visit).to_have_url(re.compile(r"need=2x20$"))
-    answer = visit.locator(".answer")
-    expect(answer).to_contain_text("2 GPUs with 20 GiB free on one host, best fit first")
-
-    def agrees_with_api() -> bool:
-        (best, *_) = demo.get("api/v1/free?gpus=2&memory_gib=20")["hosts"]
-        lines = answer.locator(".offer").first.locator("code").all_inner_texts()
-        devices = ",".join(gpu["uuid"] for gpu in best["gpus"])
-        return lines == [f"ssh {best['host']}", f"export CUDA_VISIBLE_DEVICES={devices}"]
-
-    eventually(agrees_with_api, "the page and the API to agree")
-
-    def best_is_lit() -> bool:
-        best = answer.locator(".offer button.link").first.inner_text()
-        host = visit.locator(f"details[data-name='{best}']")
-        host.scroll_into_view_if_needed()
-        its = host.locator(".cell:not(.dim)")
-        return its.count() == 2 and all_are("free", its) and host.locator(".cell.dim").count() > 0
-
-    eventually(best_is_lit, "two free GPUs to be lit on the best host")
-
-
-def test_a_line_is_copied_or_selected(visit: Page) -> None:
-    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    open_page(visit, visit.url + "?need=1x0")
-    line = visit.locator(".offer code").first
-    button = visit.locator(".offer div button").first
-    button.evaluate(NOTE_TEXTS)
-    button.click()
-    eventually(lambda: "Copied" in visit.evaluate("window.noted"), "the copy")
-    assert visit.evaluate("navigator.clipboard.readText()") == line.inner_text()
-    visit.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
-    expect(button).to_have_text("Copy")
-    button.click()
-    eventually(lambda: "Press Ctrl+C" in visit.evaluate("window.noted"), "the selection")
-    assert visit.evaluate("String(getSelection())").strip() == line.inner_text()
-
-
-HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true})"
-SHOW = "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
-FREE = Scenario(gpus=[Gpu(name="NVIDIA H100", memory_used_mib=100)])
-BUSY = Scenario(
-    gpus=[
-        Gpu(
-            name="NVIDIA H100",
-            utilization_percent=4,  # with more it would not be free for half a minute afterwards
-            processes=[Process("self", memory_mib=8 * GIB)],
-        )
-    ]
-)
-
-
-@pytest.fixture
-def busy_house(house: House, fake_nvml: FakeNvml) -> House:
-    """A house with one GPU, in use."""
-    fake_nvml.write(BUSY)
-    house.start("up", name="node1")
-    house.host("node1")
-    return house
-
-
-def test_without_notifications_title_and_banner_announce_a_free_gpu(
-    busy_house: House, page: Page, fake_nvml: FakeNvml
-) -> None:
-    page.add_init_script("delete window.Notification")
-    open_page(page, busy_house.url + "?need=1x1&model=H100")
-    page.get_by_role("button", name="Tell me when free").click()
-    expect(page.locator("#answer")).to_contain_text("the tab title will change instead")
-    fake_nvml.write(FREE)
-    expect(page).to_have_title("✓ free · GPUs")
-    expect(page.locator(".banner.good")).to_contain_text("Free now: 1 x H100")
-    expect(page.locator("#answer")).not_to_contain_text("Waiting")
-    page.get_by_role("button", name="Dismiss").click()
-    expect(page).to_have_title("GPUs")
-
-
-def test_a_hidden_page_notifies_once(busy_house: House, page: Page, fake_nvml: FakeNvml) -> None:
-    page.add_init_script(
-        "window.notified = []; window.Notification = class { static permission = 'default';"
-        "static async requestPermission() { this.permission = 'granted'; }"
-        "constructor(title, { body }) { window.notified.push(`${title} on ${body}`); } }"
-    )
-    open_page(page, busy_house.url + "?need=1")
-    page.get_by_role("button", name="Tell me when free").click()
-    expect(page.locator("#answer")).to_contain_text("A notification will appear")
-    page.evaluate(HIDE)
-    fake_nvml.write(FREE)
-    eventually(lambda: page.evaluate("window.notified.length > 0"), "the notification")
-    fake_nvml.write(BUSY)
-    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["busy"], "the GPU to be busy")
-    fake_nvml.write(FREE)
-    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
-    page.evaluate(SHOW)
-    expect(page.locator(".cell").first).to_contain_text("free")
-    assert page.evaluate("window.notified") == ["Free now: 1 GPU on node1"]
-    expect(page).to_have_title("GPUs")
-
-
-def test_a_hidden_page_draws_nothing_and_is_current_when_shown(
-    busy_house: House, page: Page, fake_nvml: FakeNvml
-) -> None:
-    frames: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(f)))
-    open_page(page, busy_house.url)
-    cell = page.locator(".cell").first
-    expect(cell).to_contain_text("4%")
-    page.evaluate(HIDE)
-    fake_nvml.write(FREE)
-    eventually(lambda: busy_house.host("node1")["gpus"]["use"] == ["free"], "the GPU to be free")
-    received = len(frames)
-    eventually(lambda: page.title() and len(frames) > received + 1, "later frames")
-    assert "4%" in cell.inner_text()
-    page.evaluate(SHOW)
-    expect(cell).to_contain_text("free")
-
-
 def test_the_csv_contains_what_is_shown(demo: House, visit: Page) -> None:
     query(visit).fill("state:held_idle")
     expect(visit.locator("#found")).not_to_be_empty()
@@ -366,71 +187,3 @@ def test_a_phone_has_every_control_without_sideways_scrolling(
     below = "document.querySelector('#hosts').getBoundingClientRect().bottom"
     assert page.evaluate(f"document.querySelector('#users').getBoundingClientRect().top >= {below}")
     page.close()
-
-
-def change(page: Page, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Edit every message on its way to the page."""
-
-    def connect(route: WebSocketRoute) -> None:
-        def forward(message: str | bytes) -> None:
-            body = json.loads(message)
-            edit(body)
-            route.send(json.dumps(body))
-
-        route.connect_to_server().on_message(forward)
-
-    page.add_init_script("delete window.DecompressionStream")  # so that frames are text
-    page.route_web_socket(re.compile("/ws$"), connect)
-
-
-def renew(body: dict[str, Any]) -> None:
-    """Change the server's files after the page was loaded."""
-    if body["type"] == "patch":
-        body["patch"]["web"] = {"assets": "another"}
-
-
-def test_a_newer_version_of_the_page_is_offered_not_forced(demo: House, page: Page) -> None:
-    change(page, renew)
-    open_page(page, demo.url)
-    expect(page.locator("#banner")).to_contain_text("newer version of this page")
-    page.evaluate("window.before = true")
-    with page.expect_navigation():
-        page.get_by_role("button", name="Reload").click()
-    expect(page.locator("#banner")).to_contain_text("newer version of this page")
-    assert page.evaluate("window.before") is None
-
-
-def test_a_newer_version_is_offered_even_before_the_first_paint(demo: House, page: Page) -> None:
-    page.add_init_script(
-        "const paint = window.requestAnimationFrame;"
-        "window.requestAnimationFrame = (run) => setTimeout(() => paint(run), 2500);"
-    )
-    change(page, renew)
-    open_page(page, demo.url)
-    expect(page.locator("#banner")).to_contain_text("newer version of this page")
-
-
-def test_a_redacted_value_is_a_dash_with_the_reason(
-    demo: House, page: Page, complaints: list[str]
-) -> None:
-    def hide(body: dict[str, Any]) -> None:
-        document: dict[str, Any] = body["fleet" if body["type"] == "fleet" else "patch"]
-        document.pop("users", None)
-        if body["type"] == "fleet":
-            document["users"] = {}
-            document["web"]["role"] = "counts"
-        for host in document.get("hosts", {}).values():
-            for column in ("user", "uid", "command"):
-                ((host or {}).get("processes") or {}).pop(column, None)
-
-    change(page, hide)
-    open_page(page, demo.url + "?open=node01")
-    process = page.locator("details[data-name='node01'] tbody tr").first
-    expect(process.locator(".user")).to_have_text(DASH)
-    expect(process.locator(".user")).to_have_attribute("title", re.compile("your role"))
-    expect(process.locator(".command [title*='your role']")).to_have_text(DASH)
-    expect(page.locator("details[data-name='node01'] .cell").nth(1)).to_contain_text(DASH)
-    expect(page.locator("#users")).to_contain_text("Hidden for your role")
-    query(page).fill("user:alice")
-    expect(page.locator("#empty")).to_contain_text("No host matches")
-    assert complaints == []

@@ -1,38 +1,26 @@
 """Signing in with Chromium behind real nginx and Caddy, and keeping other sites out."""
 
 import http.server
-import json
 import re
 import subprocess
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.fake_nvml import FakeNvml, Gpu, Process, Scenario
+from tests.fake_nvml import FakeNvml
 from tests.house.test_proxies import FORMS
 from tests.page.test_accessibility import findings
-from tests.support.house import COMMAND, PATIENCE_SECONDS, ROOT, House, eventually
-from tests.support.proxies import fenced_block, find_program, proxy
+from tests.support.house import COMMAND, ROOT, House
+from tests.support.proxies import proxy
+from tests.support.signed_in import add_viewer, expect_live, start_up
 
 pytestmark = pytest.mark.browser
 
-NGINX_SIGNS_IN = fenced_block("nginx sign-in")
-CADDY_SIGNS_IN = fenced_block("caddyfile sign-in")
-PASSWORD = "a long password"
 DASH = "\u2013"
-FORGED = """
-async () => {
-  const answer = await fetch("api/v1/fleet", { headers: { "X-Remote-User": "root" } });
-  return (await answer.json()).web.role;
-}
-"""
 ATTACK = """
 async (url) => {
   const socket = (protocols) => new Promise((done) => {
@@ -81,41 +69,6 @@ class Site:
 
     def url(self, name: str, closed: bool = True) -> str:
         return (self.closed if closed else self.open)[name] + FORMS[name].path
-
-
-def add_viewer(house: House, name: str, role: str, stdin: str = "", **keys: object) -> str:
-    """Run `gpu-monitor viewers add` and return what it prints: a token."""
-    command = [*COMMAND, "viewers", "add", name, "--role", role, "--config"]
-    path = str(house.config(**keys))
-    done = subprocess.run(
-        [*command, path], input=stdin, capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    return done.stdout.strip()
-
-
-def answers(url: str, **headers: str) -> Any:
-    """The JSON a script receives; None if it is refused."""
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
-            return json.load(answer)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return None
-
-
-def start_up(house: House, token: str = "", **keys: Any) -> None:
-    house.start("up", name="node1", **keys)
-    key = {"Authorization": f"Bearer {token}"} if token else {}
-    url = house.url + "api/v1/hosts/node1"
-    eventually(lambda: (answers(url, **key) or {}).get("state") == "live", "node1 to be live")
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNvml]:
-    fake = FakeNvml(tmp_path_factory.mktemp("fake") / "gpus.scenario")
-    fake.write(Scenario([Gpu(utilization_percent=37, processes=[Process("self")]), Gpu()]))
-    yield fake
-    fake.close()
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +127,6 @@ def elsewhere() -> Iterator[str]:
 
 def token_for(site: Site, name: str, role: str = "commands") -> str:
     return site.tokens[f"{FORMS[name].base_path} {role}"]
-
-
-def expect_live(page: Page) -> None:
-    expect(page.locator("#link")).to_contain_text("Live")
-    expect(page.locator("details[data-name='node1'] .cell").first).to_contain_text("37%")
 
 
 def is_401(line: str) -> bool:
@@ -310,64 +258,3 @@ def test_the_form_fits_a_phone_in_both_themes(site: Site, browser: Browser, them
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(245, 247, 250)", "dark": "rgb(14, 17, 22)"}[theme]
     page.close()
-
-
-def test_basic_sign_in_uses_the_browser_s_own_dialog(
-    browser: Browser, fake: FakeNvml, tmp_path: Path
-) -> None:
-    keys: dict[str, Any] = {"sign_in": "basic", "viewers": "viewers"}
-    with closing(House(tmp_path, fake.environment())) as house:
-        add_viewer(house, "zoë", "names", PASSWORD + "\n", **keys)
-        house.start("up", name="node1", **keys)
-        eventually(lambda: answers(house.url + "healthz"), "the page to be served")
-        with signed_in(browser, "zoë", PASSWORD) as page:
-            page.goto(house.url)
-            expect_live(page)
-        with signed_in(browser, "zoë", "wrong") as refused:
-            answer = refused.goto(house.url)
-            assert answer is not None and answer.status == 401
-            expect(refused.locator("#link")).to_have_count(0)
-
-
-@contextmanager
-def signed_in(browser: Browser, name: str, password: str) -> Iterator[Page]:
-    """A page of a browser that answers sign-in dialogs with this name and password."""
-    context = browser.new_context(http_credentials={"username": name, "password": password})
-    try:
-        yield context.new_page()
-    finally:
-        context.close()
-
-
-@pytest.mark.parametrize("program", ["nginx", "caddy"])
-def test_sign_in_by_a_proxy_works_as_the_security_page_shows(
-    program: str, browser: Browser, fake: FakeNvml, tmp_path: Path
-) -> None:
-    if program == "nginx":
-        passwords = tmp_path / "gpus.htpasswd"
-        passwords.write_text(f"alice:{{PLAIN}}{PASSWORD}\n")
-        block = NGINX_SIGNS_IN.replace("/etc/nginx/gpus.htpasswd", str(passwords))
-    else:
-        hashed = subprocess.run(
-            [find_program("caddy"), "hash-password", "--plaintext", PASSWORD],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        block = re.sub(r"alice \$2a\$\S+", lambda _: f"alice {hashed}", CADDY_SIGNS_IN)
-    keys: dict[str, Any] = {
-        "sign_in": "proxy",
-        "trusted_proxies": ["127.0.0.1"],
-        "viewer_role": "names",
-    }
-    with ExitStack() as stack:
-        house = stack.enter_context(closing(House(tmp_path, fake.environment())))
-        house.start("up", name="node1", **keys)
-        eventually(lambda: answers(house.url + "healthz"), "the page to be served")
-        origin = stack.enter_context(proxy(program, block, house.web_port, tmp_path))
-        page = stack.enter_context(signed_in(browser, "alice", PASSWORD))
-        page.goto(f"{origin}/gpus/")
-        expect_live(page)
-        assert answers(f"{origin}/gpus/api/v1/fleet") is None
-        assert answers(f"{origin}/gpus/api/v1/fleet", **{"X-Remote-User": "alice"}) is None
-        assert page.evaluate(FORGED) == "names"

@@ -27,6 +27,7 @@ QUERIES: dict[str, Callable[[Any], Any]] = {
     "fan.speed": pynvml.nvmlDeviceGetFanSpeed,
     "clocks.sm": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM),
     "clocks.mem": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM),
+    "pcie.link.width.current": pynvml.nvmlDeviceGetCurrPcieLinkWidth,
 }
 
 

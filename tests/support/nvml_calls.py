@@ -67,6 +67,7 @@ READINGS: dict[str, Callable[[Any], Any]] = {
     "nvmlDeviceGetMaxPcieLinkGeneration": pynvml.nvmlDeviceGetMaxPcieLinkGeneration,
     "nvmlDeviceGetMaxPcieLinkWidth": pynvml.nvmlDeviceGetMaxPcieLinkWidth,
     "nvmlDeviceGetPcieThroughput": lambda gpu: pynvml.nvmlDeviceGetPcieThroughput(gpu, 0),
+    "nvmlDeviceGetNvLinkState": lambda gpu: pynvml.nvmlDeviceGetNvLinkState(gpu, 0),
     "nvmlDeviceGetMigMode": pynvml.nvmlDeviceGetMigMode,
     "nvmlDeviceGetMaxMigDeviceCount": pynvml.nvmlDeviceGetMaxMigDeviceCount,
     "nvmlDeviceGetMigDeviceHandleByIndex": lambda gpu: pynvml.nvmlDeviceGetMigDeviceHandleByIndex(

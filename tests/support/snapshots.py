@@ -89,6 +89,10 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "activity": "quiet",
         "sm_clock_mhz": 345,
         "memory_clock_mhz": 2619,
+        "energy_joules": 7_200_000,
+        "pcie_generation": 5,
+        "pcie_width": 16,
+        "nvlinks_up": 18,
         "idle_since": 1_700_000_000,
     }
     table: dict[str, list[Any]] = {
@@ -108,6 +112,7 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "pid": [4242],
         "user": ["alice"],
         "uid": [1000],
+        "group": ["physics"],
         "effective_user": [None],
         "command": ["python train.py"],
         "container": [None],
@@ -118,6 +123,8 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "idle_since": [None],
         "gpu_memory_mib": [2000],
         "sm_utilization_percent": [80],
+        "cpu_percent": [612],
+        "host_memory_mib": [41_984],
         "type": ["C"],
         "mps": [None],
     }

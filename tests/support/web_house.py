@@ -54,7 +54,7 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
 
 
 class Broker:
-    """The XPUB end; it answers requests for the document only when the test calls for it."""
+    """The XPUB end of the link; it answers requests for the document only when the test says so."""
 
     def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
         self._context = zmq.Context()
@@ -66,16 +66,16 @@ class Broker:
         self.run_id = run_id
         self.sequence = 0
         self.document = make_fleet()
-        self._questions: list[bytes] = []
+        self._requests: list[bytes] = []
 
-    async def asked(self) -> bytes:
-        """The topic of a request for the document that has not been withdrawn."""
+    async def next_picture_request(self) -> bytes:
+        """The topic of the newest request for the document that is still open."""
         while True:
-            await self.heard()
+            await self.next_subscription()
             while self._socket.poll(0):
-                await self.heard()
-            if self._questions:
-                return self._questions.pop()
+                await self.next_subscription()
+            if self._requests:
+                return self._requests.pop()
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
@@ -83,7 +83,7 @@ class Broker:
 
         async def answer() -> None:
             while True:
-                self.picture(await self.asked())
+                self.send_picture(await self.next_picture_request())
 
         task = asyncio.ensure_future(answer())
         try:
@@ -92,38 +92,38 @@ class Broker:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _note(self, message: bytes) -> None:
+    def _keep_request(self, message: bytes) -> None:
         if message.startswith(b"\x01picture/"):
-            self._questions.append(message[1:])
-        elif message[1:] in self._questions:
-            self._questions.remove(message[1:])
+            self._requests.append(message[1:])
+        elif message[1:] in self._requests:
+            self._requests.remove(message[1:])
 
-    async def heard(self) -> bytes:
-        """The next (un)subscription."""
+    async def next_subscription(self) -> bytes:
+        """The next subscription (first byte 1), or the end of one (0)."""
         await wait_for(lambda: bool(self._socket.poll(0)))
         message = bytes(self._socket.recv())
-        self._note(message)
+        self._keep_request(message)
         return message
 
-    async def asked_recent(self) -> bytes:
-        """The topic of a request for the last hour."""
-        while not (message := await self.heard()).startswith(b"\x01recent/"):
+    async def next_recent_request(self) -> bytes:
+        """The topic of the next request for the last hour."""
+        while not (message := await self.next_subscription()).startswith(b"\x01recent/"):
             pass
         return message[1:]
 
-    def recent(self, topic: bytes, answer: dict[str, Any] | None) -> None:
+    def send_recent(self, topic: bytes, answer: dict[str, Any] | None) -> None:
         self._socket.send_multipart([topic, pack({"run_id": self.run_id, "recent": answer})])
 
-    def picture(self, topic: bytes) -> None:
+    def send_picture(self, topic: bytes) -> None:
         self._send(topic, fleet=self.document)
 
-    def patch(self, patch: dict[str, Any]) -> None:
+    def send_patch(self, patch: dict[str, Any]) -> None:
         self.document = merge(self.document, patch)
         self.sequence += 1
         self._send(b"patch", patch=patch)
 
-    def lose(self, patch: dict[str, Any]) -> None:
-        """A patch that is lost in transit."""
+    def lose_patch(self, patch: dict[str, Any]) -> None:
+        """Change the document by a patch that never arrives."""
         self.document = merge(self.document, patch)
         self.sequence += 1
 
@@ -165,12 +165,12 @@ class House:
         """The JSON of a path once the condition is met."""
         answer: Any = None
 
-        async def look() -> bool:
+        async def poll() -> bool:
             nonlocal answer
             status, answer = await self.get(path)
             return holds(status, answer)
 
-        await wait_for(look)
+        await wait_for(poll)
         return answer
 
     def watch(self, path: str = "ws", protocol: str | None = None, **options: Any) -> Any:

@@ -21,7 +21,7 @@ from tests.support.web_house import (
 
 
 class Link:
-    """A subscriber on a clock that only moves when told, and the broker's socket."""
+    """A subscriber on a clock that only the test moves, and the broker's socket."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self.clock = StillClock()
@@ -55,8 +55,8 @@ async def link() -> AsyncIterator[Link]:
 
 async def test_it_subscribes_to_patches_before_it_requests_the_picture() -> None:
     async with web_house() as house:
-        assert await house.broker.heard() == b"\x01patch"
-        question = await house.broker.heard()
+        assert await house.broker.next_subscription() == b"\x01patch"
+        question = await house.broker.next_subscription()
         assert question.startswith(b"\x01picture/")
         assert len(question) == len(b"\x01picture/") + 32
 
@@ -73,34 +73,34 @@ async def test_an_unanswered_request_is_sent_again_under_another_name(link: Link
 
 async def test_an_answer_to_another_request_is_ignored() -> None:
     async with web_house() as house:
-        topic = await house.broker.asked()
-        house.broker.picture(b"picture/" + b"0" * 32)
-        house.broker.picture(topic + b"0")
+        topic = await house.broker.next_picture_request()
+        house.broker.send_picture(b"picture/" + b"0" * 32)
+        house.broker.send_picture(topic + b"0")
         house.broker.document = make_fleet(right=make_host())
-        house.broker.picture(topic)
+        house.broker.send_picture(topic)
         fleet = await house.until("api/v1/fleet", lambda _, fleet: bool(fleet["hosts"]))
         assert fleet["hosts"].keys() == {"right"}
 
 
 async def test_patches_before_and_after_the_picture_are_applied_in_order() -> None:
     async with web_house() as house:
-        topic = await house.broker.asked()
-        house.broker.patch({"hosts": {"before": make_host()}})
-        house.broker.picture(topic)
-        house.broker.patch({"hosts": {"after": make_host()}})
+        topic = await house.broker.next_picture_request()
+        house.broker.send_patch({"hosts": {"before": make_host()}})
+        house.broker.send_picture(topic)
+        house.broker.send_patch({"hosts": {"after": make_host()}})
         fleet = await house.until("api/v1/fleet", lambda _, fleet: "after" in fleet["hosts"])
         assert fleet["hosts"].keys() == {"before", "after"}
 
 
-async def test_a_lost_patch_is_made_up_for_by_a_picture() -> None:
+async def test_a_picture_makes_up_for_a_lost_patch() -> None:
     async with web_house() as house:
         await house.show(a=make_host())
         async with house.watch() as socket:
             viewer = Follower(socket)
             await viewer.receive()
-            house.broker.lose({"hosts": {"lost": make_host()}})
-            house.broker.patch({"hosts": {"next": make_host()}})
-            house.broker.picture(await house.broker.asked())
+            house.broker.lose_patch({"hosts": {"lost": make_host()}})
+            house.broker.send_patch({"hosts": {"next": make_host()}})
+            house.broker.send_picture(await house.broker.next_picture_request())
             await viewer.until(lambda document: "next" in document["hosts"])
             assert viewer.document["hosts"].keys() == {"a", "lost", "next"}
             assert viewer.fleets == 1
@@ -122,19 +122,19 @@ async def test_a_broker_that_returns_is_shown_again_without_a_new_fleet() -> Non
             assert viewer.fleets == 1
 
 
-async def test_a_broker_that_was_only_silent_is_live_again_by_a_picture() -> None:
+async def test_a_broker_that_was_only_silent_is_live_again_with_a_picture() -> None:
     async with web_house(**SILENCE) as house:
         await house.show(a=make_host())
         async with house.watch() as socket:
             viewer = Follower(socket)
             await viewer.until(lambda document: document["broker"]["state"] == "lost")
-            house.broker.patch({"now": 1001.0})
+            house.broker.send_patch({"now": 1001.0})
             async with house.broker.answering():
                 await viewer.until(lambda document: document["broker"]["state"] == "live")
             assert viewer.document["now"] == 1001.0
 
 
-async def test_a_broker_lost_for_long_is_connected_to_by_a_new_socket(link: Link) -> None:
+async def test_a_broker_that_stays_lost_is_reached_by_a_new_socket(link: Link) -> None:
     assert await link.received() == b"\x01patch"
     link.clock.ahead += RECONNECT_SECONDS
     link.subscriber.poll()

@@ -35,7 +35,7 @@ class Host:
         return self.last.snapshot
 
     def send(self, data: bytes) -> bool:
-        """Applies a message; whether nothing but its numbers was decoded."""
+        """Apply a message; return whether only its numbers were decoded."""
         changes = read_changes(open_message(data), self.last)
         self.last.apply(changes)
         return changes.numbers is not None
@@ -54,7 +54,7 @@ def alone(data: bytes) -> Snapshot | None:
 
 
 def packed_wide(value: Any) -> bytes:
-    """As another msgpack library may write it: every length and whole number in many bytes."""
+    """The bytes of another msgpack library, with every length and integer in its longest form."""
     packer = msgpack.Packer()
     if type(value) is int and value >= 0:
         return b"\xcf" + value.to_bytes(8, "big")
@@ -77,7 +77,7 @@ def reordered(value: Any, chance: random.Random) -> Any:
     return {key: reordered(value[key], chance) for key in keys}
 
 
-def test_numbers_that_change_are_all_that_is_decoded() -> None:
+def test_only_the_numbers_that_change_are_decoded() -> None:
     host = Host()
     uuids, processes = host.snapshot["gpus"]["uuid"], host.snapshot["processes"]["user"]
     system = {**host.snapshot["system"], "cpu_percent": 3}
@@ -124,7 +124,7 @@ def test_any_other_change_is_read_in_full(members: dict[str, Any]) -> None:
     assert host.send(pack(make_snapshot(sequence=3, **members)))
 
 
-def test_after_reading_in_full_what_is_equal_is_still_the_same_object() -> None:
+def test_after_reading_in_full_equal_values_are_still_the_same_objects() -> None:
     host = Host()
     before = copy.copy(host.snapshot["gpus"])
     assert not host.send(
@@ -134,7 +134,7 @@ def test_after_reading_in_full_what_is_equal_is_still_the_same_object() -> None:
     assert changed == {"power_watts"}
 
 
-def test_a_column_that_is_gone_leaves_the_snapshot_and_may_come_back() -> None:
+def test_a_column_that_is_gone_leaves_the_snapshot_and_may_return() -> None:
     host, gpus = Host(), make_gpus(2)
     del gpus["fan_percent"], gpus["uuid"]
     assert not host.send(later(gpus=gpus)) and host.snapshot["gpus"] == gpus

@@ -1,22 +1,33 @@
-"""wire.gpu_labels: GPUs by their index, MIG slices after the GPU that they belong to."""
+"""wire.gpu_labels: GPUs by their index, MIG slices by that of their GPU and their own."""
+
+import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpu_monitor.wire.gpu_labels import gpu_labels
+from tests.support.house import ROOT
+
+VECTORS = json.loads((ROOT / "tests" / "gpu_label_vectors.json").read_text())
+"""The page's tests read them, too."""
 
 
-@pytest.mark.parametrize(
-    ("index", "parent", "labels"),
-    [
-        ([], [], []),
-        ([0, 1, 3], [None, None, None], ["0", "1", "3"]),
-        ([0, None], [None, None], ["0", "1"]),
-        ([2, 0, 5, 7, 1], [None, 0, 0, None, 3], ["2", "2.0", "2.1", "7", "7.0"]),
-        ([0, 1, 0, 0], [None, None, 0, 1], ["0", "1", "0.0", "1.0"]),
-        ([None, 4], [None, 0], ["0", "0.0"]),
-    ],
-)
-def test_slices_are_counted_within_their_gpu_whatever_their_own_index(
-    index: list[int | None], parent: list[int | None], labels: list[str]
-) -> None:
-    assert gpu_labels(index, parent) == labels
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: str(case["name"]))
+def test_labels_follow_the_index(case: dict[str, Any]) -> None:
+    assert gpu_labels(case["index"], case["parent"]) == case["labels"]
+
+
+@given(st.dictionaries(st.integers(0, 99), st.sets(st.integers(0, 7)), max_size=8))
+def test_no_two_rows_share_a_label(slices_by_gpu: dict[int, set[int]]) -> None:
+    index: list[int | None] = []
+    parent: list[int | None] = []
+    for gpu, slices in slices_by_gpu.items():
+        row = len(index)
+        index += [gpu, *slices]
+        parent += [None, *(row for _ in slices)]
+
+    labels = gpu_labels(index, parent)
+
+    assert len(set(labels)) == len(index)

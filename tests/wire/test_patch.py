@@ -48,21 +48,21 @@ def test_equal_documents_have_an_empty_patch(document: dict[str, Any]) -> None:
 
 
 @given(documents, documents)
-def test_a_patch_never_travels_what_did_not_change(
+def test_a_patch_contains_nothing_that_did_not_change(
     old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     patch = compare(old, new)
     assert not [k for k in patch if k in old and k in new and same(old[k], new[k])]
 
 
-def test_true_and_one_are_different_also_inside_arrays() -> None:
+def test_true_and_one_differ_even_inside_arrays() -> None:
     assert compare({"a": 1, "b": [True, [0]]}, {"a": True, "b": [1, [False]]}) == {
         "a": True,
         "b": [1, [False]],
     }
 
 
-def test_what_a_patch_does_not_name_is_shared_with_the_old_document() -> None:
+def test_members_that_a_patch_does_not_name_are_shared_with_the_old_document() -> None:
     old = {"hosts": {"one": {"gpus": [1]}, "two": {"gpus": [2]}}}
     new = merge(old, {"hosts": {"two": {"gpus": [3]}}})
     assert new["hosts"]["one"] is old["hosts"]["one"]

@@ -89,7 +89,7 @@ def test_patches_before_the_picture_are_applied_only_where_they_come_after_it() 
     assert replica.apply_patch(patch(8, now=8.0), 0.3) == {"now": 8.0}
 
 
-def test_it_asks_again_only_after_two_seconds() -> None:
+def test_a_picture_is_requested_again_only_after_two_seconds() -> None:
     replica = follow()
     replica.note_request(10.0)
     assert not replica.needs_picture(10.0 + PICTURE_RETRY_SECONDS - 0.1)
@@ -112,7 +112,7 @@ def test_patches_do_not_end_a_loss_because_they_may_be_old() -> None:
     assert replica.document["broker"]["state"] == "lost"
 
 
-def test_a_picture_ends_a_loss_without_a_trace_of_it() -> None:
+def test_a_picture_ends_a_loss_and_leaves_no_trace_of_it() -> None:
     replica = synced()
     replica.mark_lost(3.0)
     shown = replica.document

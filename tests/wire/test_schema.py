@@ -93,7 +93,7 @@ def test_any_value_in_any_place_is_accepted_as_json_or_refused(
 
 
 @given(st.sampled_from(paths(make_snapshot())), anything)
-def test_what_is_accepted_after_another_snapshot_is_what_is_accepted_alone(
+def test_a_snapshot_is_accepted_after_another_one_exactly_if_it_is_accepted_alone(
     path: tuple[Any, ...], value: object
 ) -> None:
     previous, message = check_snapshot(make_snapshot()), replaced(path, value)
@@ -212,10 +212,11 @@ def test_columns_that_two_hosts_have_in_common_are_stored_once() -> None:
     assert one["gpus"]["uuid"] is not other["gpus"]["uuid"]
 
 
-def test_repeated_texts_are_stored_once() -> None:
-    users = ["".join(("al", "ice")), "".join(("al", "ice"))]
-    columns = {key: column * 2 for key, column in make_processes().items()} | {"user": users}
-    one, other = check_snapshot(make_snapshot(processes=columns))["processes"]["user"]
+@pytest.mark.parametrize("key", ["user", "command", "container", "slurm_job_id", "pod_uid"])
+def test_repeated_texts_are_stored_once(key: str) -> None:
+    texts = ["".join(("al", "ice")), "".join(("al", "ice"))]
+    columns = {name: column * 2 for name, column in make_processes().items()} | {key: texts}
+    one, other = check_snapshot(make_snapshot(processes=columns))["processes"][key]
     assert one is other
 
 

@@ -29,12 +29,12 @@ def release() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_an_answer_in_time_is_returned() -> None:
+def test_an_answer_that_comes_in_time_is_returned() -> None:
     lookup = slow_lookup("-".join, ["a", "b"], thread_name="test")
     assert answer_within(lookup, WAIT_SECONDS, "default") == "a-b"
 
 
-def test_a_lookup_that_hangs_gives_the_default_and_the_answer_later(
+def test_a_lookup_that_hangs_returns_the_default_now_and_the_answer_later(
     release: threading.Event,
 ) -> None:
     lookup = slow_lookup(release.wait, WAIT_SECONDS, thread_name="test")
@@ -44,7 +44,7 @@ def test_a_lookup_that_hangs_gives_the_default_and_the_answer_later(
     assert wait_for(lookup, WAIT_SECONDS) and lookup.result() is True
 
 
-def test_an_unexpected_error_is_logged_and_gives_the_default(
+def test_an_unexpected_error_is_logged_and_returns_the_default(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.ERROR)
@@ -74,7 +74,9 @@ def test_many_lookups_share_a_few_threads() -> None:
     assert len(used) == 2
 
 
-def test_one_lookup_that_hangs_leaves_the_others_their_answers(release: threading.Event) -> None:
+def test_a_lookup_that_hangs_does_not_cost_the_others_their_answers(
+    release: threading.Event,
+) -> None:
     lookups = slow_lookups(
         lambda name: name == "hangs" and release.wait(WAIT_SECONDS),
         ["hangs", "a", "b", "c"],
@@ -94,7 +96,7 @@ def test_a_started_lookup_cannot_be_cancelled_under_its_thread(release: threadin
     assert not lookup.cancel()
 
 
-def test_a_system_without_a_thread_to_spare_gives_no_answer(
+def test_a_system_that_can_start_no_thread_returns_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(thread: threading.Thread) -> None:

@@ -14,7 +14,8 @@ SMI_SECONDS = 15
 
 class Field(NamedTuple):
     """A column, the nvidia-smi query that must agree, and how far a moving value may be off what
-    nvidia-smi said before, during and after; None: the same text in any case."""
+    nvidia-smi said before, during and after; None: the same text in any case. The collector's
+    temperature may be five seconds old."""
 
     column: str
     query: str
@@ -32,12 +33,13 @@ GPU_FIELDS = (
     Field("memory_used_mib", "memory.used", 2),
     Field("utilization_percent", "utilization.gpu", 3),
     Field("memory_controller_utilization_percent", "utilization.memory", 3),
-    Field("temperature_celsius", "temperature.gpu", 1),
+    Field("temperature_celsius", "temperature.gpu", 3),
     Field("power_watts", "power.draw", 10),
     Field("power_limit_watts", "enforced.power.limit", 1),
     Field("fan_percent", "fan.speed", 2),
     Field("sm_clock_mhz", "clocks.sm", 30),
     Field("memory_clock_mhz", "clocks.mem", 30),
+    Field("pcie_width", "pcie.link.width.current"),
 )
 PROCESS_FIELDS = (
     Field("gpu", "gpu_uuid"),

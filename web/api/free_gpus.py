@@ -1,5 +1,6 @@
 """The finder: hosts that have the wanted GPUs free now, best fit first; pure."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,14 @@ class Wanted:
 class FreeGpu:
     """A free GPU or MIG slice. `memory_free_mib` is None if the driver does not report it.
 
-    `parent` is the row of a slice's GPU; the slice's index counts within that GPU. `unhealthy`
-    means that the card has known problems.
+    `device` is its name for CUDA_VISIBLE_DEVICES: its UUID, or its index where it has none of its
+    own; None for such a slice, which has no other name. `parent` is the row of a slice's GPU; the
+    slice's index counts within that GPU. `unhealthy` means that the card has known problems.
     """
 
     index: int
     uuid: str | None
+    device: str | None
     name: str | None
     memory_free_mib: int | None
     parent: int | None = None
@@ -37,7 +40,7 @@ class FreeGpu:
         A process can use one MIG slice and no other GPU (MIG User Guide, CUDA Device
         Enumeration), so slices match only requests for a single GPU.
         """
-        if self.parent is not None and wanted.gpus > 1:
+        if self.device is None or (self.parent is not None and wanted.gpus > 1):
             return False
         if wanted.model.casefold() not in (self.name or "").casefold():
             return False
@@ -57,8 +60,8 @@ class Offer:
 
     @property
     def devices(self) -> str:
-        """A value for CUDA_VISIBLE_DEVICES; a GPU without a UUID is named by its index."""
-        return ",".join(gpu.uuid or str(gpu.index) for gpu in self.gpus)
+        """A value for CUDA_VISIBLE_DEVICES."""
+        return ",".join(gpu.device or "" for gpu in self.gpus)
 
     @property
     def unhealthy(self) -> bool:
@@ -92,6 +95,7 @@ def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
     Memory that is a NUMA node keeps pages in use when a job ends: what no process holds is free.
     """
     free = []
+    counts = Counter(gpus.get("uuid", ()))
     for row, use in enumerate(gpus.get("use", ())):
         if use == "free":
             total, used = _cell(gpus, "memory_total_mib", row), _cell(gpus, "memory_used_mib", row)
@@ -102,7 +106,9 @@ def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
                 _cell(gpus, key, row) for key in ("index", "uuid", "name", "parent", "mig_profile")
             )
             unhealthy = bool(_cell(gpus, "health_reasons", row if parent is None else parent))
-            free.append(FreeGpu(index, uuid, name, memory, parent, profile, unhealthy))
+            own = uuid if counts[uuid] == 1 else None
+            device = own or (str(index) if parent is None else None)
+            free.append(FreeGpu(index, uuid, device, name, memory, parent, profile, unhealthy))
     return free
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from gpu_monitor.web.api.exposition import Family, labels
-from gpu_monitor.web.api.families import Members, cells, from_columns, state_set
-from gpu_monitor.web.api.metric_names import GPU_METRICS
+from gpu_monitor.web.api.families import Members, cells, counter, from_columns, state_set
+from gpu_monitor.web.api.metric_names import GPU_COUNTERS, GPU_METRICS
 from gpu_monitor.wire.gpu_labels import gpu_labels
 
 GPU_STATE_LABELS = ("ok", "lost", "asleep", "error")
@@ -22,7 +22,10 @@ def gpu_metrics(hosts: Members) -> Iterator[Family]:
     yield state_set("gpu_use", help, "use", GPU_USES, cells("use", rows))
     help = "The GPU's health: ok, degraded or failed."
     yield state_set("gpu_health", help, "state", GPU_HEALTH_LABELS, cells("health", rows))
-    yield from from_columns(GPU_METRICS, [(_unless_lost(own, gpus), gpus) for own, gpus in rows])
+    known = [(_unless_lost(own, gpus), gpus) for own, gpus in rows]
+    yield from from_columns(GPU_METRICS, known)
+    for column, help in GPU_COUNTERS.items():
+        yield counter(f"gpu_{column}_total", help, cells(column, known))
 
 
 def _gpu_labels(host: str, gpus: Members) -> list[str]:

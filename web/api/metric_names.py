@@ -135,7 +135,12 @@ GPU_METRICS = _measures(
         "fan_percent": "Fan speed, as a share of the maximum.",
         "sm_clock_mhz": "Clock of the streaming multiprocessors.",
         "memory_clock_mhz": "Memory clock.",
+        "pcie_generation": "Generation of the PCIe link now; it falls while the GPU is idle.",
+        "pcie_width": "Lanes that the PCIe link uses.",
+        "nvlinks_up": "NVLinks that are up.",
         "idle_since": "When the GPU became idle.",
         "stalled_since": "Since when the GPU has been busy at low power: possibly stuck.",
     },
 )
+GPU_COUNTERS = {"energy_joules": "Energy that the GPU has used since its driver was loaded."}
+"""Columns of GPUs that are counters."""

@@ -27,7 +27,8 @@ HIDDEN_REASON = "a fault (your role does not include the details)"
 """Replaces each of a GPU's `health_reasons`, whose text comes from the collector."""
 
 _COMMAND_COLUMNS = {"command", "container", "slurm_job_id", "pod_uid"}
-_USER_COLUMNS = {"user", "uid", "effective_user", "pid"}
+_USER_COLUMNS = {"user", "uid", "group", "effective_user", "pid"}
+"""Not `cpu_percent` and `host_memory_mib`: like `gpu_memory_mib` they name nobody."""
 _WORDY_COLUMNS = {"words", "advice"}
 """Texts about a fault, which may name users and their commands."""
 
@@ -78,6 +79,14 @@ def _only(names: Iterable[str]) -> Rule:
         return {name: member for name, member in value.items() if name in shown}
 
     return rule
+
+
+def _without(columns: Iterable[str], hidden: set[str]) -> frozenset[str]:
+    """The other columns. ValueError if a hidden one does not exist: renamed, it would be shown."""
+    shown = frozenset(columns)
+    if not hidden <= shown:
+        raise ValueError(f"no column is named {' or '.join(sorted(hidden - shown))}")
+    return shown - hidden
 
 
 def _members(rules: Mapping[str, Rule]) -> Rule:
@@ -159,13 +168,13 @@ _RECENT_MEMBERS = {
 }
 _HOST_RULES: dict[Role, Rule] = {
     "counts": _host(
-        gpus=_of_gpus(_GPUS - {"reason", "processes_unread"}),
-        processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS - _USER_COLUMNS),
-        findings=_only(FINDING_COLUMNS.keys() - _WORDY_COLUMNS),
+        gpus=_of_gpus(_without(_GPUS, {"reason", "processes_unread"})),
+        processes=_only(_without(PROCESS_COLUMNS, _COMMAND_COLUMNS | _USER_COLUMNS)),
+        findings=_only(_without(FINDING_COLUMNS, _WORDY_COLUMNS)),
     ),
     "names": _host(
         gpus=_only(_GPUS),
-        processes=_only(PROCESS_COLUMNS.keys() - _COMMAND_COLUMNS),
+        processes=_only(_without(PROCESS_COLUMNS, _COMMAND_COLUMNS)),
         disks=_only(DISK_COLUMNS),
         findings=_only(FINDING_COLUMNS),
     ),

@@ -90,13 +90,14 @@ function offerOf(host, taken, free) {
   return {
     host,
     gpus,
-    devices: gpus.map(({ uuid, index }) => uuid ?? String(index)).join(","),
+    devices: gpus.map(({ device }) => device ?? "").join(","),
     leftOver: free - gpus.length,
   };
 }
 
 /**
- * The GPUs that the broker calls free; unknown memory never fits.
+ * The GPUs that the broker calls free; unknown memory never fits, nor does a slice without a UUID of
+ * its own, as it has no other name for CUDA.
  * @param {Host} host
  * @param {Gpus} gpus its own
  * @param {Need} need
@@ -105,19 +106,27 @@ function offerOf(host, taken, free) {
 function freeGpus(host, gpus, need) {
   const labels = gpuLabels(host);
   const model = need.model.toLowerCase();
+  /** @type {Map<string | null, number>} */
+  const counts = new Map();
+  for (const uuid of gpus.uuid ?? []) counts.set(uuid, (counts.get(uuid) ?? 0) + 1);
   /** @type {FreeGpu[]} */
   const free = [];
   gpus.use?.forEach((use, row) => {
     if (use !== "free") return;
     const unused = freeMib(gpus, row);
-    const fits = (gpus.name?.[row] ?? "").toLowerCase().includes(model)
+    const uuid = gpus.uuid?.[row] ?? null;
+    const slice = gpus.parent?.[row] != null;
+    const index = gpus.index[row] ?? row;
+    const device = uuid !== null && counts.get(uuid) === 1 ? uuid : slice ? null : String(index);
+    const fits = device !== null && (gpus.name?.[row] ?? "").toLowerCase().includes(model)
       && (need.gib === 0 || (unused !== null && unused >= need.gib * MIB_PER_GIB));
     free.push({
       row,
-      index: gpus.index[row] ?? row,
+      index,
       label: labels[row] ?? "",
-      slice: gpus.parent?.[row] != null,
-      uuid: gpus.uuid?.[row] ?? null,
+      slice,
+      uuid,
+      device,
       freeMib: unused,
       unhealthy: healthReasonsOf(gpus, row).length > 0,
       fits,
@@ -137,7 +146,7 @@ function tightestFirst(a, b) {
 }
 
 /**
- * Lines to paste into a shell. A UUID comes from another machine, so it is quoted unless it is plain.
+ * Lines to paste into a shell. CUDA counts GPUs as the driver does only when it is told to. A UUID comes from another machine, so it is quoted unless it is plain.
  * @param {Offer} offer
  * @returns {[string, string]}
  */
@@ -145,7 +154,8 @@ export function commands({ host, devices }) {
   const plain = /^[\w.,:/-]+$/.test(devices);
   // A control character could end the line while it is pasted.
   const safe = plain ? devices : `'${devices.replace(/[\p{Cc}]/gu, "").replaceAll("'", "'\\''")}'`;
-  return [`ssh ${host.startsWith("-") ? "-- " : ""}${host}`, `export CUDA_VISIBLE_DEVICES=${safe}`];
+  const order = /(^|,)\d+(,|$)/.test(devices) ? "CUDA_DEVICE_ORDER=PCI_BUS_ID " : "";
+  return [`ssh ${host.startsWith("-") ? "-- " : ""}${host}`, `export ${order}CUDA_VISIBLE_DEVICES=${safe}`];
 }
 
 /** The need in words: "4 x H100 with 40 GiB free on one host". @param {Need} need */

@@ -21,14 +21,15 @@ import { PROBLEMS, gpuHasProblem, gpuState, hostHasProblem, hostState } from "..
 /** Text columns by field; `:` compares those of EXACT as a whole and searches the others. @type {Record<string, { gpus?: (keyof Gpus)[], processes?: (keyof Processes)[] }>} */
 const TEXTS = {
   user: { processes: ["user"] },
+  group: { processes: ["group"] },
   model: { gpus: ["name", "mig_profile"] },
   job: { processes: ["slurm_job_id", "pod_uid"] },
   container: { processes: ["container"] },
   command: { processes: ["command"] },
   pid: {},
-  "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "slurm_job_id", "pod_uid", "container", "command", "state"] },
+  "": { gpus: ["reason", "name", "mig_profile"], processes: ["user", "group", "slurm_job_id", "pod_uid", "container", "command", "state"] },
 };
-const EXACT = ["user", "job", "host"];
+const EXACT = ["user", "group", "job", "host"];
 /** After `finding:`, for all of them. */
 const ANY = "any";
 /** @type {Finding[]} */

@@ -16,7 +16,7 @@ const TOKEN = /(?:[^\s"]|"[^"]*"?)+/g;
 const CONDITION = /^([a-z_]+)([:~=]|[<>]=?)(.*)$/is;
 const NUMBER = /^(\d+\.?\d*|\.\d+)(%|w|c|°c?|g(i?b)?)?$/;
 /** Fields compared as text, and as numbers. */
-const TEXT_FIELDS = ["user", "model", "job", "container", "command", "pid", "finding"];
+const TEXT_FIELDS = ["user", "group", "model", "job", "container", "command", "pid", "finding"];
 const NUMBER_FIELDS = ["util", "mem", "free", "temp", "power", "gpus"];
 
 /**

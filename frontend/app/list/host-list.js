@@ -198,6 +198,6 @@ export class HostList {
    * @param {GpuRow[]} rows
    */
   #hours(name, rows) {
-    return this.recent.hours(pathOf(name), rows.map(({ uuid, utilization }) => [uuid, utilization]), this.#now);
+    return this.recent.hours(pathOf(name), rows.map(({ key, utilization }) => [key, utilization]), this.#now);
   }
 }

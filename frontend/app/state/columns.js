@@ -2,13 +2,13 @@
 
 import { faultsOf, findingsOf } from "./findings.js";
 import { GPU_STATES } from "./states.js";
-import { gpuLabels, tableProblem } from "./tables.js";
+import { gpuKeys, gpuLabels, tableProblem } from "./tables.js";
 
-/** @import { Finding, GpuRow, Host, ProcessRow } from "../types.js" */
+/** @import { Finding, GpuRow, Gpus, Host, Processes, ProcessRow } from "../types.js" */
 
 const BADGES = GPU_STATES.filter(({ badge }) => badge !== undefined);
 
-/** The column of each field. */
+/** The column of each field. @satisfies {Record<string, keyof Gpus>} */
 const GPU = {
   uuid: "uuid",
   busId: "pci_bus_id",
@@ -27,8 +27,13 @@ const GPU = {
   temperature: "temperature_celsius",
   power: "power_watts",
   powerLimit: "power_limit_watts",
+  energyJoules: "energy_joules",
+  pcieGeneration: "pcie_generation",
+  pcieWidth: "pcie_width",
+  nvlinksUp: "nvlinks_up",
   idleSince: "idle_since",
 };
+/** @satisfies {Record<string, keyof Processes>} */
 const PROCESS = {
   pid: "pid",
   command: "command",
@@ -37,11 +42,14 @@ const PROCESS = {
   podUid: "pod_uid",
   actsAs: "effective_user",
   mps: "mps",
+  group: "group",
   state: "state",
   startedAt: "started_at",
   idleSince: "idle_since",
   memoryMib: "gpu_memory_mib",
   smPercent: "sm_utilization_percent",
+  cpuPercent: "cpu_percent",
+  hostMemoryMib: "host_memory_mib",
 };
 
 /**
@@ -54,6 +62,7 @@ export function gpuRows(host, findings = findingsOf(host)) {
   const gpus = host.gpus;
   if (gpus?.index === undefined || tableProblem(host, "gpus") !== null) return [];
   const labels = gpuLabels(host);
+  const keys = gpuKeys(gpus.uuid ?? []);
   const processes = processesByGpu(host);
   const faults = faultsOf(findings);
   const parents = new Set(gpus.parent?.filter((parent) => parent !== null));
@@ -61,6 +70,7 @@ export function gpuRows(host, findings = findingsOf(host)) {
     ...read(gpus, GPU, row),
     row,
     label: labels[row] ?? String(row),
+    key: keys[row] ?? null,
     state: gpus.state?.[row] ?? "error",
     sliced: parents.has(row),
     throttle: gpus.throttle?.[row] ?? [],

@@ -42,6 +42,10 @@ export interface Gpus {
   fan_percent?: Column<number>;
   sm_clock_mhz?: Column<number>;
   memory_clock_mhz?: Column<number>;
+  energy_joules?: Column<number>;
+  pcie_generation?: Column<number>;
+  pcie_width?: Column<number>;
+  nvlinks_up?: Column<number>;
   use?: Column<Use>;
   use_reason?: Column<string>;
 }
@@ -51,6 +55,7 @@ export interface Processes {
   pid: Column<number>;
   user?: Column<string>;
   uid?: Column<number>;
+  group?: Column<string>;
   effective_user?: Column<string>;
   command?: Column<string>;
   container?: Column<string>;
@@ -63,6 +68,8 @@ export interface Processes {
   mps?: Column<string>;
   gpu_memory_mib?: Column<number>;
   sm_utilization_percent?: Column<number>;
+  cpu_percent?: Column<number>;
+  host_memory_mib?: Column<number>;
 }
 
 export interface Disks {

@@ -21,6 +21,8 @@ const MEANINGS = new Map(Object.entries({
   ecc: "the memory has errors (ECC)",
   row_remap: "a memory row is faulty",
   page_retirement: "memory pages are faulty",
+  pcie_narrow: "the PCIe link uses fewer lanes than it could",
+  nvlink_down: "NVLinks are down",
   recovery: "needs a reset or a restart to recover",
   driver: "the NVIDIA driver cannot be used",
   nvml_stuck: "the NVIDIA driver does not answer",

@@ -1,5 +1,7 @@
 // The last hour of a number as one maximum per minute: fetched once, then continued on the page.
 
+import { gpuKeys } from "./tables.js";
+
 const MINUTES = 60;
 const MINUTE_SECONDS = 60;
 const RETRY_SECONDS = 30;
@@ -62,7 +64,7 @@ export class Hour {
 
 /**
  * The hours shown on the page, by the path below api/v1 that they are fetched from: `recent` has the
- * fleet's by the name of the total, `hosts/NAME/recent` a host's by UUID.
+ * fleet's by the name of the total, `hosts/NAME/recent` a host's by the key of the GPU.
  */
 export class Recent {
   /** @type {Map<string, { hours: Map<string, Hour>, askAt: number }>} */
@@ -118,7 +120,7 @@ function hoursOf({ until, uuid, ...columns }) {
   /** @type {[string, (number | null)[]][]} */
   const named = uuid === undefined
     ? Object.entries(columns).filter(([, values]) => Array.isArray(values))
-    : uuid.map((/** @type {string} */ name, /** @type {number} */ row) => [name, columns.utilization_percent[row]]);
+    : gpuKeys(uuid).flatMap((key, row) => key === null ? [] : [[key, columns.utilization_percent[row]]]);
   return new Map(named.map(([name, values]) => [name, new Hour(values, until)]));
 }
 

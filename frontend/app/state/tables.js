@@ -68,20 +68,32 @@ export function mayReshape(host, patch) {
 }
 
 /**
- * The label of each GPU: its index; for a MIG slice "0.2", after the GPU that it is part of.
+ * The label of each GPU, by the rule of wire/gpu_labels.py: its index; "0.2" is the MIG slice with
+ * index 2 on GPU 0, Device 2 of `nvidia-smi -L`. A row stands in for an index not known.
  * @param {Host} host
  * @returns {string[]}
  */
 export function gpuLabels(host) {
-  const index = host.gpus?.index ?? [];
-  const parent = host.gpus?.parent;
-  /** @type {Map<number, number>} */
-  const slices = new Map();
-  return index.map((own, row) => {
-    const of = parent?.[row];
-    if (of == null) return String(own ?? row);
-    const number = slices.get(of) ?? 0;
-    slices.set(of, number + 1);
-    return `${index[of] ?? of}.${number}`;
+  const known = (host.gpus?.index ?? []).map((own, row) => own ?? row);
+  return known.map((own, row) => {
+    const of = host.gpus?.parent?.[row];
+    return of == null ? String(own) : `${known[of] ?? of}.${own}`;
+  });
+}
+
+/**
+ * What tells the GPUs of a host apart when their rows change: the UUID; for another one with the same
+ * UUID "UUID 2". null where it is not known.
+ * @param {(string | null)[]} uuids
+ * @returns {(string | null)[]}
+ */
+export function gpuKeys(uuids) {
+  /** @type {Map<string, number>} */
+  const seen = new Map();
+  return uuids.map((uuid) => {
+    if (uuid === null) return null;
+    const number = (seen.get(uuid) ?? 0) + 1;
+    seen.set(uuid, number);
+    return number === 1 ? uuid : `${uuid} ${number}`;
   });
 }

@@ -18,7 +18,7 @@ const STATE_FINDINGS = new Map([["lost", "gpu_lost"], ["error", "gpu_error"]]);
 
 /**
  * @param {GpuRow[]} rows
- * @param {Map<string, Hour>} hours the last one of each GPU, by UUID
+ * @param {Map<string, Hour>} hours the last one of each GPU, by its key
  * @param {number} now unix seconds by the host's clock
  * @param {boolean} live
  */
@@ -38,7 +38,7 @@ export function gpuTable(rows, hours, now, live) {
       <th scope="col" class="n">SM</th>
       <th scope="col" class="command-head">command</th>
     </tr></thead>
-    <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.uuid ?? ""), now))}</tbody>
+    <tbody>${rows.map((gpu) => linesOf(gpu, hours.get(gpu.key ?? ""), now))}</tbody>
   </table></div>`;
 }
 
@@ -129,16 +129,26 @@ function processCells(gpu, process, now) {
   const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
   const idle = idleSince === null ? 0 : now - idleSince;
   const who = [process.user, process.actsAs && `as ${process.actsAs}`, process.state].filter(Boolean).join(", ");
+  const title = [who, process.group && `group ${process.group}`].filter(Boolean).join(", ");
   return html`
-    <td class="user" title=${who || "Unknown, or hidden for your role"}>${who || DASH}</td>
+    <td class="user" title=${title || "Unknown, or hidden for your role"}>${who || DASH}</td>
     <td class="n">${span(runtime)}</td>
     <td class="n held">${gib(process.memoryMib)}</td>
     <td class="n sm">${percent(process.smPercent)}</td>
     <td class="command"><div class="clamp" title=${process.command ?? ""}>${process.pid === null ? nothing : html`<span class="muted">${process.pid}</span> `}${idle < SHORTEST_IDLE_SECONDS
       ? nothing
       : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.mps && `MPS ${process.mps}`, process.container && `container ${process.container}`]
-      .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${process.command
+      .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${onHost(process)}${process.command
       ?? html`<span title=${process.state ?? "Hidden for your role, or by commands: in config.yml"}>${DASH}</span>`}</div></td>`;
+}
+
+/** What the process uses beside the GPU, where a starved one shows. @param {ProcessRow} process */
+function onHost({ cpuPercent, hostMemoryMib }) {
+  const words = [
+    cpuPercent !== null && `CPU ${percent(cpuPercent)}`,
+    hostMemoryMib !== null && `${gib(hostMemoryMib)} GiB host memory`,
+  ].filter(Boolean).join(" · ");
+  return words === "" ? nothing : html`<span class="muted on-host" title="CPU: 100% is one core">${words}</span> `;
 }
 
 /** @param {ProcessRow} process */

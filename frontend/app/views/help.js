@@ -8,8 +8,8 @@ import { STATE_WORDS } from "../state/states.js";
 
 /** What the search box understands. @type {[string, string][]} */
 const QUERY_HELP = [
-  ["alice train.py", "plain words match host, user, command, model, job, container, finding"],
-  ["user:alice model:H100", "also host, job, container, command, pid; exact match for host, user, job, pid; user~ali matches part"],
+  ["alice train.py", "plain words match host, user, group, command, model, job, container, finding"],
+  ["user:alice model:H100", "also group, host, job, container, command, pid; exact match for host, user, group, job, pid; user~ali matches part"],
   ["state:held_idle", STATE_WORDS.join(", ")],
   ["finding:any", "GPUs and hosts with a finding; also finding:critical, warning or info, or a kind such as xid, disk_full"],
   ["util<5 free>=40", "also mem, temp, power, gpus (of the host); GiB, °C, W"],

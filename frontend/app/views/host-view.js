@@ -1,7 +1,7 @@
 // One host: its closed row, and the details below it.
 
 import { html, nothing } from "../vendor/lit-html.js";
-import { age, percent, timeOfDay } from "../format.js";
+import { age, energy, many, percent, timeOfDay } from "../format.js";
 import { told } from "../state/findings.js";
 import { cell } from "./gpu-cell.js";
 import { copy } from "./copy-button.js";
@@ -18,7 +18,7 @@ import { gpuTable } from "./gpu-table.js";
  * @property {HostSummary} summary
  * @property {GpuRow[]} rows
  * @property {number} lines how many lines the cells of the closed row take
- * @property {Map<string, Hour>} hours the last one of each GPU, by UUID; empty while closed
+ * @property {Map<string, Hour>} hours the last one of each GPU, by its key; empty while closed
  * @property {Host["state"]} state as it is shown
  * @property {Metric} metric
  * @property {boolean[]} mask the GPUs that the filter shows; empty for all
@@ -112,10 +112,18 @@ export function openRow(drawn) {
     : nothing}${facts(host, drawn.now)}`;
 }
 
-/** The other names of each GPU. @param {GpuRow[]} rows */
+/** The other names of each GPU, its links, and what it has used. @param {GpuRow[]} rows */
 function identities(rows) {
-  return html`<details class="identities"><summary>UUIDs and bus ids</summary>${rows.map(({ label, uuid, busId }) => html`<div
-    >${label} <code>${uuid}</code>${uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${busId}</code></div>`)}</details>`;
+  return html`<details class="identities"><summary>UUIDs, links and energy</summary>${rows.map((gpu) => html`<div
+    >${gpu.label} <code>${gpu.uuid}</code>${gpu.uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${gpu.busId}</code> <span
+    >${linksAndEnergy(gpu)}</span></div>`)}</details>`;
+}
+
+/** @param {GpuRow} gpu */
+function linksAndEnergy({ pcieGeneration, pcieWidth, nvlinksUp, energyJoules }) {
+  const pcie = pcieWidth === null ? null : `PCIe ${pcieGeneration === null ? "" : `gen ${pcieGeneration} `}x${pcieWidth}`;
+  const used = energyJoules === null ? null : `${energy(energyJoules)} since the driver was loaded`;
+  return [pcie, nvlinksUp === null ? null : `${many(nvlinksUp, "NVLink")} up`, used].filter(Boolean).join(" · ");
 }
 
 /**

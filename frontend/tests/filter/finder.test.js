@@ -32,7 +32,7 @@ test("anywhere finds nothing if there are too few", () => {
 });
 
 test("anywhere offers the whole GPUs of a host, or a single slice", () => {
-  const slices = [{ use: null, uuid: "GPU-0" }, { use: "free", uuid: "MIG-1", parent: 0 }, { use: "free", uuid: "MIG-2", parent: 0 }];
+  const slices = [{ use: null, uuid: "GPU-0" }, { use: "free", uuid: "MIG-1", index: 0, parent: 0 }, { use: "free", uuid: "MIG-2", index: 1, parent: 0 }];
   const hosts = {
     a: host({ gpus: gpus(...slices) }),
     b: host({ gpus: gpus(...slices, { use: "free", uuid: "GPU-3" }) }),
@@ -59,6 +59,9 @@ test("each line to paste is a single harmless line", () => {
 
   assert.deepEqual(commands(offer("node1", "GPU-1,GPU-2")), ["ssh node1", "export CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"]);
   assert.equal(commands(offer("-oX", "0"))[0], "ssh -- -oX");
+  for (const devices of ["0", "1,12", "GPU-1,2"]) {
+    assert.equal(commands(offer("a", devices))[1], `export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${devices}`);
+  }
   assert.equal(commands(offer("a", "x'; rm -rf ~\n"))[1], `export CUDA_VISIBLE_DEVICES='x'\\''; rm -rf ~'`);
 });
 

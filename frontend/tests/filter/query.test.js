@@ -24,7 +24,7 @@ const BUSY = host({
     { ...H100, use: "held_idle", temperature_celsius: 71, uuid: "GPU-12ab" },
   ),
   processes: processes(
-    { gpu: 0, user: "alice", command: "python train.py", slurm_job_id: "4711", pid: 4242 },
+    { gpu: 0, user: "alice", group: "physics", command: "python train.py", slurm_job_id: "4711", pid: 4242 },
     { gpu: 2, user: "bob", command: "jupyter lab", container: "0123456789ab", pid: 80, state: "zombie" },
   ),
 });
@@ -53,6 +53,11 @@ const CASES = {
   "user:alice": [true, false, false],
   "USER:Alice": [true, false, false],
   "user:ali": null,
+  "group:physics": [true, false, false],
+  "group:phys": null,
+  "group~phys": [true, false, false],
+  "-group:physics": [false, true, true],
+  "physics": [true, false, false],
   "user~ali": [true, false, false],
   "-user:alice": [false, true, true],
   "-alice -bob": [false, true, false],

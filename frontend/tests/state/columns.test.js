@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { gpuRows } from "../../app/state/columns.js";
+import { gpuLabels } from "../../app/state/tables.js";
 import { findings, gpus, host, processes } from "../fleets.js";
 
 test("every process is listed with its GPU", () => {
@@ -30,12 +32,33 @@ test("a malformed table of GPUs is not drawn; one of processes leaves the GPUs a
   assert.deepEqual(gpuRows({ state: "missing" }), []);
 });
 
-test("MIG slices are named after the GPU they are part of", () => {
-  const rows = gpuRows(host({ gpus: gpus({}, { parent: 0 }, { parent: 0, mig_profile: "3g.40gb" }, {}) }));
+const LABELS = JSON.parse(readFileSync(new URL("../../../tests/gpu_label_vectors.json", import.meta.url), "utf8"));
 
-  assert.deepEqual(rows.map((gpu) => gpu.label), ["0", "0.0", "0.1", "3"]);
+for (const { name, index, parent, labels } of LABELS) {
+  test(`labels as the server's: ${name}`, () => {
+    assert.deepEqual(gpuLabels(host({ gpus: { index, parent, state: index.map(() => "ok") } })), labels);
+  });
+}
+
+test("without the column of parents, every row is a GPU", () => {
+  assert.deepEqual(gpuLabels(host({ gpus: { index: [0, 4] } })), ["0", "4"]);
+});
+
+test("a GPU is sliced when a slice names it as its parent", () => {
+  const rows = gpuRows(host({
+    gpus: gpus({}, { index: 2, parent: 0 }, { index: 3, parent: 0, mig_profile: "3g.40gb" }, { index: 1 }),
+  }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.label), ["0", "0.2", "0.3", "1"]);
   assert.deepEqual(rows.map((gpu) => gpu.sliced), [true, false, false, false]);
   assert.equal(rows[2].profile, "3g.40gb");
+});
+
+test("GPUs have a key each, even where two have one UUID", () => {
+  const rows = gpuRows(host({ gpus: gpus({ uuid: "u" }, { uuid: "v" }, { uuid: "u" }, {}, { uuid: "u" }) }));
+
+  assert.deepEqual(rows.map((gpu) => gpu.key), ["u", "v", "u 2", null, "u 3"]);
+  assert.equal(gpuRows(host({ gpus: { index: [0], state: ["ok"] } }))[0].key, null);
 });
 
 test("a GPU has its own findings, and a slice those of its GPU, too", () => {

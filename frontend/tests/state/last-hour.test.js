@@ -76,7 +76,21 @@ test("a host's hours are fetched once, then continued by current values", async 
   const hours = recent.hours(pathOf("a b"), [["u", 5]], UNTIL - 1);
 
   assert.deepEqual(hours.get("u").values.slice(-2), [1, 5]);
+  assert.equal(hours.size, 1, "none of a GPU whose UUID is not known");
   assert.deepEqual([asked, news], [["hosts/a%20b/recent"], 1]);
+});
+
+test("two GPUs with one UUID have an hour each", async () => {
+  const { ask } = server({ until: UNTIL, minute_seconds: 60, uuid: ["u", "u", "v"], utilization_percent: [[1], [2], [3]] });
+  const recent = new Recent(ask, () => 0, () => {});
+  /** @type {[string, number][]} */
+  const values = [["u", 50], ["u 2", 60], ["v", 70]];
+
+  recent.hours("x", values, UNTIL - 1);
+  await settle();
+  const hours = recent.hours("x", values, UNTIL - 1);
+
+  assert.deepEqual(values.map(([key]) => hours.get(key).values.at(-1)), [50, 60, 70]);
 });
 
 test("the fleet's hours are stored under its totals", async () => {

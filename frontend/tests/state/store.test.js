@@ -124,7 +124,7 @@ test("the labels of findings follow the GPUs", () => {
 
   store.apply({ type: "patch", sequence: 8, patch: { hosts: { a: { gpus: { parent: [null, 0] } } } } });
 
-  assert.equal(store.summary("a").findings[0].label, "0.0");
+  assert.equal(store.summary("a").findings[0].label, "0.1");
 });
 
 test("the findings stay the same array while none of them changes", () => {

@@ -41,8 +41,12 @@ class Host:
         (power / "control").write_text("auto\n")
         (power / "runtime_status").write_text(f"{status}\n")
 
+    def set_control(self, place: str, word: str) -> None:
+        """`auto` lets the kernel put the GPU to sleep, `on` does not."""
+        (self._folder / place / "power" / "control").write_text(f"{word}\n")
+
     def run_round(self, now: float) -> list[GpuReading]:
-        """What a shared worker does in one round, at `now`; the readings shown after it."""
+        """Run one round of the shared worker at `now`; return the readings shown after it."""
         if self.driver.is_due(now):
             self.driver.open(now, is_calm=True)
         else:

@@ -7,7 +7,7 @@ import pytest
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.compute_mode import COMPUTE_MODE_SECONDS
-from gpu_monitor.collector.gpu.device import SLOW_READING_SECONDS, Device
+from gpu_monitor.collector.gpu.device import MIG_MODE_SECONDS, Device
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
 from tests.fake_nvml import FakeNvml
@@ -75,14 +75,14 @@ def test_mig_mode_is_known_with_slices_and_without(opened: FakeNvml) -> None:
         )
     ):
         opened.write(Scenario([scenario]))
-        assert gpu.read(second * SLOW_READING_SECONDS).mig_mode == mode
+        assert gpu.read(second * MIG_MODE_SECONDS).mig_mode == mode
 
 
 def test_a_failed_query_of_the_mig_mode_leaves_it_as_it_was(opened: FakeNvml) -> None:
     gpu, failing = device(), [Call("nvmlDeviceGetMigMode", error="TIMEOUT")]
     opened.write(Scenario([Gpu(migs=[Mig()])], calls=failing))
     assert gpu.read(0.0).mig_mode is None
-    for second, calls in ((5.0, []), (10.0, failing)):
+    for second, calls in ((MIG_MODE_SECONDS, []), (2 * MIG_MODE_SECONDS, failing)):
         opened.write(Scenario([Gpu(migs=[Mig()])], calls=calls))
         reading = gpu.read(second)
         assert (reading.mig_mode, len(reading.slices)) == ("enabled", 1)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.gpu import nvml
-from gpu_monitor.collector.gpu.device import SLOW_READING_SECONDS, Device
+from gpu_monitor.collector.gpu.device import MIG_MODE_SECONDS, SLICES_SECONDS, Device
 from gpu_monitor.collector.gpu.nvml_errors import GPU_IS_LOST
 from gpu_monitor.collector.gpu.nvml_handle import Handle
+from gpu_monitor.collector.gpu.processes import OTHER_LISTS_SECONDS
 from gpu_monitor.collector.gpu.queries import Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, Use
+from gpu_monitor.collector.gpu.slow_values import SLOW_READING_SECONDS, SLOWER_READING_SECONDS
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Call, Driver, Gpu, Mig, Process, Scenario, Value, error
 
@@ -32,10 +34,27 @@ BUSY = Gpu(
     fan_percent=30,
     sm_clock_mhz=1410,
     memory_clock_mhz=1593,
+    energy_joules=123_456_789.75,
     throttle_reasons=0x4 | 0x40,
 )
-FAST_CALLS = 9
-SLOW_CALLS = 5
+CALLS_PER_SECOND = 7
+CALLS_A_MINUTE = {
+    "nvmlDeviceGetUtilizationRates": 60,
+    "nvmlDeviceGetMemoryInfo_v2": 60,
+    "nvmlDeviceGetPowerUsage": 60,
+    "nvmlDeviceGetComputeRunningProcesses_v3": 60,
+    "nvmlDeviceGetProcessUtilization": 60,
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3": 12,
+    "nvmlDeviceGetGraphicsRunningProcesses_v3": 12,
+    "nvmlDeviceGetTemperature": 12,
+    "nvmlDeviceGetCurrentClocksEventReasons": 12,
+    "nvmlDeviceGetClockInfo": 12 + 6,
+    "nvmlDeviceGetFanSpeed": 6,
+    "nvmlDeviceGetTotalEnergyConsumption": 6,
+    "nvmlDeviceGetEnforcedPowerLimit": 6,
+    "nvmlDeviceGetMigMode": 6,
+}
+"""What is read for each sample, every 5 s and every 10 s."""
 
 
 @pytest.fixture
@@ -77,24 +96,48 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml) -> None:
         fan_percent=30,
         sm_clock_mhz=1410,
         memory_clock_mhz=1593,
+        energy_joules=123_456_789,
+        pcie_generation=5,
+        pcie_width=16,
         throttle=("power limit", "hardware thermal slowdown"),
     )
 
 
-def test_a_sample_takes_few_calls_and_slow_values_are_read_every_five_seconds(
-    opened: FakeNvml,
-) -> None:
+@pytest.mark.parametrize("processes", [0, 1, 4])
+def test_a_gpu_takes_seven_calls_a_second_on_average(opened: FakeNvml, processes: int) -> None:
+    there = [Process(4000 + number, sm_utilization_percent=9) for number in range(processes)]
+    opened.write(Scenario(gpus=[replace(BUSY, processes=there)]))
     gpu = device()
+    minutes = 5
     gpu.read(0.0)
     before = opened.calls()
 
-    gpu.read(1.0)
-    fast = opened.calls() - before
-    gpu.read(SLOW_READING_SECONDS)
+    for second in range(1, 60 * minutes + 1):
+        gpu.read(float(second))
 
-    assert fast == FAST_CALLS
-    assert opened.calls() - before == 2 * FAST_CALLS + SLOW_CALLS
+    assert 1 < (opened.calls() - before) / (60 * minutes) <= CALLS_PER_SECOND
     assert opened.calls("nvmlDeviceGetPcieThroughput") == 0  # blocks for 20 ms by design
+
+
+def test_values_that_change_slowly_are_read_less_often(opened: FakeNvml) -> None:
+    opened.write(Scenario(gpus=[replace(BUSY, processes=[Process(7)])]))
+    gpu = device()
+    gpu.read(0.0)
+    before = {name: opened.calls(name) for name in CALLS_A_MINUTE}
+
+    for second in range(1, 61):
+        gpu.read(float(second))
+
+    assert {name: opened.calls(name) - before[name] for name in before} == CALLS_A_MINUTE
+
+
+def test_a_hurried_collector_makes_no_slow_call_twice(opened: FakeNvml) -> None:
+    gpu = device()
+    for turn in range(20):
+        gpu.read(turn / 5)
+
+    assert opened.calls("nvmlDeviceGetTemperature") == 1
+    assert opened.calls("nvmlDeviceGetFanSpeed") == 1
 
 
 def test_gpus_read_their_slow_values_in_different_samples(opened: FakeNvml) -> None:
@@ -107,7 +150,7 @@ def test_gpus_read_their_slow_values_in_different_samples(opened: FakeNvml) -> N
     before = opened.calls("nvmlDeviceGetFanSpeed")
 
     for gpu in gpus:
-        gpu.read(SLOW_READING_SECONDS - 1)
+        gpu.read(SLOWER_READING_SECONDS - 1)
 
     assert opened.calls("nvmlDeviceGetFanSpeed") - before == 1
 
@@ -124,17 +167,19 @@ def test_an_unsupported_value_is_null_and_not_queried_again(opened: FakeNvml) ->
 
 
 def test_a_call_that_fails_once_is_null_once(opened: FakeNvml) -> None:
-    opened.write(Scenario(gpus=[replace(BUSY, temperature_celsius=error("TIMEOUT"))]))
+    failing = replace(BUSY, power_watts=error("TIMEOUT"), temperature_celsius=error("TIMEOUT"))
+    opened.write(Scenario(gpus=[failing]))
     gpu = device()
     failed = gpu.read(0.0)
     opened.write(Scenario(gpus=[BUSY]))
 
-    assert failed.temperature_celsius is None
-    assert gpu.read(1.0).temperature_celsius == 66
+    assert failed.power_watts is failed.temperature_celsius is None
+    assert gpu.read(1.0).power_watts == 312.4
+    assert gpu.read(SLOW_READING_SECONDS).temperature_celsius == 66
 
 
 @pytest.mark.parametrize("slowdown", [0, 255])
-def test_limits_that_are_not_known_are_null(opened: FakeNvml, slowdown: int) -> None:
+def test_unknown_limits_are_null(opened: FakeNvml, slowdown: int) -> None:
     reading = read(replace(BUSY, power_limit_watts=0, slowdown_celsius=slowdown), opened)
 
     assert reading.power_limit_watts is reading.identity.slowdown_celsius is None
@@ -164,7 +209,7 @@ def test_a_gpu_without_any_value_is_an_error_with_the_reason(opened: FakeNvml) -
     assert reading.reason is not None and "no permission" in reading.reason
 
 
-def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
+def test_a_lost_gpu_is_described_in_plain_words(opened: FakeNvml) -> None:
     gpu = device()
     opened.write(Scenario(gpus=[replace(BUSY, lost=True)]))
 
@@ -178,14 +223,14 @@ def test_a_lost_gpu_says_so_in_plain_words(opened: FakeNvml) -> None:
     assert gpu.failure is not None and gpu.failure.code == GPU_IS_LOST
 
 
-def test_a_gpu_that_needs_a_reset_is_an_error_that_says_so(opened: FakeNvml) -> None:
+def test_a_gpu_that_needs_a_reset_is_in_error_and_says_so(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetUtilizationRates", error="RESET_REQUIRED"))
 
     assert reading.state == "error"
     assert reading.reason is not None and "reset" in reading.reason
 
 
-def test_an_older_driver_is_asked_for_memory_by_the_older_function(opened: FakeNvml) -> None:
+def test_the_older_memory_function_is_called_where_the_newer_is_missing(opened: FakeNvml) -> None:
     reading = read(BUSY, opened, Call("nvmlDeviceGetMemoryInfo_v2", error="FUNCTION_NOT_FOUND"))
 
     assert reading.memory_kind == "device"
@@ -242,7 +287,7 @@ def test_shares_are_null_where_the_driver_does_not_sample_them(opened: FakeNvml)
     assert opened.calls(name) == 1
 
 
-def test_process_lists_that_cannot_be_read_say_why(opened: FakeNvml) -> None:
+def test_unreadable_process_lists_say_why(opened: FakeNvml) -> None:
     calls = [
         Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION")
         for kind in ("Compute", "MPSCompute", "Graphics")
@@ -264,6 +309,26 @@ def test_processes_of_a_divided_gpu_that_may_not_be_read_name_the_files_of_its_s
     (piece,) = reading.slices
     for unread in (reading.uses_unread, piece.uses_unread):
         assert unread is not None and "/dev/nvidia-caps" in unread
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [("NO_PERMISSION", "/dev/nvidia-caps"), ("UNKNOWN", "unknown error")],
+)
+def test_processes_cannot_be_listed_while_no_slice_can_be_opened(
+    opened: FakeNvml, error: str, words: str
+) -> None:
+    gpu = replace(BUSY, migs=[Mig()])
+    opened.write(
+        Scenario([gpu], calls=[Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=0)])
+    )
+    divided = device()
+    closed = divided.read(0.0)
+    opened.write(Scenario([gpu]))
+    later = divided.read(SLOW_READING_SECONDS)
+
+    assert closed.slices == () and words in (closed.uses_unread or "")
+    assert (len(later.slices), later.uses_unread) == (1, None)
 
 
 def test_more_processes_than_expected_are_all_listed(opened: FakeNvml) -> None:
@@ -318,9 +383,7 @@ def test_several_hidden_processes_are_all_listed(opened: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("memory_mib", [81921, 2**44 - 1])
-def test_a_process_that_holds_more_than_the_card_has_no_memory(
-    opened: FakeNvml, memory_mib: int
-) -> None:
+def test_process_memory_beyond_the_cards_total_is_null(opened: FakeNvml, memory_mib: int) -> None:
     (use,) = read(
         replace(BUSY, memory_used_mib=500, processes=[Process(7, memory_mib)]), opened
     ).uses
@@ -328,7 +391,7 @@ def test_a_process_that_holds_more_than_the_card_has_no_memory(
     assert use.memory_bytes is None
 
 
-def test_a_share_that_cannot_be_true_is_null(opened: FakeNvml) -> None:
+def test_an_impossible_share_is_null(opened: FakeNvml) -> None:
     processes = [Process(7, 100, sm_utilization_percent=2_147_483_632), Process(8, 100)]
     opened.write(Scenario([replace(BUSY, processes=processes)]))
     gpu = device()
@@ -349,7 +412,7 @@ def test_shares_return_after_the_drivers_clock_went_back(opened: FakeNvml) -> No
     assert shown[-3:] == [40] * 3
 
 
-def test_a_share_stamped_in_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
+def test_a_sample_from_the_future_is_never_taken_for_idle(opened: FakeNvml) -> None:
     processes = [Process(7, 100, sm_utilization_percent=40, ahead_seconds=3600)]
     opened.write(Scenario([replace(BUSY, processes=processes)]))
     gpu = device()
@@ -358,6 +421,31 @@ def test_a_share_stamped_in_the_future_is_never_taken_for_idle(opened: FakeNvml)
 
     assert 40 in shown
     assert shown.count(0) <= 2
+
+
+def test_energy_is_the_gpus_and_not_its_slices(opened: FakeNvml) -> None:
+    reading = read(replace(BUSY, migs=[Mig()]), opened)
+
+    assert reading.energy_joules == 123_456_789
+    assert [piece.energy_joules for piece in reading.slices] == [None]
+
+
+@pytest.mark.parametrize("energy", [N_A, error("TIMEOUT"), 1.8e16])
+def test_energy_that_is_not_reported_or_cannot_be_true_is_null(
+    opened: FakeNvml, energy: Value
+) -> None:
+    reading = read(replace(BUSY, energy_joules=energy), opened)
+
+    assert (reading.state, reading.energy_joules) == ("ok", None)
+
+
+def test_energy_does_not_fall_while_the_driver_is_open(opened: FakeNvml) -> None:
+    gpu, seen = device(), []
+    for turn, joules in enumerate((1000, 1500, 3, 1600)):
+        opened.write(Scenario(gpus=[replace(BUSY, energy_joules=joules)]))
+        seen.append(gpu.read(turn * SLOWER_READING_SECONDS).energy_joules)
+
+    assert seen == [1000, 1500, 1500, 1600]
 
 
 def test_a_slice_has_a_reading_of_its_own_with_its_processes(opened: FakeNvml) -> None:
@@ -392,13 +480,40 @@ def test_a_slices_profile_is_made_from_its_size_where_its_name_has_none(opened: 
     assert piece.identity.mig_profile == "1c.2g.20gb"
 
 
+def slice_numbers(reading: GpuReading) -> list[int]:
+    return [piece.identity.number for piece in reading.slices]
+
+
+def test_slices_keep_the_drivers_index_where_it_has_gaps(opened: FakeNvml) -> None:
+    sparse = {1: Mig(), 4: Mig(), 6: Mig()}
+
+    reading = read(replace(BUSY, migs=sparse), opened)
+
+    assert slice_numbers(reading) == [1, 4, 6]
+
+
+@pytest.mark.parametrize("error", ["NOT_FOUND", "INVALID_ARGUMENT", "NO_PERMISSION", "UNKNOWN"])
+def test_a_slice_that_cannot_be_opened_costs_only_itself(opened: FakeNvml, error: str) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error=error, mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig(), Mig()])], calls=[failing]))
+
+    assert slice_numbers(device().read(0.0)) == [0, 2]
+
+
+def test_a_gpu_that_is_lost_while_its_slices_are_opened_is_lost(opened: FakeNvml) -> None:
+    failing = Call("nvmlDeviceGetMigDeviceHandleByIndex", error="GPU_IS_LOST", mig=1)
+    opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(), Mig()])], calls=[failing]))
+
+    assert device().read(0.0).state == "lost"
+
+
 def test_slices_come_and_go_with_the_mig_mode(opened: FakeNvml) -> None:
     gpu = device()
     whole = gpu.read(0.0)
     opened.write(Scenario(gpus=[replace(BUSY, migs=[Mig(profile="1g.10gb")])]))
-    divided = gpu.read(10.0)
+    divided = gpu.read(MIG_MODE_SECONDS)
     opened.write(Scenario(gpus=[BUSY]))
-    again = gpu.read(20.0)
+    again = gpu.read(MIG_MODE_SECONDS + SLICES_SECONDS)
 
     assert [len(reading.slices) for reading in (whole, divided, again)] == [0, 1, 0]
     readings = [reading.utilization_percent for reading in (whole, divided, again)]
@@ -418,6 +533,7 @@ def test_a_sleeping_gpu_is_not_queried(opened: FakeNvml, tmp_path: Path) -> None
     (power / "runtime_status").write_text("active\n")
 
     assert (sleeping.state, sleeping.utilization_percent, asked) == ("asleep", None, 0)
+    assert sleeping.energy_joules is None
     assert gpu.read(1.0).state == "ok"
 
 
@@ -429,6 +545,47 @@ def test_a_process_that_starts_grows_or_ends_is_seen_at_once(opened: FakeNvml) -
         seen.append([use.memory_bytes for use in gpu.read(float(second)).uses])
 
     assert seen == [[], [100 << 20], [100 << 20], [200 << 20], []]
+
+
+def test_a_graphics_process_or_client_of_mps_is_seen_within_five_seconds(opened: FakeNvml) -> None:
+    gpu = device()
+    seen = [gpu.read(0.0)]
+    there = [Process(7, type="G"), Process(8, type="M")]
+    opened.write(Scenario(gpus=[replace(BUSY, processes=there)]))
+    seen.append(gpu.read(OTHER_LISTS_SECONDS))
+    opened.write(Scenario(gpus=[BUSY]))
+    seen += [gpu.read(OTHER_LISTS_SECONDS + 1), gpu.read(2 * OTHER_LISTS_SECONDS)]
+
+    assert [{use.pid for use in each.uses} for each in seen] == [set(), {7, 8}, {7, 8}, set()]
+
+
+def test_all_lists_are_read_at_once_when_a_compute_process_comes_or_goes(opened: FakeNvml) -> None:
+    gpu = device()
+    gpu.read(0.0)
+    both = replace(BUSY, processes=[Process(7, type="C+G")])
+    opened.write(Scenario(gpus=[both]))
+    (use,) = gpu.read(1.0).uses
+    opened.write(Scenario(gpus=[BUSY]))
+
+    assert (use.type, gpu.read(2.0).uses) == ("C+G", ())
+
+
+def test_shares_of_the_next_process_are_known_after_a_rest(opened: FakeNvml) -> None:
+    busy = replace(BUSY, processes=[Process(7, sm_utilization_percent=30)])
+    opened.write(Scenario(gpus=[busy]))
+    gpu = device()
+    gpu.read(0.0)
+    opened.write(Scenario(gpus=[BUSY]))
+    name = "nvmlDeviceGetProcessUtilization"
+    gpu.read(1.0)
+    before = opened.calls(name)
+    for second in range(2, 60):
+        gpu.read(float(second))
+    asked = opened.calls(name) - before
+    opened.write(Scenario(gpus=[busy]))
+
+    assert asked == 0
+    assert [use.sm_utilization_percent for use in gpu.read(60.0).uses] == [30]
 
 
 @pytest.mark.parametrize(

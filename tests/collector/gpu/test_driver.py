@@ -33,7 +33,7 @@ def driver(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Driver]:
 
 
 def run_round(driver: Driver, now: float, is_calm: bool = True) -> list[GpuReading]:
-    """What a shared worker does in one round, at `now`; the readings shown after it."""
+    """Run one round of the shared worker at `now`; return the readings shown after it."""
     if driver.is_due(now):
         driver.open(now, is_calm)
     else:
@@ -46,7 +46,7 @@ def run_round(driver: Driver, now: float, is_calm: bool = True) -> list[GpuReadi
 
 
 def run_rounds(driver: Driver, first: int, end: int) -> list[GpuReading]:
-    """One round a second; the readings shown after the last."""
+    """Run one round per second; return the readings shown after the last."""
     return [run_round(driver, float(second)) for second in range(first, end)][-1]
 
 
@@ -119,7 +119,7 @@ def test_a_driver_whose_device_file_is_missing_says_so(fake_nvml: FakeNvml, tmp_
     assert text(driver).startswith("NVIDIA driver loaded, but ")
 
 
-def test_a_gpu_that_cannot_be_opened_is_lost_and_named_by_the_place_that_is_left(
+def test_a_lost_gpu_that_was_never_opened_gets_the_bus_id_that_is_left(
     fake_nvml: FakeNvml, tmp_path: Path
 ) -> None:
     for place in ("0000:17:00.0", "0000:3b:00.0", "0000:5e:00.0"):

@@ -50,6 +50,13 @@ def add_device(host: Path, vendor: str, kind: str) -> None:
     (folder / "class").write_text(f"{kind}\n")
 
 
+def bind(host: Path, driver: str) -> None:
+    """Bind the device to this kernel driver, as sysfs shows it."""
+    link = host / "pci" / "0000:17:00.0" / "driver"
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"../../../bus/pci/drivers/{driver}")
+
+
 def load_module(host: Path) -> None:
     (host / "module" / "version").write_text("NVRM version\n")
 
@@ -57,7 +64,7 @@ def load_module(host: Path) -> None:
 @pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION])
 def test_a_control_group_that_forbids_the_driver_is_named(host: Path, code: int) -> None:
     found = describe(host, code, refusing(errno.EPERM))
-    assert found.startswith(f"this process may not open {host}/dev/nvidiactl: its control group")
+    assert found.startswith(f"this process may not open {host}/dev/nvidiactl, because its control")
 
 
 @pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION])
@@ -66,18 +73,18 @@ def test_permissions_that_forbid_the_driver_are_named(host: Path, code: int) -> 
     assert found.endswith(f"check the permissions of {host}/dev/nvidiactl")
 
 
-def test_a_driver_that_failed_to_initialize_sends_to_the_kernel_log(host: Path) -> None:
+def test_a_driver_that_failed_to_initialize_refers_to_the_kernel_log(host: Path) -> None:
     assert describe(host, UNKNOWN, refusing(errno.EIO)) == words(17)
 
 
 @pytest.mark.parametrize("code", [UNKNOWN, NO_PERMISSION, LIB_RM_VERSION_MISMATCH])
-def test_an_error_with_another_cause_keeps_its_words(host: Path, code: int) -> None:
+def test_an_error_with_another_cause_keeps_its_description(host: Path, code: int) -> None:
     assert describe(host, code) == words(code)
     (host / "dev" / "nvidiactl").touch()
     assert describe(host, code) == words(code)
 
 
-def test_a_loaded_driver_without_its_device_file_is_not_to_be_loaded_again(host: Path) -> None:
+def test_a_loaded_driver_without_its_device_file_needs_the_file_and_no_reload(host: Path) -> None:
     assert describe(host, DRIVER_NOT_LOADED) == words(DRIVER_NOT_LOADED)
     load_module(host)
     found = describe(host, DRIVER_NOT_LOADED)
@@ -86,10 +93,10 @@ def test_a_loaded_driver_without_its_device_file_is_not_to_be_loaded_again(host:
     assert describe(host, DRIVER_NOT_LOADED) == words(DRIVER_NOT_LOADED)
 
 
-def test_a_missing_library_is_no_surprise_without_a_gpu_only(host: Path) -> None:
+def test_a_missing_library_is_expected_only_without_a_gpu_and_a_module(host: Path) -> None:
     assert describe(host, LIBRARY_NOT_FOUND) == words(LIBRARY_NOT_FOUND)
     add_device(host, "0x10de", "0x030200")
-    assert describe(host, LIBRARY_NOT_FOUND).startswith("an NVIDIA GPU is on the PCI bus, but its")
+    assert describe(host, LIBRARY_NOT_FOUND).startswith("an NVIDIA GPU is on the PCI bus, but NVI")
     load_module(host)
     assert describe(host, LIBRARY_NOT_FOUND).startswith("NVIDIA driver loaded, but its library")
 
@@ -130,3 +137,22 @@ def test_a_gpu_is_recognised_by_vendor_and_class(
     add_device(host, vendor, kind)
     assert DriverInstallation(str(host / "pci")).has_gpu() is is_gpu
     assert not DriverInstallation(str(host / "none")).has_gpu()
+
+
+@pytest.mark.parametrize("code", [LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED])
+def test_a_gpu_that_nouveau_drives_needs_nvidias_driver(host: Path, code: int) -> None:
+    add_device(host, "0x10de", "0x030000")
+    bind(host, "nouveau")
+    assert describe(host, code).startswith("the GPU is driven by nouveau")
+    load_module(host)
+    assert "driven by nouveau" not in describe(host, code)
+
+
+@pytest.mark.parametrize("driver", ["vfio-pci", "pci-stub"])
+def test_a_gpu_that_waits_for_a_virtual_machine_is_not_this_hosts(host: Path, driver: str) -> None:
+    add_device(host, "0x10de", "0x030200")
+    bind(host, driver)
+    assert not DriverInstallation(str(host / "pci")).has_gpu()
+    assert describe(host, LIBRARY_NOT_FOUND) == words(LIBRARY_NOT_FOUND)
+    bind(host, "nvidia")
+    assert DriverInstallation(str(host / "pci")).has_gpu()

@@ -95,9 +95,7 @@ def test_each_memory_fault_is_reported(
 
 
 @pytest.mark.parametrize("value", [0, N_A, "error:UNKNOWN"])
-def test_a_gpu_that_is_well_or_does_not_answer_has_no_reasons(
-    opened: FakeNvml, value: Value
-) -> None:
+def test_a_healthy_or_unresponsive_gpu_has_no_reasons(opened: FakeNvml, value: Value) -> None:
     gpu = Gpu(remapped_pending=value, retired_pending=value, ecc=value, ecc_uncorrected=value)
     opened.write(Scenario([gpu]))
     assert Patient().reasons() == ()
@@ -118,7 +116,7 @@ def after_errors(opened: FakeNvml, patient: Patient, errors: int, now: float) ->
 
 
 @pytest.mark.parametrize("count", [2**32 - 1, 2**53])
-def test_a_count_of_errors_that_cannot_be_is_no_reason(opened: FakeNvml, count: int) -> None:
+def test_an_impossible_error_count_is_no_reason(opened: FakeNvml, count: int) -> None:
     opened.write(Scenario([Gpu(ecc_uncorrected=count)]))
 
     assert Patient().reasons() == ()
@@ -153,7 +151,7 @@ def test_errors_after_a_reload_of_the_driver_are_new(opened: FakeNvml) -> None:
     assert "1 uncorrected" in again and "last seen" in again
 
 
-def test_reasons_that_need_a_reset_do_not_fade(opened: FakeNvml) -> None:
+def test_reasons_that_need_a_reset_do_not_expire(opened: FakeNvml) -> None:
     opened.write(Scenario([Gpu(remapped_pending=1, remapped_failed=1, retired_pending=1)]))
     patient = Patient()
     assert len(patient.reasons()) == len(patient.reasons(10 * ECC_FADE_SECONDS)) == 3

@@ -8,7 +8,7 @@ import pytest
 
 from gpu_monitor.collector.clock import moment
 from gpu_monitor.collector.gpu import nvml
-from gpu_monitor.collector.gpu.device import SLOW_READING_SECONDS, Device
+from gpu_monitor.collector.gpu.device import SLICES_SECONDS, Device
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.gpm_samples import MAX_GPM_SECONDS
 from gpu_monitor.collector.gpu.nvml_errors import FATAL, GPU_IS_LOST
@@ -36,7 +36,7 @@ def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
 
 
 def divide(fake: FakeNvml, *percents: Value, calls: tuple[Call, ...] = ()) -> None:
-    """From now on the GPU has slices with these utilizations."""
+    """Let the GPU report slices with these utilizations."""
     migs = [Mig(utilization_percent=percent) for percent in percents]
     fake.write(Scenario([Gpu(migs=migs)], calls=calls))
 
@@ -63,7 +63,7 @@ def busy(gpu: Device, now: float) -> list[int | None]:
 def busy_twice(gpu: Device) -> list[int | None]:
     """After the second measurement."""
     busy(gpu, 0.0)
-    return busy(gpu, SLOW_READING_SECONDS)
+    return busy(gpu, SLICES_SECONDS)
 
 
 def test_a_slices_utilization_is_the_mean_between_two_samples(
@@ -72,7 +72,7 @@ def test_a_slices_utilization_is_the_mean_between_two_samples(
     gpu, seen = device(), []
     for turn, percents in enumerate([(20, 90), (60, 90), (100, 0), (100, 0)]):
         divide(opened, *percents)
-        seen.append(busy(gpu, turn * SLOW_READING_SECONDS))
+        seen.append(busy(gpu, turn * SLICES_SECONDS))
 
     assert seen == [[None, None], [40, 90], [80, 45], [100, 0]]
     assert opened.samples() == opened.calls("nvmlGpmSampleAlloc") == 4  # used in turn
@@ -86,8 +86,8 @@ def test_slices_are_measured_every_five_seconds(
     divide(opened, 40, 90)
     before = opened.calls(SAMPLE)
 
-    between = [gpu.read(SLOW_READING_SECONDS + second).slices for second in range(1, 5)]
-    measured = gpu.read(2 * SLOW_READING_SECONDS).slices
+    between = [gpu.read(SLICES_SECONDS + second).slices for second in range(1, 5)]
+    measured = gpu.read(2 * SLICES_SECONDS).slices
 
     assert {piece.utilization_percent for pieces in between for piece in pieces} == {20, 90}
     assert {piece.carried for pieces in between for piece in pieces} == {True}
@@ -104,7 +104,7 @@ def test_a_divided_gpu_has_no_utilization_of_its_own(
     gpu = device()
     gpu.read(0.0)
 
-    assert gpu.read(SLOW_READING_SECONDS).utilization_percent is None
+    assert gpu.read(SLICES_SECONDS).utilization_percent is None
     assert opened.calls("nvmlGpmSampleGet") == 0
 
 
@@ -114,7 +114,7 @@ def test_a_gpu_that_is_not_divided_is_not_measured(
     opened.write(Scenario([Gpu()]))
     gpu = device()
     gpu.read(0.0)
-    gpu.read(SLOW_READING_SECONDS)
+    gpu.read(SLICES_SECONDS)
 
     assert [opened.calls(name) for name in FUNCTIONS] == [0, 0, 0, 0]
 
@@ -128,7 +128,7 @@ def test_a_gpu_without_counters_is_asked_for_them_once(
 ) -> None:
     opened.write(Scenario([Gpu(gpm=gpu, migs=[Mig()])], calls=calls))
     asked = device()
-    seen = [busy(asked, turn * SLOW_READING_SECONDS) for turn in range(3)]
+    seen = [busy(asked, turn * SLICES_SECONDS) for turn in range(3)]
 
     assert seen == [[None]] * 3
     assert [opened.calls(name) for name in FUNCTIONS] == [1, 0, 0, 0]
@@ -142,7 +142,7 @@ def test_a_gpu_that_did_not_answer_is_asked_again(
     busy(gpu, 0.0)
     divide(opened, 50)
 
-    assert [busy(gpu, turn * SLOW_READING_SECONDS) for turn in (1, 2)] == [[None], [50]]
+    assert [busy(gpu, turn * SLICES_SECONDS) for turn in (1, 2)] == [[None], [50]]
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_samples_are_freed_when_slices_vanish(
     busy_twice(gpu)
     both = opened.samples()
     divide(opened, 20)
-    busy(gpu, 2 * SLOW_READING_SECONDS)
+    busy(gpu, 2 * SLICES_SECONDS)
     one = opened.samples()
     opened.write(Scenario([Gpu()]))
-    gpu.read(3 * SLOW_READING_SECONDS)
+    gpu.read(3 * SLICES_SECONDS)
 
     assert (both, one, opened.samples()) == (4, 2, 0)
 
@@ -213,7 +213,7 @@ def test_another_slice_with_the_same_instance_is_measured_afresh(
     busy_twice(gpu)
     opened.write(Scenario([Gpu(migs=[Mig(uuid="MIG-2", utilization_percent=0)])]))
 
-    assert [busy(gpu, turn * SLOW_READING_SECONDS) for turn in (2, 3)] == [[None], [0]]
+    assert [busy(gpu, turn * SLICES_SECONDS) for turn in (2, 3)] == [[None], [0]]
 
 
 def test_a_gpu_that_is_divided_again_is_measured_afresh(
@@ -222,10 +222,10 @@ def test_a_gpu_that_is_divided_again_is_measured_afresh(
     gpu = device()
     busy_twice(gpu)
     opened.write(Scenario([Gpu()]))
-    gpu.read(2 * SLOW_READING_SECONDS)
+    gpu.read(2 * SLICES_SECONDS)
     divide(opened, 20, 90)
 
-    assert [busy(gpu, turn * SLOW_READING_SECONDS) for turn in (3, 4)] == [[None, None], [20, 90]]
+    assert [busy(gpu, turn * SLICES_SECONDS) for turn in (4, 5)] == [[None, None], [20, 90]]
 
 
 def test_after_a_failed_sample_the_mean_covers_the_longer_time(
@@ -234,11 +234,11 @@ def test_after_a_failed_sample_the_mean_covers_the_longer_time(
     gpu = device()
     busy_twice(gpu)
     divide(opened, 100, 100, calls=(Call(SAMPLE, error="TIMEOUT"),))
-    failed = busy(gpu, 2 * SLOW_READING_SECONDS)
+    failed = busy(gpu, 2 * SLICES_SECONDS)
     divide(opened, 60, 90)
 
     assert failed == [None, None]
-    assert busy(gpu, 3 * SLOW_READING_SECONDS) == [40, 90]
+    assert busy(gpu, 3 * SLICES_SECONDS) == [40, 90]
     assert opened.samples() == 4
 
 
@@ -248,9 +248,9 @@ def test_a_value_that_could_not_be_measured_is_not_carried(
     gpu = device()
     busy_twice(gpu)
     divide(opened, 20, 90, calls=(Call(SAMPLE, error="TIMEOUT"),))
-    gpu.read(2 * SLOW_READING_SECONDS)
+    gpu.read(2 * SLICES_SECONDS)
 
-    later = gpu.read(2 * SLOW_READING_SECONDS + 1).slices
+    later = gpu.read(2 * SLICES_SECONDS + 1).slices
 
     assert [(piece.utilization_percent, piece.carried) for piece in later] == [(None, False)] * 2
 
@@ -260,9 +260,9 @@ def test_a_mean_over_a_very_long_time_is_not_shown(
 ) -> None:
     gpu = device()
     busy_twice(gpu)
-    late = SLOW_READING_SECONDS + MAX_GPM_SECONDS + 1
+    late = SLICES_SECONDS + MAX_GPM_SECONDS + 1
 
-    assert [busy(gpu, late), busy(gpu, late + SLOW_READING_SECONDS)] == [[None, None], [20, 90]]
+    assert [busy(gpu, late), busy(gpu, late + SLICES_SECONDS)] == [[None, None], [20, 90]]
 
 
 @pytest.mark.parametrize(("function", "code"), [*itertools.product(FUNCTIONS, CODES)])
@@ -272,7 +272,7 @@ def test_an_error_costs_the_value_or_is_about_the_whole_gpu(
     divide(opened, 20, 90, calls=(Call(function, error=code),))
     gpu = device()
     gpu.read(0.0)
-    reading = gpu.read(SLOW_READING_SECONDS)
+    reading = gpu.read(SLICES_SECONDS)
 
     assert (reading.state == "ok") == (code not in FATAL)
     assert [piece.utilization_percent for piece in reading.slices] == (
@@ -287,7 +287,7 @@ def test_a_metrics_own_error_may_be_about_the_whole_gpu(
     gpu = device()
     gpu.read(0.0)
 
-    assert gpu.read(SLOW_READING_SECONDS).state == "lost"
+    assert gpu.read(SLICES_SECONDS).state == "lost"
     assert gpu.failure is not None and gpu.failure.code == GPU_IS_LOST
 
 
@@ -313,9 +313,9 @@ def test_a_reading_that_hangs_while_the_driver_is_reopened_frees_its_samples_whe
     driver.open(0.0, is_calm=True)
     (slot,) = driver.slots
     for second in range(2):
-        slot.refresh(second * SLOW_READING_SECONDS)
+        slot.refresh(second * SLICES_SECONDS)
     fake_nvml.write(Scenario([Gpu(migs=[Mig()])], calls=[Call(SAMPLE, hang=True)]))
-    reader = threading.Thread(target=slot.refresh, args=(2 * SLOW_READING_SECONDS,))
+    reader = threading.Thread(target=slot.refresh, args=(2 * SLICES_SECONDS,))
     reader.start()
     wait_until(lambda: fake_nvml.hanging() == 1)
 
@@ -338,7 +338,7 @@ def test_opening_the_driver_anew_leaves_no_sample_behind(
         fake_nvml.write(Scenario([Gpu(migs=migs)], Machine(generation=generation)))
         driver.open(generation * 100.0, is_calm)
         for second in range(2):
-            driver.slots[0].refresh(generation * 100.0 + second * SLOW_READING_SECONDS)
+            driver.slots[0].refresh(generation * 100.0 + second * SLICES_SECONDS)
         seen.append(fake_nvml.samples())
 
     driver.close()

@@ -30,6 +30,10 @@ OF_A_GPU = [
     "nvmlDeviceGetFanSpeed",
     "nvmlDeviceGetEnforcedPowerLimit",
     "nvmlDeviceGetClockInfo",
+    "nvmlDeviceGetTotalEnergyConsumption",
+    "nvmlDeviceGetCurrPcieLinkGeneration",
+    "nvmlDeviceGetCurrPcieLinkWidth",
+    "nvmlDeviceGetMaxPcieLinkWidth",
     "nvmlDeviceGetComputeRunningProcesses_v3",
     "nvmlDeviceGetMPSComputeRunningProcesses_v3",
     "nvmlDeviceGetGraphicsRunningProcesses_v3",
@@ -91,7 +95,7 @@ def test_an_error_about_one_gpu_costs_one_value_or_that_gpu(
 
 
 @pytest.mark.parametrize(("function", "code"), [*itertools.product(OF_THE_DRIVER, CODES)])
-def test_an_error_of_the_driver_is_a_problem_in_words_or_an_unknown_version(
+def test_a_driver_error_is_a_problem_with_a_description_or_an_unknown_version(
     fake_nvml: FakeNvml, function: str, code: int
 ) -> None:
     fake_nvml.write(Scenario(GPUS, calls=[Call(function, error=code)]))
@@ -119,5 +123,5 @@ def test_every_function_called_is_in_these_lists(fake_nvml: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_error_has_words(code: int) -> None:
+def test_every_error_has_a_description(code: int) -> None:
     assert words(code) and "NVML_ERROR" not in words(code)

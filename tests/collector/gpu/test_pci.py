@@ -228,7 +228,7 @@ def test_a_gpu_that_fell_off_later_has_a_row_and_is_not_reported_twice(
     assert seen == [(lost,)] * 3
 
 
-def test_without_a_driver_only_that_is_reported(
+def test_without_a_driver_only_its_absence_is_reported(
     fake_nvml: FakeNvml, watch: Watchdog, machine: Machine
 ) -> None:
     machine.add(MISSING, minor=1)
@@ -264,7 +264,7 @@ def test_only_a_device_that_may_be_suspended_is_asleep(tmp_path: Path) -> None:
     ("address", "named"),
     [("0000:3b:00.0", "00000000:3B:00.0"), ("10000:e1:00.0", "00010000:E1:00.0")],
 )
-def test_nvml_and_the_kernel_have_names_for_the_same_place_on_the_bus(
+def test_a_pci_address_is_found_by_its_name_in_nvml_and_in_the_kernel(
     tmp_path: Path, address: str, named: str
 ) -> None:
     power = tmp_path / address / "power"

@@ -1,16 +1,12 @@
 """Impossible values are null; what holds the clocks down is put into words."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.collector.gpu import plausible
-from tests.support.house import ROOT
+from gpu_monitor.collector.gpu.readings import GpuReading, Identity
+from gpu_monitor.collector.gpu_findings import hot_at
 
 
 def test_possible_values_are_kept_and_impossible_ones_are_null() -> None:
@@ -71,19 +67,9 @@ def test_an_idle_gpu_is_not_throttled() -> None:
     assert plausible.throttle(None) is None
 
 
-@pytest.mark.processes
-def test_the_page_shows_a_gpu_as_hot_when_heat_throttles_it() -> None:
-    words = [plausible.throttle(bit) for bit in (0x20, 0x40, 0x4)]
-    script = f"""
-        import {{ isHot }} from "./app/state/states.js";
-        const gpus = {{ throttle: {json.dumps(words)} }};
-        console.log(gpus.throttle.map((_, row) => isHot(gpus, row)).join());
-    """
-    done = subprocess.run(
-        [Path(sys.executable).parent / "node", "--input-type=module", "-e", script],
-        cwd=ROOT / "frontend",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "true,true,false"
+@pytest.mark.parametrize(
+    ("bit", "is_hot"), [(0x20, True), (0x40, True), (0x4, False), (0x8, False), (0x80, False)]
+)
+def test_a_gpu_is_hot_by_the_words_for_heat_that_throttles_it(bit: int, is_hot: bool) -> None:
+    gpu = GpuReading(Identity(0), throttle=plausible.throttle(bit))
+    assert (hot_at(None, gpu, 1.0) is not None) == is_hot

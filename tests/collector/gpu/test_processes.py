@@ -34,7 +34,7 @@ def test_shares_are_unknown_until_the_second_answer() -> None:
     assert (first, shares.percent(7), shares.since) == (None, 0, 1000)
 
 
-def test_the_newest_sample_of_a_share_counts_for_two_seconds() -> None:
+def test_the_newest_sample_of_a_process_is_valid_for_two_seconds() -> None:
     shares = SmShares()
     shares.ingest([], 0.0)
     shares.ingest([(7, 2000, 60), (7, 1000, 20)], 1.0)
@@ -47,7 +47,7 @@ def test_the_newest_sample_of_a_share_counts_for_two_seconds() -> None:
 
 
 @pytest.mark.parametrize("percent", [101, 2_147_483_632, 2**32 - 1])
-def test_a_share_that_cannot_be_true_is_null(percent: int) -> None:
+def test_an_impossible_share_is_null(percent: int) -> None:
     shares = SmShares()
     shares.ingest([], 0.0)
     shares.ingest([(7, 1000, percent), (8, 1000, 30)], 1.0)
@@ -99,7 +99,7 @@ def test_a_sample_from_the_future_costs_the_shares_of_a_few_seconds() -> None:
     assert shares.since == true_time(39)
 
 
-def test_a_gpu_that_rests_has_shares_of_zero() -> None:
+def test_the_shares_of_an_idle_gpu_are_zero() -> None:
     shares = SmShares()
     for second in range(20):
         shares.ingest([], float(second), is_working=False)
@@ -107,7 +107,7 @@ def test_a_gpu_that_rests_has_shares_of_zero() -> None:
     assert shares.percent(7) == 0
 
 
-def test_shares_of_a_gpu_that_works_without_samples_are_null() -> None:
+def test_the_shares_of_a_busy_gpu_without_samples_are_null() -> None:
     shares = SmShares()
     for second in range(20):
         shares.ingest([], float(second), is_working=True)
@@ -122,7 +122,7 @@ def test_processes_with_a_hidden_pid_are_not_joined() -> None:
     shares = SmShares()
     shares.ingest([], 0.0)
     shares.ingest([(0, 1000, 40)], 1.0)
-    assert shares.percent(0) is None  # of which of them is not known
+    assert shares.percent(0) is None  # it could be either
 
 
 def test_memory_beyond_the_cards_total_is_null() -> None:

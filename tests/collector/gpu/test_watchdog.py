@@ -14,7 +14,7 @@ from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.watchdog import QUICK_READINGS, Watchdog
 from gpu_monitor.collector.source_guard import FAILURES_TO_REPORT, SourceGuard
 from tests.fake_nvml import FakeNvml
-from tests.fake_nvml.scenario import Call, Gpu, Scenario
+from tests.fake_nvml.scenario import Call, Gpu, Mig, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.finding_lines import driver_lines
 
@@ -25,7 +25,7 @@ SLOW = 0.2
 DEADLINE = 30.0
 NOON = Moment(1000.0, 1000.0, 1_700_000_000.0)
 GPUS = [Gpu(uuid=f"GPU-{number}", utilization_percent=10 + number) for number in range(4)]
-HANG = Call("nvmlDeviceGetTemperature", hang=True, gpu=2)
+HANG = Call("nvmlDeviceGetPowerUsage", hang=True, gpu=2)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def watching(fake_nvml: FakeNvml, watch: Watchdog) -> Iterator[Watchdog]:
 
 
 def is_complete(reading: DriverReading) -> bool:
-    """Whether it has every GPU's utilization, and nothing to complain about."""
+    """Whether it has every GPU's utilization and no problem."""
     return uses(reading) == [10, 11, 12, 13] and driver_lines(reading) == ()
 
 
@@ -129,7 +129,7 @@ def test_a_gpu_that_hangs_loses_its_own_values_only(fake_nvml: FakeNvml, patient
     assert uses(first) == [50, 50, 12, 50]  # the others go on in the very same sample
     assert uses(reading) == [50, 50, None, 50]
     assert reading.gpus[2].reason is not None
-    assert "stuck in nvmlDeviceGetTemperature of GPU 2 since" in reading.gpus[2].reason
+    assert "stuck in nvmlDeviceGetPowerUsage of GPU 2 since" in reading.gpus[2].reason
     assert reading.gpus[2].identity.uuid == "GPU-2"
     assert driver_lines(reading) == (f"GPU 2: {reading.gpus[2].reason}",)
     assert [finding.kind for finding in reading.gpus[2].findings] == ["nvml_stuck"]
@@ -148,7 +148,7 @@ def test_a_hang_keeps_one_text_for_as_long_as_it_lasts(
     assert texts == {driver_lines(reading)}
 
 
-def test_collecting_takes_no_longer_than_its_patience(fake_nvml: FakeNvml, watch: Watchdog) -> None:
+def test_collecting_gives_up_when_its_patience_ends(fake_nvml: FakeNvml, watch: Watchdog) -> None:
     everything = Call("nvmlDevice*", hang=True)
     watch.collect(moment())
     fake_nvml.write(Scenario(GPUS, calls=[everything]))
@@ -196,7 +196,7 @@ def test_a_driver_that_hangs_takes_at_most_one_thread_per_gpu_and_one(
         ),
     ],
 )
-def test_an_opening_that_hangs_is_named(
+def test_a_call_that_hangs_on_opening_is_named(
     fake_nvml: FakeNvml, watch: Watchdog, call: Call, words: str
 ) -> None:
     fake_nvml.write(Scenario(GPUS, calls=[call]))
@@ -248,6 +248,32 @@ def test_unreadable_process_lists_are_one_problem_for_all_gpus(
     (line,) = driver_lines(calm.collect(NOON))
 
     assert line.startswith("GPU 0, 1, 2, 3: processes cannot be read: no permission")
+
+
+def test_slices_that_alone_may_not_be_read_are_a_problem_of_their_gpu(
+    fake_nvml: FakeNvml, calm: Watchdog
+) -> None:
+    refused = [
+        Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NO_PERMISSION", gpu=1, mig=0)
+        for kind in ("Compute", "MPSCompute", "Graphics")
+    ]
+    fake_nvml.write(Scenario([Gpu(), Gpu(migs=[Mig()])], calls=refused))
+    _, divided = calm.collect(NOON).gpus
+    (finding,) = divided.findings
+    assert finding.words == "processes cannot be read: no permission to read MIG slices"
+    assert "/dev/nvidia-caps" in (finding.advice or "")
+
+
+def test_a_narrow_link_is_a_finding_of_its_gpu_while_it_answers(
+    fake_nvml: FakeNvml, patient: Watchdog
+) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu(pcie_width=4)]))
+    found = patient.collect(moment()).gpus
+    fake_nvml.write(Scenario([Gpu(), Gpu(pcie_width=4, lost=True)]))
+    lost = patient.collect(moment()).gpus[1]
+
+    assert [[finding.kind for finding in gpu.findings] for gpu in found] == [[], ["pcie_narrow"]]
+    assert [finding.kind for finding in lost.findings] == ["gpu_lost"]
 
 
 def test_a_query_that_the_package_lacks_costs_its_value_and_is_a_problem(

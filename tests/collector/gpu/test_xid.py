@@ -76,7 +76,7 @@ def test_a_gpu_has_failed_until_it_is_reset(xids: XidLog, code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [*DEGRADED_XIDS, 173, 999])
-def test_other_errors_leave_a_gpu_degraded_for_a_day_whether_it_is_reset_or_not(
+def test_other_errors_leave_a_gpu_degraded_for_a_day_even_after_a_reset(
     xids: XidLog, code: int
 ) -> None:
     xids.record(code, 0.0)
@@ -93,7 +93,7 @@ def test_a_repeated_error_is_counted_and_comes_first(xids: XidLog) -> None:
     assert once.startswith("Xid 48 ")
 
 
-def test_an_error_fades_a_day_after_the_last_one_with_its_code(xids: XidLog) -> None:
+def test_an_error_expires_a_day_after_the_last_one_with_its_code(xids: XidLog) -> None:
     xids.record(48, 0.0)
     xids.record(74, 100.0)
     xids.record(48, 200.0)
@@ -206,7 +206,7 @@ def test_that_a_lost_gpu_fell_off_the_bus_is_one_finding(fake_nvml: FakeNvml) ->
         watch.close()
 
 
-def test_a_gpu_has_not_failed_any_more_once_it_answers_after_it_was_lost(
+def test_a_failure_ends_once_the_lost_gpu_answers_again(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([Gpu()]))
@@ -220,9 +220,7 @@ def test_a_gpu_has_not_failed_any_more_once_it_answers_after_it_was_lost(
     assert health_reasons(driver, 200.0) == [["Xid 48"]]
 
 
-def test_a_gpu_has_not_failed_any_more_once_its_driver_is_reloaded(
-    fake_nvml: FakeNvml, driver: Driver
-) -> None:
+def test_a_failure_ends_once_the_driver_is_reloaded(fake_nvml: FakeNvml, driver: Driver) -> None:
     fake_nvml.write(Scenario([Gpu()]))
     run_rounds(driver, 0, 6)
     fake_nvml.write(Scenario([Gpu(xids=[119])]))
@@ -233,7 +231,7 @@ def test_a_gpu_has_not_failed_any_more_once_its_driver_is_reloaded(
     assert not has_failed(driver.slots[0].xids, 20.0) and health_reasons(driver, 20.0) == [[]]
 
 
-def test_an_error_is_over_once_the_driver_recommends_no_recovery_any_more(
+def test_a_failure_ends_once_the_driver_no_longer_recommends_a_recovery(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([Gpu(fields={RECOVERY_ACTION: 0})]))
@@ -251,7 +249,7 @@ def test_an_error_is_over_once_the_driver_recommends_no_recovery_any_more(
 
 @pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
-def test_programs_of_two_users_that_run_into_the_same_error_point_to_the_card(
+def test_the_same_error_in_programs_of_two_users_points_to_the_card(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     with process_of(1000) as first, process_of(1001) as second:

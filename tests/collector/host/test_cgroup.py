@@ -29,7 +29,7 @@ def test_a_container_is_identified_by_its_first_twelve_digits(text: str) -> None
 @pytest.mark.parametrize(
     "text", ["", "0::/\n", "0::/user.slice/user-1000.slice/x.scope\n", f"0::/x/{ID}0\n"]
 )
-def test_other_groups_are_no_container(text: str) -> None:
+def test_other_groups_are_not_containers(text: str) -> None:
     assert container_id(text) is None
 
 
@@ -50,7 +50,7 @@ def test_other_groups_are_no_container(text: str) -> None:
         ("", None),
     ],
 )
-def test_a_slurm_job_is_known_by_its_id(text: str, job: str | None) -> None:
+def test_a_slurm_job_is_identified_by_its_id(text: str, job: str | None) -> None:
     assert slurm_job_id(text) == job
 
 
@@ -64,7 +64,7 @@ def test_a_slurm_job_is_known_by_its_id(text: str, job: str | None) -> None:
         ("", None),
     ],
 )
-def test_a_pod_is_known_by_its_uid(text: str, pod: str | None) -> None:
+def test_a_pod_is_identified_by_its_uid(text: str, pod: str | None) -> None:
     assert pod_uid(text) == pod
 
 
@@ -83,7 +83,7 @@ def test_a_pod_is_known_by_its_uid(text: str, pod: str | None) -> None:
         ),
         ("8:memory:/slurm/uid_1000/job_4711/step_0/task_0\n", 1000),
         ("0::/slurm_node1/uid_1000/job_12\n", 1000),
-        # A user may make groups below his own, of any name.
+        # Users may create groups of any name below their own.
         ("0::/user.slice/user-1000.slice/user@1000.service/user-0.slice/x\n", 1000),
         ("0::/system.slice/x/user.slice/user-1000.slice\n", None),
         ("0::/user.slice/user-x.slice\n", None),
@@ -95,5 +95,5 @@ def test_a_pod_is_known_by_its_uid(text: str, pod: str | None) -> None:
         ("", None),
     ],
 )
-def test_the_owner_is_the_user_whom_the_group_was_created_for(text: str, owner: int | None) -> None:
+def test_the_owner_is_the_user_for_whom_the_group_was_created(text: str, owner: int | None) -> None:
     assert owner_uid(text) == owner

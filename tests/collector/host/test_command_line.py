@@ -1,4 +1,4 @@
-"""What of a command line leaves the host."""
+"""Which part of a command line leaves the host."""
 
 import shlex
 import time
@@ -16,7 +16,7 @@ from gpu_monitor.collector.host.command_line import (
 from gpu_monitor.collector.settings import Commands
 
 S = "Zq7LxT2vBn9KpR4w"
-"""The secret in the lines below; no part of it may be left."""
+"""The secret in the lines below; no part of it may remain."""
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
 
 LEVELS: tuple[Commands, ...] = ("name", "scrubbed")
@@ -111,7 +111,7 @@ SECRETS = [
 
 
 def pieces(secret: str) -> set[str]:
-    """Parts of a secret that are long enough to be worth having."""
+    """Parts of a secret that are long enough to help an attacker."""
     return {secret[start : start + 6] for start in range(len(secret) - 5)}
 
 
@@ -145,7 +145,7 @@ def test_there_are_at_least_sixty_patterns() -> None:
         "python x.py --url https://example.org:8080/a/b?x=1",
     ],
 )
-def test_an_ordinary_line_stays_as_it_is(line: str) -> None:
+def test_an_ordinary_line_is_unchanged(line: str) -> None:
     assert describe(shlex.split(line), "scrubbed") == line
 
 
@@ -225,7 +225,7 @@ def test_text_is_one_line_without_control_bidi_and_zero_width(dirty: str, cleane
     assert clean(dirty) == cleaned
 
 
-def test_a_long_line_is_cut() -> None:
+def test_a_long_line_is_truncated() -> None:
     shown = describe(["x" * 10_000_000], "scrubbed")
     full = describe(["x y " * 5000], "full")
 
@@ -236,7 +236,7 @@ def test_a_long_line_is_cut() -> None:
 @pytest.mark.parametrize(
     "piece", ["-", "a:", "::", '"', "a+", "=", "/a", "//", "/home/a", "eyJab-"]
 )
-def test_no_line_takes_long_to_scrub(piece: str) -> None:
+def test_every_line_is_scrubbed_quickly(piece: str) -> None:
     line = (piece * 4000)[:4000]
     for level in LEVELS:
         began = time.process_time()

@@ -1,4 +1,4 @@
-"""Names of containers, asked for over a real Unix socket without waiting for the answer."""
+"""Names of containers, requested over a real Unix socket without waiting for the answer."""
 
 import contextlib
 import http.client
@@ -30,8 +30,8 @@ from gpu_monitor.collector.host.processes import PROCESS_REFRESH_SECONDS
 from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.commands.check import report_lines
 from gpu_monitor.config.keys import Config
-from tests.collector.host.test_processes import NO_SUCH_PID, table, write_process
 from tests.support.house import PATIENCE_SECONDS, eventually
+from tests.support.processes import NO_SUCH_PID, table, write_process
 from tests.support.proxies import fenced_block, find_program
 
 JUPYTER, BATCH = "0123456789abcdef" * 4, "fedcba9876543210" * 4
@@ -116,14 +116,14 @@ def test_a_runtimes_answer_becomes_names(
         (200, b"[" * 100_000, "the answer is not a list of containers"),
     ],
 )
-def test_an_answer_of_another_server_is_refused_with_the_reason(
+def test_an_answer_from_another_server_is_refused_with_the_reason(
     runtime: Callable[[int, object], str], status: int, answer: object, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         running_containers(runtime(status, answer))
 
 
-def test_an_endless_answer_is_not_read_to_the_end(
+def test_an_endless_answer_is_read_only_up_to_a_limit(
     runtime: Callable[[int, object], str],
 ) -> None:
     with pytest.raises(ValueError, match="longer than this collector reads"):
@@ -145,7 +145,7 @@ def test_a_server_that_is_silent_or_does_not_speak_http_is_refused(
             running_containers(path, timeout=0.05)
 
         def answer() -> None:
-            server.accept()[0].close()  # the one that was not answered
+            server.accept()[0].close()  # the request that was not answered
             with server.accept()[0] as connection:
                 connection.recv(4096)
                 connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
@@ -173,14 +173,14 @@ def test_every_answer_becomes_names_or_is_refused(body: bytes) -> None:
         assert all(isinstance(word, str) for pair in parse_names(body).items() for word in pair)
 
 
-def test_without_a_socket_no_runtime_is_asked() -> None:
+def test_without_a_socket_no_runtime_is_queried() -> None:
     asked: list[str] = []
     containers = ContainerNames("", lambda path: asked.append(path) or {})  # type: ignore[func-returns-value]
     assert containers.resolve(JUPYTER[:12], 0.0) == JUPYTER[:12]
     assert asked == []
 
 
-def test_a_container_has_its_name_and_a_process_outside_has_none(
+def test_a_container_has_its_name_and_a_process_outside_one_has_none(
     runtime: Callable[[int, object], str],
 ) -> None:
     containers = patient(runtime(200, DOCKER))
@@ -210,7 +210,7 @@ def test_an_unknown_container_is_looked_up_sooner_than_a_known_one() -> None:
     assert len(asked) == 3
 
 
-def test_a_silent_runtime_delays_nothing_and_the_last_names_stay() -> None:
+def test_a_silent_runtime_delays_nothing_and_the_last_names_are_kept() -> None:
     answer, asked = threading.Event(), []
 
     def ask(path: str) -> dict[str, str]:
@@ -313,7 +313,7 @@ def test_check_reports_whether_names_are_available(
 
 
 @pytest.mark.processes
-def test_the_handbooks_nginx_lets_only_the_list_pass(
+def test_the_documented_nginx_passes_only_the_list_of_containers(
     runtime: Callable[[int, object], str], tmp_path: Path
 ) -> None:
     block = fenced_block("nginx", "docs/operations.md")

@@ -1,21 +1,19 @@
 """pids become users, commands and start times."""
 
 import gc
+import mmap
 import os
 import pwd
-import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gpu_monitor.collector.findings import Finding
-from gpu_monitor.collector.host.containers import ContainerNames
-from gpu_monitor.collector.host.pidfds import PidFds, most_followed
+from gpu_monitor.collector.host.process_load import PROCESS_LOAD_SECONDS
 from gpu_monitor.collector.host.processes import (
     PROCESS_REFRESH_SECONDS,
     ProcessFacts,
@@ -26,64 +24,7 @@ from gpu_monitor.collector.host.procfs import start_ticks
 from gpu_monitor.collector.host.users import UserNames, user_name
 from gpu_monitor.collector.settings import Commands
 from gpu_monitor.collector.source_guard import SourceGuard
-
-DEADLINE = 30.0
-NO_SUCH_PID = 2**22 + 1
-"""Above the highest pid of any kernel: a test's own /proc may use it for any process."""
-
-Child = Callable[[], "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def child(processes: None) -> Iterator[Child]:
-    """Starts processes that sleep, and ends them."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(["python train.py", "600"], executable="/bin/sleep")
-        started.append(process)
-        give_up_at = time.monotonic() + DEADLINE
-        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is still about to exec
-            assert time.monotonic() < give_up_at
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def table(
-    commands: Commands = "name",
-    proc: str = "/proc",
-    settle: float = 0.0,
-    containers: ContainerNames | None = None,
-) -> ProcessTable:
-    users = UserNames({1000: "alice"}.get, DEADLINE)
-    return ProcessTable(commands, users, proc, settle, containers)
-
-
-def write_process(
-    proc: Path,
-    ticks: int = 4711,
-    uid: int = 1000,
-    command: bytes = b"python\0train.py\0",
-    state: str = "S",
-    switches: int = 1,
-    threads: int | str = 1,
-    group: str = "0::/system.slice/slurmstepd.scope/job_12/step_0\n",
-) -> None:
-    folder = proc / str(NO_SUCH_PID)
-    folder.mkdir(parents=True, exist_ok=True)
-    zeros = " ".join(["0"] * 16)
-    stat = f"{NO_SUCH_PID} (a ) b (c) {state} {zeros} {threads} 0 {ticks} 0 0"
-    (folder / "stat").write_text(stat)
-    (folder / "status").write_text(
-        f"Name:\tpython\nUmask:\t0022\nUid:\t{uid}\t0\t0\t0\n"
-        f"voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"
-    )
-    (folder / "cmdline").write_bytes(command)
-    (folder / "cgroup").write_text(group)
+from tests.support.processes import DEADLINE, NO_SUCH_PID, Child, table, write_process
 
 
 def test_a_process_has_its_user_command_and_start() -> None:
@@ -105,7 +46,14 @@ def test_all_facts_about_a_process_are_read(tmp_path: Path) -> None:
 
     assert table(proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0) == {
         NO_SUCH_PID: ProcessFacts(
-            NO_SUCH_PID, 4711, 1000, "alice", "python train.py", container=None, slurm_job_id="12"
+            NO_SUCH_PID,
+            4711,
+            1000,
+            "alice",
+            "python train.py",
+            slurm_job_id="12",
+            group="physics",
+            host_memory_bytes=300 * mmap.PAGESIZE,
         )
     }
 
@@ -126,6 +74,28 @@ def test_a_server_of_mps_is_known_by_its_program(
 ) -> None:
     write_process(tmp_path, command=command)
     assert table(commands, proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].mps == mps
+
+
+def test_the_load_of_a_process_is_known_from_the_second_reading_on(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    first = processes.facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID]
+    write_process(tmp_path, used_ticks=1500, pages=512)
+    second = processes.facts([NO_SUCH_PID], PROCESS_LOAD_SECONDS)[NO_SUCH_PID]
+
+    assert (first.cpu_percent, first.host_memory_bytes) == (None, 300 * mmap.PAGESIZE)
+    assert (second.cpu_percent, second.host_memory_bytes) == (300, 512 * mmap.PAGESIZE)
+
+
+def test_a_process_that_is_over_has_no_load(tmp_path: Path) -> None:
+    write_process(tmp_path)
+    processes = table(proc=str(tmp_path))
+    processes.facts([NO_SUCH_PID], 0.0)
+    write_process(tmp_path, state="Z", used_ticks=1500)
+    over = processes.facts([NO_SUCH_PID], PROCESS_REFRESH_SECONDS)[NO_SUCH_PID]
+
+    assert (over.state, over.user, over.group) == ("zombie", "alice", "physics")
+    assert over.cpu_percent is over.host_memory_bytes is None
 
 
 def test_a_process_that_is_gone_or_hidden_costs_only_its_row() -> None:
@@ -160,9 +130,9 @@ def test_a_process_that_execs_is_read_again_after_a_while(tmp_path: Path) -> Non
     assert commands == ["bash", "python train.py"]
 
 
-def test_a_process_that_is_not_asked_for_is_forgotten(child: Child) -> None:
+def test_a_process_that_is_no_longer_listed_is_forgotten(child: Child) -> None:
     processes = table()
-    gc.collect()  # what other tests have left must not be closed in between
+    gc.collect()  # descriptors that other tests left must not be closed in between
     descriptors = len(os.listdir("/proc/self/fd"))
     processes.facts([child().pid, child().pid], 0.0)
 
@@ -181,10 +151,11 @@ def test_a_process_that_ends_keeps_its_facts_and_is_shown_as_ended(child: Child)
     after = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.9, 3.0)]
 
     assert alive.command == "python train.py" and alive.state is None
-    assert after == [alive, alive, alive._replace(state="ended")]
+    over = alive._replace(cpu_percent=None, host_memory_bytes=None)
+    assert after == [over, over, over._replace(state="ended")]
 
 
-def test_a_process_that_had_ended_before_is_shown_as_ended_too() -> None:
+def test_a_process_that_ended_before_it_was_seen_is_shown_as_ended() -> None:
     processes = table(settle=2.0)
 
     states = [processes.facts([NO_SUCH_PID], now)[NO_SUCH_PID].state for now in (0.0, 1.0, 2.0)]
@@ -225,11 +196,12 @@ def test_a_zombie_that_was_known_before_keeps_its_command(child: Child) -> None:
 
     facts = [processes.facts([process.pid], now)[process.pid] for now in (1.0, 2.0)]
 
-    assert facts == [alive._replace(state="zombie")] * 2
+    over = alive._replace(cpu_percent=None, host_memory_bytes=None)
+    assert facts == [over._replace(state="zombie")] * 2
 
 
 def shown_states(proc: Path, *states: tuple[str, int]) -> list[str | None]:
-    """How a process is shown that is found in these states, with this count of switches."""
+    """What is shown for a process in each of these states with this number of switches."""
     processes = table(proc=str(proc))
     shown: list[str | None] = []
     for number, (state, switches) in enumerate(states):
@@ -239,7 +211,7 @@ def shown_states(proc: Path, *states: tuple[str, int]) -> list[str | None]:
     return shown
 
 
-def test_a_process_that_does_not_wake_up_is_stuck(tmp_path: Path) -> None:
+def test_a_process_that_stays_in_uninterruptible_sleep_is_stuck(tmp_path: Path) -> None:
     shown = shown_states(tmp_path, ("D", 7), ("D", 7), ("D", 7), ("D", 8), ("S", 8))
 
     assert shown == [None, "stuck", "stuck", None, None]
@@ -266,7 +238,7 @@ def test_a_thread_that_hangs_while_its_process_ends_makes_it_stuck(tmp_path: Pat
     assert shown == [None, "stuck"]
 
 
-def test_a_process_whose_first_thread_has_ended_is_ordinary_while_others_work(
+def test_a_process_whose_main_thread_has_ended_is_ordinary_while_others_run(
     tmp_path: Path,
 ) -> None:
     write_process(tmp_path, state="Z", threads=2)
@@ -281,7 +253,7 @@ def test_invalid_data_about_a_zombie_raises_nothing(tmp_path: Path) -> None:
 
 
 def test_a_process_that_proc_does_not_show_is_hidden(child: Child, tmp_path: Path) -> None:
-    pid = child().pid  # it lives, and is not in this /proc
+    pid = child().pid  # it runs, but is not in this /proc
 
     assert table(proc=str(tmp_path)).facts([pid], 0.0)[pid] == ProcessFacts(pid, state="hidden")
 
@@ -318,47 +290,10 @@ def test_in_another_pid_namespace_every_process_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "a b", "a) S 1 (b", ")"])
-def test_the_start_is_found_whatever_the_name(name: str) -> None:
+def test_the_start_time_is_parsed_whatever_the_name(name: str) -> None:
     stat = f"7 ({name}) S " + " ".join(str(field) for field in range(4, 53))
 
     assert start_ticks(stat.encode()) == 22
-
-
-def test_a_followed_process_is_known_to_have_ended(child: Child) -> None:
-    pidfds, process = PidFds(), child()
-    assert pidfds.follow(process.pid) and pidfds.is_followed(process.pid)
-    before = pidfds.ended()
-
-    process.kill()
-    process.wait()
-
-    assert before == set()
-    assert pidfds.ended() == {process.pid}
-    pidfds.forget(process.pid)
-    assert pidfds.ended() == set() and not pidfds.is_followed(process.pid)
-
-
-def test_without_pidfd_open_no_process_is_followed() -> None:
-    pidfds = PidFds(pidfd_open=None)
-
-    assert not pidfds.follow(os.getpid()) and not pidfds.is_followed(os.getpid())
-    assert pidfds.ended() == set()
-
-
-def test_processes_are_followed_up_to_a_limit(child: Child) -> None:
-    pidfds, others = PidFds(limit=1), child()
-
-    assert pidfds.follow(os.getpid()) and not pidfds.follow(others.pid)
-    assert pidfds.follow(os.getpid())  # again, in place of the one before
-    pidfds.forget(os.getpid())
-    assert pidfds.follow(others.pid)
-    pidfds.forget(others.pid)
-
-
-def test_a_quarter_of_the_open_files_at_most_follows_processes() -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    assert 0 < most_followed() <= soft / 4
 
 
 def test_a_failure_costs_the_facts_about_one_process() -> None:
@@ -379,10 +314,6 @@ def test_a_failure_costs_the_facts_about_one_process() -> None:
     assert [finding.line for finding in found] == [
         "a process's facts cannot be read: ValueError: deep in a library"
     ]
-
-
-def test_a_missing_process_is_not_followed() -> None:
-    assert not PidFds().follow(NO_SUCH_PID)
 
 
 def test_an_impossible_pid_costs_only_its_row() -> None:

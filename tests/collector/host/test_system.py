@@ -1,4 +1,4 @@
-"""Host readings: from texts as kernels write them, and from this machine."""
+"""Host readings, from the files of other kernels and from this machine."""
 
 import os
 import time
@@ -27,7 +27,7 @@ MOUNTS = [
 ]
 
 
-def test_a_first_sample_lacks_what_needs_two() -> None:
+def test_the_first_sample_lacks_rates() -> None:
     host = system.HostSystem("node1")
 
     first, _ = host.sample(0.0)
@@ -94,7 +94,7 @@ def test_processor_use_is_the_share_of_busy_ticks() -> None:
 
 def test_only_the_named_interfaces_count() -> None:
     assert system.traffic(1.0, frozenset()) == system.Traffic(1.0, 0, 0)
-    own = system.traffic(1.0, frozenset({"lo"}))  # first, for it may grow meanwhile
+    own = system.traffic(1.0, frozenset({"lo"}))  # first, because it may grow meanwhile
     both = system.traffic(1.0, frozenset(psutil.net_io_counters(pernic=True)))
     assert both.received >= own.received
 
@@ -131,7 +131,7 @@ def test_interfaces_with_a_device_count_or_all_but_loopback_in_a_container(
     assert system.physical_interfaces(str(tmp_path / "absent")) is None
 
 
-def test_without_sys_the_network_is_not_known() -> None:
+def test_without_sys_the_network_rates_are_unknown() -> None:
     host = system.HostSystem("node1", interfaces=lambda: None)
 
     samples = [host.sample(at * system.HOST_SCAN_SECONDS)[0] for at in range(3)]
@@ -159,7 +159,7 @@ def test_a_source_that_raises_costs_only_its_own_values() -> None:
     ]
 
 
-def test_a_boot_has_an_id_also_where_proc_shows_only_processes(tmp_path: Path) -> None:
+def test_a_boot_has_an_id_even_where_proc_shows_only_processes(tmp_path: Path) -> None:
     (tmp_path / "boot_id").write_text("3f4e-11\n")
 
     assert system.boot_id(str(tmp_path / "boot_id")) == "3f4e-11"

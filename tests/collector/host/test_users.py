@@ -1,5 +1,6 @@
-"""User names, also while the name service is silent."""
+"""User names, even while the name service is silent."""
 
+import grp
 import os
 import pwd
 import threading
@@ -9,6 +10,7 @@ from gpu_monitor.collector.host.users import (
     UNKNOWN_USER_SECONDS,
     USER_NAME_SECONDS,
     UserNames,
+    primary_group,
     user_name,
 )
 from gpu_monitor.collector.source_guard import SourceGuard
@@ -32,7 +34,7 @@ def counting(names: dict[int, str]) -> tuple[list[int], Callable[[int], str | No
     return asked, look_up
 
 
-def test_a_users_name_is_the_name_services() -> None:
+def test_a_users_name_comes_from_the_name_service() -> None:
     assert patient().resolve(os.getuid(), 0.0) == pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -61,7 +63,7 @@ def test_an_unknown_user_is_looked_up_every_minute() -> None:
     assert asked == [7, 7]
 
 
-def test_a_silent_name_service_delays_nothing_and_is_asked_once() -> None:
+def test_a_silent_name_service_delays_nothing_and_is_queried_once() -> None:
     answer, asked = threading.Event(), []
 
     def look_up(uid: int) -> str:
@@ -78,7 +80,7 @@ def test_a_silent_name_service_delays_nothing_and_is_asked_once() -> None:
     eventually(lambda: users.resolve(7, 1.0) == "alice", "the name")
 
 
-def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
+def test_the_last_name_is_kept_while_the_name_service_is_silent() -> None:
     answer = threading.Event()
     names = iter(["alice"])
 
@@ -94,7 +96,7 @@ def test_the_last_name_stays_while_the_name_service_is_silent() -> None:
     answer.set()
 
 
-def test_a_failing_name_service_is_a_problem_and_the_last_name_stays() -> None:
+def test_a_failing_name_service_is_a_problem_and_the_last_name_is_kept() -> None:
     guard = SourceGuard()
     answers = iter(["alice"])
 
@@ -122,3 +124,31 @@ def test_a_user_is_not_nameless_because_the_name_service_failed() -> None:
 
     assert users.resolve(7, 0.0) == "uid 7"
     assert not users.is_nameless(7)
+
+
+def test_a_users_group_is_the_primary_one_of_the_name_service() -> None:
+    name = grp.getgrgid(pwd.getpwuid(os.getuid()).pw_gid).gr_name
+
+    assert primary_group(os.getuid()) == name
+    assert patient().group(os.getuid(), 0.0) == name
+
+
+def test_an_unknown_users_group_is_null() -> None:
+    assert primary_group(987654321) is None
+    assert patient().group(987654321, 0.0) is None
+
+
+def test_a_group_that_takes_long_delays_no_name() -> None:
+    answer = threading.Event()
+
+    def look_up_group(uid: int) -> str | None:
+        answer.wait(WAIT_SECONDS)
+        return "physics"
+
+    users = UserNames({7: "alice", 8: "bob"}.get, 0.0, look_up_group=look_up_group)
+
+    assert [users.group(uid, 0.0) for uid in (7, 8)] == [None, None]
+    assert eventually(lambda: users.resolve(7, 0.0) == "alice", "alice's name")
+    assert eventually(lambda: users.resolve(8, 0.0) == "bob", "bob's name")
+    answer.set()
+    assert eventually(lambda: users.group(7, 1.0) == "physics", "the group")

@@ -74,6 +74,18 @@ def test_most_gpus_change_a_few_readings_each_second() -> None:
     assert 0.5 < changed / rows < 0.9
 
 
+def test_energy_counts_what_a_gpu_draws() -> None:
+    before, after_a_minute = after(1)["gpus"], after(61)["gpus"]
+    used = [
+        late - early
+        for early, late in zip(
+            before["energy_joules"], after_a_minute["energy_joules"], strict=True
+        )
+    ]
+    limits = before["power_limit_watts"]
+    assert all(60 * 10 < joules <= 60 * limit for joules, limit in zip(used, limits, strict=True))
+
+
 def test_jobs_come_and_go() -> None:
     host = SimulatedHost(12, 8, NOW)
     seen = set()
@@ -116,9 +128,10 @@ def test_the_other_special_hosts_show_their_fault() -> None:
     assert special("free")["processes"]["pid"] == []
     assert findings_of(special("hot")) == [("gpu_hot", 0)]
     problems = special("problems")
-    lasting = [("disk_full", None), ("row_remap", 0), ("processes_unread", 1)]
-    assert findings_of(problems)[:3] == lasting
-    assert {kind for kind, _ in findings_of(problems)[3:]} == {"gpu_stalled"}
+    lasting = {("disk_full", None), ("row_remap", 0), ("processes_unread", 1), ("pcie_narrow", 2)}
+    found = set(findings_of(problems))
+    assert lasting < found and {kind for kind, _ in found - lasting} == {"gpu_stalled"}
+    assert problems["gpus"]["pcie_width"][:3] == [16, 16, 8]
     assert problems["disks"]["used_mib"][1] / problems["disks"]["total_mib"][1] > 0.95
     assert 1 not in problems["processes"]["gpu"] and 2 in problems["processes"]["gpu"]
 

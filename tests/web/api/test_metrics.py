@@ -16,6 +16,7 @@ from gpu_monitor.web.api.exposition import OPENMETRICS, TEXT, render
 from gpu_monitor.web.api.metric_names import (
     COLLECTOR_METRICS,
     DISK_METRICS,
+    GPU_COUNTERS,
     GPU_METRICS,
     LOAD_COUNTERS,
     LOAD_METRICS,
@@ -93,6 +94,14 @@ def test_a_number_is_exposed_in_base_units(
     assert exposed(fleet(a=gpu(**{column: value})))[name] == {A: expected}
 
 
+def test_energy_is_a_counter() -> None:
+    document = fleet(a=gpu(energy_joules=3_600_000))
+    text = render(fleet_metrics(document), openmetrics=False).decode()
+
+    assert read(text)["gpu_energy_joules_total"] == {A: 3_600_000}
+    assert "# TYPE gpu_monitor_gpu_energy_joules_total counter" in text
+
+
 def test_zero_is_exposed_and_unknown_values_are_omitted() -> None:
     known = exposed(fleet(a=gpu(utilization_percent=0, power_watts=None)))
     assert known["gpu_utilization_ratio"] == {A: 0}
@@ -163,7 +172,7 @@ def test_the_counts_of_findings_add_up_to_the_rows(hosts: dict[str, Any]) -> Non
         assert hosts[own["host"]].count((own["kind"], own["severity"])) == sample.value > 0
 
 
-def test_slices_are_numbered_as_on_the_page() -> None:
+def test_slices_go_by_the_index_that_the_page_and_nvidia_smi_show() -> None:
     columns = {
         "index": [0, 7, 0, 2],
         "parent": [None, None, 1, 1],
@@ -173,7 +182,7 @@ def test_slices_are_numbered_as_on_the_page() -> None:
         "memory_used_mib": [0] * 4,
     }
     known = exposed(fleet(a={"state": "live", "gpus": columns}))["gpu_memory_used_bytes"]
-    assert [own.split(",")[1] for own in known] == ["gpu=0", "gpu=7", "gpu=7.0", "gpu=7.1"]
+    assert [own.split(",")[1] for own in known] == ["gpu=0", "gpu=7", "gpu=7.0", "gpu=7.2"]
 
 
 @pytest.mark.parametrize("state", ["stale", "missing", "conflict"])
@@ -257,7 +266,8 @@ def test_every_number_on_the_wire_is_a_metric_or_a_known_exception() -> None:
         (GPU_METRICS, GPU_COLUMNS),
     ):
         numbers = {field for field, kind in fields.items() if kind in NUMBERS}
-        assert {measure.field for measure in measures} == numbers - NO_METRIC
+        exposed_fields = {measure.field for measure in measures} | (GPU_COUNTERS.keys() & fields)
+        assert exposed_fields == numbers - NO_METRIC
 
 
 def test_every_total_and_every_number_of_a_user_is_a_metric() -> None:

@@ -184,9 +184,9 @@ async def test_the_broker_provides_the_last_hour(
     async with web_house() as house:
         await house.show(a=make_host())
         pending = asyncio.ensure_future(house.get(path))
-        topic = await house.broker.asked_recent()
+        topic = await house.broker.next_recent_request()
         assert topic.decode().split("/")[2] == name
-        house.broker.recent(topic, {"until": 60})
+        house.broker.send_recent(topic, {"until": 60})
         assert await pending == (200, {"until": 60})
 
 
@@ -195,7 +195,7 @@ async def test_a_host_that_never_reported_has_no_history(monkeypatch: pytest.Mon
     async with web_house() as house:
         await house.show(a={"state": "missing"})
         pending = asyncio.ensure_future(house.get("api/v1/hosts/a/recent"))
-        house.broker.recent(await house.broker.asked_recent(), None)
+        house.broker.send_recent(await house.broker.next_recent_request(), None)
         assert (await pending)[0] == 404
         assert (await house.get("api/v1/hosts/other/recent"))[0] == 404
 
@@ -210,5 +210,5 @@ async def test_a_broker_without_history_is_reported() -> None:
 async def test_the_document_changes_with_each_patch() -> None:
     async with web_house() as house:
         await house.show(a=make_host())
-        house.broker.patch({"hosts": {"a": {"state": "stale"}}})
+        house.broker.send_patch({"hosts": {"a": {"state": "stale"}}})
         await house.until("api/v1/fleet", lambda _, f: f["hosts"]["a"]["state"] == "stale")

@@ -46,7 +46,7 @@ def test_a_line_is_a_name_a_role_and_a_hash() -> None:
         (ALICE + ALICE, "line 2: duplicate viewer alice; remove one"),
     ],
 )
-def test_an_invalid_line_is_reported_and_admits_no_one(line: str, error: str) -> None:
+def test_an_invalid_line_is_reported_and_admits_nobody(line: str, error: str) -> None:
     people, errors = parse(line + "\n" + BOB)
     assert error in errors[0] and errors[0].startswith("line ")
     assert people[-1].name == "bob"
@@ -59,7 +59,7 @@ def test_any_text_can_be_parsed(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "#a", "a\n", "a\x00", "\udcff", "x" * 129])
-def test_the_file_cannot_contain_some_names(name: str) -> None:
+def test_some_names_are_refused_in_the_file(name: str) -> None:
     assert not is_name(name)
 
 
@@ -123,7 +123,7 @@ def test_a_viewer_removed_and_added_again_is_a_different_person(file: Path) -> N
     assert not accounts.is_current(alice) and accounts.by_token("a") is None
 
 
-def test_a_file_that_becomes_readable_to_others_admits_no_one_until_fixed(
+def test_a_file_that_becomes_readable_to_others_admits_nobody_until_fixed(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     accounts = Accounts(str(file))
@@ -136,7 +136,7 @@ def test_a_file_that_becomes_readable_to_others_admits_no_one_until_fixed(
     assert len(accounts) == 1 and accounts.changes == 2
 
 
-def test_a_file_missing_for_a_moment_is_not_treated_as_gone(file: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_for_a_moment_still_counts(file: Path, tmp_path: Path) -> None:
     accounts = Accounts(str(file))
     file.rename(tmp_path / "away")
     for _ in range(9):

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from gpu_monitor.web.auth.allowed_hosts import OWN_NAME_RETRY_SECONDS, AllowedHosts, split
 from gpu_monitor.web.auth.client_address import TrustedProxies
 from gpu_monitor.web.errors import RequestRefused
+from tests.support.guarded_house import KEY, ask, guarded
 from tests.support.house import House
 from tests.support.web_house import make_host, wait_for, web_house
-from tests.web.auth.test_sign_in import KEY, OPEN, all_requests, ask, guarded
+from tests.web.auth.test_sign_in import OPEN, all_requests
 
 OWN = os.uname().nodename
 SHORT = OWN.partition(".")[0]
@@ -39,14 +40,6 @@ OTHERS = [
 ]
 
 
-@pytest.fixture
-def viewers(tmp_path: Path) -> Path:
-    """An empty viewers' file."""
-    path = tmp_path / "viewers"
-    path.touch(0o600)
-    return path
-
-
 async def statuses(house: Any, hosts: list[str], *headers: tuple[str, str]) -> dict[str, int]:
     """The status of `readyz` for each Host."""
     sent = [(("Host", host.format(port=house.port)), *headers) for host in hosts]
@@ -55,7 +48,9 @@ async def statuses(house: Any, hosts: list[str], *headers: tuple[str, str]) -> d
 
 
 @pytest.mark.parametrize("mode", ["none", "token", "basic", "proxy"])
-async def test_without_a_secret_only_own_names_are_answered(mode: str, viewers: Path) -> None:
+async def test_without_a_secret_only_the_servers_own_names_are_answered(
+    mode: str, viewers: Path
+) -> None:
     async with guarded(viewers, mode, web_hosts=("alias.example",)) as house:
         key = tuple(KEY.get(mode, {}).items())
         expected = dict.fromkeys([*KNOWN, *PASSED_ON], 200)

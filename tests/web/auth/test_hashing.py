@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import hashlib
 import threading
 
 import pytest
@@ -23,16 +22,7 @@ from gpu_monitor.web.auth.password_check import (
     PasswordChecker,
     TooManyChecks,
 )
-
-CHEAP = "scrypt:2:1:1:"
-
-
-def cheap_hash(password: str) -> str:
-    """Like `hash_password`, with parameters that cost nothing."""
-    salt = b"s" * 16
-    key = hashlib.scrypt(password.encode(), salt=salt, n=2, r=1, p=1, dklen=32)
-    parts = [base64.urlsafe_b64encode(data).decode().rstrip("=") for data in (salt, key)]
-    return CHEAP + ":".join(parts)
+from tests.support.cheap_hashes import cheap_hash
 
 
 def test_tokens_are_256_random_bits_and_url_safe() -> None:
@@ -83,12 +73,12 @@ def test_a_hash_reveals_its_kind() -> None:
         cheap_hash("a")[:-1] + "!",
     ],
 )
-def test_anything_else_is_no_hash(text: str) -> None:
+def test_anything_else_is_not_a_hash(text: str) -> None:
     assert kind_of(text) is None
 
 
 @given(st.text(alphabet="scryptha256:0-_=9é", max_size=40))
-def test_any_text_is_some_kind_or_none(text: str) -> None:
+def test_any_text_has_a_kind_or_none(text: str) -> None:
     assert kind_of(text) in {"token", "password", "none", None}
 
 
@@ -105,7 +95,7 @@ class Clock:
         return self.now
 
 
-async def test_a_right_password_is_remembered_for_a_while_and_a_wrong_one_never() -> None:
+async def test_a_correct_password_is_remembered_for_a_while_and_a_wrong_one_never() -> None:
     clock = Clock()
     passwords = PasswordChecker(clock)
     secret = cheap_hash("right")

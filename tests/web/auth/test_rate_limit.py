@@ -1,4 +1,4 @@
-"""How often an address may guess, and whose address it is."""
+"""How often an address may guess a password, and which address a request counts for."""
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -14,7 +14,7 @@ def limiter() -> GuessLimiter:
     return GuessLimiter(SECONDS_EACH)
 
 
-def test_after_a_burst_of_wrong_guesses_each_further_one_has_to_wait(
+def test_after_a_burst_of_wrong_guesses_each_further_one_must_wait(
     limiter: GuessLimiter,
 ) -> None:
     for _ in range(int(GUESS_BURST)):
@@ -45,7 +45,7 @@ def test_exhausting_the_burst_is_reported_once_until_it_has_recovered(
     assert [limiter.count_guess("a", recovered) for _ in range(12)].count(True) == 1
 
 
-def test_a_right_guess_is_taken_back(limiter: GuessLimiter) -> None:
+def test_a_correct_guess_is_not_counted(limiter: GuessLimiter) -> None:
     for _ in range(100):
         limiter.count_guess("a", 0.0)
         limiter.take_back("a", 0.0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gpu_monitor.web.auth.redaction import (
     HIDDEN_REASON,
+    _without,
     redact_document,
     redact_host,
     redact_patch,
@@ -32,6 +33,7 @@ LESS: tuple[Role, ...] = ("counts", "names")
 WHO = {
     "user": ["SECRET-user"],
     "uid": [4242424242],
+    "group": ["SECRET-group"],
     "effective_user": ["SECRET-other"],
     "pid": [4343434343],
 }
@@ -89,14 +91,14 @@ def leaks(text: str, role: Role) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_sees_no_byte_that_it_must_not(role: Role) -> None:
+def test_a_role_sees_no_byte_that_it_may_not(role: Role) -> None:
     fleet = talkative_fleet(a=talkative_host())
     assert leaks(json.dumps(redact_document(fleet, role)), role) == []
     assert leaks(json.dumps(redact_patch(fleet, role)), role) == []
     assert leaks(json.dumps(redact_host(fleet["hosts"]["a"], role)), role) == []
 
 
-def test_counts_keep_the_cost_of_processes_and_the_kinds_of_findings() -> None:
+def test_the_role_counts_sees_the_cost_of_processes_and_the_kinds_of_findings() -> None:
     host = redact_host(talkative_host(), "counts")
     assert host["processes"] == {"gpu": [0], "started_at": [5.0], "gpu_memory_mib": [7]}
     assert host["findings"] == {
@@ -110,7 +112,7 @@ def test_counts_keep_the_cost_of_processes_and_the_kinds_of_findings() -> None:
     assert redact_document(talkative_fleet(), "counts")["users"] == {}
 
 
-def test_names_keep_everything_but_commands() -> None:
+def test_the_role_names_sees_everything_but_commands() -> None:
     host = redact_host(talkative_host(), "names")
     assert host["processes"].keys() == PROCESSES.keys() - WHAT.keys() - UNKNOWN.keys()
     assert host["findings"] == FINDINGS
@@ -118,7 +120,7 @@ def test_names_keep_everything_but_commands() -> None:
     assert redact_document(talkative_fleet(), "names")["users"] == {"SECRET-user": {"gpus": 1}}
 
 
-def test_commands_keep_everything() -> None:
+def test_the_role_commands_sees_everything() -> None:
     fleet = talkative_fleet(a=talkative_host())
     assert redact_document(fleet, "commands") == {
         **fleet,
@@ -128,8 +130,8 @@ def test_commands_keep_everything() -> None:
 
 
 @pytest.mark.parametrize("role", LESS)
-def test_each_role_has_a_decision_for_every_column(role: Role) -> None:
-    """A new column of the wire is neither hidden nor shown by accident."""
+def test_every_column_is_either_shown_to_or_hidden_from_each_role(role: Role) -> None:
+    """No new column is hidden or shown by accident."""
     tables = {
         "gpus": [*GPU_COLUMNS, *USE_COLUMNS],
         "processes": list(PROCESS_COLUMNS),
@@ -240,7 +242,7 @@ wild_patches = st.dictionaries(
 
 
 def json_shaped(document: dict[str, Any]) -> dict[str, Any]:
-    """Without members that are null, as every document is."""
+    """Drops members that are null, which no document has."""
     shaped: dict[str, Any] = merge({}, document)
     return shaped
 
@@ -263,7 +265,7 @@ def test_redacted_patches_lead_to_the_redacted_document(
 
 
 @given(fleets, st.lists(wild_patches, max_size=4), st.sampled_from(LESS))
-def test_so_do_patches_that_no_broker_would_send(
+def test_redacted_malformed_patches_lead_to_the_redacted_document(
     first: dict[str, Any], patches: list[dict[str, Any]], role: Role
 ) -> None:
     document = json_shaped(first)
@@ -285,7 +287,7 @@ async def test_every_frame_in_every_encoding_is_redacted(protocol: str | None, r
             viewer = Follower(socket, protocol)
             await viewer.receive()
             host = talkative_host(state="stale")
-            house.broker.patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
+            house.broker.send_patch({"hosts": {"a": host, "b": host}, "users": {"SECRET-x": {}}})
             while "b" not in viewer.document["hosts"]:
                 assert leaks(json.dumps(await viewer.receive()), role) == []
             assert viewer.document == (await house.get("api/v1/fleet"))[1]
@@ -313,3 +315,8 @@ async def test_host_choice_and_role_combine() -> None:
             viewer = Follower(socket)
             await viewer.until(lambda document: "b" in document["hosts"])
             assert viewer.document["hosts"] == {"b": redact_host(talkative_host(), "names")}
+
+
+def test_a_column_that_does_not_exist_cannot_be_hidden() -> None:
+    with pytest.raises(ValueError, match="no column is named acts_as"):
+        _without(PROCESS_COLUMNS, {"acts_as", "user"})

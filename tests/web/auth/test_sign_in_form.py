@@ -14,18 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.guarded_house import TOKEN, basic, guarded
 from tests.support.web_house import House
-from tests.web.auth.test_sign_in import TOKEN, basic, guarded
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 COOKIE = "gpu-monitor"
-
-
-@pytest.fixture
-def viewers(tmp_path: Path) -> Path:
-    path = tmp_path / "viewers"
-    path.touch(0o600)
-    return path
 
 
 @asynccontextmanager
@@ -47,7 +40,7 @@ def set_cookie(answer: aiohttp.ClientResponse) -> str:
     return header
 
 
-async def test_a_browser_that_has_not_signed_in_sees_only_the_form(
+async def test_a_browser_sees_only_the_form_until_it_has_signed_in(
     viewers: Path,
 ) -> None:
     async with visit(viewers) as (answer, text):

@@ -19,7 +19,7 @@ LIMITS = WebLimits(viewers=10, stall_seconds=20.0)
 
 
 class Pipe(asyncio.Transport):
-    """A connection whose other end reads only what the test lets it; its own socket, too."""
+    """A connection whose other end reads only as much as the test allows; also its own socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ async def test_nothing_is_written_behind_unsent_bytes(scene: Scene) -> None:
     assert pipe.drain() == []
 
 
-async def test_a_viewer_that_missed_little_receives_just_that(scene: Scene) -> None:
+async def test_a_viewer_that_missed_a_few_frames_receives_those(scene: Scene) -> None:
     _, pipe = await scene.enter()
     pipe.drain()
     pipe.unsent = 10
@@ -123,7 +123,7 @@ async def test_a_viewer_that_missed_little_receives_just_that(scene: Scene) -> N
     assert pipe.drain() == [("patch", 2), ("patch", 3), ("patch", 4)]
 
 
-async def test_a_viewer_that_missed_much_receives_a_fresh_fleet(scene: Scene) -> None:
+async def test_a_viewer_that_missed_many_frames_receives_a_fresh_fleet(scene: Scene) -> None:
     _, pipe = await scene.enter()
     pipe.drain()
     pipe.unsent = 10
@@ -147,7 +147,7 @@ async def test_patches_published_while_a_fleet_is_encoded_follow_it(scene: Scene
     assert [sequence for _, sequence in messages] == list(range(messages[0][1], 22))
 
 
-async def test_a_viewer_that_takes_no_byte_for_20_seconds_is_cut(scene: Scene) -> None:
+async def test_a_viewer_that_reads_nothing_for_20_seconds_is_cut(scene: Scene) -> None:
     _, pipe = await scene.enter()
     pipe.unsent = 1000
     scene.publish()
@@ -159,7 +159,7 @@ async def test_a_viewer_that_takes_no_byte_for_20_seconds_is_cut(scene: Scene) -
     assert scene.hub.cut == {"slow": 1, "silent": 0}
 
 
-async def test_a_viewer_that_keeps_taking_bytes_is_never_cut(scene: Scene) -> None:
+async def test_a_viewer_that_keeps_reading_is_never_cut(scene: Scene) -> None:
     _, pipe = await scene.enter()
     pipe.unsent = 100
     scene.publish()

@@ -16,7 +16,7 @@ LARGE_FRAME = bytes(8 << 20)
 
 
 class Line(NamedTuple):
-    """A viewer, its transport, and the other end, which the test reads or does not."""
+    """A viewer, its transport, and the client's end, which only the test reads."""
 
     viewer: Viewer
     transport: asyncio.Transport
@@ -43,7 +43,7 @@ async def test_the_kernel_queues_little_of_a_large_frame(line: Line) -> None:
     assert not line.viewer.is_drained
 
 
-async def test_reading_a_little_counts_as_progress(line: Line) -> None:
+async def test_reading_a_few_bytes_counts_as_progress(line: Line) -> None:
     line.viewer.write(LARGE_FRAME)
     line.viewer.fall_behind(1, 0.0)
     assert line.viewer.stalled_seconds(15.0) == 15.0

@@ -41,7 +41,7 @@ class Ends:
         return pull.bind_to_random_port("tcp://127.0.0.1")
 
     def let_nobody_in(self) -> None:
-        """Every key is refused from now on."""
+        """From now on, refuse every key."""
 
         def answer() -> None:
             asked = self._far.socket(zmq.REP)
@@ -85,7 +85,7 @@ def ends() -> Iterator[Ends]:
 
 
 def refusal(lock: Lock) -> str:
-    """Why the broker does not take the connection, as soon as it is known."""
+    """Why the broker refuses the connection, once that is known."""
     return eventually(lambda: lock.why() or None, "a refusal")
 
 
@@ -126,7 +126,7 @@ def test_a_socket_with_keys_learns_that_the_broker_has_none(
     lock.take_off()
 
 
-def test_another_broker_is_not_spoken_to(ends: Ends, folders: KeyFolders) -> None:
+def test_nothing_is_sent_to_another_broker(ends: Ends, folders: KeyFolders) -> None:
     folder = folders.host("node1")
     lock = Lock(folder, "")
     ends.push(ends.listen(folders.machine("false-broker")), lock)
@@ -137,7 +137,7 @@ def test_another_broker_is_not_spoken_to(ends: Ends, folders: KeyFolders) -> Non
     lock.take_off()
 
 
-def test_a_refusal_names_the_remedy_and_waits_longer_each_time(
+def test_after_each_refusal_the_wait_is_longer_and_the_remedy_is_named(
     ends: Ends, folders: KeyFolders
 ) -> None:
     ends.let_nobody_in()
@@ -161,7 +161,7 @@ def test_a_refusal_names_the_remedy_and_waits_longer_each_time(
     ]
 
 
-def test_success_forgets_the_refusal(ends: Ends, folders: KeyFolders) -> None:
+def test_a_success_clears_the_refusal(ends: Ends, folders: KeyFolders) -> None:
     lock = Lock(folders.host("node1"), "")
     socket = ends.push(ends.listen(), lock)
     assert refusal(lock)
@@ -174,7 +174,7 @@ def test_success_forgets_the_refusal(ends: Ends, folders: KeyFolders) -> None:
 
 
 @pytest.mark.parametrize("file", ["own.key", "broker.pub"])
-def test_a_file_that_changes_means_a_new_socket(folders: KeyFolders, file: str) -> None:
+def test_a_file_that_changes_leads_to_a_new_socket(folders: KeyFolders, file: str) -> None:
     folder = folders.host("node1")
     lock = Lock(folder, "")
     assert not lock.is_changed()
@@ -209,7 +209,7 @@ def test_a_broken_key_file_is_logged_once_and_the_keys_stay_in_use(
 def test_a_file_that_was_broken_for_a_moment_is_read_again(
     folders: KeyFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when it is seen while it is written: its time may be the same afterwards."""
+    """The file is seen half-written, and keeps its timestamp once it is complete."""
     folder = folders.host("node1")
     lock = Lock(folder, "")
     monkeypatch.setattr("gpu_monitor.wire.curve.client.stamp", lambda path: (1,))
@@ -227,8 +227,8 @@ def test_keys_that_cannot_be_used_are_refused(folders: KeyFolders) -> None:
         Lock(str(folder), "")
 
 
-def test_sockets_that_were_given_up_connect_no_more(ends: Ends, folders: KeyFolders) -> None:
-    """With a wrong key libzmq connects again and again, as long as there is a socket."""
+def test_abandoned_sockets_do_not_connect_again(ends: Ends, folders: KeyFolders) -> None:
+    """With a wrong key, libzmq keeps reconnecting for as long as the socket exists."""
     port, folder = ends.listen(folders.broker), folders.host("node1")
     Path(folder, "broker.pub").write_text(own_pair(folder).public)
     lock, accepted = Lock(folder, ""), ends.accepted
@@ -241,6 +241,6 @@ def test_sockets_that_were_given_up_connect_no_more(ends: Ends, folders: KeyFold
     def is_quiet() -> bool:
         while accepted.poll(0):
             accepted.recv_multipart()
-        return not accepted.poll(1000)  # a socket that lives connects every 0.1 s
+        return not accepted.poll(1000)  # an open socket reconnects every 0.1 s
 
     eventually(is_quiet, "the last connection")

@@ -108,7 +108,7 @@ def test_a_wrong_file_is_logged_once_and_admits_no_peer(
 def test_a_file_that_was_broken_for_a_moment_is_read_again(
     folders: KeyFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when it is seen while it is written: its time may be the same afterwards."""
+    """The file is seen half-written, and keeps its timestamp once it is complete."""
     path = Path(folders.broker, "hosts", "node1.pub")
     right = path.read_text()
     monkeypatch.setattr("gpu_monitor.wire.curve.keys._stamp", lambda found: (1,))

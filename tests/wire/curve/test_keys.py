@@ -98,7 +98,7 @@ def test_the_public_key_follows_from_the_secret_one(folder: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o666, 0o644])
-def test_a_secret_that_others_may_touch_is_refused(folder: str, mode: int) -> None:
+def test_a_secret_that_others_may_access_is_refused(folder: str, mode: int) -> None:
     os.chmod(f"{folder}/own.key", mode)
     assert refusal(folder) == (
         f"{folder}/own.key: others may read it (mode {mode:04o}); run chmod 600 {folder}/own.key"
@@ -106,7 +106,7 @@ def test_a_secret_that_others_may_touch_is_refused(folder: str, mode: int) -> No
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
-def test_a_secret_of_its_owner_alone_is_read(folder: str, mode: int) -> None:
+def test_a_secret_that_only_its_owner_may_access_is_read(folder: str, mode: int) -> None:
     os.chmod(f"{folder}/own.key", mode)
     assert own_pair(folder).public
 
@@ -136,7 +136,7 @@ def test_root_reads_the_folder_of_another_user_who_owns_all_of_it(folder: str) -
     assert own_pair(folder).public
 
 
-def test_what_is_missing_is_named_with_what_to_do(folder: str, tmp_path: Path) -> None:
+def test_what_is_missing_is_named_with_the_remedy(folder: str, tmp_path: Path) -> None:
     assert refusal(folder) == f"{folder}/broker.pub: is missing; put the broker's own.pub there"
     os.unlink(f"{folder}/own.key")
     words = "is missing; make one with gpu-monitor keys init"
@@ -144,7 +144,7 @@ def test_what_is_missing_is_named_with_what_to_do(folder: str, tmp_path: Path) -
     assert refusal(str(tmp_path / "none")).startswith(f"{tmp_path}/none: is missing; make it with")
 
 
-def test_what_is_no_file_or_no_folder_is_refused_without_waiting(folder: str) -> None:
+def test_anything_but_a_file_or_a_folder_is_refused_without_waiting(folder: str) -> None:
     assert refusal(f"{folder}/own.key").endswith("not a folder; name a folder of keys")
     os.unlink(f"{folder}/own.key")
     os.mkfifo(f"{folder}/own.key", 0o600)

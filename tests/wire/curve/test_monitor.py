@@ -1,4 +1,4 @@
-"""wire.curve.monitor: handshakes are reported, and one that is given up can be repeated."""
+"""wire.curve.monitor: handshakes are reported, and an abandoned one can be repeated."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
 
 class Broker:
-    """A socket with keys that somebody may knock at."""
+    """A socket with keys that accepts connections."""
 
     def __init__(self, context: Context, kind: int, folder: str) -> None:
         self.socket = context.socket(kind)
@@ -36,7 +36,7 @@ class Broker:
         self.endpoint = f"tcp://127.0.0.1:{self.socket.bind_to_random_port('tcp://127.0.0.1')}"
 
     def has_accepted(self) -> bool:
-        """Whether somebody has connected since the last time, or now does."""
+        """Whether a peer has connected since the last call, or connects now."""
         found = bool(self._accepted.poll(WAIT_MS))
         while self._accepted.poll(0):
             self._accepted.recv_multipart()
@@ -68,7 +68,7 @@ def listen() -> Iterator[Listen]:
 
 @pytest.fixture
 def near() -> Iterator[Context]:
-    """The context of whoever connects: with one I/O thread for all its sockets."""
+    """The context of the connecting side, with one I/O thread for all its sockets."""
     context: Context = zmq.Context()
     yield context
     context.destroy(linger=0)
@@ -80,7 +80,7 @@ def folders(tmp_path: Path) -> KeyFolders:
 
 
 def later() -> Callable[[], float]:
-    """A clock by which everybody's patience has ended whenever it is asked."""
+    """A clock that jumps past every deadline each time it is read."""
     times = iter(range(0, 10_000_000, 100))
     return lambda: float(next(times))
 

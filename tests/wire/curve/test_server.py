@@ -42,7 +42,7 @@ def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == logger]
 
 
-async def test_a_host_is_the_one_its_key_was_issued_for_not_the_name_it_sends(house: Links) -> None:
+async def test_a_host_is_identified_by_its_key_and_not_by_the_name_it_sends(house: Links) -> None:
     web = house.web()
     house.host("node1", sent="node2")
     await house.until(lambda: web.state("node1") == "live")
@@ -93,15 +93,18 @@ def stranger(folders: KeyFolders, which: str) -> str:
 
 
 def tries_on(liar: Collector) -> bool:
-    """Lets time pass for one that was told why. Where both ends see that they do not fit, the
-    quicker one breaks off, and the broker counts only what it has broken off itself."""
+    """Whether the collector knows why it is refused; if so, let time pass for its next attempt.
+
+    Where both ends notice the mismatch, the quicker one breaks off, and the broker counts only the
+    connections that it broke off itself.
+    """
     told = bool(liar.pusher.why())
     liar.clock.ahead += 0.1 * told
     return told
 
 
 @pytest.mark.parametrize("which", STRANGERS)
-async def test_a_stranger_is_counted_and_informed_and_disturbs_no_other_peer(
+async def test_a_peer_without_a_valid_key_is_counted_and_told_why_and_disturbs_no_other(
     house: Links, which: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, _ = house.web(), house.host("node1")
@@ -112,14 +115,14 @@ async def test_a_stranger_is_counted_and_informed_and_disturbs_no_other_peer(
     await house.until(lambda: tries_on(liar) and web.refused(reason))
     liar.clock.ahead += 2.0
     await house.turn()
-    liar.clock.ahead += 2.0  # another socket, another refusal, no other line
+    liar.clock.ahead += 2.0  # a new socket is refused again, but not logged again
     refused = web.refused(reason)
     await house.until(lambda: tries_on(liar) and web.refused(reason) > refused)
     liar.clock.ahead += 0.5
     await house.turn()
     words = STRANGERS[which].format(folder=folder)
     said = [line for line in lines(caplog, pusher.__name__) if "not reachable" in line]
-    assert 0 < len(said) == len(set(said)) <= 2  # that it breaks off, and then why
+    assert 0 < len(said) == len(set(said)) <= 2  # that the connection broke off, and then why
     assert [line for line in said if words not in line] == []
     counted = [line for line in lines(caplog, ingest.__name__) if f": {reason} (" in line]
     assert len(counted) == 1
@@ -129,7 +132,7 @@ async def test_a_stranger_is_counted_and_informed_and_disturbs_no_other_peer(
 
 
 @pytest.mark.parametrize("which", ["unknown key", "no key", "wrong broker key"])
-async def test_a_stranger_receives_nothing(house: Links, which: str) -> None:
+async def test_a_peer_without_a_valid_key_receives_nothing(house: Links, which: str) -> None:
     web = house.web()
     await house.until(lambda: web.replica.ever_synced)
     if which == "no key":
@@ -145,7 +148,7 @@ async def test_a_stranger_receives_nothing(house: Links, which: str) -> None:
     assert "--public" not in deaf.replica.refusal
 
 
-async def test_a_revoked_host_is_out_on_its_living_connection_and_back_when_enrolled_again(
+async def test_a_revoked_host_is_cut_off_in_mid_connection_and_returns_once_enrolled_again(
     house: Links, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, other, node = house.web(), house.host("other"), house.host("node1")
@@ -176,7 +179,9 @@ async def test_a_connection_is_cut_off_on_all_interfaces_too(tmp_path: Path, own
         await house.until(lambda: node.pusher.why().startswith("it does not know this machine"))
 
 
-async def test_a_revoked_web_server_is_cut_off_and_back_when_enrolled_again(house: Links) -> None:
+async def test_a_revoked_web_server_is_cut_off_and_returns_once_enrolled_again(
+    house: Links,
+) -> None:
     stays, goes = house.web(), house.web()
     house.host("node1")
     await house.until(lambda: stays.state("node1") == goes.state("node1") == "live")
@@ -222,7 +227,7 @@ async def test_a_web_server_whose_key_is_rotated_is_back_without_a_restart(house
     assert stays.lost == 0
 
 
-async def test_a_broker_s_key_that_was_put_right_is_read_without_a_restart(house: Links) -> None:
+async def test_a_corrected_key_of_the_broker_is_read_without_a_restart(house: Links) -> None:
     web = house.web()
     folder = house.folders.host("node1")
     right = Path(folder, "broker.pub").read_text()
@@ -245,7 +250,7 @@ async def test_keys_that_break_while_in_use_are_logged_once_and_ignored(
     assert web.states("node1") == {"live"}
 
 
-async def test_an_enrolled_host_is_expected_and_a_revoked_one_is_not(house: Links) -> None:
+async def test_an_enrolled_host_is_expected_and_a_revoked_host_is_not(house: Links) -> None:
     web = house.web()
     await house.meanwhile(house.folders.host, "node2")
     await house.until(lambda: web.state("node2") == "missing")
@@ -272,7 +277,7 @@ async def test_a_broken_key_file_admits_no_peer_and_leaves_the_others(
     assert web.states("other") == {"live"}
 
 
-async def test_the_largest_message_passes_encrypted_too(house: Links) -> None:
+async def test_the_largest_message_passes_even_encrypted(house: Links) -> None:
     web, node = house.web(), house.host("node1")
     await house.until(lambda: web.state("node1") == "live")
     message = pack(make_snapshot("node1"))
@@ -311,7 +316,7 @@ async def test_no_key_is_needed_inside_the_process(
 def test_no_peer_is_admitted_without_an_answer(
     tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
 ) -> None:
-    """As long as the gate does not answer, or once it is closed."""
+    """While the gate does not answer, and once it is closed."""
     folders = KeyFolders(tmp_path)
     gate = CurveServer(folders.broker, context, "", lambda *_: None)
     guarded = context.socket(zmq.PULL)
