@@ -22,6 +22,8 @@ NO_NVML_ERROR = -1
 
 UNSUPPORTED = frozenset({NOT_SUPPORTED, FUNCTION_NOT_FOUND, 22, 24, 25, 26})
 """Answers that stay the same until NVML is opened again: such a call is not made a second time."""
+TOO_OLD = UNSUPPORTED - {NOT_SUPPORTED}
+"""Answers of a driver that does not know a function."""
 LOST = frozenset({GPU_IS_LOST, GPU_NOT_FOUND})
 CLOSED = frozenset({UNINITIALIZED, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, LIB_RM_VERSION_MISMATCH})
 """The library has no driver to talk to: it has to be opened again."""

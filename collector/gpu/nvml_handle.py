@@ -21,6 +21,7 @@ from gpu_monitor.collector.gpu.nvml_errors import (
     FUNCTION_NOT_FOUND,
     INVALID_ARGUMENT,
     NOT_FOUND,
+    TOO_OLD,
     NvmlError,
 )
 from gpu_monitor.collector.gpu.queries import Trace
@@ -49,6 +50,7 @@ class Handle:
         self.pointer = pointer
         self.trace = trace
         self._throttle_reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons
+        self._knows_reserve = True
         self._arrays: dict[str, ArrayReader] = {}
 
     @classmethod
@@ -78,12 +80,19 @@ class Handle:
         return _text(self._call(pynvml.nvmlDeviceGetPciInfo).busId)
 
     def memory(self) -> tuple[int, int]:
-        """Total and used bytes, used without the driver's reserve; driver 510 and newer."""
-        info = self._call(pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2)
-        return info.total, info.used
+        """Total and used bytes, used without the driver's reserve; with it before driver 510."""
+        if self._knows_reserve:
+            try:
+                info = self._call(pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2)
+                return info.total, info.used
+            except NvmlError as error:
+                if error.code not in TOO_OLD:
+                    raise
+            self._knows_reserve = False
+        return self.memory_with_reserve()
 
     def memory_with_reserve(self) -> tuple[int, int]:
-        """Total and used bytes, used including the driver's reserve; for older drivers."""
+        """Total and used bytes, used including the driver's reserve."""
         info = self._call(pynvml.nvmlDeviceGetMemoryInfo)
         return info.total, info.used
 

@@ -189,21 +189,39 @@ EXPORT int nvmlDeviceGetIndex(struct device *handle, unsigned *index)
     DEVICE_CALL(handle, { *index = (unsigned)(view.mig ? view.mig - view.gpu->migs : visible_index(view.gpu->number)); });
 }
 
-struct pci_info {
-    char legacy[16];
-    unsigned domain, bus, device, device_id, subsystem_id;
-    char bus_id[32];
-};
+enum { DEVICE_ID = 0x233010de, SUBSYSTEM_ID = 0x16c110de, DISPLAY_CONTROLLER = 3, CONTROLLER_3D = 2 };
+
+/* Where the GPU is; a slice is nowhere. */
+static int find_pci(const struct view *view, struct pci *pci)
+{
+    const struct text *text = &view->gpu->texts[TEXT_pci_bus_id];
+    if (view->mig || text->error)
+        return view->mig ? NOT_SUPPORTED : text->error;
+    if (!parse_pci(text->text, pci))
+        stop_loudly("pci_bus_id '%s' is not like 00000000:1B:00.0", text->text);
+    return OK;
+}
+
+EXPORT int nvmlDeviceGetPciInfoExt(struct device *handle, struct pci_info_ext *answer)
+{
+    DEVICE_CALL(handle, {
+        struct pci pci;
+        unsigned version = 0x1000000u | sizeof *answer;
+        result = answer->version == version ? find_pci(&view, &pci) : ARGUMENT_VERSION_MISMATCH;
+        if (result == OK) {
+            *answer = (struct pci_info_ext){version, pci.domain, pci.bus, pci.device, DEVICE_ID, SUBSYSTEM_ID,
+                                            DISPLAY_CONTROLLER, CONTROLLER_3D, ""};
+            snprintf(answer->bus_id, sizeof answer->bus_id, "%08X:%02X:%02X.0", pci.domain, pci.bus & 0xff, pci.device & 0xff);
+        }
+    });
+}
 
 EXPORT int nvmlDeviceGetPciInfo_v3(struct device *handle, struct pci_info *answer)
 {
     DEVICE_CALL(handle, {
-        const struct text *text = &view.gpu->texts[TEXT_pci_bus_id];
         struct pci pci;
-        struct pci_info info = {.device_id = 0x233010de, .subsystem_id = 0x16c110de};
-        result = view.mig ? NOT_SUPPORTED : text->error;
-        if (result == OK && !parse_pci(text->text, &pci))
-            stop_loudly("pci_bus_id '%s' is not like 00000000:1B:00.0", text->text);
+        struct pci_info info = {.device_id = DEVICE_ID, .subsystem_id = SUBSYSTEM_ID};
+        result = find_pci(&view, &pci);
         if (result == OK) {
             info.domain = pci.domain;
             info.bus = pci.bus;

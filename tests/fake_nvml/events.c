@@ -7,12 +7,6 @@
 
 enum { MAX_SETS = 64, XID_CRITICAL_ERROR = 8, STEP_NS = 1000000, NO_INSTANCE = -1 };
 
-struct event_data {
-    struct device *device;
-    unsigned long long type, data;
-    unsigned gpu_instance, compute_instance;
-};
-
 /* delivered: how many of a GPU's xid lines were delivered or present at registration; -1: not registered. */
 struct event_set {
     int used, delivered[MAX_GPUS];

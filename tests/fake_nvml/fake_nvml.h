@@ -2,6 +2,8 @@
 #ifndef FAKE_NVML_H
 #define FAKE_NVML_H
 
+#include "answers.h"
+
 #include <stdatomic.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -187,8 +189,9 @@ struct call {
     const char *name;
     atomic_ullong count;
 };
-#define THIS_CALL \
-    static struct call call __attribute__((section("nvml_calls"), used, aligned(16))) = {.name = __func__}
+#define CALL_NAMED(NAME) \
+    static struct call call __attribute__((section("nvml_calls"), used, aligned(16))) = {.name = NAME}
+#define THIS_CALL CALL_NAMED(__func__)
 
 struct view {
     struct scenario *scenario;
@@ -211,6 +214,11 @@ int visible_index(int gpu);
 int number(const struct view *view, enum gpu_key key, double scale, double *result);
 int physical(const struct view *view, enum gpu_key key, double scale, double *result); /* a slice has none */
 unsigned long long whole(double number);
+
+/* processes.c */
+int private_compute_processes(struct device *handle, unsigned *count, void *rows);
+int private_graphics_processes(struct device *handle, unsigned *count, void *rows);
+int private_mps_processes(struct device *handle, unsigned *count, void *rows);
 
 /* events.c */
 void forget_event_sets(void);

@@ -8,19 +8,6 @@
 enum { UINT = 1, ULONGLONG = 3, LONGLONG = 4, INT = 5 };
 enum { NVLINK_STATE = 165 };
 
-struct field_value {
-    unsigned id, scope;
-    long long timestamp, latency;
-    unsigned type;
-    int result;
-    union {
-        unsigned uint;
-        int sint;
-        unsigned long long ulonglong;
-        long long longlong;
-    } value;
-};
-
 static const struct {
     unsigned id;
     enum gpu_key key;

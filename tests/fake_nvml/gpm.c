@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { GRAPHICS_UTIL = 1, SM_UTIL = 2, METRICS = 98, VERSION = 1, WHOLE_GPU = -1 };
+enum { GRAPHICS_UTIL = 1, SM_UTIL = 2, VERSION = 1, WHOLE_GPU = -1 };
 
 /* Never returned to the system, so that using a freed sample is detected. */
 struct sample {
@@ -19,10 +19,6 @@ struct sample {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int allocated, epoch;
-
-struct gpm_support {
-    unsigned version, supported;
-};
 
 EXPORT int nvmlGpmQueryDeviceSupport(struct device *handle, struct gpm_support *answer)
 {
@@ -131,19 +127,6 @@ EXPORT int nvmlGpmMigSampleGet(struct device *handle, unsigned instance, struct 
 {
     DEVICE_CALL(handle, { result = take(&view, (int)instance, sample); });
 }
-
-struct metric {
-    unsigned id;
-    int result;
-    double value;
-    const char *short_name, *long_name, *unit;
-};
-
-struct metrics {
-    unsigned version, count;
-    struct sample *before, *after;
-    struct metric metrics[METRICS];
-};
 
 static int is_pair(const struct sample *before, const struct sample *after)
 {

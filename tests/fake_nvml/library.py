@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from .scenario import Scenario
@@ -25,33 +26,43 @@ class BuildError(Exception):
     """The library cannot be built; `str` names what is missing."""
 
 
-def library_folder(builds: Path = BUILDS) -> Path:
+def library_folder(builds: Path = BUILDS, lacking: Collection[str] = ()) -> Path:
     """The folder with the built library, for LD_LIBRARY_PATH; BuildError without a C compiler.
 
-    Each version of the source has a folder of its own in `builds`, and is built once.
+    Each version of the source has a folder of its own in `builds`, and is built once. `lacking` are
+    functions that it does not have, as an old one.
     """
     sources = sorted(SOURCE.glob("*.[ch]"))
-    digest = hashlib.sha256(" ".join(FLAGS + LINKER_FLAGS).encode())
+    digest = hashlib.sha256(" ".join([*FLAGS, *LINKER_FLAGS, *sorted(lacking)]).encode())
     for source in sources:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     folder = builds / digest.hexdigest()[:16]
     if not (folder / SONAME).exists():
-        _build([source for source in sources if source.suffix == ".c"], folder)
+        _build([source for source in sources if source.suffix == ".c"], folder, lacking)
     return folder
 
 
-def _build(sources: list[Path], folder: Path) -> None:
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    if not shutil.which(compiler[0]):
+def compiler() -> list[str]:
+    """The C compiler, as the words of a command; BuildError if there is none."""
+    words = shlex.split(os.environ.get("CC", "cc"))
+    if not shutil.which(words[0]):
         raise BuildError(
-            f"no C compiler: '{compiler[0]}' is not in PATH."
+            f"no C compiler: '{words[0]}' is not in PATH."
             " Install one (Debian, Ubuntu: apt-get install gcc libc6-dev) or set CC."
         )
+    return words
+
+
+def _build(sources: list[Path], folder: Path, lacking: Collection[str]) -> None:
+    command = compiler()
     folder.mkdir(parents=True, exist_ok=True)
+    hidden = folder / "lacking"
+    hidden.write_text(f"{{ local: {' '.join(f'{name};' for name in sorted(lacking))} }};\n")
+    options = [*LINKER_FLAGS, f"-Wl,--version-script={hidden}"] if lacking else LINKER_FLAGS
     # Tests may run in parallel: each builds its own, and the last one stays.
     handle, target = tempfile.mkstemp(dir=folder)
     os.close(handle)
-    command = [*compiler, *FLAGS, *LINKER_FLAGS, "-o", target, *map(str, sources)]
+    command = [*command, *FLAGS, *options, "-o", target, *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         os.unlink(target)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "fake_nvml.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,13 +12,6 @@
 #define NO_INSTANCE (~0u)
 
 enum kind { COMPUTE, GRAPHICS, MPS };
-
-/* Versions 2 and 3 of the list have the same layout. */
-struct process_info {
-    unsigned pid;
-    unsigned long long memory;
-    unsigned gpu_instance, compute_instance;
-};
 
 static int is_here(const struct view *view, const struct process *process)
 {
@@ -44,12 +38,33 @@ static unsigned long long memory_of(const struct process *process)
 }
 
 /* The rows of some drivers have the use of protected memory at their end, whatever the header says. */
+struct wide_row {
+    struct process_info narrow;
+    unsigned long long protected_memory;
+};
+
+/* In the lists that nvidia-smi reads. */
+struct named_row {
+    struct wide_row row;
+    char name[4096];
+};
+
+/* The first word of its command line; a zero follows each word. */
+static int read_name(unsigned pid, char *buffer, unsigned size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return NOT_FOUND;
+    buffer[fread(buffer, 1, size - 1, file)] = 0;
+    fclose(file);
+    return OK;
+}
+
 static void write_row(char *at, const struct process *process, size_t size)
 {
-    struct {
-        struct process_info narrow;
-        unsigned long long protected_memory;
-    } row = {
+    struct wide_row row = {
         .narrow.pid = pid_of(process),
         .narrow.memory = memory_of(process),
         .narrow.gpu_instance = process->gpu_instance == NONE ? NO_INSTANCE : (unsigned)process->gpu_instance,
@@ -59,21 +74,24 @@ static void write_row(char *at, const struct process *process, size_t size)
     memcpy(at, &row, size);
 }
 
-/* Like NVML: without a buffer, or with one too small, the call returns the required size. */
-static int list(const struct view *view, enum kind kind, unsigned *count, struct process_info *infos)
+/* Like NVML: without a buffer, or with one too small, the call returns the required size. Rows follow
+   each other `stride` bytes apart. */
+static int list(const struct view *view, enum kind kind, unsigned *count, void *rows, size_t size, size_t stride)
 {
     const struct scenario *scenario = view->scenario;
     unsigned needed = 0, room;
-    if (!count || (!infos && *count))
+    if (!count || (!rows && *count))
         return INVALID_ARGUMENT;
     room = *count;
     for (int i = 0; i < scenario->process_count; i++) {
         const struct process *process = &scenario->processes[i];
         if (!is_here(view, process) || !is_kind(process, kind))
             continue;
+        char *at = (char *)rows + needed * stride;
         if (needed < room)
-            write_row((char *)infos + needed * (unsigned)scenario->process_row_bytes, process,
-                      (size_t)scenario->process_row_bytes);
+            write_row(at, process, size);
+        if (needed < room && stride == sizeof(struct named_row) && read_name(pid_of(process), at + size, 4096) != OK)
+            at[size] = 0;
         needed++;
     }
     *count = needed;
@@ -83,7 +101,10 @@ static int list(const struct view *view, enum kind kind, unsigned *count, struct
 #define LIST(NAME, KIND)                                                                    \
     EXPORT int NAME(struct device *handle, unsigned *count, struct process_info *infos)     \
     {                                                                                       \
-        DEVICE_CALL(handle, { result = list(&view, KIND, count, infos); });                 \
+        DEVICE_CALL(handle, {                                                               \
+            size_t size = (size_t)view.scenario->process_row_bytes;                         \
+            result = list(&view, KIND, count, infos, size, size);                           \
+        });                                                                                 \
     }
 
 LIST(nvmlDeviceGetComputeRunningProcesses_v2, COMPUTE)
@@ -92,6 +113,32 @@ LIST(nvmlDeviceGetGraphicsRunningProcesses_v2, GRAPHICS)
 LIST(nvmlDeviceGetGraphicsRunningProcesses_v3, GRAPHICS)
 LIST(nvmlDeviceGetMPSComputeRunningProcesses_v2, MPS)
 LIST(nvmlDeviceGetMPSComputeRunningProcesses_v3, MPS)
+
+/* The same for nvidia-smi; rules for the function named apply. */
+#define PRIVATE_LIST(NAME, FUNCTION, KIND)                                                            \
+    int NAME(struct device *handle, unsigned *count, void *rows)                                      \
+    {                                                                                                 \
+        CALL_NAMED(FUNCTION);                                                                         \
+        struct view view;                                                                             \
+        int result = begin_device(&call, handle, &view);                                              \
+        if (result == OK)                                                                             \
+            result = list(&view, KIND, count, rows, sizeof(struct wide_row), sizeof(struct named_row));      \
+        return end(&view, result);                                                                    \
+    }
+
+PRIVATE_LIST(private_compute_processes, "nvmlDeviceGetComputeRunningProcesses_v3", COMPUTE)
+PRIVATE_LIST(private_graphics_processes, "nvmlDeviceGetGraphicsRunningProcesses_v3", GRAPHICS)
+PRIVATE_LIST(private_mps_processes, "nvmlDeviceGetMPSComputeRunningProcesses_v3", MPS)
+
+EXPORT int nvmlSystemGetProcessName(unsigned pid, char *buffer, unsigned size)
+{
+    THIS_CALL;
+    struct view view;
+    int result = begin(&call, &view);
+    if (result == OK)
+        result = buffer && size ? read_name(pid, buffer, size) : INVALID_ARGUMENT;
+    return end(&view, result);
+}
 
 /* --- utilization by process ------------------------------------------------------------------------------ */
 
@@ -127,13 +174,7 @@ static unsigned sm_utilization_percent(const struct process *process)
     return (unsigned)(value_now(&process->sm_utilization_percent, process->gpu + (int)pid_of(process)) + 0.5);
 }
 
-struct sample {
-    unsigned pid;
-    unsigned long long timestamp;
-    unsigned sm, memory, encoder, decoder;
-};
-
-EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample *answer, unsigned *count,
+EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct process_sample *answer, unsigned *count,
                                            unsigned long long last_seen)
 {
     DEVICE_CALL(handle, {
@@ -154,23 +195,12 @@ EXPORT int nvmlDeviceGetProcessUtilization(struct device *handle, struct sample 
             for (int i = 0; i < view.scenario->process_count; i++) {
                 const struct process *process = &view.scenario->processes[i];
                 if (is_here(&view, process) && !process->sm_utilization_percent.error)
-                    answer[filled++] = (struct sample){pid_of(process), stamp(process, now), sm_utilization_percent(process), 0, 0, 0};
+                    answer[filled++] = (struct process_sample){pid_of(process), stamp(process, now), sm_utilization_percent(process), 0, 0, 0};
             }
             *count = filled;
         }
     });
 }
-
-struct sample_info {
-    unsigned long long timestamp;
-    unsigned pid, sm, memory, encoder, decoder, jpeg, optical_flow;
-};
-
-struct samples_v1 {
-    unsigned version, count;
-    unsigned long long last_seen;
-    struct sample_info *array;
-};
 
 EXPORT int nvmlDeviceGetProcessesUtilizationInfo(struct device *handle, struct samples_v1 *answer)
 {
@@ -272,11 +302,6 @@ EXPORT int nvmlDeviceGetComputeInstanceId(struct device *handle, unsigned *id)
             *id = view.mig->compute_instance;
     });
 }
-
-struct attributes {
-    unsigned multiprocessors, copy_engines, decoders, encoders, jpegs, optical_flows, gpu_slices, compute_slices;
-    unsigned long long memory_mib;
-};
 
 EXPORT int nvmlDeviceGetAttributes_v2(struct device *handle, struct attributes *answer)
 {

@@ -46,6 +46,21 @@ NUMBER(nvmlDeviceGetCurrPcieLinkWidth, pcie_width, 1, unsigned)
 NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, pcie_max_generation, 1, unsigned)
 NUMBER(nvmlDeviceGetMaxPcieLinkWidth, pcie_max_width, 1, unsigned)
 
+/* All that NVML has bits for. */
+#define ALL_THROTTLE_REASONS 0x1ffULL
+
+#define SUPPORTED(NAME)                                                        \
+    EXPORT int NAME(struct device *handle, unsigned long long *answer)         \
+    {                                                                          \
+        DEVICE_CALL(handle, {                                                  \
+            result = view.mig ? NOT_SUPPORTED : OK;                            \
+            if (result == OK)                                                  \
+                *answer = ALL_THROTTLE_REASONS;                                \
+        });                                                                    \
+    }
+SUPPORTED(nvmlDeviceGetSupportedClocksThrottleReasons)
+SUPPORTED(nvmlDeviceGetSupportedClocksEventReasons)
+
 /* One of several numbers, chosen by an argument; UNKNOWN_CHOICE if the argument is invalid. */
 enum { UNKNOWN_CHOICE = KEY_COUNT };
 
@@ -65,11 +80,6 @@ EXPORT int nvmlDeviceGetTemperature(struct device *handle, unsigned sensor, unsi
     DEVICE_CALL(handle, { result = chosen(&view, sensor ? UNKNOWN_CHOICE : KEY_temperature_celsius, 1, celsius); });
 }
 
-struct temperature_v1 {
-    unsigned version, sensor;
-    int celsius;
-};
-
 EXPORT int nvmlDeviceGetTemperatureV(struct device *handle, struct temperature_v1 *answer)
 {
     DEVICE_CALL(handle, {
@@ -84,11 +94,6 @@ EXPORT int nvmlDeviceGetTemperatureV(struct device *handle, struct temperature_v
             answer->celsius = (int)found;
     });
 }
-
-struct margin_v1 {
-    unsigned version;
-    int celsius;
-};
 
 EXPORT int nvmlDeviceGetMarginTemperature(struct device *handle, struct margin_v1 *answer)
 {
@@ -174,6 +179,23 @@ EXPORT int nvmlDeviceGetTotalEccErrors(struct device *handle, unsigned kind, uns
     });
 }
 
+/* All errors are in the GPU's memory (location 1), none in a slice of it. */
+EXPORT int nvmlDeviceGetMemoryErrorCounter(struct device *handle, unsigned kind, unsigned counter, unsigned location,
+                                           unsigned long long *errors)
+{
+    DEVICE_CALL(handle, {
+        double ecc = 0, found = 0;
+        int key = kind ? KEY_ecc_uncorrected : KEY_ecc_corrected;
+        result = kind > 1 || counter > 1 ? INVALID_ARGUMENT : number(&view, KEY_ecc, 1, &ecc);
+        if (result == OK && !ecc)
+            result = NOT_SUPPORTED;
+        if (result == OK && !view.mig && location == 1)
+            result = number(&view, (enum gpu_key)key, 1, &found);
+        if (result == OK)
+            *errors = whole(found);
+    });
+}
+
 /* --- several numbers per call ------------------------------------------------------------------------------ */
 
 /* Two keys, two answers. */
@@ -211,10 +233,6 @@ static int busy(const struct view *view, int one, int other, unsigned *first, un
         return NOT_SUPPORTED;
     return pair(view, one, other, 1, first, second);
 }
-
-struct utilization {
-    unsigned gpu, memory;
-};
 
 EXPORT int nvmlDeviceGetUtilizationRates(struct device *handle, struct utilization *answer)
 {
@@ -300,10 +318,6 @@ static int memory_of(const struct view *view, struct memory *memory)
     return OK;
 }
 
-struct memory_v1 {
-    unsigned long long total, free, used;
-};
-
 EXPORT int nvmlDeviceGetMemoryInfo(struct device *handle, struct memory_v1 *answer)
 {
     DEVICE_CALL(handle, {
@@ -314,11 +328,6 @@ EXPORT int nvmlDeviceGetMemoryInfo(struct device *handle, struct memory_v1 *answ
             *answer = (struct memory_v1){memory.total, memory.free, memory.used + memory.reserved};
     });
 }
-
-struct memory_v2 {
-    unsigned version;
-    unsigned long long total, reserved, free, used;
-};
 
 EXPORT int nvmlDeviceGetMemoryInfo_v2(struct device *handle, struct memory_v2 *answer)
 {
@@ -332,10 +341,6 @@ EXPORT int nvmlDeviceGetMemoryInfo_v2(struct device *handle, struct memory_v2 *a
             *answer = (struct memory_v2){answer->version, memory.total, memory.reserved, memory.free, memory.used};
     });
 }
-
-struct bar1 {
-    unsigned long long total, free, used;
-};
 
 EXPORT int nvmlDeviceGetBAR1MemoryInfo(struct device *handle, struct bar1 *answer)
 {

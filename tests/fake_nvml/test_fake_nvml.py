@@ -3,6 +3,7 @@
 import ctypes
 import os
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -12,6 +13,7 @@ from tests.fake_nvml import N_A, Driver, FakeNvml, Gpu, Mig, Process, Scenario, 
 from tests.support.nvml_calls import READINGS, failure, wait_until
 
 MIB = 1 << 20
+MAX_PID = 1 << 22
 INVALID_ARGUMENT, NOT_SUPPORTED, TIMEOUT = 2, 3, 10
 
 
@@ -47,6 +49,9 @@ def test_the_real_package_reads_the_fake(fake_nvml: FakeNvml) -> None:
         (Gpu(performance_state=8), "nvmlDeviceGetPerformanceState", 8),
         (Gpu(energy_joules=12), "nvmlDeviceGetTotalEnergyConsumption", 12000),
         (Gpu(ecc_uncorrected=2), "nvmlDeviceGetTotalEccErrors", 2),
+        (Gpu(ecc_uncorrected=2), "nvmlDeviceGetMemoryErrorCounter", 2),
+        (Gpu(), "nvmlDeviceGetSupportedClocksEventReasons", 0x1FF),
+        (Gpu(), "nvmlDeviceGetSupportedClocksThrottleReasons", 0x1FF),
         (Gpu(ecc=0), "nvmlDeviceGetEccMode", [0, 0]),
         (Gpu(remapped_pending=1), "nvmlDeviceGetRemappedRows", (0, 0, 1, 0)),
         (Gpu(compute_capability=8.6), "nvmlDeviceGetCudaComputeCapability", (8, 6)),
@@ -126,6 +131,26 @@ def test_a_gpu_is_found_by_index_uuid_and_bus(fake_nvml: FakeNvml) -> None:
         assert pynvml.nvmlDeviceGetIndex(handle) == 1
     assert failure(pynvml.nvmlDeviceGetHandleByUUID, "GPU-8") == 6
     assert failure(pynvml.nvmlDeviceGetHandleByPciBusId, "00000001:0B:00.0") == 6
+
+
+def test_a_process_has_the_name_that_its_command_line_begins_with(fake_nvml: FakeNvml) -> None:
+    pynvml.nvmlInit()
+    name = Path("/proc/self/cmdline").read_text().split("\0")[0]
+    assert pynvml.nvmlSystemGetProcessName(os.getpid()) == name
+    assert failure(pynvml.nvmlSystemGetProcessName, MAX_PID) == pynvml.NVML_ERROR_NOT_FOUND
+
+
+def test_a_slice_is_not_on_the_bus_by_either_function(fake_nvml: FakeNvml) -> None:
+    fake_nvml.write(Scenario([Gpu(pci_bus_id="00000001:3B:00.0", migs=[Mig()])]))
+    pynvml.nvmlInit()
+    gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+    info = pynvml.nvmlPciInfoExt_v1_t(version=pynvml.nvmlPciInfoExt_v1)
+    pynvml.nvmlDeviceGetPciInfoExt(gpu, ctypes.byref(info))
+    assert (info.domain, info.bus, info.busId) == (1, 0x3B, "00000001:3B:00.0")
+    assert info.pciDeviceId == pynvml.nvmlDeviceGetPciInfo(gpu).pciDeviceId
+    slice_ = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, 0)
+    assert failure(pynvml.nvmlDeviceGetPciInfoExt, slice_, ctypes.byref(info)) == NOT_SUPPORTED
+    assert pynvml.nvmlDeviceGetMemoryErrorCounter(slice_, 1, 0, 1) == 0
 
 
 def test_processes_are_listed_by_type(fake_nvml: FakeNvml, one_gpu: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_nvml import BuildError, Gpu, Scenario, library_folder, variables
+from tests.fake_nvml.library import SONAME
 
 HOME = Path(__file__).parent.parent.parent
 
@@ -97,6 +98,15 @@ def test_without_a_scenario_the_process_ends_with_the_reason(tmp_path: Path) -> 
     )
     assert done.returncode == -signal.SIGABRT
     assert "FAKE_NVML_SCENARIO names no scenario file" in done.stderr
+
+
+@pytest.mark.processes
+def test_a_library_can_lack_functions_as_an_old_one(tmp_path: Path) -> None:
+    folder = library_folder(tmp_path, {"nvmlDeviceGetMemoryInfo_v2"})
+    command = ["nm", "-D", "--defined-only", str(folder / SONAME)]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "nvmlDeviceGetMemoryInfo_v2" not in names
+    assert "nvmlDeviceGetMemoryInfo" in names
 
 
 def test_a_missing_compiler_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

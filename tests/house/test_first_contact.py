@@ -15,8 +15,17 @@ import pytest
 
 from first_contact.canaries import bytes_written
 from first_contact.children import judge
-from first_contact.columns import GPU_FIELDS, Field, agrees, check_gpus, check_processes, parse
+from first_contact.columns import (
+    GPU_FIELDS,
+    Field,
+    agrees,
+    check_details,
+    check_gpus,
+    check_processes,
+    check_slices,
+)
 from first_contact.load_stage import pids_by_memory
+from first_contact.nvidia_smi import Slice, parse_details, parse_rows, parse_slices
 from first_contact.nvml_calls import GPU_CALLS, SLICE_CALLS
 from first_contact.options import Options
 from first_contact.record import Recorder, read_findings
@@ -256,8 +265,9 @@ def test_a_report_of_nothing_but_skipped_stages_is_not_green() -> None:
 UUID = "GPU-00000000-1111-2222-3333-444444444444"
 LINE = (
     f"0, {UUID}, NVIDIA H100 80GB HBM3, 00000000:00:00.0, Disabled, Default, "
-    "81559, 4, 0, 0, 31, 71.22, 700.00, [N/A], 345, 2619, 16\n"
+    "81559, 4, 0, 0, 31, 71.22, 700.00, 0x0000000000000000, [N/A], 345, 2619, 16\n"
 )
+COLUMNS = [field.column for field in GPU_FIELDS]
 
 
 def disagreements(tmp_path: Path, line: str, **parts: Any) -> list[str]:
@@ -266,7 +276,7 @@ def disagreements(tmp_path: Path, line: str, **parts: Any) -> list[str]:
     path = tmp_path / "findings"
     with path.open("w") as file:
         record = Recorder(file)
-        check_gpus(record, snapshot, [parse(LINE, GPU_FIELDS), parse(line, GPU_FIELDS)])
+        check_gpus(record, snapshot, [parse_rows(LINE, COLUMNS), parse_rows(line, COLUMNS)])
     with path.open() as lines:
         return [c["what"] for c in read_findings(lines)["checks"] if not c["passed"]]
 
@@ -299,9 +309,67 @@ def test_a_process_is_found_by_gpu_and_pid(tmp_path: Path) -> None:
         assert [check["passed"] for check in read_findings(lines)["checks"]] == [True, False]
 
 
+DETAILS = """
+Driver Version                            : 550.54.15
+GPU 00000000:00:00.0
+    Temperature
+        GPU Slowdown Temp                 : 90 C
+    Processes
+        GPU instance ID                   : N/A
+        Process ID                        : 4242
+            Type                          : M+C
+            Used GPU Memory               : 2010 MiB
+        Process ID                        : 7
+            Type                          : G
+GPU 00000000:01:00.0
+    Temperature
+        GPU Slowdown T.Limit Temp         : -2 C
+"""
+LISTING = """GPU 0: NVIDIA H100 (UUID: GPU-0)
+GPU 1: NVIDIA H100 (UUID: GPU-1)
+  MIG 1g.10gb     Device  0: (UUID: MIG-0)
+  MIG 3g.40gb     Device  4: (UUID: MIG-4)
+"""
+
+
+def test_details_and_slices_are_read_from_what_nvidia_smi_lists() -> None:
+    details = parse_details(DETAILS)
+    assert list(details) == ["00000000:00:00.0", "00000000:01:00.0"]
+    first = details["00000000:00:00.0"]
+    assert first.values["GPU Slowdown Temp"] == "90 C"
+    assert [(each["Process ID"], each["Type"]) for each in first.processes] == [
+        ("4242", "M+C"),
+        ("7", "G"),
+    ]
+    assert parse_slices(LISTING) == [
+        Slice(1, 0, "1g.10gb", "MIG-0"),
+        Slice(1, 4, "3g.40gb", "MIG-4"),
+    ]
+
+
+def test_details_and_slices_that_differ_are_found(tmp_path: Path) -> None:
+    snapshot: Any = make_snapshot(gpus=make_gpus(2), processes=make_processes())
+    snapshot["gpus"]["pci_bus_id"] = ["00000000:00:00.0", "00000000:01:00.0"]
+    snapshot["gpus"]["slowdown_celsius"] = [89, 91]
+    path = tmp_path / "findings"
+    with path.open("w") as file:
+        record = Recorder(file)
+        check_details(record, snapshot, parse_details(DETAILS))
+        check_details(record, snapshot, parse_details("GPU 00000000:09:00.0\n"))
+        check_slices(record, snapshot, parse_slices(LISTING))
+    with path.open() as lines:
+        checks = read_findings(lines)["checks"]
+    assert [(check["what"], check["passed"]) for check in checks] == [
+        ("GPU 00000000:00:00.0 slowdown_celsius", False),
+        ("pid 4242 type", True),
+        ("pid 7 type", False),
+        ("GPU 00000000:09:00.0 is in the snapshot", False),
+        ("the slices are those of nvidia-smi -L", False),
+    ]
+
+
 def test_not_available_in_all_its_spellings_is_not_known() -> None:
-    fields = GPU_FIELDS[:3]
-    assert parse("0, [Not Supported], [N/A]\n\n", fields) == [
+    assert parse_rows("0, [Not Supported], [N/A]\n\n", COLUMNS[:3]) == [
         {"index": "0", "uuid": None, "name": None}
     ]
 

@@ -1,5 +1,6 @@
 """All NVML calls about one GPU, through nvidia-ml-py, and the errors that they may return."""
 
+import ctypes
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,16 @@ READINGS: dict[str, Callable[[Any], Any]] = {
     "nvmlDeviceGetIndex": pynvml.nvmlDeviceGetIndex,
     "nvmlDeviceGetMinorNumber": pynvml.nvmlDeviceGetMinorNumber,
     "nvmlDeviceGetPciInfo_v3": pynvml.nvmlDeviceGetPciInfo,
+    "nvmlDeviceGetPciInfoExt": lambda gpu: pynvml.nvmlDeviceGetPciInfoExt(
+        gpu, ctypes.byref(pynvml.nvmlPciInfoExt_v1_t(version=pynvml.nvmlPciInfoExt_v1))
+    ),
+    "nvmlDeviceGetMemoryErrorCounter": lambda gpu: pynvml.nvmlDeviceGetMemoryErrorCounter(
+        gpu, 1, 0, 1
+    ),
+    "nvmlDeviceGetSupportedClocksEventReasons": pynvml.nvmlDeviceGetSupportedClocksEventReasons,
+    "nvmlDeviceGetSupportedClocksThrottleReasons": (
+        pynvml.nvmlDeviceGetSupportedClocksThrottleReasons
+    ),
     "nvmlDeviceGetMemoryInfo": pynvml.nvmlDeviceGetMemoryInfo,
     "nvmlDeviceGetMemoryInfo_v2": lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(
         gpu, pynvml.nvmlMemory_v2

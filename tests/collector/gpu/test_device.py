@@ -237,6 +237,14 @@ def test_the_older_memory_function_is_called_where_the_newer_is_missing(opened: 
     assert reading.memory_used_bytes == (1024 + 500) << 20  # with the driver's reserve
 
 
+def test_an_older_driver_is_asked_for_the_memory_of_slices_the_same_way(opened: FakeNvml) -> None:
+    divided = replace(BUSY, migs=[Mig(processes=[Process(4242, memory_mib=700)])])
+    reading = read(divided, opened, Call("nvmlDeviceGetMemoryInfo_v2", error="FUNCTION_NOT_FOUND"))
+
+    assert reading.slices[0].memory_total_bytes == 9856 << 20
+    assert reading.slices[0].memory_used_bytes == 700 << 20
+
+
 def test_a_gpu_that_shares_the_hosts_memory_shows_the_hosts(opened: FakeNvml) -> None:
     reading = read(replace(BUSY, memory_total_mib=N_A), opened)
 
