@@ -72,7 +72,7 @@ def make_document(hosts: int, gpus: int) -> dict[str, Any]:
         host.step(NOW)
         snapshot: Any = host.snapshot(NOW, NOW, 1.0)
         seated = seats(snapshot["gpus"], snapshot["processes"])
-        use, _ = use_of(snapshot["gpus"], seated, NOW, LIMITS)
+        use = use_of(snapshot["gpus"], snapshot["processes"], seated, NOW, LIMITS).use
         counted = count(snapshot["gpus"], snapshot["processes"], use, seated)
         totals.replace(host.name, None, counted)
         names |= seated.users.keys()

@@ -8,13 +8,14 @@ from itertools import compress
 from operator import is_not, ne
 from typing import Any
 
+from gpu_monitor.broker.gpu_use import Uses
 from gpu_monitor.wire.changes import NUMBER_MEMBERS
 from gpu_monitor.wire.document import (
     IDENTITY_COLUMNS,
     SLOW_COLUMNS,
     SLOW_SYSTEM,
     TABLES,
-    Column,
+    USE_COLUMNS,
     Host,
     Scalars,
     Snapshot,
@@ -40,7 +41,7 @@ _QUICK_NUMBERS = {
 def advance_all(
     published: dict[str, Any],
     snapshot: Snapshot,
-    use: Column,
+    uses: Uses,
     own: dict[str, Any],
     everything: bool,
 ) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def advance_all(
         if changed := _table(published[key], table, key, everything):
             patch[key] = changed
     if snapshot["gpus"]:
-        _advance_use(published, patch, use)
+        _advance_use(published, patch, uses)
     if len(snapshot) != _SNAPSHOT_MEMBERS or len(published) != _HOST_MEMBERS:
         _advance_unknown(published, patch, snapshot)
     return patch
@@ -82,19 +83,21 @@ def advance_numbers(published: dict[str, Any], snapshot: Snapshot, slow: bool) -
 
 
 def advance_own(
-    published: dict[str, Any], patch: dict[str, Any], use: Column, own: dict[str, Any]
+    published: dict[str, Any], patch: dict[str, Any], uses: Uses, own: dict[str, Any]
 ) -> None:
     """Adds the broker's own members to a patch of `advance_numbers`."""
     if published["gpus"]:
-        _advance_use(published, patch, use)
+        _advance_use(published, patch, uses)
     if own:
         _advance_members(published, patch, own)
 
 
-def _advance_use(published: dict[str, Any], patch: dict[str, Any], use: Column) -> None:
-    before = published["gpus"].get("use")
-    if before is not use and before != use:
-        published["gpus"]["use"] = patch.setdefault("gpus", {})["use"] = use
+def _advance_use(published: dict[str, Any], patch: dict[str, Any], uses: Uses) -> None:
+    gpus = published["gpus"]
+    for key, column in (("use", uses.use), ("use_reason", uses.reasons)):
+        before = gpus.get(key)
+        if before is not column and before != column:
+            gpus[key] = patch.setdefault("gpus", {})[key] = column
 
 
 def _advance_members(
@@ -143,13 +146,13 @@ def _table(published: Table, latest: Table, name: str, everything: bool) -> Scal
         waiting = frozenset()
     for key in changed:
         before = published.get(key)
-        if key == "use" or (key in waiting and before is not None):
-            continue  # `use` is the broker's own
+        if key in USE_COLUMNS or (key in waiting and before is not None):
+            continue  # these are the broker's own
         column = published[key] = latest[key]
         if before != column or not same(before, column):
             patch[key] = column
     if len(published) > len(latest):
-        kept = latest.keys() | {"use"} if latest else ()
+        kept = latest.keys() | USE_COLUMNS if latest else ()
         for key in published.keys() - kept:
             del published[key]
             patch[key] = None

@@ -1,8 +1,10 @@
 """Whether each GPU is busy, free or held idle: the same answer for page, API and totals; pure."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gpu_monitor.broker.seats import BUSY, FREE, HELD_IDLE, Seats
+from gpu_monitor.broker.seats import Seats
+from gpu_monitor.broker.vacancy import BUSY, HELD_IDLE, without_memory
 from gpu_monitor.wire.document import Column, Table
 
 NEVER = float("inf")
@@ -18,33 +20,29 @@ class UseLimits:
     never_idle: tuple[str, ...] = ()
 
 
-def use_of(
-    gpus: Table, seated: Seats, sampled_at: float, limits: UseLimits
-) -> tuple[Column, float]:
-    """The column `use` of a live host, and when it will change by time alone.
+class Uses(NamedTuple):
+    """The columns `use` and `use_reason`, and when `use` will change by time alone: unix seconds by
+    the host's own wall clock, as `idle_since` is; NEVER if no held GPU is about to become idle."""
 
-    Both times are by the host's own wall clock (unix seconds), as `idle_since` is; NEVER if no held
-    GPU is about to become idle. A GPU whose memory is not known is never free.
-    """
-    use: Column = [None] * seated.rows
-    idle_since = gpus.get("idle_since") or use.copy()
-    held = seated.held
-    for row, settled in seated.settled:
-        use[row] = settled
-    if seated.vacant:
-        used_mib = gpus.get("memory_used_mib") or use.copy()
-        holding = []
-        for row in seated.vacant:
-            used = used_mib[row]
-            if used is None:
-                use[row] = BUSY
-            elif used < limits.free_memory_mib:
-                use[row] = FREE
-            else:
-                holding.append(row)
-        held = (*held, *holding)
+    use: Column
+    reasons: Column
+    changes_at: float
+
+
+def use_of(
+    gpus: Table, processes: Table, seated: Seats, sampled_at: float, limits: UseLimits
+) -> Uses:
+    """The use of a live host's GPUs. A GPU whose memory use is not known is never free."""
+    unknown: Column = [None] * seated.rows
+    use, reasons = unknown.copy(), unknown.copy()
+    for row, (settled, reason) in seated.settled:
+        use[row], reasons[row] = settled, reason
+    holding = _judge_vacant(use, reasons, _used_mib(gpus, processes, seated), seated, limits)
+    for row, reason in seated.exclusions:
+        reasons[row] = reason
+    idle_since = gpus.get("idle_since") or unknown
     changes_at = NEVER
-    for row in held:
+    for row in (*seated.held, *holding):
         since = idle_since[row]
         if since is None:
             use[row] = BUSY
@@ -53,4 +51,30 @@ def use_of(
         else:
             use[row] = BUSY
             changes_at = min(changes_at, since + limits.held_idle_after)
-    return use, changes_at
+    return Uses(use, reasons, changes_at)
+
+
+def _judge_vacant(
+    use: Column, reasons: Column, used_mib: Column, seated: Seats, limits: UseLimits
+) -> list[int]:
+    """Judges the GPUs without a compute process; the rows of those that hold memory."""
+    holding = []
+    for row, verdict in seated.vacant:
+        used = used_mib[row]
+        if used is not None and used >= limits.free_memory_mib:
+            holding.append(row)
+            continue
+        use[row], reasons[row] = verdict if used is not None else without_memory(verdict)
+    return holding
+
+
+def _used_mib(gpus: Table, processes: Table, seated: Seats) -> Column:
+    """Used memory without that of MPS servers."""
+    used: Column = gpus.get("memory_used_mib") or [None] * seated.rows
+    if not seated.servers:
+        return used
+    used, own = used.copy(), processes.get("gpu_memory_mib")
+    for row, process in seated.servers:
+        if used[row] is not None and own is not None:
+            used[row] -= own[process] or 0
+    return used

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from gpu_monitor.broker.seats import BUSY, FREE, HELD_IDLE, Rows, Seat, Seats
+from gpu_monitor.broker.seats import Rows, Seat, Seats
+from gpu_monitor.broker.vacancy import BUSY, FREE, HELD_IDLE
 from gpu_monitor.wire.document import Column, Table
 
 Numbers: TypeAlias = tuple[int, ...]

@@ -3,7 +3,7 @@
 from operator import is_
 from typing import Any
 
-from gpu_monitor.broker.gpu_use import NEVER, UseLimits, use_of
+from gpu_monitor.broker.gpu_use import NEVER, UseLimits, Uses, use_of
 from gpu_monitor.broker.host_count import Count, count
 from gpu_monitor.broker.seats import SEATING, Seats, seats
 from gpu_monitor.broker.totals import Totals
@@ -11,17 +11,16 @@ from gpu_monitor.wire.document import Column, Snapshot
 
 
 class HostTally:
-    """`use` is the column of the latest snapshot that was counted."""
+    """`uses` are those of the latest snapshot that was counted."""
 
-    __slots__ = ("_counted", "_name", "_seating", "_seats", "_use_changes_at", "use")
+    __slots__ = ("_counted", "_name", "_seating", "_seats", "uses")
 
     def __init__(self, name: str) -> None:
-        self.use: Column = []
+        self.uses = Uses([], [], NEVER)
         self._name = name
         self._seats: Seats | None = None
         self._seating: tuple[Column | None, ...] = ()
         """The columns that `_seats` was derived from."""
-        self._use_changes_at = NEVER
         self._counted: Count | None = None
         """None while the host is not live: then it counts nowhere."""
 
@@ -29,13 +28,14 @@ class HostTally:
         """Stops counting a host that is not live; none of its GPUs has a use."""
         totals.replace(self._name, self._counted, None)
         self._counted = None
-        self.use = [None] * len(snapshot["gpus"].get("state", ()))
+        unknown: Column = [None] * len(snapshot["gpus"].get("state", ()))
+        self.uses = Uses(unknown, unknown, NEVER)
 
     def count(self, snapshot: Snapshot, limits: UseLimits, totals: Totals) -> None:
         """Counts a live host, whatever has changed."""
         seated = self._seat(snapshot, limits)
         self._update_use(snapshot, seated, limits)
-        counted = count(snapshot["gpus"], snapshot["processes"], self.use, seated)
+        counted = count(snapshot["gpus"], snapshot["processes"], self.uses.use, seated)
         totals.replace(self._name, self._counted, counted)
         self._counted = counted
 
@@ -46,11 +46,11 @@ class HostTally:
         counted, seated = self._counted, self._seats
         assert counted is not None and seated is not None
         gpus = changed.get("gpus", {})
-        if snapshot["sampled_at"] >= self._use_changes_at or _use_depends_on(gpus, seated):
+        if snapshot["sampled_at"] >= self.uses.changes_at or _use_depends_on(changed, seated):
             self._update_use(snapshot, seated, limits)
         elif not gpus:
             return
-        totals.update_gpus(counted, snapshot["gpus"], self.use, seated)
+        totals.update_gpus(counted, snapshot["gpus"], self.uses.use, seated)
 
     def count_process_memory(self, snapshot: Snapshot, totals: Totals) -> None:
         """As `count` where only numbers of processes differ."""
@@ -66,11 +66,15 @@ class HostTally:
         return self._seats
 
     def _update_use(self, snapshot: Snapshot, seated: Seats, limits: UseLimits) -> None:
-        self.use, self._use_changes_at = use_of(
-            snapshot["gpus"], seated, snapshot["sampled_at"], limits
-        )
+        gpus, processes = snapshot["gpus"], snapshot["processes"]
+        self.uses = use_of(gpus, processes, seated, snapshot["sampled_at"], limits)
 
 
 def _use_depends_on(changed: dict[str, Any], seated: Seats) -> bool:
-    """Whether `use` may differ; used memory matters only for GPUs without a process."""
-    return "idle_since" in changed or (bool(seated.vacant) and "memory_used_mib" in changed)
+    """Whether `use` may differ; memory matters only for GPUs without a process."""
+    gpus = changed.get("gpus", ())
+    return (
+        "idle_since" in gpus
+        or (bool(seated.vacant) and "memory_used_mib" in gpus)
+        or (bool(seated.servers) and "gpu_memory_mib" in changed.get("processes", ()))
+    )

@@ -67,7 +67,7 @@ class PublishedHost:
         self._tally.count_numbers(snapshot, patch, limits, totals)
         if slow:
             self._tally.count_process_memory(snapshot, totals)
-        advance_own(self.document, patch, self._tally.use, own)
+        advance_own(self.document, patch, self._tally.uses, own)
         return patch
 
     def _advance_all(
@@ -83,4 +83,4 @@ class PublishedHost:
         else:
             self._tally.remove(snapshot, totals)
         self._is_behind = not everything
-        return advance_all(self.document, snapshot, self._tally.use, own, everything)
+        return advance_all(self.document, snapshot, self._tally.uses, own, everything)

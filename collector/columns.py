@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gpu_monitor.collector.findings import Finding, add_finding
 from gpu_monitor.collector.gpu.readings import GpuReading, Use
 from gpu_monitor.collector.host.processes import ProcessFacts
+from gpu_monitor.collector.recent_work import Activity
 from gpu_monitor.collector.wire_fit import fitted_table
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.document import HEALTH_KINDS, Snapshot, Table
@@ -27,6 +28,7 @@ class GpuRow(NamedTuple):
 
     gpu: GpuReading
     parent: int | None = None
+    activity: Activity | None = None
     idle_since: int | None = None
     state_since: int | None = None
     stalled_since: int | None = None
@@ -99,7 +101,13 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "parent": lambda row: row.parent,
     # like 1g.10gb, as in `nvidia-smi -L`; None for a GPU
     "mig_profile": lambda row: row.gpu.identity.mig_profile,
-    # device, or unified where the GPU shares the host's memory
+    # enabled or disabled; None for a GPU without MIG, and for a slice: mig.mode.current
+    "mig_mode": lambda row: row.gpu.mig_mode,
+    # default, exclusive_process or prohibited; None for a slice, whose mode is its GPU's:
+    # compute_mode
+    "compute_mode": lambda row: row.gpu.compute_mode,
+    # device; unified where the GPU shares the host's memory; numa where the operating system
+    # manages the GPU's
     "memory_kind": lambda row: row.gpu.memory_kind,
     # MiB: memory.total
     "memory_total_mib": lambda row: mib(row.gpu.memory_total_bytes),
@@ -107,6 +115,8 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "slowdown_celsius": lambda row: row.gpu.identity.slowdown_celsius,
     # W: enforced.power.limit
     "power_limit_watts": lambda row: whole(row.gpu.power_limit_watts),
+    # working or quiet within the last 30 s, or unmeasured; None where not known
+    "activity": lambda row: row.activity,
     # unix seconds; None while the GPU works, and where its utilization is not known
     "idle_since": lambda row: row.idle_since,
     # unix seconds; None while it is not busy at low power, and where one of the values is not known
@@ -117,8 +127,13 @@ _GPU_CELLS: dict[str, Callable[[GpuRow], object]] = {
     "health": lambda row: _health(row),
     # the words of its findings of HEALTH_KINDS
     "health_reasons": lambda row: _health_reasons(row.gpu),
+    # why the processes could not be listed, in words; None where they could
+    "processes_unread": lambda row: row.gpu.uses_unread,
     # MiB: memory.used
     "memory_used_mib": lambda row: mib(row.gpu.memory_used_bytes),
+    # MiB: the sum over its processes; None for memory of the kind device, where the memory in use
+    # says more
+    "process_memory_mib": lambda row: mib(row.gpu.process_memory_bytes),
     # %: utilization.gpu; None for a divided GPU
     "utilization_percent": lambda row: row.gpu.utilization_percent,
     # degrees Celsius: temperature.gpu
@@ -171,6 +186,8 @@ _PROCESS_CELLS: dict[str, Callable[[ProcessRow], object]] = {
     "idle_since": lambda row: row.idle_since,
     # C, G or C+G, as in the table of `nvidia-smi`
     "type": lambda row: row.use.type,
+    # client or server of MPS; None for any other process
+    "mps": lambda row: row.facts.mps or row.use.mps,
     # MiB: used_gpu_memory
     "gpu_memory_mib": lambda row: mib(row.use.memory_bytes),
     # %: sm of `nvidia-smi pmon`

@@ -1,4 +1,4 @@
-"""What a GPU's readings say is wrong: it is hot, or busy at low power for long; pure."""
+"""What a GPU's readings say is wrong: hot, busy at low power for long, without a slice; pure."""
 
 from collections.abc import Iterator
 
@@ -42,6 +42,14 @@ def reading_findings(
             "warning",
             f"at or near the temperature at which it is slowed down{limit}",
             "check its fans and the air flow",
+        )
+    if gpu.mig_mode == "enabled" and not gpu.slices:
+        yield Finding(
+            "mig_without_slices",
+            "warning",
+            "in MIG mode, but no slice exists or is visible",
+            "create slices (nvidia-smi mig -cgi … -C) or turn MIG off; if there are some, check the"
+            " permissions of /dev/nvidia-caps",
         )
     if stalled_since is not None:
         yield Finding(

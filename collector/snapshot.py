@@ -24,6 +24,7 @@ from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identi
 from gpu_monitor.collector.gpu_findings import hot_at, reading_findings
 from gpu_monitor.collector.host.processes import ProcessFacts
 from gpu_monitor.collector.host_findings import disk_findings, full_disks, held_memory, rows_cut
+from gpu_monitor.collector.recent_work import RecentWork, activity, observe_work, work_gap
 from gpu_monitor.collector.source_guard import SourceGuard
 from gpu_monitor.collector.wire_fit import fitted_scalars, fitted_table
 from gpu_monitor.wire.document import (
@@ -67,13 +68,14 @@ class Origin(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A GPU in the last snapshot: its state, since when, since when it is busy at low power, and
-    when it was hot last; times in seconds of CLOCK_BOOTTIME."""
+    """A GPU in the last snapshot: its state, since when, since when it is busy at low power, when
+    it was hot last, and its recent work; times in seconds of CLOCK_BOOTTIME."""
 
     state: str
     since: float
     low_power: float | None
     hot: float | None
+    work: RecentWork | None
 
 
 class SnapshotBuilder:
@@ -95,6 +97,7 @@ class SnapshotBuilder:
         self._origin = origin
         self._sources = sources
         self._idle = idle
+        self._work_gap = work_gap(origin.interval)
         self._lasting = lasting
         self._offset = WallOffset()
         self._seen: dict[str, _Seen] = {}
@@ -187,12 +190,17 @@ class SnapshotBuilder:
         before = self._seen.get(key)
         since = before.since if before is not None and before.state == gpu.state else now
         low = low_power_since(before and before.low_power, gpu, now)
-        seen[key] = _Seen(gpu.state, since, low, hot_at(before and before.hot, gpu, now))
         percent = gpu.utilization_percent
         idle = self._idle.since(key) if gpu.carried else self._idle.observe(key, percent, now)
+        work = before and before.work
+        if gpu.state == "ok" and not gpu.carried:
+            work = observe_work(work, percent, idle, now, self._work_gap)
+        hot = hot_at(before and before.hot, gpu, now)
+        seen[key] = _Seen(gpu.state, since, low, hot, work)
         return GpuRow(
             gpu=gpu,
             parent=parent,
+            activity=activity(work, now, self._work_gap) if gpu.state == "ok" else None,
             idle_since=self._offset.unix(idle),
             state_since=None if gpu.state == "ok" else self._offset.unix(since),
             stalled_since=self._offset.unix(stalled_since(low, now)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fake_nvml import BuildError, FakeNvml, Gpu, Process, Scenario, library_folder
-from tests.support.house import House, unpacked_wheel
+from tests.support.house import House, rested, unpacked_wheel
 
 pytest_plugins = ["tests.support.browser", "tests.support.process_guard"]
 
@@ -85,7 +85,7 @@ def house(
 ) -> Iterator[House]:
     """The commands as processes with the fake NVML: one GPU at 87 % and a free one."""
     fake_nvml.write(Scenario(gpus=[WORKING_GPU, Gpu()]))
-    house = House(tmp_path, fake_nvml.environment())
+    house = House(tmp_path, fake_nvml.environment() | rested(tmp_path / "state"))
     if page_form == "bundle":
         house.code = request.getfixturevalue("wheel")
     yield house

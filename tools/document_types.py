@@ -105,7 +105,8 @@ def document_types(document: types.ModuleType) -> str:
         union(ordered(document.GPU_STATES)),
         union(ordered(document.PROCESS_TYPES)),
     )
-    gpus = table(document.GPU_COLUMNS, required["gpus"], state=gpu_state)
+    activity = union(ordered(document.GPU_ACTIVITY))
+    gpus = table(document.GPU_COLUMNS, required["gpus"], state=gpu_state, activity=activity)
     host = [
         f"state: {union(HOST_STATES)}" if member.startswith("state: ") else member
         for member in members(document.Host, set(document.Host.__annotations__) - {"state"})
@@ -114,7 +115,11 @@ def document_types(document: types.ModuleType) -> str:
     parts = [
         HEAD,
         f"\n/** The broker's verdict on a GPU. */\nexport type Use = {union(USES)};\n",
-        interface("Gpus", [*gpus, "use?: Column<Use>"], "`use` is added by the broker."),
+        interface(
+            "Gpus",
+            [*gpus, "use?: Column<Use>", "use_reason?: Column<string>"],
+            "`use` and `use_reason` are added by the broker.",
+        ),
         interface(
             "Processes",
             table(document.PROCESS_COLUMNS, required["processes"], type=process_type),

@@ -32,16 +32,21 @@ GPU_COLUMNS = {
     "state_since": Kind.NUMBER,
     "parent": Kind.ROW,
     "mig_profile": Kind.TEXT,
+    "mig_mode": Kind.TEXT,
+    "compute_mode": Kind.TEXT,
     "memory_kind": Kind.TEXT,
     "memory_total_mib": Kind.COUNT,
     "slowdown_celsius": Kind.NUMBER,
     "power_limit_watts": Kind.COUNT,
+    "activity": Kind.TEXT,
     "idle_since": Kind.NUMBER,
     "stalled_since": Kind.NUMBER,
     "throttle": Kind.WORDS,
     "health": Kind.TEXT,
     "health_reasons": Kind.WORDS,
+    "processes_unread": Kind.TEXT,
     "memory_used_mib": Kind.COUNT,
+    "process_memory_mib": Kind.COUNT,
     "utilization_percent": Kind.COUNT,
     "temperature_celsius": Kind.NUMBER,
     "power_watts": Kind.COUNT,
@@ -54,7 +59,9 @@ GPU_COLUMNS = {
     "pcie_width": Kind.COUNT,
     "nvlinks_up": Kind.COUNT,
 }
-"""Columns of `gpus` as a collector sends them; the broker adds `use`."""
+"""Columns of `gpus` as a collector sends them; the broker adds USE_COLUMNS."""
+
+USE_COLUMNS = ("use", "use_reason")
 
 PROCESS_COLUMNS = {
     "gpu": Kind.ROW,
@@ -71,6 +78,7 @@ PROCESS_COLUMNS = {
     "started_at": Kind.NUMBER,
     "idle_since": Kind.NUMBER,
     "type": Kind.TEXT,
+    "mps": Kind.TEXT,
     "gpu_memory_mib": Kind.COUNT,
     "sm_utilization_percent": Kind.COUNT,
     "cpu_percent": Kind.COUNT,
@@ -131,10 +139,11 @@ REQUIRED_COLUMNS = {
 
 GPU_STATES = frozenset({"ok", "lost", "asleep", "error"})
 GPU_HEALTH = frozenset({"ok", "degraded", "failed"})
+GPU_ACTIVITY = frozenset({"working", "quiet", "unmeasured"})
 PROCESS_TYPES = frozenset({"C", "G", "C+G"})
 FINDING_KINDS = frozenset(
     {
-        *("gpu_lost", "gpu_error", "gpu_missing", "gpu_hot", "gpu_stalled"),
+        *("gpu_lost", "gpu_error", "gpu_missing", "gpu_hot", "gpu_stalled", "mig_without_slices"),
         *("xid", "ecc", "row_remap", "page_retirement", "recovery"),
         *("pcie_narrow", "nvlink_down"),
         *("driver", "gpus_silent", "nvml_stuck", "nvml_reopening", "probe_failed"),
@@ -164,6 +173,7 @@ SLOW_COLUMNS: dict[str, frozenset[str]] = {
             "sm_clock_mhz",
             "memory_clock_mhz",
             "fan_percent",
+            "process_memory_mib",
             "energy_joules",
             "pcie_generation",
             "pcie_width",

@@ -42,6 +42,10 @@ SHARED_COLUMNS = {
             "reason",
             "parent",
             "mig_profile",
+            "mig_mode",
+            "compute_mode",
+            "activity",
+            "processes_unread",
             "memory_kind",
             "memory_total_mib",
             "power_limit_watts",
@@ -63,6 +67,7 @@ SHARED_COLUMNS = {
             "pod_uid",
             "state",
             "type",
+            "mps",
         )
     ),
     "disks": frozenset(("mount",)),

@@ -9,6 +9,7 @@ from msgspec.msgpack import Decoder
 
 from gpu_monitor.wire.document import (
     COLLECTOR_FIELDS,
+    GPU_ACTIVITY,
     GPU_HEALTH,
     GPU_STATES,
     PROCESS_TYPES,
@@ -56,6 +57,7 @@ _KIND_TYPES: dict[Kind, Any] = {
 _ENUMS: dict[tuple[str, str], Any] = {
     ("gpus", "state"): Literal[tuple(sorted(GPU_STATES))],
     ("gpus", "health"): Literal[tuple(sorted(GPU_HEALTH))],
+    ("gpus", "activity"): Literal[tuple(sorted(GPU_ACTIVITY))],
     ("processes", "type"): Literal[tuple(sorted(PROCESS_TYPES))],
     ("findings", "kind"): Word,
     ("findings", "severity"): Literal[SEVERITIES],

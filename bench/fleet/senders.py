@@ -143,6 +143,8 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
     values: dict[str, Any] = {
         "name": "NVIDIA H100 80GB HBM3",
         "state": "ok",
+        "mig_mode": "disabled",
+        "compute_mode": "default",
         "memory_kind": "device",
         "memory_total_mib": 81_559,
         "memory_used_mib": 1000,
@@ -156,6 +158,9 @@ def snapshot(number: int, gpus: int) -> dict[str, Any]:
         "memory_clock_mhz": 2619,
         "throttle": [],
         "health": "ok",
+        "processes_unread": None,
+        "process_memory_mib": None,
+        "activity": "working",
         "health_reasons": [],
     }
     table = {key: [values.get(key)] * gpus for key in GPU_COLUMNS}

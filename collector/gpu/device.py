@@ -1,6 +1,8 @@
 """One GPU: what it is, read once; what it does, read each time, some of it less often."""
 
 from gpu_monitor.collector.gpu import plausible
+from gpu_monitor.collector.gpu.compute_mode import ComputeMode
+from gpu_monitor.collector.gpu.device_memory import DeviceMemory, with_processes
 from gpu_monitor.collector.gpu.links import Links
 from gpu_monitor.collector.gpu.memory_health import MemoryHealth
 from gpu_monitor.collector.gpu.mig import MigSlice
@@ -8,7 +10,6 @@ from gpu_monitor.collector.gpu.mig_utilization import MigUtilization
 from gpu_monitor.collector.gpu.nvml_errors import (
     LOST,
     NOT_FOUND,
-    NOT_SUPPORTED,
     UNSUPPORTED,
     NvmlError,
 )
@@ -23,11 +24,10 @@ from gpu_monitor.collector.gpu.processes import (
     slice_failure,
 )
 from gpu_monitor.collector.gpu.queries import Queries, Trace
-from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MemoryKind, State, Use
+from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MigMode, State, Use
 from gpu_monitor.collector.gpu.rhythm import Rhythm
 from gpu_monitor.collector.gpu.slow_values import SlowValues
 from gpu_monitor.collector.gpu.xid import XidEvents, XidLog
-from gpu_monitor.collector.host.system import memory
 
 MIG_MODE_SECONDS = 10.0
 """How soon a division of the GPU is noticed."""
@@ -41,7 +41,7 @@ class Device:
     `identity` holds what does not change. Readings come in tiers, for at most seven calls a second
     on average: utilization, memory, power and compute processes each time; temperature, clocks and
     all other processes every 5 s, as are slices and their utilization; what hardly ever changes
-    every 10 s; links and the health of the memory every minute. GPUs take turns.
+    every 10 s; links, the compute mode and the health of the memory every minute. GPUs take turns.
 
     `failure` is the error that ended the last reading, None if it succeeded. `health` and
     `links` outlive this opening: they are handed on to the next one's Device.
@@ -59,6 +59,9 @@ class Device:
         self._total: int | None = None
         self._by_instance: dict[int | None, list[ListedProcess]] = {}
         self._uses: tuple[Use, ...] = ()
+        self._memory = DeviceMemory(handle)
+        self._compute_mode = ComputeMode()
+        self._mig_mode: MigMode | None = None
         self._slices: list[MigSlice] | None = None
         self._is_known = False
         self._values = SlowValues(handle, index)
@@ -126,7 +129,7 @@ class Device:
             self._read_once()
         self._find_slices(now)
         query = self._queries.query
-        kind, total, used = self._memory()
+        kind, total, used = self._memory.read(self._queries)
         utilization, memory_utilization = query(handle.utilization) or (None, None)
         power = query(handle.power)
         values.refresh(self._queries, now)
@@ -135,11 +138,14 @@ class Device:
         ):
             return GpuReading(self.identity, "error", reason)
         is_working = (plausible.percent(utilization) or 0) >= WORKING_PERCENT
-        uses, slices = self._uses_and_slices(now, total if kind == "device" else None, is_working)
+        uses, slices = self._uses_and_slices(now, None if kind == "unified" else total, is_working)
+        self._compute_mode.refresh_if_due(self._queries, handle, now)
         self.health.poll(self._queries, handle, now)
         self.links.refresh(self._queries, handle, now)
-        return GpuReading(
+        reading = GpuReading(
             self.identity,
+            mig_mode=self._mig_mode,
+            compute_mode=self._compute_mode.mode,
             memory_kind=kind,
             memory_total_bytes=total,
             memory_used_bytes=used,
@@ -160,6 +166,7 @@ class Device:
             uses_unread=self._why_unread_uses(),
             slices=slices,
         )
+        return with_processes(reading)
 
     def _read_once(self) -> None:
         self.identity = self.identity._replace(
@@ -184,42 +191,28 @@ class Device:
         """Find out whether the GPU is divided, and how; measure its slices."""
         if not self._slices_due.is_due(now):
             return
-        divided = self._queries.query(self.handle.mig_enabled)
+        divided = self._is_divided()
         if bool(divided) != (self._slices is not None):
             self._queries = Queries()  # in the other mode it supports other queries
             self._lists = ProcessLists(self.handle, self._queries)
+        self._mig_mode = None if divided is None else "enabled" if divided else "disabled"
         self._slices_due.seconds = SLICES_SECONDS if divided else MIG_MODE_SECONDS
         found = self._queries.query(self.handle.slices) if divided else None
         self._slices = [MigSlice(*each) for each in found or ()] if divided else None
         self._mig_utilization.measure(self._slices or (), now)
         self._entries = None
 
-    def _memory(self) -> tuple[MemoryKind | None, int | None, int | None]:
-        """Its kind, total and used bytes; used without the driver's reserve where it is known.
-
-        A GPU that shares the host's memory does not support the query: the host's is returned.
-        """
-        query, handle = self._queries.query, self.handle
-        answer = query(handle.memory)
-        code = 0 if answer else self._failure_code("memory")
-        total, used = plausible.memory_bytes(answer)
-        if total is not None or used is not None:
-            return "device", total, used
-        if code != NOT_SUPPORTED:
-            return None, None, None
-        host = memory()
-        total, used = host.get("memory_total_mib"), host.get("memory_used_mib")
-        return "unified", total and total << 20, used and used << 20
-
-    def _failure_code(self, name: str) -> int:
-        """The error code of a query's last failure; 0 for none."""
-        failure = self._queries.failures.get(name)
-        return 0 if failure is None else failure.code
+    def _is_divided(self) -> bool | None:
+        """Whether the GPU is in MIG mode; None where it has none. As before if the query fails."""
+        divided = self._queries.query(self.handle.mig_enabled)
+        if divided is None and self._queries.failure_code("mig_enabled") not in UNSUPPORTED:
+            return None if self._mig_mode is None else self._mig_mode == "enabled"
+        return divided
 
     def _no_answer(self) -> str | None:
         """Why not even one reading came, where the GPU supports one of them."""
         for name in ("memory", "utilization", "temperature", "power"):
-            if self._failure_code(name) not in UNSUPPORTED | {0}:
+            if self._queries.failure_code(name) not in UNSUPPORTED | {0}:
                 return f"no reading: {self._queries.failures[name]}"
         return None
 

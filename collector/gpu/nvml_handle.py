@@ -184,6 +184,17 @@ class Handle:
         nothing; driver 570 and newer."""
         return int(self._field(_RECOVERY_ACTION_FIELD).uiVal)
 
+    def compute_mode(self) -> int:
+        """Which processes may use the GPU (nvmlComputeMode_t)."""
+        return int(self._call(pynvml.nvmlDeviceGetComputeMode))
+
+    def numa_node(self) -> int:
+        """The NUMA node that the GPU's own memory is (GH200, GB200); elsewhere not supported."""
+        wrapper = getattr(pynvml, "nvmlDeviceGetNumaNodeId", None)
+        if wrapper is None:
+            raise NvmlError(FUNCTION_NOT_FOUND, "nvmlDeviceGetNumaNodeId")
+        return int(self._call(wrapper))
+
     def mig_enabled(self) -> bool:
         """Whether the GPU is in MIG mode now, which pending changes do not alter."""
         current, _ = self._call(pynvml.nvmlDeviceGetMigMode)

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gpu_monitor.collector.gpu import plausible
 from gpu_monitor.collector.gpu.nvml_errors import NO_PERMISSION, ImplausibleAnswer, NvmlError
@@ -30,12 +30,16 @@ OTHER_LISTS_SECONDS = 5.0
 
 
 class ListedProcess(NamedTuple):
-    """An entry of one list; `instance` is the GPU instance, None on a GPU that is not divided."""
+    """An entry of one list; `instance` is the GPU instance, None on a GPU that is not divided.
+
+    `mps` is set in the list of the clients of MPS.
+    """
 
     pid: int
     type: UseType
     memory_bytes: int | None
     instance: int | None
+    mps: Literal["client"] | None = None
 
 
 class ProcessLists:
@@ -47,10 +51,10 @@ class ProcessLists:
 
     def __init__(self, handle: Handle, queries: Queries) -> None:
         self._queries = queries
-        self._lists: tuple[tuple[Any, UseType], ...] = (
-            (handle.compute_processes, "C"),
-            (handle.mps_processes, "C"),
-            (handle.graphics_processes, "G"),
+        self._lists: tuple[tuple[Any, UseType, Literal["client"] | None], ...] = (
+            (handle.compute_processes, "C", None),
+            (handle.mps_processes, "C", "client"),
+            (handle.graphics_processes, "G", None),
         )
         self._others_due = Rhythm(OTHER_LISTS_SECONDS)
         self._answers: list[Any] = [None] * len(self._lists)
@@ -63,32 +67,32 @@ class ProcessLists:
         detects a change.
         """
         compute, *others = self._answers
-        (first, _), *rest = self._lists
+        (first, _, _), *rest = self._lists
         found = self._queries.query(first)
         is_due = self._others_due.is_due(now)
         if is_due or (found is not compute and _pids(found) != _pids(compute)):
-            others = [self._queries.query(call) for call, _ in rest]
+            others = [self._queries.query(call) for call, _, _ in rest]
         answers = [found, *others]
         if not all(map(operator.is_, answers, self._answers)):
             self._answers = answers
             self._entries = [
-                ListedProcess(pid, type_, size, instance)
-                for (_, type_), answer in zip(self._lists, answers, strict=True)
+                ListedProcess(pid, type_, size, instance, mps)
+                for (_, type_, mps), answer in zip(self._lists, answers, strict=True)
                 for pid, size, instance in answer or ()
             ]
         return self._entries
 
     def failure(self, is_divided: bool) -> str | None:
-        """Why none of the lists could be read, or one made no sense, in words; else None.
+        """Why the compute processes could not be listed, or a list made no sense, in words.
 
         `is_divided`: this is a MIG slice, or a GPU that has some.
         """
-        failures = [self._queries.failures.get(call.__name__) for call, _ in self._lists]
+        failures = [self._queries.failures.get(call.__name__) for call, _, _ in self._lists]
         for failure in failures:
             if isinstance(failure, ImplausibleAnswer):
                 return str(failure)
         first = failures[0]
-        if first is None or None in failures:
+        if first is None:
             return None
         return slice_failure(first) if is_divided else str(first)
 
@@ -114,13 +118,14 @@ def merge_by_pid(entries: Iterable[ListedProcess], total: int | None = None) -> 
     for entry in entries:
         type_, size = entry.type, plausible.process_bytes(entry.memory_bytes, total)
         if entry.pid == HIDDEN_PID:
-            hidden.append(Use(entry.pid, type_, size))
+            hidden.append(Use(entry.pid, type_, size, mps=entry.mps))
             continue
-        before = uses.get(entry.pid)
+        before, mps = uses.get(entry.pid), entry.mps
         if before is not None:
             type_ = type_ if type_ == before.type else "C+G"
+            mps = mps or before.mps
             size = max((s for s in (size, before.memory_bytes) if s is not None), default=None)
-        uses[entry.pid] = Use(entry.pid, type_, size)
+        uses[entry.pid] = Use(entry.pid, type_, size, mps=mps)
     return (*hidden, *uses.values())
 
 
@@ -193,5 +198,5 @@ class SmShares:
     def add_to(self, uses: tuple[Use, ...]) -> tuple[Use, ...]:
         """The same uses with each process's share."""
         return tuple(
-            Use(use.pid, use.type, use.memory_bytes, self.percent(use.pid)) for use in uses
+            Use(use.pid, use.type, use.memory_bytes, self.percent(use.pid), use.mps) for use in uses
         )

@@ -72,6 +72,11 @@ class Queries:
             self.failures[call.__name__] = InternalError(call.__name__, error)
         return None
 
+    def failure_code(self, name: str) -> int:
+        """The error code of a query's last failure; 0 for none."""
+        failure = self.failures.get(name)
+        return 0 if failure is None else failure.code
+
     def faults(self) -> list[str]:
         """The queries that failed with an InternalError, in words."""
         found = self.failures.items()

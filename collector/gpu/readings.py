@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 from gpu_monitor.collector.findings import Finding
 
 State = Literal["ok", "lost", "asleep", "error"]
-MemoryKind = Literal["device", "unified"]
+MemoryKind = Literal["device", "unified", "numa"]
+MigMode = Literal["enabled", "disabled"]
 UseType = Literal["C", "G", "C+G"]
 
 
@@ -19,13 +20,15 @@ class Use(NamedTuple):
 
     `pid` is the host's, also for a process in a container. `memory_bytes` is None where the driver
     does not report it. `sm_utilization_percent` is the process's share of the GPU's time over the
-    last two seconds at most; None where the driver does not report it.
+    last two seconds at most; None where the driver does not report it. `mps` is "client" for a
+    client of MPS, by the driver's list of those.
     """
 
     pid: int
     type: UseType
     memory_bytes: int | None = None
     sm_utilization_percent: int | None = None
+    mps: Literal["client"] | None = None
 
 
 class Identity(NamedTuple):
@@ -46,18 +49,24 @@ class Identity(NamedTuple):
 class GpuReading(NamedTuple):
     """One GPU or MIG slice at one moment; None is not known, 0 is zero.
 
-    `reason` says why `state` is not ok. `uses_unread` says why the processes could not be listed;
-    `uses` is empty then. `carried` means that the utilization is that of an earlier reading.
+    `reason` says why `state` is not ok. `uses_unread` says why the compute processes could not be
+    listed; `uses` lacks them then. `carried` means that the utilization is that of an earlier
+    reading.
     `findings` are what is known to be wrong with the GPU. Memory is in bytes, power in watts,
-    clocks in MHz; energy counts from when the driver was loaded.
+    clocks in MHz; energy counts from when the driver was loaded. `process_memory_bytes` is the sum
+    over the processes where `memory_kind` is unified or numa: there the memory in use does not
+    tell what they hold.
     """
 
     identity: Identity
     state: State = "ok"
     reason: str | None = None
+    mig_mode: MigMode | None = None
+    compute_mode: str | None = None
     memory_kind: MemoryKind | None = None
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
+    process_memory_bytes: int | None = None
     utilization_percent: int | None = None
     memory_controller_utilization_percent: int | None = None
     temperature_celsius: int | None = None

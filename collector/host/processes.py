@@ -24,6 +24,8 @@ from gpu_monitor.collector.source_guard import SourceGuard
 ProcessState = Literal["ended", "zombie", "stuck", "hidden"]
 PROCESS_REFRESH_SECONDS = 15.0
 """A process may exec or rename itself: its facts are read again after this long."""
+_MPS_SERVER = "nvidia-cuda-mps-server"
+"""The program that the clients of MPS share a GPU through; the kernel's name of it is cut."""
 _HOST_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the first pid namespace (PROC_PID_INIT_INO in the kernel's proc_ns.h)."""
 
@@ -50,6 +52,8 @@ class ProcessFacts(NamedTuple):
     root, or of a uid without a name, `user` is the owner's name, and the process's own is
     `effective_user`. Otherwise `user` is its own. `group` is the primary group of `user`.
 
+    `mps` is "server" for the server of MPS, which computes for others and nothing of its own.
+
     `cpu_percent` is of one core, `host_memory_bytes` is resident; None once the process is over.
     From `effective_user` on, fields may change from one sample to the next.
     """
@@ -68,6 +72,7 @@ class ProcessFacts(NamedTuple):
     group: str | None = None
     cpu_percent: int | None = None
     host_memory_bytes: int | None = None
+    mps: Literal["server"] | None = None
 
 
 def no_facts(pids: Iterable[int], now: float) -> dict[int, ProcessFacts]:
@@ -211,23 +216,24 @@ class ProcessTable:
         # the folder belongs to root where a process may not be dumped: `status` has the user
         uid = int(status[status.index(b"\nUid:") + 5 :].split(None, 1)[0])
         group = read_optional(f"{self._proc}/{pid}/cgroup").decode("utf-8", "replace")
+        line = read_optional(f"{self._proc}/{pid}/cmdline").decode("utf-8", "replace")
+        argv = line.rstrip("\0").split("\0")
         return ProcessFacts(
             pid=pid,
             started_ticks=ticks,
             uid=uid,
             owner=owner_uid(group),
-            command=self._command(pid, status),
+            command=self._command(argv, status),
             container=self._containers.resolve(container_id(group), now),
             slurm_job_id=slurm_job_id(group),
             pod_uid=pod_uid(group),
+            mps="server" if os.path.basename(argv[0]) == _MPS_SERVER else None,
         )
 
-    def _command(self, pid: int, status: bytes) -> str | None:
+    def _command(self, argv: list[str], status: bytes) -> str | None:
         if self._commands == "off":
             return None
-        line = read_optional(f"{self._proc}/{pid}/cmdline").decode("utf-8", "replace")
-        argv = line.rstrip("\0").split("\0")
-        if line and (command := describe(argv, self._commands)):
+        if argv != [""] and (command := describe(argv, self._commands)):
             return command
         name = status.split(b"\n", 1)[0].partition(b":")[2]  # a kernel thread or a zombie
         return clean(name.decode("utf-8", "replace")) or None

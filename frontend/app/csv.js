@@ -7,7 +7,7 @@ import { findingsOf, told } from "./state/findings.js";
 /** In every file, so that files can be joined; columns of newer collectors follow them. @type {(keyof Gpus)[]} */
 const GPU_COLUMNS = [
   "index", "uuid", "name", "pci_bus_id", "parent", "mig_profile", "state", "reason", "state_since", "use",
-  "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_controller_utilization_percent",
+  "use_reason", "idle_since", "utilization_percent", "memory_used_mib", "memory_total_mib", "memory_controller_utilization_percent",
   "temperature_celsius", "slowdown_celsius", "power_watts", "power_limit_watts", "fan_percent", "sm_clock_mhz",
   "memory_clock_mhz", "energy_joules", "pcie_generation", "pcie_width", "nvlinks_up",
   "throttle", "health", "health_reasons", "memory_kind",

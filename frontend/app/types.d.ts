@@ -73,6 +73,8 @@ export interface ProcessRow {
   podUid: string | null;
   /** Its effective user, if that is not `user`. */
   actsAs: string | null;
+  /** "client" or "server" of MPS. */
+  mps: string | null;
   /** The primary group of `user`. */
   group: string | null;
   /** Such as "ended" or "zombie"; null for an ordinary process. */
@@ -105,9 +107,13 @@ export interface GpuRow {
   /** Whether MIG slices of it follow as rows of their own. */
   sliced: boolean;
   use: Use | null;
+  /** Why it is not free, or why nothing can start beside its process. */
+  useReason: string | null;
   memoryKind: string | null;
   memoryTotalMib: number | null;
   memoryUsedMib: number | null;
+  /** What its processes hold, where the operating system manages the memory. */
+  processMemoryMib: number | null;
   utilization: number | null;
   /** Share of time in which memory was read or written, in percent. */
   memoryUtilization: number | null;

@@ -66,6 +66,8 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["name"] = [model.name] * count
     gpus["pci_bus_id"] = [f"00000000:{0x1A + 0x0F * row:02X}:00.0" for row in range(count)]
     gpus["state"] = ["ok"] * count
+    gpus["mig_mode"] = ["disabled"] * count
+    gpus["compute_mode"] = ["default"] * count
     gpus["memory_kind"] = ["device"] * count
     gpus["memory_total_mib"] = [model.memory] * count
     gpus["memory_used_mib"] = [random.randint(1, 4) for _ in range(count)]
@@ -85,6 +87,7 @@ def build_gpus(model: Model, count: int, random: Random, now: float) -> Table:
     gpus["throttle"] = [[] for _ in range(count)]
     gpus["health"] = ["ok"] * count
     gpus["health_reasons"] = [[] for _ in range(count)]
+    gpus["activity"] = ["quiet"] * count
     gpus["idle_since"] = [int(now) - random.randint(60, 40_000) for _ in range(count)]
     return gpus
 
@@ -109,6 +112,7 @@ def divide(gpus: Table, row: int, random: Random) -> None:
     """Divide a GPU by MIG: its slices become rows of their own after all others."""
     gpus["utilization_percent"][row] = gpus["memory_controller_utilization_percent"][row] = None
     gpus["idle_since"][row] = None
+    gpus["mig_mode"][row], gpus["activity"][row] = "enabled", "unmeasured"
     for index, (profile, memory) in enumerate(MIG_PROFILES):
         for column, values in gpus.items():
             values.append([] if column in ("throttle", "health_reasons") else None)
@@ -117,6 +121,7 @@ def divide(gpus: Table, row: int, random: Random) -> None:
         gpus["name"][-1] = f"{gpus['name'][row]} MIG {profile}"
         gpus["pci_bus_id"][-1] = gpus["pci_bus_id"][row]
         gpus["state"][-1], gpus["memory_kind"][-1] = "ok", "device"
+        gpus["activity"][-1] = "unmeasured"
         gpus["parent"][-1], gpus["mig_profile"][-1] = row, profile
         gpus["memory_total_mib"][-1], gpus["memory_used_mib"][-1] = memory, 12
 

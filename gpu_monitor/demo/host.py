@@ -130,6 +130,7 @@ class SimulatedHost:
             memory = self.gpus["memory_total_mib"][last]
             drop_out(self.gpus, last, "asleep", "asleep to save power", int(now - 5 * HOUR_SECONDS))
             self.gpus["memory_total_mib"][last] = memory
+            self.gpus["compute_mode"][0] = "exclusive_process"
         elif self.kind == "hot":
             self.gpus["throttle"][0] = ["software thermal slowdown"]
         elif self.kind == "mig":

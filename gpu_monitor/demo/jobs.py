@@ -21,6 +21,8 @@ DRIFT_CHANCE = 0.75
 """Probability per second that the readings of a GPU change."""
 STALLED_WORK = 12
 """A stalled GPU draws power and heats up like one with this utilization, in percent."""
+QUIET_SECONDS = 30.0
+"""After this long without work a GPU may be free."""
 IDLE_SM_CLOCK_MHZ = 210
 
 
@@ -113,7 +115,15 @@ class Jobs:
             elif job is None and starts and self._random.random() < START_CHANCE:
                 self._start(row, now, started_at=now)
                 changed = True
+        self._update_activity(now)
         return changed
+
+    def _update_activity(self, now: float) -> None:
+        """A GPU whose job has ended is quiet half a minute later."""
+        for row in self._usable:
+            idle_since = self._gpus["idle_since"][row]
+            rests = idle_since is not None and now - idle_since >= QUIET_SECONDS
+            self._gpus["activity"][row] = "quiet" if rests else "working"
 
     def drift(self) -> None:
         """Change up to four readings of most GPUs, as in one second."""
@@ -161,6 +171,7 @@ class Jobs:
                     "gpu_memory_mib": job.memory - 3,
                     "sm_utilization_percent": None if row in self._slices else job.level,
                     "type": "C+G" if job.graphics else "C",
+                    "mps": None,
                     "cpu_percent": job.cpu_percent,
                     "host_memory_mib": job.host_memory,
                 }
@@ -210,6 +221,7 @@ class Jobs:
         self._gpus["memory_used_mib"][row] = job.memory
         if row in self._usable:
             self._gpus["idle_since"][row] = job.idle_since
+            self._gpus["activity"][row] = "working" if job.level else "quiet"
             self._gpus["utilization_percent"][row] = job.level
             self._settle(row)
 

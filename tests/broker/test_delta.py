@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.broker.delta import advance_all
+from gpu_monitor.broker.gpu_use import NEVER, Uses
 from gpu_monitor.broker.own_findings import with_findings
 from gpu_monitor.broker.turns import Turns, bookkeeping
 from gpu_monitor.wire.document import Snapshot
@@ -19,22 +20,28 @@ from tests.support.snapshots import (
     make_snapshot,
 )
 
+FREE = Uses(["free"] * 2, [None] * 2, NEVER)
 OWN = {"state": "live", "findings": make_findings()}
+
+
+def uses(*use: str | None) -> Uses:
+    """A use for each GPU, without a reason."""
+    return Uses(list(use), [None] * len(use), NEVER)
 
 
 def snapshot(previous: Snapshot | None = None, **members: Any) -> Snapshot:
     return check_snapshot(make_snapshot(**members), previous)
 
 
-def published(first: Snapshot, use: list[Any] | None = None) -> dict[str, Any]:
+def published(first: Snapshot, use: Uses | None = None) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     own = OWN | bookkeeping(first, 5.0, 0.0)
-    advance_all(shown, first, use if use is not None else ["free", "free"], own, True)
+    advance_all(shown, first, use if use is not None else FREE, own, True)
     return shown
 
 
 def patch_of(first: Snapshot, second: Snapshot, slow: bool = False) -> dict[str, Any]:
-    return advance_all(published(first), second, ["free", "free"], OWN, slow)
+    return advance_all(published(first), second, FREE, OWN, slow)
 
 
 def test_an_unchanged_host_has_an_empty_patch() -> None:
@@ -57,8 +64,8 @@ def test_slow_columns_wait_for_their_turn() -> None:
         system=first["system"] | {"load_1m": 3.5},
     )
     shown = published(snapshot(first, system=first["system"] | {"load_1m": 1.0}))
-    assert advance_all(shown, second, ["free", "free"], OWN, False) == {}
-    late = advance_all(shown, second, ["free", "free"], OWN, True)
+    assert advance_all(shown, second, FREE, OWN, False) == {}
+    late = advance_all(shown, second, FREE, OWN, True)
     assert late["gpus"] == {"fan_percent": [30, 30], "sm_clock_mhz": [1, 2]}
     assert late["processes"] == {"sm_utilization_percent": [99]} and late["system"] == {
         "load_1m": 3.5
@@ -69,8 +76,8 @@ def test_a_slow_value_that_changed_back_is_not_sent() -> None:
     first = snapshot()
     shown = published(first)
     second = snapshot(first, gpus=make_gpus(2, fan_percent=[30, 30]))
-    advance_all(shown, second, ["free", "free"], OWN, False)
-    assert advance_all(shown, snapshot(second), ["free", "free"], OWN, True) == {}
+    advance_all(shown, second, FREE, OWN, False)
+    assert advance_all(shown, snapshot(second), FREE, OWN, True) == {}
 
 
 def test_when_rows_change_places_every_changed_column_is_sent() -> None:
@@ -88,7 +95,7 @@ def test_a_new_process_changes_all_columns_to_one_length() -> None:
     first = snapshot()
     two = {key: column * 2 for key, column in make_processes().items()}
     shown = published(first)
-    advance_all(shown, snapshot(first, processes=two), ["busy", "busy"], OWN, False)
+    advance_all(shown, snapshot(first, processes=two), uses("busy", "busy"), OWN, False)
     assert {len(column) for column in shown["processes"].values()} == {2}
 
 
@@ -97,15 +104,15 @@ def test_gpus_without_an_identity_keep_one_length_too() -> None:
     second = snapshot(
         first, gpus={"index": [0, 1], "state": ["ok", "ok"], "fan_percent": [1, 1]}, processes={}
     )
-    shown = published(first, ["free"])
-    advance_all(shown, second, ["free", "free"], OWN, False)
+    shown = published(first, uses("free"))
+    advance_all(shown, second, FREE, OWN, False)
     assert {len(column) for column in shown["gpus"].values()} == {2}
 
 
 def test_the_use_disappears_with_the_last_gpu() -> None:
     first = snapshot()
     shown = published(first)
-    patch = advance_all(shown, snapshot(first, gpus={}, processes={}), [], OWN, False)
+    patch = advance_all(shown, snapshot(first, gpus={}, processes={}), uses(), OWN, False)
     assert shown["gpus"] == {} and patch["gpus"]["use"] is None
 
 
@@ -120,9 +127,9 @@ def test_members_of_a_newer_collector_pass_through_and_are_removed_again() -> No
     first = snapshot(weather={"sun": True, "wind": {"knots": 3}})
     shown = published(first)
     second = snapshot(first, weather={"sun": 1, "wind": {}})
-    patch = advance_all(shown, second, ["free", "free"], OWN, False)
+    patch = advance_all(shown, second, FREE, OWN, False)
     assert patch == {"weather": {"sun": 1, "wind": {"knots": None}}}
-    assert advance_all(shown, snapshot(second), ["free", "free"], OWN, False) == {"weather": None}
+    assert advance_all(shown, snapshot(second), FREE, OWN, False) == {"weather": None}
     assert "weather" not in shown
 
 
@@ -170,11 +177,11 @@ def test_patches_add_up_to_what_is_published(messages: list[tuple[dict[str, Any]
     shown: dict[str, Any] = {}
     followed: dict[str, Any] = {}
     previous = None
-    use: list[None] = []
+    use = uses()
     own: dict[str, Any] = {}
     for message, slow in messages:
         previous = check_snapshot(message, previous)
-        use = [None] * len(previous["gpus"].get("state", ()))
+        use = uses(*[None] * len(previous["gpus"].get("state", ())))
         own = OWN | bookkeeping(previous, 1.0, 0.0)
         own["findings"] = with_findings(previous["findings"], [])
         before = copy.deepcopy(shown)

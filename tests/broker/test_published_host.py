@@ -224,3 +224,44 @@ def test_after_any_series_of_messages_totals_equal_those_counted_from_scratch(
         for column in ("use", "utilization_percent", "memory_used_mib", "idle_since"):
             assert gpus[column] == host["gpus"][column]
     assert scratch.document["totals"] == broker.followed["totals"]
+
+
+def test_what_a_gpu_did_lately_decides_on_its_use_at_the_next_tick() -> None:
+    broker = make_live()
+    for second, (activity, use, reason) in enumerate(
+        (
+            ("working", "busy", "in use in the last 30 s, compute process not visible"),
+            ("quiet", "free", None),
+            (None, None, "its utilization over the last 30 s is not known"),
+        )
+    ):
+        at = 2.5 + second
+        broker.send(at - 0.4, gpus=make_gpus(2, activity=["quiet", activity]))
+        broker.tick(at)
+        gpus = broker.followed["hosts"]["node1"]["gpus"]
+        assert (gpus["use"][1], gpus["use_reason"]) == (use, [None, reason])
+        assert broker.followed["totals"]["gpus_free"] == (use == "free")
+
+
+def test_the_use_follows_the_memory_of_an_mps_server() -> None:
+    broker = Broker()
+    for second in range(20):
+        server_mib = 600 if second < 10 else 30
+        broker.send(
+            float(second),
+            gpus=make_gpus(1, memory_used_mib=[620], idle_since=[None]),
+            processes=make_processes(mps=["server"], gpu_memory_mib=[server_mib]),
+        )
+        broker.tick(float(second))
+        if second == 9:
+            assert broker.followed["hosts"]["node1"]["gpus"]["use"] == ["free"]
+    assert broker.followed["hosts"]["node1"]["gpus"]["use"] == ["busy"]
+
+
+def test_a_stale_host_has_neither_uses_nor_reasons() -> None:
+    broker = make_live()
+    broker.send(2.1, gpus=make_gpus(2, activity=["quiet", "working"]))
+    broker.tick(2.5)
+    broker.tick(4.5)
+    gpus = broker.followed["hosts"]["node1"]["gpus"]
+    assert (gpus["use"], gpus["use_reason"]) == ([None, None], [None, None])

@@ -18,7 +18,7 @@ NOW = 1_700_010_000.0
 def counted(gpus: dict[str, Any], processes: dict[str, Any] | None = None) -> Count:
     processes = processes or {}
     seated = seats(gpus, processes)
-    use, _ = use_of(gpus, seated, NOW, LIMITS)
+    use = use_of(gpus, processes, seated, NOW, LIMITS).use
     return count(gpus, processes, use, seated)
 
 
@@ -101,7 +101,7 @@ def test_after_changed_numbers_totals_equal_those_counted_from_scratch(
         before = {user: kept.user(user) for user in ("alice", "bob")}
         gpus |= {"utilization_percent": percent, "power_watts": watts}
         processes["gpu_memory_mib"] = memory
-        use, _ = use_of(gpus, seated, NOW, LIMITS)
+        use = use_of(gpus, processes, seated, NOW, LIMITS).use
         kept.update_gpus(counted_last, gpus, use, seated)
         kept.update_processes(counted_last, processes)
         scratch = Totals()

@@ -7,17 +7,29 @@ import pytest
 
 from gpu_monitor.broker.gpu_use import UseLimits, use_of
 from gpu_monitor.broker.seats import seats
+from gpu_monitor.collector.activity import IdleTimes
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.columns import MAX_GPUS, MAX_PROCESSES, packed
 from gpu_monitor.collector.gpu.driver import Driver
-from gpu_monitor.collector.gpu.readings import DriverReading, Identity, Use
+from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading, Identity, Use
 from gpu_monitor.collector.gpu.watchdog import Watchdog
+from gpu_monitor.collector.host.processes import ProcessFacts
+from gpu_monitor.collector.snapshot import SnapshotBuilder, Sources
 from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.document import Snapshot
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Gpu, Mig, Process, Scenario
 from tests.support.finding_lines import snapshot_lines
-from tests.support.snapshot_builder import BOOTED_AT, ManualClock, builder, ok, showing
+from tests.support.snapshot_builder import (
+    BOOTED_AT,
+    ORIGIN,
+    ManualClock,
+    builder,
+    cost,
+    host,
+    ok,
+    showing,
+)
 from tests.support.snapshots import read_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "snapshot.msgpack"
@@ -141,13 +153,16 @@ def test_a_slice_that_is_held_without_work_is_held_idle(fake_nvml: FakeNvml) -> 
     for second in range(0, 1900, 5):
         shown = samples.build()
         seated = seats(shown["gpus"], shown["processes"])
-        use[second], _ = use_of(shown["gpus"], seated, shown["sampled_at"], limits)
+        use[second] = use_of(
+            shown["gpus"], shown["processes"], seated, shown["sampled_at"], limits
+        ).use
         clock.now += 5
     utilization = samples.build()["gpus"]["utilization_percent"]
     watch.close()
 
     held = [None, "busy", "busy", "busy", "busy", "free"]
-    assert use[0] == use[1800] == held
+    assert use[0] == use[30] == [*held[:-1], None]
+    assert use[35] == use[1800] == held
     assert use[1805] == [None, "held_idle", "busy", "busy", "busy", "free"]
     assert utilization == [None, 0, 40, None, None, 0]
 
@@ -181,3 +196,52 @@ def test_a_name_with_control_characters_is_cleaned() -> None:
     gpu = ok()._replace(identity=Identity(0, "GPU-0", "NVIDIA\n\x1b[31mH100\u202e"))
 
     assert builder(ManualClock(), showing(gpu)).build()["gpus"]["name"] == ["NVIDIA [31mH100"]
+
+
+def test_an_mps_server_is_told_from_its_clients() -> None:
+    uses = (Use(1, "C"), Use(2, "C", mps="client"), Use(3, "C"))
+    roles = {1: ProcessFacts(1, mps="server"), 2: ProcessFacts(2), 3: ProcessFacts(3)}
+    sources = Sources(ManualClock(), showing(ok(uses=uses)), lambda pids, now: roles, host, cost)
+    snapshot = SnapshotBuilder(ORIGIN, sources, IdleTimes()).build()
+
+    assert snapshot["processes"]["mps"] == ["server", "client", None]
+
+
+def test_what_a_gpu_did_lately_is_kept_while_it_cannot_be_read() -> None:
+    clock, readings = ManualClock(), list[GpuReading]()
+    samples = builder(clock, lambda now: DriverReading(gpus=(readings[-1],)))
+    shown = []
+    for second in range(60):
+        broken = second in (31, 33)
+        readings.append(
+            ok(state="error") if broken else ok(utilization_percent=0, carried=second in (35, 36))
+        )
+        shown += samples.build()["gpus"]["activity"]
+        clock.now += 1
+
+    assert shown == [*[None] * 30, "quiet", None, "quiet", None, *["quiet"] * 26]
+
+
+def test_a_carried_reading_does_not_stay_quiet_for_ever() -> None:
+    clock, readings = ManualClock(), [ok(utilization_percent=0)]
+    samples = builder(clock, lambda now: DriverReading(gpus=(readings[-1],)))
+    shown = []
+    for second in range(80):
+        if second == 40:
+            readings.append(ok(utilization_percent=0, carried=True))
+        shown += samples.build()["gpus"]["activity"]
+        clock.now += 1
+
+    assert shown[39] == shown[69] == "quiet" and shown[70] is None
+
+
+def test_mig_mode_without_slices_is_a_finding_of_its_own(
+    fake_nvml: FakeNvml, watch: Watchdog
+) -> None:
+    fake_nvml.write(Scenario([Gpu(mig_mode=1), Gpu(migs=[Mig()]), Gpu(mig_mode=N_A)]))
+    snapshot = builder(ManualClock(), watch.collect).build()
+
+    found = snapshot["findings"]
+    assert (found["kind"], found["gpu"]) == (["mig_without_slices"], [0])
+    assert "/dev/nvidia-caps" in found["advice"][0]
+    assert snapshot["gpus"]["health"][0] == "ok"

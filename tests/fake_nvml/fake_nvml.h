@@ -71,6 +71,7 @@ enum {
     KEY(performance_state, 0)             \
     KEY(persistence, 1)                   \
     KEY(compute_mode, 0)                  \
+    KEY(numa_node, UNSUPPORTED)           \
     KEY(display_active, 0)                \
     KEY(ecc, 1)                           \
     KEY(ecc_corrected, 0)                 \

@@ -129,6 +129,7 @@ class Gpu:
     performance_state: Value | None = None
     persistence: Value | None = None
     compute_mode: Value | None = None
+    numa_node: Value | None = None
     display_active: Value | None = None
     ecc: Value | None = None
     ecc_corrected: Value | None = None

@@ -57,6 +57,8 @@ def test_the_real_package_reads_the_fake(fake_nvml: FakeNvml) -> None:
         (Gpu(compute_capability=8.6), "nvmlDeviceGetCudaComputeCapability", (8, 6)),
         (Gpu(pcie_tx_kib=123), "nvmlDeviceGetPcieThroughput", 123),
         (Gpu(mig_mode=1), "nvmlDeviceGetMigMode", [1, 1]),
+        (Gpu(compute_mode=3), "nvmlDeviceGetComputeMode", 3),
+        (Gpu(numa_node=2), "nvmlDeviceGetNumaNodeId", 2),
     ],
 )
 def test_a_value_of_the_scenario_is_converted_to_nvml_units(

@@ -16,6 +16,7 @@ from gpu_monitor.wire.document import (
     PROCESS_COLUMNS,
     SEVERITIES,
     SYSTEM_FIELDS,
+    USE_COLUMNS,
 )
 from tests.support.house import ROOT
 
@@ -39,7 +40,7 @@ def test_the_committed_types_match_the_wire(tool: ModuleType) -> None:
 
 def test_every_column_and_field_has_a_type(tool: ModuleType) -> None:
     text = tool.TARGET.read_text()
-    assert names(text, "Gpus") == [*GPU_COLUMNS, "use"]
+    assert names(text, "Gpus") == [*GPU_COLUMNS, *USE_COLUMNS]
     assert names(text, "Processes") == [*PROCESS_COLUMNS]
     assert names(text, "Disks") == [*DISK_COLUMNS]
     assert names(text, "Findings") == [*FINDING_COLUMNS]

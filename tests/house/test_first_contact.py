@@ -264,7 +264,7 @@ def test_a_report_of_nothing_but_skipped_stages_is_not_green() -> None:
 
 UUID = "GPU-00000000-1111-2222-3333-444444444444"
 LINE = (
-    f"0, {UUID}, NVIDIA H100 80GB HBM3, 00000000:00:00.0, "
+    f"0, {UUID}, NVIDIA H100 80GB HBM3, 00000000:00:00.0, Disabled, Default, "
     "81559, 4, 0, 0, 31, 71.22, 700.00, 0x0000000000000000, [N/A], 345, 2619, 16\n"
 )
 COLUMNS = [field.column for field in GPU_FIELDS]

@@ -4,6 +4,7 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import aiohttp
 import pytest
 
 from tests.conftest import WORKING_GPU
-from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
+from tests.fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
+from tests.fake_nvml.scenario import N_A
 from tests.support.house import PATIENCE_SECONDS, ROOT, House, eventually, running
 
 
@@ -28,6 +30,48 @@ def test_in_one_process_nvml_reaches_the_api(house: House) -> None:
     assert host["gpus"]["use"] == ["busy", "free"]
     assert host["processes"]["pid"] == [house.running["up"].pid]
     assert house.stop("up") == 0
+
+
+UNREADABLE = [
+    Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NOT_SUPPORTED", gpu=4)
+    for kind in ("Compute", "MPSCompute", "Graphics")
+] + [Call("nvmlDeviceGetUtilizationRates", error="NOT_SUPPORTED", gpu=4)]
+
+
+@pytest.fixture
+def mps_server(processes: None) -> Iterator[int]:
+    """The pid of a process that is called as the server of MPS."""
+    with running("nvidia-cuda-mps-server", "600", executable="/bin/sleep") as server:
+        cmdline = Path(f"/proc/{server.pid}/cmdline")
+        eventually(lambda: cmdline.read_bytes().startswith(b"nvidia"), "the server to run")
+        yield server.pid
+
+
+def test_only_what_a_job_can_start_on_is_handed_out(
+    house: House, fake_nvml: FakeNvml, mps_server: int
+) -> None:
+    gpus = {
+        "free": Gpu(),
+        "prohibited": Gpu(compute_mode=2),
+        "without slices": Gpu(mig_mode=1),
+        "hidden work": Gpu(utilization_percent=98),
+        "unreadable": Gpu(memory_total_mib=N_A),
+        "pages in use": Gpu(numa_node=1, memory_used_mib=70_000),
+        "failed": Gpu(remapped_failed=1),
+        "MPS server": Gpu(processes=[Process(mps_server, memory_mib=700)]),
+    }
+    fake_nvml.write(Scenario([*gpus.values()], calls=UNREADABLE))
+    house.start("up", name="node1")
+    found = house.host("node1")["gpus"]
+    use = dict(zip(gpus, found["use"], strict=True))
+    assert {name for name in use if use[name] == "free"} == {"free", "pages in use", "MPS server"}
+    assert {name for name in use if use[name] == "busy"} == {"hidden work"}
+    assert [reason is None for reason in found["use_reason"]] == [
+        each == "free" for each in use.values()
+    ]
+    (offer,) = house.get("api/v1/free?gpus=3&memory_gib=60")["hosts"]
+    assert [gpu["index"] for gpu in offer["gpus"]] == [0, 5, 7]
+    assert house.get("api/v1/free?gpus=4")["hosts"] == []
 
 
 def test_every_total_and_every_field_of_a_user_is_explained(house: House) -> None:

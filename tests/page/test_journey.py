@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 from gpu_monitor.collector.pusher import Pusher
 from gpu_monitor.wire.codec import pack
 from tests.fake_nvml import FakeNvml, Gpu, Mig, Process, Scenario
+from tests.fake_nvml.scenario import N_A
 from tests.support.house import House, eventually
 from tests.support.snapshots import make_processes, make_snapshot
 
@@ -57,6 +58,20 @@ def cells(page: Page, name: str = "node1") -> Locator:
 def same_visit(page: Page) -> bool:
     """Whether the page is still the one first loaded."""
     return page.evaluate("window.sameVisit === true") is True
+
+
+def test_a_gpu_that_is_not_free_says_why(house: House, page: Page, fake_nvml: FakeNvml) -> None:
+    unified = Gpu(memory_total_mib=N_A, processes=[Process("self", memory_mib=2048)])
+    fake_nvml.write(Scenario(gpus=[Gpu(compute_mode=2), Gpu(utilization_percent=98), unified]))
+    house.start("up", name="node1")
+    house.host("node1")
+    page.goto(house.url + "?open=node1")
+    reasons = host_row(page).locator("table.gpus td.state")
+    expect(reasons.nth(0)).to_have_text("compute mode prohibited: no process may use it")
+    expect(reasons.nth(1)).to_have_text("in use in the last 30 s, compute process not visible")
+    expect(cells(page).nth(0)).to_contain_text("not free")
+    expect(cells(page).nth(1)).to_contain_text("98%")
+    expect(host_row(page).locator("table.gpus")).to_contain_text("processes 2.0")
 
 
 def test_a_value_that_changes_on_the_gpu_changes_on_the_page(

@@ -20,7 +20,8 @@ REMAP_PENDING = f"{WAITING}: reset the GPU"
 STALLED = "busy at low power for more than ten minutes: its program may be stuck"
 MARK = "\u26a0\ufe0e"
 UNHEALTHY = Gpu(name="NVIDIA H100", remapped_pending=1)
-BUSY = Gpu(name="NVIDIA H100", utilization_percent=90, processes=[Process("self", 8192)])
+BUSY = Gpu(name="NVIDIA H100", utilization_percent=4, processes=[Process("self", 8192)])
+"""With more utilization it would not be free for half a minute afterwards."""
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpu_monitor.collector.host.system import boot_id
+
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = (sys.executable, "-m", "gpu_monitor")
 PATIENT_CHECK = (sys.executable, "-m", "tests.support.patient_check")
@@ -100,6 +102,17 @@ def unpacked_wheel(to: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(to)
     return to
+
+
+def rested(folder: Path) -> dict[str, str]:
+    """The environment of a collector that knew the fake NVML's GPUs to be idle before it was
+    restarted, so that they are free at once and not after half a minute."""
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    uuids = (f"GPU-fa4e0000-0000-4000-8000-{number:012d}" for number in range(8))
+    idle = {uuid: (now - 60, None, now) for uuid in uuids}
+    folder.mkdir()
+    (folder / "idle.json").write_text(json.dumps({"boot_id": boot_id(), "idle": idle}))
+    return {"RUNTIME_DIRECTORY": str(folder)}
 
 
 class House:

@@ -11,12 +11,15 @@ from typing import Any
 import pynvml
 
 MIB = 1 << 20
+COMPUTE_MODES = ("Default", "Exclusive_Thread", "Prohibited", "Exclusive_Process")
 QUERIES: dict[str, Callable[[Any], Any]] = {
     "index": pynvml.nvmlDeviceGetIndex,
     "uuid": pynvml.nvmlDeviceGetUUID,
     "gpu_uuid": pynvml.nvmlDeviceGetUUID,
     "name": pynvml.nvmlDeviceGetName,
     "pci.bus_id": lambda gpu: pynvml.nvmlDeviceGetPciInfo(gpu).busId,
+    "mig.mode.current": lambda gpu: ("Disabled", "Enabled")[pynvml.nvmlDeviceGetMigMode(gpu)[0]],
+    "compute_mode": lambda gpu: COMPUTE_MODES[pynvml.nvmlDeviceGetComputeMode(gpu)],
     "memory.total": lambda gpu: memory(gpu).total // MIB,
     "memory.used": lambda gpu: memory(gpu).used // MIB,
     "utilization.gpu": lambda gpu: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu,

@@ -61,6 +61,7 @@ READINGS: dict[str, Callable[[Any], Any]] = {
     "nvmlDeviceGetPowerState": pynvml.nvmlDeviceGetPowerState,
     "nvmlDeviceGetPersistenceMode": pynvml.nvmlDeviceGetPersistenceMode,
     "nvmlDeviceGetComputeMode": pynvml.nvmlDeviceGetComputeMode,
+    "nvmlDeviceGetNumaNodeId": pynvml.nvmlDeviceGetNumaNodeId,
     "nvmlDeviceGetDisplayActive": pynvml.nvmlDeviceGetDisplayActive,
     "nvmlDeviceGetDisplayMode": pynvml.nvmlDeviceGetDisplayMode,
     "nvmlDeviceGetEccMode": pynvml.nvmlDeviceGetEccMode,

@@ -71,6 +71,8 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "state_since": None,
         "parent": None,
         "mig_profile": None,
+        "mig_mode": "disabled",
+        "compute_mode": "default",
         "memory_kind": "device",
         "memory_total_mib": 81559,
         "memory_used_mib": 4,
@@ -82,6 +84,9 @@ def make_gpus(count: int, **columns: list[Any]) -> dict[str, list[Any]]:
         "power_limit_watts": 700,
         "fan_percent": None,
         "health": "ok",
+        "processes_unread": None,
+        "process_memory_mib": None,
+        "activity": "quiet",
         "sm_clock_mhz": 345,
         "memory_clock_mhz": 2619,
         "energy_joules": 7_200_000,
@@ -121,5 +126,6 @@ def make_processes(**columns: list[Any]) -> dict[str, list[Any]]:
         "cpu_percent": [612],
         "host_memory_mib": [41_984],
         "type": ["C"],
+        "mps": [None],
     }
     return table | columns

@@ -258,6 +258,7 @@ def test_every_known_field_has_a_value_in_a_test_of_packing() -> None:
     gpus = {key: [values[kind]] for key, kind in GPU_COLUMNS.items()} | {
         "state": ["ok"],
         "health": ["ok"],
+        "activity": ["quiet"],
     }
     processes = {key: [values[kind]] for key, kind in PROCESS_COLUMNS.items()} | {"type": ["C"]}
     system = {key: values[kind] for key, kind in SYSTEM_FIELDS.items()}

@@ -44,6 +44,8 @@ GPU_FIELDS = (
     Field("uuid", "uuid"),
     Field("name", "name"),
     Field("pci_bus_id", "pci.bus_id"),
+    Field("mig_mode", "mig.mode.current"),
+    Field("compute_mode", "compute_mode"),
     Field("memory_total_mib", "memory.total", 1),
     Field("memory_used_mib", "memory.used", 2),
     Field("utilization_percent", "utilization.gpu", 3),

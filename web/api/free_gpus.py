@@ -90,12 +90,17 @@ def find_offers(hosts: dict[str, Any], wanted: Wanted) -> list[Offer]:
 
 
 def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
-    """The rows of a host's `gpus` whose use is free, in order."""
+    """The rows of a host's `gpus` whose use is free, in order.
+
+    Memory that is a NUMA node keeps pages in use when a job ends: what no process holds is free.
+    """
     free = []
     counts = Counter(gpus.get("uuid", ()))
     for row, use in enumerate(gpus.get("use", ())):
         if use == "free":
             total, used = _cell(gpus, "memory_total_mib", row), _cell(gpus, "memory_used_mib", row)
+            if _cell(gpus, "memory_kind", row) == "numa":
+                used = _cell(gpus, "process_memory_mib", row)
             memory = None if total is None or used is None else total - used
             index, uuid, name, parent, profile = (
                 _cell(gpus, key, row) for key in ("index", "uuid", "name", "parent", "mig_profile")

@@ -121,6 +121,9 @@ GPU_METRICS = _measures(
     {
         "memory_total_mib": "Total memory of the GPU.",
         "memory_used_mib": "Memory of the GPU in use.",
+        "process_memory_mib": (
+            "Memory of the GPU's processes, where the operating system manages the memory."
+        ),
         "utilization_percent": "Share of the last sample period during which a kernel ran.",
         "memory_controller_utilization_percent": (
             "Share of the last sample period during which memory was read or written."

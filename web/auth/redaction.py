@@ -18,6 +18,7 @@ from gpu_monitor.wire.document import (
     GPU_COLUMNS,
     PROCESS_COLUMNS,
     SYSTEM_FIELDS,
+    USE_COLUMNS,
 )
 from gpu_monitor.wire.patch import merge
 from gpu_monitor.wire.replica import Document, Patch
@@ -156,7 +157,7 @@ def _fleet(host: Rule, **own: Rule) -> Rule:
     )
 
 
-_GPUS = frozenset(GPU_COLUMNS) | {"use"}
+_GPUS = frozenset((*GPU_COLUMNS, *USE_COLUMNS))
 _RECENT_MEMBERS = {
     "until",
     "minute_seconds",
@@ -167,7 +168,7 @@ _RECENT_MEMBERS = {
 }
 _HOST_RULES: dict[Role, Rule] = {
     "counts": _host(
-        gpus=_of_gpus(_without(_GPUS, {"reason"})),
+        gpus=_of_gpus(_without(_GPUS, {"reason", "processes_unread"})),
         processes=_only(_without(PROCESS_COLUMNS, _COMMAND_COLUMNS | _USER_COLUMNS)),
         findings=_only(_without(FINDING_COLUMNS, _WORDY_COLUMNS)),
     ),

@@ -1,6 +1,7 @@
 // Finds hosts with the wanted GPUs free, best fit first, by the rule of api/v1/free; pure.
 
 import { MIB_PER_GIB, many } from "../format.js";
+import { freeMib } from "../state/gpu-metrics.js";
 import { gpuLabels } from "../state/tables.js";
 import { healthReasonsOf } from "../state/states.js";
 
@@ -112,15 +113,13 @@ function freeGpus(host, gpus, need) {
   const free = [];
   gpus.use?.forEach((use, row) => {
     if (use !== "free") return;
-    const total = gpus.memory_total_mib?.[row] ?? null;
-    const used = gpus.memory_used_mib?.[row] ?? null;
-    const freeMib = total === null || used === null ? null : total - used;
+    const unused = freeMib(gpus, row);
     const uuid = gpus.uuid?.[row] ?? null;
     const slice = gpus.parent?.[row] != null;
     const index = gpus.index[row] ?? row;
     const device = uuid !== null && counts.get(uuid) === 1 ? uuid : slice ? null : String(index);
     const fits = device !== null && (gpus.name?.[row] ?? "").toLowerCase().includes(model)
-      && (need.gib === 0 || (freeMib !== null && freeMib >= need.gib * MIB_PER_GIB));
+      && (need.gib === 0 || (unused !== null && unused >= need.gib * MIB_PER_GIB));
     free.push({
       row,
       index,
@@ -128,7 +127,7 @@ function freeGpus(host, gpus, need) {
       slice,
       uuid,
       device,
-      freeMib,
+      freeMib: unused,
       unhealthy: healthReasonsOf(gpus, row).length > 0,
       fits,
     });

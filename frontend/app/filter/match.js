@@ -2,6 +2,7 @@
 
 import { MIB_PER_GIB } from "../format.js";
 import { told } from "../state/findings.js";
+import { freeMib } from "../state/gpu-metrics.js";
 import { PROBLEMS, gpuHasProblem, gpuState, hostHasProblem, hostState } from "../state/states.js";
 
 /** @import { Query, Term } from "./query.js" */
@@ -37,18 +38,15 @@ const NO_FINDINGS = [];
 /** Numbers in the units shown on the page. @type {Record<string, (gpus: Gpus, row: number) => number | null | undefined>} */
 const NUMBERS = {
   util: (gpus, row) => gpus.utilization_percent?.[row],
-  mem: (gpus, row) => gibBeyond(gpus.memory_used_mib?.[row], 0),
-  free: (gpus, row) => gibBeyond(gpus.memory_total_mib?.[row], gpus.memory_used_mib?.[row]),
+  mem: (gpus, row) => gibOf(gpus.memory_used_mib?.[row]),
+  free: (gpus, row) => gibOf(freeMib(gpus, row)),
   temp: (gpus, row) => gpus.temperature_celsius?.[row],
   power: (gpus, row) => gpus.power_watts?.[row],
 };
 
-/**
- * @param {number | null | undefined} mib
- * @param {number | null | undefined} less
- */
-function gibBeyond(mib, less) {
-  return mib == null || less == null ? null : (mib - less) / MIB_PER_GIB;
+/** @param {number | null | undefined} mib */
+function gibOf(mib) {
+  return mib == null ? null : mib / MIB_PER_GIB;
 }
 
 /**

@@ -191,7 +191,7 @@ export class FleetMap {
     const state = this.store.stateOf(name);
     if (gpu === undefined) return sentence(this.store.summary(name), state);
     const use = gpu.state !== "ok" ? gpu.state : gpu.use === "busy" ? "" : (gpu.use ?? "").replace("_", " ");
-    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), ...gpu.findings.filter(isFault).map(told)]
+    return [`${name} GPU ${gpu.label}`, state === "live" ? "" : state, use, reading(gpu, this.view().metric).words, usersOf(gpu), gpu.useReason, ...gpu.findings.filter(isFault).map(told)]
       .filter(Boolean).join(" · ");
   }
 }

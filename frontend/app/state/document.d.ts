@@ -9,7 +9,7 @@ export type Column<T> = (T | null)[];
 /** The broker's verdict on a GPU. */
 export type Use = "busy" | "free" | "held_idle";
 
-/** `use` is added by the broker. */
+/** `use` and `use_reason` are added by the broker. */
 export interface Gpus {
   index: Column<number>;
   uuid?: Column<string>;
@@ -20,16 +20,21 @@ export interface Gpus {
   state_since?: Column<number>;
   parent?: Column<number>;
   mig_profile?: Column<string>;
+  mig_mode?: Column<string>;
+  compute_mode?: Column<string>;
   memory_kind?: Column<string>;
   memory_total_mib?: Column<number>;
   slowdown_celsius?: Column<number>;
   power_limit_watts?: Column<number>;
+  activity?: Column<"quiet" | "unmeasured" | "working">;
   idle_since?: Column<number>;
   stalled_since?: Column<number>;
   throttle?: Column<string[]>;
   health?: Column<string>;
   health_reasons?: Column<string[]>;
+  processes_unread?: Column<string>;
   memory_used_mib?: Column<number>;
+  process_memory_mib?: Column<number>;
   utilization_percent?: Column<number>;
   temperature_celsius?: Column<number>;
   power_watts?: Column<number>;
@@ -42,6 +47,7 @@ export interface Gpus {
   pcie_width?: Column<number>;
   nvlinks_up?: Column<number>;
   use?: Column<Use>;
+  use_reason?: Column<string>;
 }
 
 export interface Processes {
@@ -59,6 +65,7 @@ export interface Processes {
   started_at?: Column<number>;
   idle_since?: Column<number>;
   type?: Column<"C" | "C+G" | "G">;
+  mps?: Column<string>;
   gpu_memory_mib?: Column<number>;
   sm_utilization_percent?: Column<number>;
   cpu_percent?: Column<number>;

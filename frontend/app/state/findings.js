@@ -16,6 +16,7 @@ const MEANINGS = new Map(Object.entries({
   gpu_missing: "a GPU is on the bus, but the driver does not list it",
   gpu_hot: "hot",
   gpu_stalled: "busy at low power, probably waiting",
+  mig_without_slices: "in MIG mode, but no slice exists or is visible",
   xid: "the driver has reported an error of the card (Xid)",
   ecc: "the memory has errors (ECC)",
   row_remap: "a memory row is faulty",

@@ -2,7 +2,7 @@
 
 import { celsius, gib, percent, watts } from "../format.js";
 
-/** @import { GpuRow, Metric } from "../types.js" */
+/** @import { GpuRow, Gpus, Metric } from "../types.js" */
 
 /** Steps 1 to 4 of the ramp end below these shares; 0 % is step 0, and 90 % or more step 5. */
 const BOUNDS_PERCENT = [20, 45, 70, 90];
@@ -77,6 +77,30 @@ export function slowdown({ throttle, findings }) {
 }
 
 /**
+ * How much memory of a GPU is not in use, in MiB; null when that is not known. Memory that is a NUMA
+ * node keeps pages in use when a job ends: there, what no process holds is free.
+ * @param {Gpus} gpus
+ * @param {number} row
+ */
+export function freeMib(gpus, row) {
+  const total = gpus.memory_total_mib?.[row] ?? null;
+  const inUse = gpus.memory_kind?.[row] === "numa" ? gpus.process_memory_mib : gpus.memory_used_mib;
+  const used = inUse?.[row] ?? null;
+  return total === null || used === null ? null : total - used;
+}
+
+/**
+ * Who else uses a GPU's memory, in words; null where only its processes do.
+ * @param {GpuRow} gpu
+ */
+export function memoryWords({ memoryKind, processMemoryMib }) {
+  if (memoryKind !== "unified" && memoryKind !== "numa") return null;
+  const whose = memoryKind === "unified" ? "shared with the host" : "managed by the operating system";
+  const held = processMemoryMib === null ? "" : `; processes hold ${gib(processMemoryMib)} GiB`;
+  return `memory is ${whose}${held}`;
+}
+
+/**
  * How full a GPU's memory is, in percent; null when that is not known.
  * @param {GpuRow} gpu
  */
@@ -107,12 +131,12 @@ const UNACCOUNTED_FROM_MIB = 256;
 
 /**
  * Memory of a GPU that no visible process holds, in MiB, as after a crash or with a process in another
- * container. Null when that is little, or unknown: a process without a figure, memory shared with the
- * host, or MIG slices that account for it.
+ * container. Null when that is little, or unknown: a process without a figure, memory that the
+ * operating system uses, or MIG slices that account for it.
  * @param {GpuRow} gpu
  */
 export function unaccountedMib(gpu) {
-  if (gpu.memoryUsedMib === null || gpu.memoryKind === "unified" || gpu.sliced || gpu.state !== "ok") return null;
+  if (gpu.memoryUsedMib === null || memoryWords(gpu) !== null || gpu.sliced || gpu.state !== "ok") return null;
   let rest = gpu.memoryUsedMib;
   for (const { memoryMib } of gpu.processes) {
     if (memoryMib === null) return null;

@@ -3,7 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, celsius, gib, percent, shortSpan, size, watts } from "../format.js";
 import { isFault, told } from "../state/findings.js";
-import { memoryShare, reading, slowdown, unmeasured, usersOf } from "../state/gpu-metrics.js";
+import { memoryShare, memoryWords, reading, slowdown, unmeasured, usersOf } from "../state/gpu-metrics.js";
 import { gpuState } from "../state/states.js";
 import { SEVERITY } from "./findings.js";
 
@@ -68,6 +68,7 @@ function content(gpu, metric, now) {
       : html`${words} <small>${held}</small>`;
     return { kind: "idle", first, second: usersOf(gpu) || "no process" };
   }
+  if (gpu.use === null && gpu.useReason !== null) return { kind: "withheld", first: words, second: "not free" };
   const [slices, memory] = (gpu.profile ?? DASH).split(/(?=\.\d+gb)/);
   const first = words === DASH ? html`${slices}<span class="wide">${memory}</span>` : words;
   return { kind: "busy", first, second: usersOf(gpu) };
@@ -97,10 +98,12 @@ export function hover(gpu, now) {
   const silent = unmeasured(gpu);
   if (silent !== null) lines.push(silent);
   if (gpu.reason !== null) lines.push(gpu.reason);
+  if (gpu.useReason !== null) lines.push(gpu.useReason);
   if (gpu.throttle.includes("power limit")) lines.push("at its power limit");
   const slow = slowdown(gpu);
   if (slow !== null) lines.push(slow);
   lines.push(...gpu.findings.filter(isFault).map((finding) => `${SEVERITY[finding.severity].glyph} ${told(finding)}`));
-  if (gpu.memoryKind === "unified") lines.push("memory is shared with the host");
+  const whose = memoryWords(gpu);
+  if (whose !== null) lines.push(whose);
   return lines.join("\n");
 }

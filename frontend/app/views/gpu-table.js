@@ -3,7 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { DASH, age, celsius, count, gib, percent, size, span, watts } from "../format.js";
 import { told } from "../state/findings.js";
-import { slowdown, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
+import { memoryWords, slowdown, unaccountedMib, unmeasured } from "../state/gpu-metrics.js";
 import { gpuState } from "../state/states.js";
 import { copy } from "./copy-button.js";
 import { SEVERITY, severitySign, toldSince } from "./findings.js";
@@ -44,7 +44,8 @@ export function gpuTable(rows, hours, now, live) {
 
 /**
  * One line per process, or one for the state where there is no process or the GPU is not ok; then a
- * line for unaccounted memory, one for what slows the GPU down, and one for each of its findings.
+ * line for the reason why no other process can start there, one for unaccounted memory, one for what
+ * slows the GPU down, and one for each of its findings.
  * @param {GpuRow} gpu
  * @param {Hour | undefined} hour
  * @param {number} now
@@ -56,6 +57,7 @@ function linesOf(gpu, hour, now) {
   const lines = [
     ...(state ? [stateCells(gpu, now)] : []),
     ...gpu.processes.map((process) => processCells(gpu, process, now)),
+    ...(state || gpu.useReason === null ? [] : [stateCell("muted", gpu.useReason)]),
     ...(unaccounted === null ? [] : [unaccountedCells(unaccounted)]),
     ...(slow === null ? [] : [stateCell("amber", slow)]),
     ...ownFindings(gpu).map((finding) => findingCell(finding, now)),
@@ -104,7 +106,9 @@ function gpuCells(gpu, hour, lines) {
     <td class="hour" rowspan=${lines}>${bars(hour, 100)}</td>
     <td class="n" rowspan=${lines} title=${unmeasured(gpu) ?? nothing}>${percent(gpu.utilization)}</td>
     <td class="n memory-busy" rowspan=${lines}>${percent(gpu.memoryUtilization)}</td>
-    <td class="n" rowspan=${lines}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}</td>
+    <td class="n" rowspan=${lines} title=${memoryWords(gpu) ?? nothing}>${gib(gpu.memoryUsedMib)} / ${size(gpu.memoryTotalMib)}${gpu.processMemoryMib === null
+      ? nothing
+      : html`<br><small>processes ${gib(gpu.processMemoryMib)}</small>`}</td>
     <td class="n" rowspan=${lines}>${marks(gpu)}${celsius(gpu.temperature)}</td>
     <td class="n" rowspan=${lines}>${gpu.powerLimit === null ? nothing : html`${count(gpu.power)} / `}${watts(gpu.powerLimit ?? gpu.power)}</td>`;
 }
@@ -133,7 +137,7 @@ function processCells(gpu, process, now) {
     <td class="n sm">${percent(process.smPercent)}</td>
     <td class="command"><div class="clamp" title=${process.command ?? ""}>${process.pid === null ? nothing : html`<span class="muted">${process.pid}</span> `}${idle < SHORTEST_IDLE_SECONDS
       ? nothing
-      : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.container && `container ${process.container}`]
+      : html`<b class=${gpu.use === "held_idle" ? "amber" : "muted"}>idle ${span(idle)}</b> `}${[job(process), process.mps && `MPS ${process.mps}`, process.container && `container ${process.container}`]
       .map((words) => words ? html`<span class="chip">${words}</span> ` : nothing)}${onHost(process)}${process.command
       ?? html`<span title=${process.state ?? "Hidden for your role, or by commands: in config.yml"}>${DASH}</span>`}</div></td>`;
 }
@@ -170,6 +174,7 @@ function stateCells(gpu, now) {
     const idle = gpu.idleSince === null ? "" : ` ${span(now - gpu.idleSince)}`;
     return stateCell("amber", `held idle${idle}`);
   }
+  if (gpu.useReason !== null) return stateCell("muted", gpu.useReason);
   return stateCell("muted", gpu.use === "busy" ? "in use, process not visible" : "no process");
 }
 

@@ -16,6 +16,11 @@ const QUERY_HELP = [
   ['-user:bob "two words"', "- excludes, \"…\" keeps words together"],
 ];
 
+/** What the page calls free; docs/protocol.md has the rule in full. */
+const FREE_HELP = "A job can start: no compute process, little memory in use, and a utilization under 5 % for 30 seconds. A GPU whose "
+  + "processes, utilization or memory is not known is not free, nor is one that has failed, is in MIG mode without slices, or whose compute "
+  + "mode keeps others out: its row and the title of its cell say why. A degraded GPU is offered last, with a mark.";
+
 /** What each role can see. */
 const VISIBLE = {
   counts: "neither users nor commands",
@@ -32,6 +37,7 @@ export function toggleHelp(dialog, role) {
   if (dialog.open) return dialog.close();
   render(html`<h2>Search</h2><dl class="queries">${QUERY_HELP.map(line("code"))}</dl>
     <h2>Keys</h2><dl>${Object.entries(KEYS).map(line("kbd"))}</dl>
+    <h2>Free</h2><p>${FREE_HELP}</p>
     <p class="sub">Your role: you can see ${VISIBLE[role]}.</p>
     <form method="dialog"><button class="plain">Close</button></form>`, dialog);
   dialog.showModal();

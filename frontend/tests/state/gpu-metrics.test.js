@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { slowdown, rampStep, reading, unaccountedMib, unmeasured, usersOf } from "../../app/state/gpu-metrics.js";
+import { freeMib, memoryWords, rampStep, reading, slowdown, unaccountedMib, unmeasured, usersOf } from "../../app/state/gpu-metrics.js";
 import { gpuRows } from "../../app/state/columns.js";
 import { findings, gpus, host, processes } from "../fleets.js";
 
@@ -86,6 +86,25 @@ test("memory that cannot be attributed is not reported", () => {
   assert.equal(unaccountedMib(row({ memory_used_mib: 9000 }, { gpu_memory_mib: 10 }, {})), null);
   assert.equal(unaccountedMib(row({})), null);
   assert.equal(unaccountedMib(row({ memory_used_mib: 9000, memory_kind: "unified" })), null);
+  assert.equal(unaccountedMib(row({ memory_used_mib: 9000, memory_kind: "numa" })), null);
   const [card, slice] = gpuRows(host({ gpus: gpus({ memory_used_mib: 9000 }, { parent: 0, memory_used_mib: 8000 }) }));
   assert.deepEqual([unaccountedMib(card), unaccountedMib(slice)], [null, 8000]);
+});
+
+test("memory that others use too names what the processes hold", () => {
+  const words = (kind, held) => memoryWords(row({ memory_kind: kind, process_memory_mib: held }));
+
+  assert.equal(words("device", null), null);
+  assert.equal(words(null, null), null);
+  assert.equal(words("unified", 2048), "memory is shared with the host; processes hold 2.0 GiB");
+  assert.equal(words("numa", null), "memory is managed by the operating system");
+});
+
+test("what no process holds of a NUMA node is free", () => {
+  const memory = { memory_total_mib: 1000, memory_used_mib: 900, process_memory_mib: 100 };
+  const free = (kind) => freeMib(gpus({ ...memory, memory_kind: kind }), 0);
+
+  assert.deepEqual(["device", "unified", "numa", null].map(free), [100, 100, 900, 100]);
+  assert.equal(freeMib(gpus({ memory_total_mib: 1000 }), 0), null);
+  assert.equal(freeMib(gpus({ memory_used_mib: 10 }), 0), null);
 });

@@ -83,6 +83,8 @@ def test_every_value_is_read_in_its_unit(opened: FakeNvml) -> None:
     )  # fmt: skip
     assert reading == GpuReading(
         identity=reading.identity,
+        mig_mode="disabled",
+        compute_mode="default",
         memory_kind="device",
         memory_total_bytes=81920 << 20,
         memory_used_bytes=1024 << 20,
@@ -624,3 +626,19 @@ def test_the_slowdown_temperature_is_found_by_the_margin_where_it_is_not_reporte
     gpu = Gpu(slowdown_celsius=N_A, temperature_celsius=40, margin_celsius=margin, fields=fields)
     reading = read(gpu, opened)
     assert (reading.state, reading.identity.slowdown_celsius) == ("ok", slowdown)
+
+
+def test_a_client_of_mps_is_marked_by_the_drivers_list_of_them(opened: FakeNvml) -> None:
+    processes = [Process(10), Process(11, type="M"), Process("hidden", type="M")]
+    uses = read(replace(BUSY, processes=processes), opened).uses
+
+    assert {(use.pid, use.mps) for use in uses} == {(10, None), (11, "client"), (0, "client")}
+
+
+def test_a_graphics_list_alone_does_not_show_who_computes(opened: FakeNvml) -> None:
+    denied = Call("nvmlDeviceGetComputeRunningProcesses*", error="NO_PERMISSION")
+    desktop = replace(BUSY, processes=[Process(10, type="G")])
+    reading = read(desktop, opened, denied)
+
+    assert [use.pid for use in reading.uses] == [10]
+    assert reading.uses_unread is not None and "permission" in reading.uses_unread

@@ -43,6 +43,8 @@ OF_A_GPU = [
     "nvmlDeviceGetTotalEccErrors",
     "nvmlDeviceGetFieldValues",
     "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetComputeMode",
+    "nvmlDeviceGetNumaNodeId",
     "nvmlDeviceGetMaxMigDeviceCount",
     "nvmlDeviceGetMigDeviceHandleByIndex",
     "nvmlDeviceGetGpuInstanceId",

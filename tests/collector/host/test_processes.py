@@ -22,6 +22,7 @@ from gpu_monitor.collector.host.processes import (
 )
 from gpu_monitor.collector.host.procfs import start_ticks
 from gpu_monitor.collector.host.users import UserNames, user_name
+from gpu_monitor.collector.settings import Commands
 from gpu_monitor.collector.source_guard import SourceGuard
 from tests.support.processes import DEADLINE, NO_SUCH_PID, Child, table, write_process
 
@@ -55,6 +56,24 @@ def test_all_facts_about_a_process_are_read(tmp_path: Path) -> None:
             host_memory_bytes=300 * mmap.PAGESIZE,
         )
     }
+
+
+@pytest.mark.parametrize("commands", ["off", "name", "full"])
+@pytest.mark.parametrize(
+    ("command", "mps"),
+    [
+        (b"nvidia-cuda-mps-server\0", "server"),
+        (b"/usr/bin/nvidia-cuda-mps-server\0-multiuser-server\0", "server"),
+        (b"nvidia-cuda-mps-control\0-d\0", None),
+        (b"python\0nvidia-cuda-mps-server\0", None),
+        (b"", None),
+    ],
+)
+def test_a_server_of_mps_is_known_by_its_program(
+    tmp_path: Path, commands: Commands, command: bytes, mps: str | None
+) -> None:
+    write_process(tmp_path, command=command)
+    assert table(commands, proc=str(tmp_path)).facts([NO_SUCH_PID], 0.0)[NO_SUCH_PID].mps == mps
 
 
 def test_the_load_of_a_process_is_known_from_the_second_reading_on(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from gpu_monitor.web.auth.redaction import (
 )
 from gpu_monitor.web.settings import Role
 from gpu_monitor.web.stream.encodings import ENCODINGS
-from gpu_monitor.wire.document import FINDING_COLUMNS, GPU_COLUMNS, PROCESS_COLUMNS
+from gpu_monitor.wire.document import (
+    FINDING_COLUMNS,
+    GPU_COLUMNS,
+    PROCESS_COLUMNS,
+    USE_COLUMNS,
+)
 from gpu_monitor.wire.patch import compare, merge
 from tests.support.house import ROOT
 from tests.support.snapshots import make_findings
@@ -128,7 +133,7 @@ def test_the_role_commands_sees_everything() -> None:
 def test_every_column_is_either_shown_to_or_hidden_from_each_role(role: Role) -> None:
     """No new column is hidden or shown by accident."""
     tables = {
-        "gpus": [*GPU_COLUMNS, "use"],
+        "gpus": [*GPU_COLUMNS, *USE_COLUMNS],
         "processes": list(PROCESS_COLUMNS),
         "findings": list(FINDING_COLUMNS),
     }
@@ -141,7 +146,7 @@ def test_every_column_is_either_shown_to_or_hidden_from_each_role(role: Role) ->
         hidden
         == {
             "counts": {
-                "gpus": {"reason"},
+                "gpus": {"reason", "processes_unread"},
                 "processes": WHO.keys() | WHAT.keys(),
                 "findings": {"words", "advice"},
             },
