@@ -146,7 +146,8 @@ FINDING_KINDS = frozenset(
         *("gpu_lost", "gpu_error", "gpu_missing", "gpu_hot", "gpu_stalled", "mig_without_slices"),
         *("xid", "ecc", "row_remap", "page_retirement", "recovery"),
         *("pcie_narrow", "nvlink_down"),
-        *("driver", "nvml_stuck", "processes_unread", "no_pids", "memory_held", "disk_full"),
+        *("driver", "gpus_silent", "nvml_stuck", "nvml_reopening", "probe_failed"),
+        *("processes_unread", "no_pids", "memory_held", "disk_full"),
         *("rows_cut", "source_error", "internal_error", "conflict", "clock"),
     }
 )

@@ -27,6 +27,7 @@ from gpu_monitor.collector.gpu.queries import Queries, Trace
 from gpu_monitor.collector.gpu.readings import GpuReading, Identity, MigMode, State, Use
 from gpu_monitor.collector.gpu.rhythm import Rhythm
 from gpu_monitor.collector.gpu.slow_values import SlowValues
+from gpu_monitor.collector.gpu.xid import XidEvents, XidLog
 
 MIG_MODE_SECONDS = 10.0
 """How soon a division of the GPU is noticed."""
@@ -71,6 +72,7 @@ class Device:
             pci_bus_id=self._queries.query(handle.pci_bus_id),
         )
         self._mig_utilization = MigUtilization(handle)
+        self._errors = XidEvents(handle)
         self._pci_power = PciPower(self.identity.pci_bus_id, pci_folder)
         self._last_good = GpuReading(self.identity)
 
@@ -78,6 +80,11 @@ class Device:
     def trace(self) -> Trace:
         """Names the NVML call that is running."""
         return self.handle.trace
+
+    @classmethod
+    def by_index(cls, index: int, trace: Trace, pci_folder: str = PCI_FOLDER) -> "Device":
+        """The GPU with this index of NVML, opened; NvmlError when it cannot be."""
+        return cls(index, Handle.by_index(index, trace), pci_folder)
 
     @classmethod
     def at(cls, pci_bus_id: str, trace: Trace, pci_folder: str) -> "Device":
@@ -103,6 +110,10 @@ class Device:
             state: State = "lost" if error.code in LOST else "error"
             return GpuReading(self.identity, state, str(error))
 
+    def receive_errors(self, log: XidLog, is_ok: bool, now: float) -> None:
+        """After a reading, which was ok or not: add the critical errors since the last time."""
+        self._errors.receive(self.identity, log, is_ok, now)
+
     def faults(self) -> list[str]:
         """The queries that failed because of a fault of ours or of nvidia-ml-py, in words."""
         return self._queries.faults()
@@ -110,6 +121,7 @@ class Device:
     def close(self) -> None:
         """Free NVML's buffers; no thread may be reading this GPU."""
         self._mig_utilization.close()
+        self._errors.close()
 
     def _read(self, now: float) -> GpuReading:
         handle, values = self.handle, self._values

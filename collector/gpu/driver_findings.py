@@ -5,12 +5,17 @@ from typing import NamedTuple
 
 from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.driver import Driver
+from gpu_monitor.collector.gpu.nvml_errors import LOST
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.slots import Slot
 from gpu_monitor.collector.wire_fit import listed
 
 FELL_OFF_THE_BUS_KEY = "79"
 """The key of the Xid with which the driver reports that a GPU is lost."""
+_SILENCE_ADVICE = (
+    "restart the container if it lost the device files (systemctl daemon-reload can do that), else"
+    " search the kernel log for NVRM and Xid; NVML is opened again every few minutes"
+)
 NOT_READ_YET = "not read yet"
 """Why a GPU has no reading just after it was found; that is no fault."""
 
@@ -34,15 +39,24 @@ def driver_reading(
     driver: Driver,
     readings: Sequence[tuple[Slot, GpuReading]],
     stuck: Sequence[StuckCall],
+    outdated: Sequence[Slot],
     now: float,
 ) -> DriverReading:
     """The readings with their findings; `now` in monotonic seconds.
 
+    `outdated` are the GPUs that show a reading from before NVML was closed.
+
     A fault of one GPU is that GPU's, a fault of several is the driver's. A GPU that is not read
     because of a fault that is already reported has no finding of its own.
     """
-    faults = [*_driver_faults(driver, stuck), *_faults_by_gpu(readings)]
+    faults = [
+        *_driver_faults(driver, stuck),
+        *_interruptions(driver, outdated),
+        *_faults_by_gpu(readings),
+    ]
     reported = {fault.reason for fault in faults}
+    if _is_silent(driver):
+        reported |= {reading.reason or "" for _, reading in readings}
     gpus = []
     for slot, reading in readings:
         findings = [
@@ -69,6 +83,27 @@ def _driver_faults(driver: Driver, stuck: Sequence[StuckCall]) -> Iterator[_Faul
     for slot, text in stuck:
         finding = Finding("nvml_stuck", "critical", text)
         yield _Fault(() if slot is None else (slot,), finding, text)
+
+
+def _interruptions(driver: Driver, outdated: Sequence[Slot]) -> Iterator[_Fault]:
+    """Why GPUs are not read that NVML has to be opened again for."""
+    if _is_silent(driver):
+        words = "no GPU answers, and opening NVML again has not helped so far"
+        finding = Finding("gpus_silent", "critical", words, _SILENCE_ADVICE)
+        yield _Fault((), finding, finding.line)
+    if driver.probe.problem is not None:
+        finding = Finding("probe_failed", "warning", driver.probe.problem)
+        yield _Fault((), finding, finding.line)
+    if outdated:
+        numbers = listed([slot.identity.number for slot in outdated])
+        words = f"NVML is being opened again: until then, GPU {numbers} shows its last reading"
+        yield _Fault((), Finding("nvml_reopening", "info", words), words)
+
+
+def _is_silent(driver: Driver) -> bool:
+    """Whether the silence of all GPUs is the fault, rather than that all of them are lost."""
+    codes = {slot.failure and slot.failure.code for slot in driver.slots}
+    return driver.silence.is_reported and not codes <= LOST
 
 
 def _faults_by_gpu(readings: Sequence[tuple[Slot, GpuReading]]) -> Iterator[_Fault]:
@@ -106,13 +141,16 @@ def _these(slots: Sequence[Slot]) -> str:
 def _health_findings(slot: Slot, reading: GpuReading, now: float) -> Iterator[Finding]:
     """That a GPU fell off the bus is not said twice of one that is lost."""
     for finding in slot.health_findings(now):
-        if not (reading.state == "lost" and finding.key == FELL_OFF_THE_BUS_KEY):
+        is_loss = finding.kind == "gpu_lost" or finding.key == FELL_OFF_THE_BUS_KEY
+        if not (reading.state == "lost" and is_loss):
             yield finding
 
 
 def _state_findings(reading: GpuReading, reported: set[str]) -> Iterator[Finding]:
     reason = reading.reason or ""
+    if reason in reported | {NOT_READ_YET}:
+        return
     if reading.state == "lost":
         yield Finding.of_text("gpu_lost", "critical", reason)
-    elif reading.state == "error" and reason not in reported | {NOT_READ_YET}:
+    elif reading.state == "error":
         yield Finding.of_text("gpu_error", "critical", reason)

@@ -26,6 +26,11 @@ LIBRARY_FOLDERS = (
 """Where the library is when the dynamic linker does not know it."""
 
 
+def library_paths(folders: Iterable[str] = LIBRARY_FOLDERS) -> list[str]:
+    """Where to load the library from, first by the dynamic linker's own search."""
+    return [_LIBRARY, *(f"{folder}/{_LIBRARY}" for folder in folders)]
+
+
 def open_library(trace: Trace, folders: Iterable[str] = LIBRARY_FOLDERS) -> None:
     """Load NVML and initialize it; fails where there is no driver to talk to.
 

@@ -84,6 +84,16 @@ class InternalError(NvmlError):
         return f"internal error: {self.cause}"
 
 
+class OpeningStuck(NvmlError):
+    """In place of an answer, for a GPU that the driver does not finish opening."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(NO_NVML_ERROR, function)
+
+    def __str__(self) -> str:
+        return f"cannot be opened: the driver is stuck in {self.function}"
+
+
 class ImplausibleAnswer(NvmlError):
     """The driver's answer cannot be decoded, because it is not laid out as its header says."""
 

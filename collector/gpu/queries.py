@@ -19,8 +19,9 @@ Answer = TypeVar("Answer")
 class Trace:
     """Calls functions of nvidia-ml-py, in one thread at a time.
 
-    `function` is the C name of the latest one and `subject` what it is about, where the caller
-    says so: a call that hangs can be reported by name from another thread.
+    `function` is the C name of the latest one, empty while its caller waits for other threads, and
+    `subject` what it is about, where the caller says so: a call that hangs can be reported by name
+    from another thread.
     """
 
     def __init__(self) -> None:

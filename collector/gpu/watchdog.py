@@ -3,11 +3,12 @@
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from gpu_monitor.collector.clock import Moment
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.driver_findings import NOT_READ_YET, StuckCall, driver_reading
+from gpu_monitor.collector.gpu.openings import CARRIED_SECONDS
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.slots import Slot
 from gpu_monitor.collector.gpu.worker import Worker
@@ -49,6 +50,7 @@ class Watchdog:
         self._driver = driver
         self._patience = patience
         self._timeout = timeout
+        self._carried_seconds = max(timeout, CARRIED_SECONDS)
         self._clock = clock
         self._lock = threading.Lock()
         self._shared = Worker("nvml", driver.trace)
@@ -64,6 +66,7 @@ class Watchdog:
         Takes `patience` at most, however long the driver does.
         """
         self._assign_workers()
+        self._replace_if_stuck(begun.monotonic)  # in a call of an earlier sample
         self._start(begun.monotonic)
         give_up_at = begun.monotonic + self._patience
         while not self._shared.idle.wait(self._slow) and self._clock() < give_up_at:
@@ -72,6 +75,7 @@ class Watchdog:
 
     def close(self) -> None:
         """End the threads that do not hang; NVML is closed if none does."""
+        self._driver.probe.close()
         if self._shared.idle.is_set() and self._others_idle():
             self._shared.post(lambda _: self._driver.close())
             self._shared.idle.wait(self._patience)
@@ -79,7 +83,8 @@ class Watchdog:
             worker.end()
 
     def _others_idle(self) -> bool:
-        return all(worker.idle.is_set() for worker in self._own.values())
+        own_idle = all(worker.idle.is_set() for worker in self._own.values())
+        return own_idle and self._driver.openings.is_idle()
 
     def _assign_workers(self) -> None:
         """A slow GPU gets a worker of its own; a quick one goes back to the shared worker."""
@@ -151,14 +156,17 @@ class Watchdog:
 
     def _driver_reading(self, now: Moment) -> DriverReading:
         readings = [(slot, self._reading(slot, now)) for slot in self._driver.slots]
-        return driver_reading(self._driver, readings, list(self._stuck(now)), now.monotonic)
+        stuck, outdated = list(self._stuck(now)), self._outdated(readings, now)
+        return driver_reading(self._driver, readings, stuck, outdated, now.monotonic)
 
     def _reading(self, slot: Slot, now: Moment) -> GpuReading:
-        absent, latest = slot.absent, slot.latest
+        absent, latest, carried = slot.absent, slot.latest, slot.carried
         if absent is not None:
             return absent
         if latest is not None and now.monotonic - latest.at <= self._timeout:
             return latest.reading
+        if carried is not None and now.monotonic - carried.at <= self._carried_seconds:
+            return carried.reading
         return GpuReading(slot.identity, "error", self._why_unread(slot, now))
 
     def _why_unread(self, slot: Slot, now: Moment) -> str:
@@ -168,6 +176,18 @@ class Watchdog:
         return text or next((call.text for call in self._stuck(now)), NOT_READ_YET)
 
     def _stuck(self, now: Moment) -> Iterator[StuckCall]:
-        for worker in (self._shared, *self._own.values()):
-            if (stuck := worker.stuck(now)) is not None:
-                yield StuckCall(worker.slot, stuck)
+        for worker in (self._shared, *self._own.values(), *self._driver.openings.workers):
+            slot, since = worker.slot, worker.since
+            has_read = slot is not None and slot.latest is not None and slot.latest.at >= since
+            if not has_read and (stuck := worker.stuck(now)) is not None:
+                yield StuckCall(slot, stuck)
+
+    def _outdated(self, readings: Sequence[tuple[Slot, GpuReading]], now: Moment) -> list[Slot]:
+        """The GPUs that show a reading from before NVML was closed, older than others may be."""
+        return [
+            slot
+            for slot, reading in readings
+            if slot.carried is not None
+            and reading is slot.carried.reading
+            and now.monotonic - slot.carried.at > self._timeout
+        ]

@@ -20,10 +20,12 @@ class Worker:
     """A daemon thread that does one job at a time; `idle` is set while it has none.
 
     During a job `trace` names the NVML call that is running, `slot` is the GPU it is about (None
-    for the driver as a whole) and `since` is when that began, in monotonic seconds.
+    for the driver as a whole) and `since` is when that began, in monotonic seconds. A call that
+    takes longer than `patience` (seconds) is reported as stuck.
     """
 
-    def __init__(self, name: str, trace: Trace) -> None:
+    def __init__(self, name: str, trace: Trace, patience: float = STUCK_CALL_SECONDS) -> None:
+        self._patience = patience
         self.idle = threading.Event()
         self.idle.set()
         self.trace = trace
@@ -50,7 +52,8 @@ class Worker:
     def stuck(self, now: Moment) -> str | None:
         """Which call it is stuck in and since when; None while it is not."""
         since, slot = self.since, self.slot
-        if self.idle.is_set() or now.monotonic - since < STUCK_CALL_SECONDS:
+        is_waiting = self.idle.is_set() or not self.trace.function
+        if is_waiting or now.monotonic - since < self._patience:
             return None
         if self._stuck_at[0] != since:  # formatted once: the clocks' jitter changes the second
             at = time.gmtime(now.wall - (now.monotonic - since))

@@ -3,15 +3,15 @@
 import contextlib
 import ctypes
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pynvml
 
 from gpu_monitor.collector.findings import Finding, Severity
-from gpu_monitor.collector.gpu.nvml_errors import TIMEOUT, NvmlError
+from gpu_monitor.collector.gpu.nvml_errors import LOST, TIMEOUT, NvmlError
 from gpu_monitor.collector.gpu.nvml_handle import Handle
-from gpu_monitor.collector.gpu.queries import Trace
+from gpu_monitor.collector.gpu.readings import Identity
 from gpu_monitor.collector.gpu.xid_catalog import (
     APPLICATION_XIDS,
     CROSS_USER_XIDS,
@@ -22,6 +22,7 @@ from gpu_monitor.collector.gpu.xid_catalog import (
 XID_FADE_SECONDS = 86400.0
 """An error that leaves the GPU usable needs attention for this long after the last one with its
 code."""
+XID_RECEIVE_SECONDS = 5.0
 MAX_XID_CODES = 8
 MAX_XID_EVENTS = 64
 """Events handled in one go; those that wait longer are handled the next time."""
@@ -39,7 +40,8 @@ class XidLog:
 
     Those that leave the GPU useless are kept until `mark_reset`, the others for a day. Written by
     one thread and read by another. `clock` is in unix seconds, every other time in monotonic
-    seconds. `users` are the ids of those whose processes were on the GPU just before.
+    seconds. `users` are the ids of those whose processes were on the GPU just before. `loss` says
+    when the driver lost the GPU, None once the GPU answers.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class XidLog:
         self._users = users
         self._codes: tuple[_Code, ...] = ()
         self._hit_users: dict[int, float] = {}
+        self.loss: Finding | None = None
 
     def record(self, code: int, now: float) -> None:
         """Add an error, unless it is the fault of a program."""
@@ -66,6 +69,12 @@ class XidLog:
         if len(codes) > MAX_XID_CODES:
             codes = _without_oldest(codes)
         self._codes = codes
+
+    def record_loss(self) -> None:
+        """The driver reports, in place of events, that the GPU is lost."""
+        at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._clock()))
+        advice = "search the kernel log for NVRM and Xid"
+        self.loss = Finding("gpu_lost", "critical", f"the driver lost the GPU at {at}", advice)
 
     def mark_reset(self) -> None:
         """Forget the errors that a reset, a reload of the driver or a repair ends."""
@@ -111,47 +120,72 @@ def _without_oldest(codes: tuple[_Code, ...]) -> tuple[_Code, ...]:
 
 
 class XidEvents:
-    """Receives the errors of the GPUs that NVML has open; for the thread that opens and closes it.
+    """Receives the errors of one GPU, for the thread that reads it.
 
-    `trace` names the NVML call that is running.
+    Each GPU has an event set of its own: with a lost GPU in it, a set reports nothing but the loss
+    (NVIDIA/k8s-test-infra#746).
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
         self._set: Any = None
-        self._logs: dict[int, XidLog] = {}
+        self._is_registered = False
+        self._drained_at = 0.0
 
-    def drain(self, gpus: Iterable[tuple[Handle, XidLog]], now: float) -> None:
-        """Record every error since the last call; for a new GPU, those from now on.
+    def receive(self, gpu: Identity, log: XidLog, is_ok: bool, now: float) -> None:
+        """Every 5 s, record every error since the last time; at first, those from now on.
 
-        A GPU for which the driver reports none is not registered again. `now` is monotonic.
+        `is_ok` means that the GPU could just be read: before, it may be asleep, and registering it
+        may wake it. One of which the driver reports no errors is not registered again. The set of
+        a lost GPU is asked once. `now` is monotonic.
         """
-        with contextlib.suppress(NvmlError):
-            if self._set is None:
-                self._set = self._trace.call(pynvml.nvmlEventSetCreate)
-            for handle, log in gpus:
-                self._register(handle, log)
-            for _ in range(MAX_XID_EVENTS):
+        if is_ok and not self._is_registered:
+            self._is_registered = True
+            self._drained_at = now - gpu.number % XID_RECEIVE_SECONDS
+            self._register()
+        elif now - self._drained_at >= XID_RECEIVE_SECONDS and log.loss is None:
+            self._drained_at = now
+            self._drain(gpu, log, now)
+
+    def close(self) -> None:
+        """Free the event set; no thread may be in a call about the GPU."""
+        if self._set is not None:
+            with contextlib.suppress(NvmlError):
+                self._handle.trace.call(pynvml.nvmlEventSetFree, self._set)
+        self._set = None
+
+    def _register(self) -> None:
+        call = self._handle.trace.call
+        try:
+            self._set = call(pynvml.nvmlEventSetCreate)
+            kind = pynvml.nvmlEventTypeXidCriticalError
+            call(pynvml.nvmlDeviceRegisterEvents, self._handle.pointer, kind, self._set)
+        except NvmlError:
+            self.close()
+
+    def _drain(self, gpu: Identity, log: XidLog, now: float) -> None:
+        try:
+            for _ in range(MAX_XID_EVENTS if self._set is not None else 0):
                 event = self._next()
                 if event is None:
                     return
-                if (found := self._logs.get(_address(event.device))) is not None:
-                    found.record(int(event.eventData), now)
+                if self._is_about(gpu, event.device):
+                    log.record(int(event.eventData), now)
+        except NvmlError as error:
+            if error.code in LOST:
+                log.record_loss()
 
-    def close(self, is_calm: bool) -> None:
-        """Before NVML is closed or reopened; `is_calm`: no thread hangs in a call."""
-        if is_calm and self._set is not None:
+    def _is_about(self, gpu: Identity, device: Any) -> bool:
+        """Whether an event is the GPU's: by NVML's handle of it, else by UUID or index, because
+        there may be several handles of one GPU. One that says nothing is of the set's only GPU."""
+        if _address(device) == _address(self._handle.pointer):
+            return True
+        other = Handle(device, self._handle.trace)
+        for ask, known in ((other.uuid, gpu.uuid), (other.index, gpu.number)):
             with contextlib.suppress(NvmlError):
-                self._trace.call(pynvml.nvmlEventSetFree, self._set)
-        self._set = None
-        self._logs = {}
-
-    def _register(self, handle: Handle, log: XidLog) -> None:
-        address = _address(handle.pointer)
-        if address not in self._logs:
-            self._logs[address] = log
-            kind = pynvml.nvmlEventTypeXidCriticalError
-            self._trace.call(pynvml.nvmlDeviceRegisterEvents, handle.pointer, kind, self._set)
+                if known is not None:
+                    return ask() == known
+        return True
 
     def _next(self) -> Any:
         """The next event; None, after a millisecond, where there is none.
@@ -159,7 +193,7 @@ class XidEvents:
         NVML does not say what a wait of no time at all would do.
         """
         try:
-            return self._trace.call(pynvml.nvmlEventSetWait_v2, self._set, 1)
+            return self._handle.trace.call(pynvml.nvmlEventSetWait_v2, self._set, 1)
         except NvmlError as error:
             if error.code == TIMEOUT:
                 return None

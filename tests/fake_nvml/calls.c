@@ -22,19 +22,21 @@ static struct {
     struct stat seen;
     long long looked_at;
     int inits, generation;
+    int fallen[MAX_GPUS];                 /* GPUs that were lost since then: they stay so until the next nvmlInit */
     int visible[MAX_GPUS], visible_count; /* as NVML counted the GPUs when it was initialised */
 } state;
 
 static atomic_int hanging;
 
-/* Handles are addresses in this array: for each GPU its own, followed by those of its slices. */
-enum { PER_GPU = 1 + MAX_MIGS, HANDLES = MAX_GPUS * PER_GPU };
+/* Handles are addresses in this array: for each GPU its own, followed by those of its slices. Behind them, each has
+   a second one. */
+enum { PER_GPU = 1 + MAX_MIGS, FIRST_HANDLES = MAX_GPUS * PER_GPU, HANDLES = 2 * FIRST_HANDLES };
 static struct device devices[HANDLES];
 
 __attribute__((constructor)) static void number_the_handles(void)
 {
     for (int i = 0; i < HANDLES; i++)
-        devices[i] = (struct device){i / PER_GPU, i % PER_GPU ? i % PER_GPU - 1 : NONE};
+        devices[i] = (struct device){i % FIRST_HANDLES / PER_GPU, i % PER_GPU ? i % PER_GPU - 1 : NONE};
 }
 
 static long long now_ns(void)
@@ -86,8 +88,7 @@ static void look(void)
     state.seen = seen;
 }
 
-/* The current scenario, or NULL if there is no library; the caller releases it with end(). */
-static struct scenario *take(void)
+struct scenario *take_scenario(void)
 {
     pthread_mutex_lock(&lock);
     long long now = now_ns();
@@ -102,7 +103,7 @@ static struct scenario *take(void)
     return scenario;
 }
 
-static void give_back(struct scenario *scenario)
+void give_back(struct scenario *scenario)
 {
     pthread_mutex_lock(&lock);
     drop(scenario);
@@ -157,7 +158,7 @@ static int obey(struct call *call, const struct device *device, struct view *vie
     *view = (struct view){0};
     atomic_fetch_add(&call->count, 1);
     for (;;) {
-        view->scenario = take();
+        view->scenario = take_scenario();
         if (!view->scenario) {
             error = LIBRARY_NOT_FOUND;
             break;
@@ -199,6 +200,22 @@ struct device *device_handle(int gpu, int mig)
     return &devices[gpu * PER_GPU + (mig == NONE ? 0 : 1 + mig)];
 }
 
+struct device *second_handle(int gpu)
+{
+    return device_handle(gpu, NONE) + FIRST_HANDLES;
+}
+
+/* A counted GPU that is no longer in the scenario has fallen off the bus. */
+int is_lost(const struct scenario *scenario, int gpu)
+{
+    pthread_mutex_lock(&lock);
+    if (!scenario->gpus[gpu].present || scenario->gpus[gpu].lost)
+        state.fallen[gpu] = 1;
+    int lost = state.fallen[gpu];
+    pthread_mutex_unlock(&lock);
+    return lost;
+}
+
 /* A call without a device. */
 int begin(struct call *call, struct view *view)
 {
@@ -219,8 +236,7 @@ int begin_device(struct call *call, struct device *handle, struct view *view)
     if (!known)
         return INVALID_ARGUMENT;
     view->gpu = &view->scenario->gpus[handle->gpu];
-    /* A counted GPU that is no longer in the scenario has fallen off the bus. */
-    if (!view->gpu->present || view->gpu->lost)
+    if (is_lost(view->scenario, handle->gpu))
         return GPU_IS_LOST;
     if (handle->mig != NONE) {
         view->mig = &view->gpu->migs[handle->mig];
@@ -234,7 +250,7 @@ int begin_device(struct call *call, struct device *handle, struct view *view)
 int look_again(struct view *view)
 {
     give_back(view->scenario);
-    view->scenario = take();
+    view->scenario = take_scenario();
     if (!view->scenario)
         return LIBRARY_NOT_FOUND;
     return initialised(view->scenario) ? OK : UNINITIALIZED;
@@ -254,6 +270,7 @@ static void enter(const struct scenario *scenario)
     if (state.inits++ == 0 || state.generation != scenario->generation) {
         state.generation = scenario->generation;
         forget_event_sets();
+        memset(state.fallen, 0, sizeof state.fallen);
         state.visible_count = 0;
         for (int i = 0; i < MAX_GPUS; i++)
             if (scenario->gpus[i].present)

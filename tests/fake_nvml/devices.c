@@ -69,7 +69,7 @@ EXPORT int nvmlDeviceGetCount_v2(unsigned *number_of)
 /* A lost GPU has no handle. */
 static int hand_out(const struct view *view, int gpu, int mig, struct device **handle)
 {
-    if (!view->scenario->gpus[gpu].present || view->scenario->gpus[gpu].lost)
+    if (is_lost(view->scenario, gpu))
         return GPU_IS_LOST;
     *handle = device_handle(gpu, mig);
     return OK;
@@ -118,24 +118,32 @@ static int parse_pci(const char *text, struct pci *pci)
     return text && sscanf(text, "%x:%x:%x", &pci->domain, &pci->bus, &pci->device) == 3;
 }
 
+/* The section number of the counted GPU at this place, or -1. */
+static int gpu_at(const struct pci *wanted)
+{
+    struct pci found;
+    int answer = -1;
+    struct scenario *scenario = take_scenario();
+    for (int i = 0; scenario && i < visible_count(); i++) {
+        int gpu = visible_gpu((unsigned)i);
+        if (parse_pci(scenario->gpus[gpu].texts[TEXT_pci_bus_id].text, &found) && wanted->domain == found.domain &&
+            wanted->bus == found.bus && wanted->device == found.device)
+            answer = gpu;
+    }
+    if (scenario)
+        give_back(scenario);
+    return answer;
+}
+
 EXPORT int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, struct device **handle)
 {
     THIS_CALL;
     struct view view;
-    struct pci wanted, found;
-    int result = begin(&call, &view);
-    if (result != OK)
-        return end(&view, result);
-    if (!parse_pci(bus_id, &wanted))
-        return end(&view, INVALID_ARGUMENT);
-    result = NOT_FOUND;
-    for (int i = 0; i < visible_count(); i++) {
-        int gpu = visible_gpu((unsigned)i);
-        const char *text = view.scenario->gpus[gpu].texts[TEXT_pci_bus_id].text;
-        if (parse_pci(text, &found) && wanted.domain == found.domain && wanted.bus == found.bus &&
-            wanted.device == found.device)
-            result = hand_out(&view, gpu, NONE, handle);
-    }
+    struct pci wanted;
+    int valid = parse_pci(bus_id, &wanted), gpu = valid ? gpu_at(&wanted) : -1;
+    int result = gpu < 0 ? begin(&call, &view) : begin_device(&call, device_handle(gpu, NONE), &view);
+    if (result == OK)
+        result = !valid ? INVALID_ARGUMENT : gpu < 0 ? NOT_FOUND : hand_out(&view, gpu, NONE, handle);
     return end(&view, result);
 }
 

@@ -30,11 +30,20 @@ static int next_event(struct event_set *set, const struct scenario *scenario, st
         if (set->delivered[i] < 0 || set->delivered[i] == gpu->xid_count)
             continue;
         *data = (struct event_data){
-            .device = device_handle(i, NONE), .type = XID_CRITICAL_ERROR, .data = gpu->xids[set->delivered[i]++],
+            .device = scenario->other_event_handles ? second_handle(i) : device_handle(i, NONE), .type = XID_CRITICAL_ERROR, .data = gpu->xids[set->delivered[i]++],
             .gpu_instance = (unsigned)NO_INSTANCE, .compute_instance = (unsigned)NO_INSTANCE,
         };
         return 1;
     }
+    return 0;
+}
+
+/* Not under the lock: nvmlInit takes it while it holds the other one. */
+static int has_lost_gpu(const struct event_set set, const struct scenario *scenario)
+{
+    for (int i = 0; i < MAX_GPUS; i++)
+        if (set.delivered[i] >= 0 && is_lost(scenario, i))
+            return 1;
     return 0;
 }
 
@@ -86,9 +95,14 @@ EXPORT int nvmlEventSetWait_v2(struct event_set *set, struct event_data *data, u
     for (unsigned waited = 0; result == OK; waited++) {
         pthread_mutex_lock(&lock);
         int known = is_set(set), found = known && next_event(set, view.scenario, data);
+        struct event_set copy = known ? *set : (struct event_set){0};
         pthread_mutex_unlock(&lock);
         if (found)
             break;
+        if (known && has_lost_gpu(copy, view.scenario)) {
+            result = GPU_IS_LOST;
+            break;
+        }
         if (!known || waited >= milliseconds) {
             result = known ? TIMEOUT : INVALID_ARGUMENT;
             break;

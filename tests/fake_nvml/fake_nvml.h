@@ -159,6 +159,7 @@ struct scenario {
     char driver_version[TEXT_SIZE], nvml_version[TEXT_SIZE];
     int cuda_version, init_error, generation;
     int process_row_bytes;       /* 24 by the header; some drivers write 32 */
+    int other_event_handles;     /* whether events name a GPU by its second handle */
     int clock_offset_seconds;    /* of the driver's clock, which stamps samples */
     struct gpu gpus[MAX_GPUS];
     struct process *processes;
@@ -202,11 +203,15 @@ struct view {
 /* Counts the call, applies the scenario's rules, resolves the device (begin: a call without one).
    Whatever comes back, end() must follow: view holds the scenario. */
 int begin(struct call *call, struct view *view);
+int is_lost(const struct scenario *scenario, int gpu);
 int begin_device(struct call *call, struct device *handle, struct view *view);
 int look_again(struct view *view);
 int error_opening(const struct view *view, const char *call, const struct device *slice);
 int end(struct view *view, int result);
+struct scenario *take_scenario(void); /* the current one; NULL if there is no library */
+void give_back(struct scenario *scenario);
 struct device *device_handle(int gpu, int mig); /* mig: NONE for the GPU itself */
+struct device *second_handle(int gpu);          /* another one for the same GPU */
 int is_open(void); /* whether nvmlInit was called more often than nvmlShutdown */
 int visible_count(void);
 int visible_gpu(unsigned index);

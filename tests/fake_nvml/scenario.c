@@ -244,6 +244,8 @@ static void driver_key(struct reader *reader, const char *key, const char *text)
         scenario->init_error = read_error(reader, text);
     else if (strcmp(key, "process_row_bytes") == 0)
         scenario->process_row_bytes = read_integer(reader, text, 24, 32);
+    else if (strcmp(key, "other_event_handles") == 0)
+        scenario->other_event_handles = read_switch(reader, text);
     else if (strcmp(key, "clock_offset_seconds") == 0)
         scenario->clock_offset_seconds = read_integer(reader, text, -1000000000, 1000000000);
     else if (strcmp(key, "generation") == 0)

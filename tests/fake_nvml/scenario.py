@@ -167,7 +167,8 @@ class Driver:
 
     A new generation makes every call fail with UNINITIALIZED until the next nvmlInit.
     process_row_bytes: 24 by the header; some drivers write rows of 32. clock_offset_seconds: how
-    far the driver's clock, which stamps samples, is from this machine's.
+    far the driver's clock, which stamps samples, is from this machine's. other_event_handles:
+    events name a GPU by another handle than the one it was registered with.
     """
 
     version: str | None = None
@@ -177,6 +178,7 @@ class Driver:
     generation: int | None = None
     process_row_bytes: int | None = None
     clock_offset_seconds: int | None = None
+    other_event_handles: bool = False
 
 
 @dataclass(frozen=True)

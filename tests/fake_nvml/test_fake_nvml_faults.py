@@ -157,3 +157,46 @@ def test_threads_never_see_half_a_scenario(fake_nvml: FakeNvml, one_gpu: Any) ->
         over.set()
     seen = set().union(*(reader.result() for reader in readers))
     assert seen <= {(5400, 600), (6300, 700)}
+
+
+def test_a_gpu_that_was_reset_is_lost_until_nvml_is_initialised_again(
+    fake_nvml: FakeNvml, one_gpu: Any
+) -> None:
+    fake_nvml.write(Scenario([Gpu(lost=True)]))
+    fallen = failure(pynvml.nvmlDeviceGetTemperature, one_gpu, 0)
+    fake_nvml.write(Scenario([Gpu()]))
+    after = failure(pynvml.nvmlDeviceGetTemperature, one_gpu, 0)
+    pynvml.nvmlShutdown()
+    pynvml.nvmlInit()
+
+    assert (fallen, after) == (pynvml.NVML_ERROR_GPU_IS_LOST,) * 2
+    assert pynvml.nvmlDeviceGetTemperature(pynvml.nvmlDeviceGetHandleByIndex(0), 0) == 40
+
+
+def test_an_event_set_with_a_lost_gpu_reports_nothing_but_the_loss(fake_nvml: FakeNvml) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu()]))
+    pynvml.nvmlInit()
+    events = pynvml.nvmlEventSetCreate()
+    for index in range(2):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, events)
+    fake_nvml.write(Scenario([Gpu(lost=True, xids=[79]), Gpu()]))
+    first = pynvml.nvmlEventSetWait_v2(events, 1000)
+
+    begun = time.monotonic()
+    codes = [failure(pynvml.nvmlEventSetWait_v2, events, 60_000) for _ in range(2)]
+
+    assert first.eventData == 79
+    assert codes == [pynvml.NVML_ERROR_GPU_IS_LOST] * 2 and time.monotonic() - begun < 30.0
+
+
+def test_a_rule_for_a_gpu_applies_to_opening_it_by_bus_id(fake_nvml: FakeNvml) -> None:
+    rule = Call("nvmlDeviceGetHandleByPciBusId_v2", error="UNKNOWN", gpu=1)
+    fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[rule]))
+    pynvml.nvmlInit()
+
+    assert pynvml.nvmlDeviceGetHandleByPciBusId("00000000:10:00.0")
+    open_gpu = pynvml.nvmlDeviceGetHandleByPciBusId
+    assert failure(open_gpu, "00000000:11:00.0") == pynvml.NVML_ERROR_UNKNOWN
+    assert failure(open_gpu, "00000000:12:00.0") == pynvml.NVML_ERROR_NOT_FOUND
+    assert failure(open_gpu, "nowhere") == pynvml.NVML_ERROR_INVALID_ARGUMENT

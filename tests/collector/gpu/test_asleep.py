@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from gpu_monitor.collector.clock import moment
-from gpu_monitor.collector.gpu.driver import LOST_REOPEN_SECONDS, Driver
+from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.readings import GpuReading
 from gpu_monitor.collector.gpu.watchdog import Watchdog
+from tests.collector.gpu.test_driver import RETURN_SECONDS, run_rounds
 from tests.fake_nvml import Call, FakeNvml, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.nvml_calls import ERRORS
@@ -157,7 +158,12 @@ def test_a_gpu_that_was_first_seen_asleep_has_one_row_after_a_reopening(host: Ho
     assert states(readings) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]
 
 
-def test_opening_a_gpu_is_retried_after_it_failed_on_waking_up(host: Host) -> None:
+@pytest.mark.processes
+def test_opening_a_gpu_is_retried_after_it_failed_on_waking_up(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in host.nvml.environment().items():
+        monkeypatch.setenv(name, value)
     host.put(PLACES[0], "suspended")
     host.run_round(0.0)
     host.put(PLACES[0], "active")
@@ -165,7 +171,7 @@ def test_opening_a_gpu_is_retried_after_it_failed_on_waking_up(host: Host) -> No
     broken = host.run_round(1.0)
     host.nvml.write(Scenario([FIRST, SECOND]))
 
-    healed = [host.run_round(2.0 + second) for second in range(int(LOST_REOPEN_SECONDS[0]) + 2)][-1]
+    healed = run_rounds(host.driver, 2, 2 + RETURN_SECONDS)
 
     assert [reading.state for reading in broken] == ["lost", "ok"]
     assert states(healed) == [(0, "GPU-0", "ok"), (1, "GPU-1", "ok")]

@@ -119,6 +119,20 @@ def test_a_gpu_takes_seven_calls_a_second_on_average(opened: FakeNvml, processes
     assert opened.calls("nvmlDeviceGetPcieThroughput") == 0  # blocks for 20 ms by design
 
 
+def test_a_slice_takes_four_calls_a_second_more(opened: FakeNvml) -> None:
+    slices = [Mig(processes=[Process(4000 + number)]) for number in range(7)]
+    opened.write(Scenario(gpus=[replace(BUSY, migs=slices)]))
+    gpu = device()
+    gpu.read(0.0)
+    before = opened.calls()
+
+    for second in range(1, 61):
+        gpu.read(float(second))
+    gpu.close()
+
+    assert (opened.calls() - before) / 60 <= CALLS_PER_SECOND + 4 * len(slices)
+
+
 def test_values_that_change_slowly_are_read_less_often(opened: FakeNvml) -> None:
     opened.write(Scenario(gpus=[replace(BUSY, processes=[Process(7)])]))
     gpu = device()

@@ -14,14 +14,17 @@ import pytest
 from gpu_monitor.collector.gpu.driver import (
     CHANGE_CHECK_SECONDS,
     LAST_REOPEN_SECONDS,
-    LOST_REOPEN_SECONDS,
     Driver,
 )
+from gpu_monitor.collector.gpu.lost_gpus import LOST_PROBE_SECONDS
 from gpu_monitor.collector.gpu.readings import GpuReading
 from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Gpu, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
+from tests.support.house import eventually
 
+RETURN_SECONDS = int(LOST_PROBE_SECONDS[0] + 2 * CHANGE_CHECK_SECONDS) + 2
+"""Within this time a GPU that is back before the first probe is found."""
 ONE, TWO = Gpu(uuid="GPU-1"), Gpu(uuid="GPU-2")
 
 
@@ -32,6 +35,16 @@ def driver(fake_nvml: FakeNvml, tmp_path: Path) -> Iterator[Driver]:
     driver.close()
 
 
+@pytest.fixture
+def probing(
+    fake_nvml: FakeNvml, driver: Driver, processes: None, monkeypatch: pytest.MonkeyPatch
+) -> Driver:
+    """A driver whose probes find the fake."""
+    for name, value in fake_nvml.environment().items():
+        monkeypatch.setenv(name, value)
+    return driver
+
+
 def run_round(driver: Driver, now: float, is_calm: bool = True) -> list[GpuReading]:
     """Run one round of the shared worker at `now`; return the readings shown after it."""
     if driver.is_due(now):
@@ -40,13 +53,14 @@ def run_round(driver: Driver, now: float, is_calm: bool = True) -> list[GpuReadi
         driver.check_for_changes(now)
     for slot in driver.slots:
         slot.refresh(now)
-    latest = [slot.latest.reading if slot.latest else None for slot in driver.slots]
-    shown = zip((slot.absent for slot in driver.slots), latest, strict=True)
-    return [reading for absent, newest in shown if (reading := absent or newest)]
+    eventually(lambda: not driver.probe.is_running(), "the probe's end")
+    timed = ((slot.absent, slot.latest or slot.carried) for slot in driver.slots)
+    shown = (absent or (latest and latest.reading) for absent, latest in timed)
+    return [reading for reading in shown if reading]
 
 
 def run_rounds(driver: Driver, first: int, end: int) -> list[GpuReading]:
-    """Run one round per second; return the readings shown after the last."""
+    """One round a second, with all the time it takes; the readings shown after the last."""
     return [run_round(driver, float(second)) for second in range(first, end)][-1]
 
 
@@ -120,16 +134,15 @@ def test_a_driver_whose_device_file_is_missing_says_so(fake_nvml: FakeNvml, tmp_
 
 
 def test_a_lost_gpu_that_was_never_opened_gets_the_bus_id_that_is_left(
-    fake_nvml: FakeNvml, tmp_path: Path
+    fake_nvml: FakeNvml, probing: Driver, tmp_path: Path
 ) -> None:
     for place in ("0000:17:00.0", "0000:3b:00.0", "0000:5e:00.0"):
         (tmp_path / "gpus" / place).mkdir(parents=True)
     gpus = [Gpu(uuid=f"GPU-{bus}", pci_bus_id=f"00000000:{bus}:00.0") for bus in ("17", "3B", "5E")]
     call = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=1)
     fake_nvml.write(Scenario(gpus, calls=[call]))
-    driver = Driver(str(tmp_path / "pci"), str(tmp_path / "gpus"))
 
-    readings = run_round(driver, 0.0)
+    readings = run_round(probing, 0.0)
 
     places = [(reading.identity.pci_bus_id, reading.state) for reading in readings]
     assert places == [
@@ -139,12 +152,11 @@ def test_a_lost_gpu_that_was_never_opened_gets_the_bus_id_that_is_left(
     ]
     assert readings[1].reason is not None and "fell off the bus" in readings[1].reason
     fake_nvml.write(Scenario(gpus))
-    assert states(run_rounds(driver, 1, 40)) == [
+    assert states(run_rounds(probing, 1, RETURN_SECONDS)) == [
         ("GPU-17", "ok"),
         ("GPU-3B", "ok"),
         ("GPU-5E", "ok"),
     ]
-    driver.close()
 
 
 def test_opening_is_retried_less_and_less_often(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -201,19 +213,31 @@ def test_rows_stay_with_the_reason_when_the_driver_goes_away(
     assert readings[0].utilization_percent is None
 
 
-def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, driver: Driver) -> None:
+def test_a_gpu_that_vanished_keeps_its_row_as_lost(fake_nvml: FakeNvml, probing: Driver) -> None:
     fake_nvml.write(Scenario({0: ONE, 1: TWO}))
-    run_round(driver, 0.0)
+    run_round(probing, 0.0)
     fake_nvml.write(Scenario({1: TWO}))
 
-    falls = run_round(driver, 1.0)
-    after = run_rounds(driver, 2, 60)
+    falls = run_round(probing, 1.0)
+    after = run_rounds(probing, 2, 60)
 
     assert states(falls) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert states(after) == [("GPU-1", "lost"), ("GPU-2", "ok")]
+    assert fake_nvml.calls("nvmlInitWithFlags") == 1
+
+
+def test_a_gpu_that_a_reopening_does_not_find_keeps_its_row_as_lost(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario({0: ONE, 1: TWO}))
+    run_round(driver, 0.0)
+    fake_nvml.write(Scenario({1: TWO}, Machine(generation=2)))
+
+    after = run_rounds(driver, 1, 12)
+
+    assert states(after) == [("GPU-1", "lost"), ("GPU-2", "ok")]
     assert after[0].reason is not None and "not found" in after[0].reason
     assert after[1].identity.number == 0  # the driver renumbers its GPUs
-    assert fake_nvml.calls("nvmlInitWithFlags") == 2  # opened again once, after 30 s
 
 
 def test_two_gpus_with_one_uuid_have_a_row_each(fake_nvml: FakeNvml, driver: Driver) -> None:
@@ -257,13 +281,13 @@ def test_gpus_that_changed_places_keep_their_rows(fake_nvml: FakeNvml, driver: D
 
 
 def test_a_lost_gpu_that_was_reset_is_found_by_reopening(
-    fake_nvml: FakeNvml, driver: Driver
+    fake_nvml: FakeNvml, probing: Driver
 ) -> None:
     fake_nvml.write(Scenario([ONE, Gpu(uuid="GPU-2", lost=True)]))
-    first = run_round(driver, 0.0)
+    first = run_round(probing, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
 
-    readings = run_rounds(driver, 1, int(LOST_REOPEN_SECONDS[0]) + 2)
+    readings = run_rounds(probing, 1, RETURN_SECONDS)
 
     assert [reading.state for reading in first] == ["ok", "lost"]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
@@ -300,13 +324,13 @@ def test_nvml_is_not_closed_while_another_thread_is_in_a_call(
 
 
 def test_a_gpu_that_cannot_be_opened_is_lost_and_the_others_go_on(
-    fake_nvml: FakeNvml, driver: Driver
+    fake_nvml: FakeNvml, probing: Driver
 ) -> None:
     fails = Call("nvmlDeviceGetHandleByIndex_v2", error="UNKNOWN", gpu=0)
     fake_nvml.write(Scenario([ONE, TWO], calls=[fails]))
-    broken = run_round(driver, 0.0)
+    broken = run_round(probing, 0.0)
     fake_nvml.write(Scenario([ONE, TWO]))
-    readings = run_rounds(driver, 1, 40)
+    readings = run_rounds(probing, 1, RETURN_SECONDS)
 
     assert states(broken) == [(None, "lost"), ("GPU-2", "ok")]
     assert states(readings) == [("GPU-1", "ok"), ("GPU-2", "ok")]
@@ -352,17 +376,17 @@ print(driver.finding, driver.slots[0].latest.reading.state, "deleted:", deleted)
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def test_failed_calls_and_reopenings_leave_no_garbage(fake_nvml: FakeNvml, driver: Driver) -> None:
+def test_failed_calls_and_reopenings_leave_no_garbage(fake_nvml: FakeNvml, probing: Driver) -> None:
     errors = {"nvmlDeviceGetClockInfo": "UNKNOWN", "nvmlDeviceGetMemoryInfo_v2": "GPU_IS_LOST"}
     calls = [Call(name, error=error, gpu=at) for at, (name, error) in enumerate(errors.items())]
     fake_nvml.write(Scenario([ONE, TWO], calls=calls))
-    run_rounds(driver, 0, 3)
+    run_rounds(probing, 0, 3)
     opened = fake_nvml.calls("nvmlInitWithFlags")
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        seen = run_rounds(driver, 3, 200)
+        seen = run_rounds(probing, 3, 200)
         gc.collect()
         kinds = {type(each) for each in gc.garbage}
     finally:

@@ -54,6 +54,8 @@ OF_A_GPU = [
     "nvmlGpmMigSampleGet",
     "nvmlGpmMetricsGet",
     "nvmlGpmSampleFree",
+    "nvmlEventSetCreate",
+    "nvmlDeviceRegisterEvents",
 ]
 OF_THE_DRIVER = [
     "nvmlInitWithFlags",

@@ -212,6 +212,7 @@ def test_a_gpu_missing_from_the_start_is_reported_within_seconds(
     assert seen == [(), (), NOT_LISTED]
 
 
+@pytest.mark.processes
 def test_a_gpu_that_fell_off_later_has_a_row_and_is_not_reported_twice(
     fake_nvml: FakeNvml, watch: Watchdog, machine: Machine
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from gpu_monitor.collector.clock import Moment, moment
 from gpu_monitor.collector.findings import Finding
 from gpu_monitor.collector.gpu.driver import LAST_REOPEN_SECONDS, Driver
+from gpu_monitor.collector.gpu.openings import CARRIED_SECONDS
 from gpu_monitor.collector.gpu.readings import DriverReading, GpuReading
 from gpu_monitor.collector.gpu.watchdog import QUICK_READINGS, Watchdog
 from gpu_monitor.collector.source_guard import FAILURES_TO_REPORT, SourceGuard
@@ -17,6 +18,7 @@ from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import Call, Gpu, Mig, Scenario
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.finding_lines import driver_lines
+from tests.support.house import eventually
 
 PATIENCE = 1.0
 TIMEOUT = 3.4
@@ -186,26 +188,45 @@ def test_a_driver_that_hangs_takes_at_most_one_thread_per_gpu_and_one(
     assert all(gpu.reason and "stuck in nvmlDeviceGet" in gpu.reason for gpu in reading.gpus)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (Call("nvmlInit*", hang=True), "nvmlInit"),
-        (
-            Call("nvmlDeviceGetHandleByIndex_v2", hang=True, gpu=2),
-            "nvmlDeviceGetHandleByIndex of GPU 2",
-        ),
-    ],
-)
-def test_a_call_that_hangs_on_opening_is_named(
-    fake_nvml: FakeNvml, watch: Watchdog, call: Call, words: str
-) -> None:
-    fake_nvml.write(Scenario(GPUS, calls=[call]))
+def test_an_opening_of_nvml_that_hangs_is_named(fake_nvml: FakeNvml, watch: Watchdog) -> None:
+    fake_nvml.write(Scenario(GPUS, calls=[Call("nvmlInit*", hang=True)]))
 
     reading = collect_until(watch, lambda reading: bool(driver_lines(reading)))
 
     assert reading.gpus == ()
-    assert f"NVML stuck in {words} since" in driver_lines(reading)[0]
+    assert "NVML stuck in nvmlInit since" in driver_lines(reading)[0]
     assert workers() == 1
+
+
+def test_a_gpu_whose_opening_hangs_from_the_start_is_named_and_the_others_are_read(
+    fake_nvml: FakeNvml,
+) -> None:
+    ahead = [0.0]
+    watch = Watchdog(Driver(), PATIENCE, TIMEOUT, SLOW, lambda: later(ahead[0]).monotonic)
+    call = Call("nvmlDeviceGetHandleByIndex_v2", hang=True, gpu=2)
+    fake_nvml.write(Scenario(GPUS, calls=[call]))
+
+    def collected(fulfilled: Callable[[DriverReading], bool]) -> DriverReading:
+        return eventually(
+            lambda: reading if fulfilled(reading := watch.collect(later(ahead[0]))) else None,
+            "the reading",
+            DEADLINE,
+        )
+
+    named = collected(lambda reading: bool(driver_lines(reading)))
+    ahead[0] = CARRIED_SECONDS
+    given_up = collected(lambda reading: states(reading) == ["ok", "ok", "error", "ok"])
+    fake_nvml.write(Scenario(GPUS))
+    healed = collected(lambda reading: driver_lines(reading) == ())
+    watch.close()
+    join_workers()
+
+    assert uses(named) == [10, 11, 13]
+    (problem,) = driver_lines(named)
+    assert "NVML stuck in nvmlDeviceGetHandleByIndex of GPU 2 since" in problem
+    assert given_up.gpus[2].reason is not None
+    assert "stuck in nvmlDeviceGetHandleByIndex" in given_up.gpus[2].reason
+    assert uses(healed) == [10, 11, 12, 13]
 
 
 def test_a_slow_gpu_has_a_worker_of_its_own_until_it_is_quick(

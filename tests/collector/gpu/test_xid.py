@@ -3,7 +3,9 @@
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -17,8 +19,8 @@ from gpu_monitor.collector.gpu.xid_catalog import (
     DEGRADED_XIDS,
     FAILED_XIDS,
 )
-from tests.collector.gpu.test_driver import run_round, run_rounds
-from tests.fake_nvml import Call, FakeNvml, Gpu, Process, Scenario
+from tests.collector.gpu.test_driver import run_rounds
+from tests.fake_nvml import Call, FakeNvml, Gpu, Process, Scenario, error
 from tests.fake_nvml.scenario import Driver as Machine
 from tests.support.finding_lines import driver_lines
 from tests.support.house import eventually
@@ -183,7 +185,7 @@ def test_a_lost_gpu_keeps_its_reasons(fake_nvml: FakeNvml, driver: Driver) -> No
     fake_nvml.write(Scenario([Gpu(remapped_pending=1, xids=[79], lost=True)]))
     (reading,) = run_rounds(driver, 6, 60)
     assert reading.state == "lost"
-    assert health_reasons(driver, 60.0) == [["Xid 79", "a faulty"]]
+    assert health_reasons(driver, 60.0) == [["the driver", "Xid 79", "a faulty"]]
 
 
 def test_that_a_lost_gpu_fell_off_the_bus_is_one_finding(fake_nvml: FakeNvml) -> None:
@@ -280,15 +282,76 @@ def test_errors_outlive_a_reopening_of_nvml(fake_nvml: FakeNvml, driver: Driver)
     assert fake_nvml.event_sets() == 0
 
 
-def test_no_event_set_is_freed_while_a_thread_hangs_in_nvml(
+def test_the_event_set_of_a_gpu_whose_call_hangs_is_freed_once_it_returns(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu()]))
+    run_rounds(driver, 0, 2)
+    hang = Call("nvmlDeviceGetUtilizationRates", hang=True, gpu=0)
+    fake_nvml.write(Scenario([Gpu(), Gpu()], calls=[hang]))
+    reader = threading.Thread(target=lambda: driver.slots[0].refresh(3.0))
+    reader.start()
+    eventually(lambda: fake_nvml.hanging() == 1, "the hang")
+
+    driver.open(4.0, is_calm=False)
+    during = fake_nvml.event_sets()
+    fake_nvml.write(Scenario([Gpu(), Gpu()]))
+    reader.join(30.0)
+
+    assert (during, fake_nvml.event_sets()) == (1, 0)
+
+
+def test_an_error_is_received_beside_a_lost_gpu(fake_nvml: FakeNvml, driver: Driver) -> None:
+    fake_nvml.write(Scenario([Gpu(), Gpu()]))
+    run_rounds(driver, 0, 6)
+    fake_nvml.write(Scenario([Gpu(lost=True), Gpu()]))
+    run_rounds(driver, 6, 12)
+    fake_nvml.write(Scenario([Gpu(lost=True), Gpu(xids=[48])]))
+    run_rounds(driver, 12, 20)
+    assert health_reasons(driver, 20.0) == [["the driver"], ["Xid 48"]]
+
+
+def test_a_loss_is_reported_with_its_time_until_the_gpu_answers(
     fake_nvml: FakeNvml, driver: Driver
 ) -> None:
     fake_nvml.write(Scenario([Gpu()]))
     run_rounds(driver, 0, 6)
-    fake_nvml.write(Scenario([Gpu()], Machine(generation=2)))
-    run_round(driver, 6.0)
-    run_round(driver, 8.0, is_calm=False)
-    assert fake_nvml.calls("nvmlEventSetFree") == 0
+    fake_nvml.write(Scenario([Gpu(lost=True)]))
+    run_rounds(driver, 6, 30)
+    (loss,) = driver.slots[0].health_findings(30.0)
+    waits = fake_nvml.calls("nvmlEventSetWait_v2")
+    run_rounds(driver, 30, 34)
+    waits_after = fake_nvml.calls("nvmlEventSetWait_v2")
+    fake_nvml.write(Scenario([Gpu()]))
+    run_rounds(driver, 34, 60)
+
+    assert loss.words.startswith("the driver lost the GPU at 20") and loss.kind == "gpu_lost"
+    assert waits_after == waits
+    assert health_reasons(driver, 60.0) == [[]]
+
+
+def test_an_event_is_the_gpus_by_uuid_where_its_handle_is_another(
+    fake_nvml: FakeNvml, driver: Driver
+) -> None:
+    machine = Machine(other_event_handles=True)
+    fake_nvml.write(Scenario([Gpu(), Gpu()], machine))
+    run_rounds(driver, 0, 6)
+    fake_nvml.write(Scenario([Gpu(), Gpu(xids=[48])], machine))
+    run_rounds(driver, 6, 12)
+    assert health_reasons(driver, 12.0) == [[], ["Xid 48"]]
+
+
+@pytest.mark.parametrize("uuid", ["GPU-9", error("UNKNOWN")])
+def test_an_event_without_a_uuid_is_the_gpus_by_index(
+    fake_nvml: FakeNvml, driver: Driver, uuid: str
+) -> None:
+    machine, gpu = Machine(other_event_handles=True), Gpu(uuid=uuid)
+    fake_nvml.write(Scenario([Gpu(), gpu], machine))
+    run_rounds(driver, 0, 6)
+    calls = [Call("nvmlDeviceGetUUID", error="UNKNOWN")]
+    fake_nvml.write(Scenario([Gpu(), replace(gpu, xids=[48])], machine, calls))
+    run_rounds(driver, 6, 12)
+    assert health_reasons(driver, 12.0) == [[], ["Xid 48"]]
 
 
 @pytest.mark.parametrize(
