@@ -96,7 +96,7 @@ ELSEWHERE = {
 """Columns that are not compared with a query, and where they could be."""
 OWN = {
     *("state", "reason", "state_since", "parent", "memory_kind", "idle_since", "stalled_since"),
-    *("health", "health_reasons"),
+    *("health", "health_reasons", "activity", "processes_unread", "process_memory_mib"),
 }
 """Columns that are no value of the driver's, but what the collector makes of several."""
 NEWEST = pytest.mark.parametrize("driver", DRIVERS[-1:], indirect=True)
