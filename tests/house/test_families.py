@@ -22,7 +22,10 @@ from tests.support.house import ROOT
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 SECTION = re.split(r"^## ", OPERATIONS, flags=re.MULTILINE)
-DERIVED = {"idle_since", "stalled_since", "state", "reason", "state_since"}
+DERIVED = {
+    *("idle_since", "activity", "stalled_since"),
+    *("state", "reason", "state_since", "processes_unread"),
+}
 """Columns that the collector makes of others, or that are about the reading itself."""
 NULL = "\N{EN DASH}"
 OWN = {"health", "health_reasons"}
@@ -55,6 +58,7 @@ def without_sensors(gpu: Gpu) -> Gpu:
         power_watts=N_A,
         power_limit_watts=N_A,
         fan_percent=N_A,
+        energy_joules=N_A,
     )
 
 
@@ -66,18 +70,26 @@ NO_LISTS = [
     for kind in ("Compute", "MPSCompute", "Graphics")
 ]
 NO_ROWS = Call("nvmlDeviceGetRemappedRows", error="NOT_SUPPORTED")
+NO_MIG = Call("nvmlDeviceGetMigMode", error="NOT_SUPPORTED")
+NO_LINK = [
+    Call(f"nvmlDeviceGetCurrPcieLink{what}", error="NOT_SUPPORTED")
+    for what in ("Generation", "Width")
+]
 FAMILIES: dict[str, tuple[Gpu, list[Call]]] = {
-    "GeForce, RTX": (replace(CARD, ecc_uncorrected=N_A), []),
-    "V100, T4, A10, L4, L40S": (replace(SERVER, retired_pending=0), [NO_ROWS]),
+    "GeForce, RTX": (replace(CARD, ecc_uncorrected=N_A), [NO_MIG]),
+    "V100, T4, A10, L4, L40S": (replace(SERVER, retired_pending=0), [NO_ROWS, NO_MIG]),
     "A100, H100, H200, B200": (replace(SERVER, slowdown_celsius=N_A, margin_celsius=40), []),
     "divided by MIG": (DIVIDED, [NO_ROWS, NO_SHARES]),
     "MIG slice": (DIVIDED, [NO_ROWS, NO_SHARES]),
-    "GH200, GB200": (SERVER, []),
-    "GB10": (replace(SHARED_MEMORY, ecc_uncorrected=N_A), [NO_ROWS]),
-    "Jetson Orin": (replace(JETSON, utilization_percent=N_A), [*NO_LISTS, NO_SHARES]),
+    "GH200, GB200": (replace(SERVER, numa_node=1), []),
+    "GB10": (replace(SHARED_MEMORY, ecc_uncorrected=N_A), [NO_ROWS, NO_MIG]),
+    "Jetson Orin": (
+        replace(JETSON, utilization_percent=N_A),
+        [*NO_LISTS, *NO_LINK, NO_SHARES, NO_MIG],
+    ),
     "Jetson Thor": (JETSON, [NO_SHARES]),
     "vGPU": (without_sensors(CARD), [NO_ROWS]),
-    "WSL2": (CARD, [NO_SHARES]),
+    "WSL2": (CARD, [NO_SHARES, NO_MIG]),
 }
 """What the driver is said to answer for each."""
 
