@@ -33,6 +33,7 @@ class Published:
         self._hosts: dict[str, PublishedHost] = {}
         self._states: dict[str, int] = {}
         self._now = now
+        self._rpc_timeout = settings.rpc_timeout
         self._beat_at = float("-inf")
         self._refused: dict[str, int] = {}
         self._load: dict[str, Any] = {}
@@ -136,7 +137,7 @@ class Published:
             return {}
         host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[name] = PublishedHost(name)
+            host = self._hosts[name] = PublishedHost(name, self._rpc_timeout)
             self.document["hosts"][name] = host.document
         if host.state != state:
             if host.state:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gpu_monitor.broker.freshness import FRESH, Verdict
+from gpu_monitor.broker.freshness import FRESH, OLD, Verdict
 from gpu_monitor.broker.host_record import CONFLICT, LIVE, MISSING, STALE, HostRecord, Run
 from gpu_monitor.wire.changes import Changes, Last
 
@@ -63,21 +63,29 @@ class Fleet:
             run = record.run = Run(changes, received, peer)
         if not record.is_of_run(changes):
             return self._accept_rival(record, run, changes, received, now, peer)
-        verdict = run.judge(changes, received, self._timeout)
+        verdict = run.judge(changes, received, now, self._timeout)
         if verdict is not FRESH:
+            if verdict is OLD:
+                self._note_late(record, run.link.late, received, now)
             return _refusal(verdict)
         self._apply(record, changes, now)
         return None
 
+    def _note_late(self, record: HostRecord, late: float, received: float, now: float) -> None:
+        """`late` is in seconds; the host says it only while it is stale."""
+        if record.late.judge(late, received, now) and record.state is STALE:
+            self._mark_changed(record)
+
     def _apply(self, record: HostRecord, changes: Changes, now: float) -> None:
         snapshot = record.apply(changes)
+        if record.late.finding is not None:
+            record.late.finding = None
         record.heard_at = now
         record.history.add(snapshot["gpus"], now)
         if record.state is not LIVE and record.state is not CONFLICT:
             self._set_state(record, LIVE)
-        elif not record.changed:
-            record.changed = True
-            self.changed.append(record)
+        else:
+            self._mark_changed(record)
 
     def _accept_rival(
         self,
@@ -94,8 +102,10 @@ class Fleet:
         Then that run remains the one that is shown until it falls silent.
         """
         rival = self._rival(record, changes, received, peer)
-        verdict = rival.judge(changes, received, self._timeout)
+        verdict = rival.judge(changes, received, now, self._timeout)
         if verdict is not FRESH:
+            if verdict is OLD:
+                self._note_late(record, rival.link.late, received, now)
             return _refusal(verdict)
         if run.sampled_at > rival.first_at and received - run.fresh_at <= self._timeout:
             if record.state is not CONFLICT:
@@ -113,7 +123,7 @@ class Fleet:
         if key not in rivals:
             if len(rivals) >= _MAX_RIVALS:
                 del rivals[min(rivals, key=lambda known: rivals[known].fresh_at)]
-            rivals[key] = Run(changes, received, peer)
+            rivals[key] = Run(changes, received, peer, record.run)
         return rivals[key]
 
     def mark_stale(self, received: float) -> bool:
@@ -127,7 +137,7 @@ class Fleet:
             run = record.run
             if run is None:
                 continue
-            if run.fresh_at < deadline and (record.state is LIVE or record.state is CONFLICT):
+            if run.live_until < received and (record.state is LIVE or record.state is CONFLICT):
                 self._set_state(record, STALE)
             if record.rivals or record.state is CONFLICT:
                 self._drop_silent_rivals(record, deadline)
@@ -139,7 +149,7 @@ class Fleet:
     def _drop_silent_rivals(self, record: HostRecord, deadline: float) -> None:
         """A rival is dropped after the silence that would make a host stale."""
         for key, rival in list(record.rivals.items()):
-            if max(rival.fresh_at, rival.first_at) < deadline:
+            if (rival.fresh_at if rival.confirmed else rival.heard_at) < deadline:
                 del record.rivals[key]
         if record.state is CONFLICT and record.conflict() is None:
             self._set_state(record, LIVE)
@@ -148,6 +158,9 @@ class Fleet:
         gone = []
         for name, record in self.records.items():
             run = record.run
+            if record.late.finding is not None and record.late.is_over(received):
+                record.late.finding = None
+                self._mark_changed(record)
             if record.configured or record.state is LIVE:
                 continue
             silent = received - max(run.fresh_at, run.first_at) if run else float("inf")
@@ -160,6 +173,9 @@ class Fleet:
     def _set_state(self, record: HostRecord, state: str) -> None:
         record.state = state
         self.changes.append((record.name, state))
+        self._mark_changed(record)
+
+    def _mark_changed(self, record: HostRecord) -> None:
         if not record.changed:
             record.changed = True
             self.changed.append(record)

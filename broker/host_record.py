@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from gpu_monitor.broker.freshness import FRESH, Link, Verdict
+from gpu_monitor.broker.freshness import FRESH, Link, Verdict, live_seconds
 from gpu_monitor.broker.history import GpuHistory
-from gpu_monitor.broker.own_findings import BrokerFinding
+from gpu_monitor.broker.own_findings import BrokerFinding, LateFinding
 from gpu_monitor.broker.peer_identity import address_of
 from gpu_monitor.wire.changes import Changes, Last
 from gpu_monitor.wire.document import Snapshot
@@ -18,19 +18,36 @@ CONFLICT: Final = "conflict"
 class Run:
     """One run of a collector, from its start to its end.
 
-    `first_at` and `fresh_at` are when its first and its last fresh sample arrived, `sampled_at` is
-    when the latter was taken: all in seconds of the broker's boot clock.
+    `first_at` and `heard_at` are when its first and its last sample arrived, `fresh_at` is when the
+    last fresh one did, `sampled_at` when that was taken, `live_until` how long it keeps its host
+    live: all in seconds of the broker's boot clock. `before` is the run that its host showed when
+    it began.
     """
 
-    __slots__ = ("boot_id", "first_at", "fresh_at", "link", "peer", "run_id", "sampled_at")
+    __slots__ = (
+        "boot_id",
+        "first_at",
+        "fresh_at",
+        "heard_at",
+        "link",
+        "live_until",
+        "peer",
+        "run_id",
+        "sampled_at",
+    )
 
-    def __init__(self, changes: Changes, received: float, peer: str) -> None:
+    def __init__(
+        self, changes: Changes, received: float, peer: str, before: "Run | None" = None
+    ) -> None:
         self.boot_id = changes.body.boot_id
         self.run_id = changes.body.run_id
         self.peer = address_of(peer)  # the runs in a conflict have the same key, if any
-        self.link = Link()
-        self.first_at = received
-        self.fresh_at = float("-inf")
+        known: Link | None = None
+        if before is not None and before.boot_id == self.boot_id:  # by the same clock
+            known = before.link
+        self.link: Link = Link(known)
+        self.first_at = self.heard_at = received
+        self.fresh_at = self.live_until = float("-inf")
         self.sampled_at = float("-inf")
 
     @property
@@ -38,12 +55,18 @@ class Run:
         """Whether any sample was fresh."""
         return self.fresh_at > float("-inf")
 
-    def judge(self, changes: Changes, received: float, limit: float) -> Verdict:
-        """The verdict on a sample that arrived at `received`; one older than `limit` is old."""
+    def judge(self, changes: Changes, received: float, now: float, limit: float) -> Verdict:
+        """The verdict on a sample that arrived at `received`; one older than `limit` is old.
+
+        `now` is the broker's wall clock.
+        """
         link, body = self.link, changes.body
-        verdict = link.judge(received, body.sampled_boottime, body.sequence, limit)
+        self.heard_at = received
+        wall_lag = now - body.sampled_at
+        verdict = link.judge(received, body.sampled_boottime, wall_lag, body.sequence, limit)
         if verdict is FRESH:
             self.fresh_at = received
+            self.live_until = received + live_seconds(link.late, limit)
             self.sampled_at = received - link.age
         return verdict
 
@@ -64,6 +87,7 @@ class HostRecord:
         "heard_at",
         "history",
         "last",
+        "late",
         "name",
         "only_numbers",
         "rivals",
@@ -76,6 +100,7 @@ class HostRecord:
         self.configured = configured
         self.state: str | None = MISSING if configured else None
         self.last: Last | None = None
+        self.late = LateFinding()
         self.only_numbers = False
         self.heard_at = 0.0
         self.conflict_since = 0
@@ -109,12 +134,15 @@ class HostRecord:
         return run is not None and (run.run_id, run.boot_id) == (body.run_id, body.boot_id)
 
     def findings(self) -> list[BrokerFinding]:
-        """What is wrong with the host's name."""
+        """What is wrong with the host's name, or with the line to it."""
+        late = self.late.finding if self.state is STALE else None
+        found = [] if late is None else [late]
         conflict = self.conflict() if self.rivals else None
-        if conflict is None:
-            return []
-        advice = "stop one of them, or give each its own name in config.yml"
-        return [BrokerFinding("conflict", "critical", self.conflict_since, conflict, advice)]
+        if conflict is not None:
+            advice = "stop one of them, or give each its own name in config.yml"
+            since = self.conflict_since
+            found.append(BrokerFinding("conflict", "critical", since, conflict, advice))
+        return found
 
     def conflict(self) -> str | None:
         """Describes which collectors report under this name; None if only one does."""

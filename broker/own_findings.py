@@ -6,9 +6,15 @@ from typing import Any, NamedTuple
 from gpu_monitor.wire.document import FINDING_COLUMNS, SEVERITIES, Table
 
 CLOCK_OFFSET_SECONDS = 5.0
-CLOCK_CLEARED_SECONDS = 4.0
+_CLEARED_SHARE = 0.8
+LATE_SILENT_SECONDS = 30.0
+"""A host that has sent nothing for this long is silent, not late."""
 _REWORD_SECONDS = 1.0
 """An offset that wanders by less keeps its words, so that nothing travels."""
+_LATE_ADVICE = (
+    "if the line to the broker is too thin, send less over it: a longer `interval` or a thinner "
+    "`commands` in config.yml; synchronize the clock of this host, for example with chrony"
+)
 _RANKS = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
@@ -26,13 +32,15 @@ class BrokerFinding(NamedTuple):
 class ClockFinding:
     """Whether a host's clock is wrong by the broker's, with hysteresis.
 
-    `finding` is None while the clocks agree.
+    `finding` is None while the clocks agree. A constant delay looks like a clock that is behind, so
+    an offset of `rpc_timeout` is one, too: the host may be showing what is older than that.
     """
 
-    __slots__ = ("_offset", "finding")
+    __slots__ = ("_limit", "_offset", "finding")
 
-    def __init__(self) -> None:
+    def __init__(self, rpc_timeout: float) -> None:
         self.finding: BrokerFinding | None = None
+        self._limit = min(CLOCK_OFFSET_SECONDS, rpc_timeout)
         self._offset = 0.0
         """The offset that the words tell."""
 
@@ -42,17 +50,53 @@ class ClockFinding:
         `now` is in unix seconds.
         """
         before = self.finding
-        if abs(offset) < (CLOCK_OFFSET_SECONDS if before is None else CLOCK_CLEARED_SECONDS):
+        if abs(offset) < self._limit * (1.0 if before is None else _CLEARED_SHARE):
             self.finding = None
             return before is not None
         if before is not None and abs(offset - self._offset) < _REWORD_SECONDS:
             return False
         self._offset = offset
         words = f"its clock is {_off_by(offset)} the broker's"
+        if offset < 0:
+            words += ", or its messages arrive that late"
         since = round(now) if before is None else before.since
         advice = "synchronize the clocks of this host and of the broker, for example with chrony"
         self.finding = BrokerFinding("clock", "warning", since, words, advice)
         return True
+
+
+class LateFinding:
+    """How late a host's messages arrive, while none of them is fresh.
+
+    `finding` is None while some are.
+    """
+
+    __slots__ = ("_at", "_late", "finding")
+
+    def __init__(self) -> None:
+        self.finding: BrokerFinding | None = None
+        self._late = 0.0
+        """The seconds that the words tell."""
+        self._at = 0.0
+
+    def judge(self, late: float, received: float, now: float) -> bool:
+        """Takes the age of an old message in seconds; whether `finding` has changed.
+
+        `received` is the broker's boot clock, `now` its wall clock, both in seconds.
+        """
+        self._at = received
+        before = self.finding
+        if before is not None and abs(late - self._late) < max(_REWORD_SECONDS, self._late / 10):
+            return False
+        self._late = late
+        words = f"its messages arrive {_length(late)} late, or its clocks were set back"
+        since = round(now) if before is None else before.since
+        self.finding = BrokerFinding("link_late", "warning", since, words, _LATE_ADVICE)
+        return True
+
+    def is_over(self, received: float) -> bool:
+        """Whether the host has fallen silent."""
+        return received - self._at > LATE_SILENT_SECONDS
 
 
 def with_findings(sent: Table, own: Sequence[BrokerFinding]) -> Table:
@@ -69,12 +113,11 @@ def with_findings(sent: Table, own: Sequence[BrokerFinding]) -> Table:
 
 
 def _off_by(offset: float) -> str:
-    seconds = abs(offset)
+    return f"{_length(abs(offset))} {'ahead of' if offset > 0 else 'behind'}"
+
+
+def _length(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
-            return f"{round(seconds / length)} {unit} {_side(offset)}"
-    return f"{round(seconds)} s {_side(offset)}"
-
-
-def _side(offset: float) -> str:
-    return "ahead of" if offset > 0 else "behind"
+            return f"{round(seconds / length)} {unit}"
+    return f"{round(seconds)} s"

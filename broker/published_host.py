@@ -18,12 +18,12 @@ class PublishedHost:
 
     __slots__ = ("_clock", "_is_behind", "_tally", "_turns", "document", "state")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rpc_timeout: float) -> None:
         self.document: dict[str, Any] = {}
         self.state = ""
         self._turns = Turns(zlib.crc32(name.encode()) / 2**32)
         self._tally = HostTally(name)
-        self._clock = ClockFinding()
+        self._clock = ClockFinding(rpc_timeout)
         self._is_behind = False
         """Whether slow values have changed beside others than numbers, and wait for their turn."""
 

@@ -148,7 +148,7 @@ FINDING_KINDS = frozenset(
         *("pcie_narrow", "nvlink_down"),
         *("driver", "gpus_silent", "nvml_stuck", "nvml_reopening", "probe_failed"),
         *("processes_unread", "no_pids", "memory_held", "disk_full"),
-        *("rows_cut", "source_error", "internal_error", "conflict", "clock"),
+        *("rows_cut", "source_error", "internal_error", "conflict", "clock", "link_late"),
     }
 )
 """The kinds of findings of this version; docs/protocol.md explains each. A newer collector may send

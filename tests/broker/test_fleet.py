@@ -17,11 +17,11 @@ class Collector:
         self.fleet, self.name, self.members = fleet, name, members
         self.sequence = 0
 
-    def send(self, at: float, late: float = 0.0) -> str | None:
+    def send(self, at: float, late: float = 0.0, **members: Any) -> str | None:
         """The sample taken at `at` arrives `late` seconds later; why it is refused, or None."""
         self.sequence += 1
         clocks = {"sampled_boottime": at, "sampled_at": at}
-        message = make_snapshot(self.name, self.sequence, **{**clocks, **self.members})
+        message = make_snapshot(self.name, self.sequence, **{**clocks, **self.members, **members})
         changes = read_changes(open_message(pack(message)), self.fleet.last(self.name))
         return self.fleet.accept(self.name, changes, at + late, 1e9 + at + late, "10.0.0.1")
 
@@ -58,6 +58,51 @@ def test_a_host_is_stale_once_rpc_timeout_has_passed() -> None:
     collector.send(1.0)
     assert not fleet.mark_stale(1.0 + TIMEOUT) and state(fleet) == "live"
     assert fleet.mark_stale(1.0 + TIMEOUT + 0.1) and state(fleet) == "stale"
+
+
+def test_a_sample_that_was_late_keeps_its_host_live_for_less() -> None:
+    """What is shown never exceeds `rpc_timeout` by more than the allowance and a check."""
+    fleet = make_fleet()
+    collector = Collector(fleet)
+    for moment in (0.0, 1.0):
+        collector.send(moment)
+    collector.send(2.0, late=1.5)
+    assert not fleet.mark_stale(4.2) and state(fleet) == "live"
+    assert fleet.mark_stale(4.3) and state(fleet) == "stale"
+
+
+def test_a_collector_that_restarts_behind_a_queue_stays_stale() -> None:
+    fleet = make_fleet()
+    first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
+    for moment in (0.0, 1.0):
+        first.send(moment)
+    fleet.mark_stale(10.0)
+    refusals = [second.send(10.0 + number, late=30.0) for number in range(10)]
+    assert refusals == [None] + ["old"] * 9 and state(fleet) == "stale"
+
+
+def test_a_collector_that_restarts_after_its_clock_stepped_is_soon_live() -> None:
+    """A virtual machine was paused for 30 s, then its wall clock was set right."""
+    fleet = make_fleet()
+    first, second = Collector(fleet, run_id="1"), Collector(fleet, run_id="2")
+    for moment in (0.0, 1.0):
+        first.send(moment)
+    for moment in range(40, 46):
+        second.send(float(moment - 30), late=30.0, sampled_at=float(moment))
+        fleet.mark_stale(float(moment))
+    assert state(fleet) == "live"
+
+
+def test_after_a_reboot_the_clock_starts_anew() -> None:
+    fleet = make_fleet()
+    first = Collector(fleet, run_id="1")
+    second = Collector(fleet, run_id="2", boot_id="next")
+    for moment in (100.0, 101.0):
+        first.send(moment)
+    fleet.mark_stale(110.0)
+    for moment in (5.0, 6.0):
+        second.send(moment, late=130.0)
+    assert state(fleet) == "live"
 
 
 def test_an_old_sample_is_refused_and_keeps_no_host_live() -> None:

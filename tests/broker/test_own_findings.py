@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.broker.own_findings import BrokerFinding, ClockFinding, with_findings
+from gpu_monitor.broker.own_findings import (
+    LATE_SILENT_SECONDS,
+    BrokerFinding,
+    ClockFinding,
+    LateFinding,
+    with_findings,
+)
 from gpu_monitor.wire.document import FINDING_COLUMNS, SEVERITIES, Table
 from tests.support.snapshots import make_findings
 from tests.support.ticking import WALL, Broker
@@ -74,16 +80,19 @@ def test_no_row_is_lost_or_changed(sent: Table, own: list[BrokerFinding]) -> Non
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_clock_is_wrong_from_5_s_on_and_right_again_below_4(sign: int) -> None:
-    clock, known = ClockFinding(), []
-    for offset in (0.0, 4.99, 5.0, 4.2, 4.0, 3.99, 4.99, 5.0):
-        clock.judge(sign * offset, WALL)
+@pytest.mark.parametrize(("rpc_timeout", "limit"), [(2.0, 2.0), (60.0, 5.0)])
+def test_a_clock_is_wrong_from_the_timeout_on_or_5_s_and_right_again_below_four_fifths(
+    sign: int, rpc_timeout: float, limit: float
+) -> None:
+    clock, known = ClockFinding(rpc_timeout), []
+    for share in (0.0, 0.99, 1.0, 0.84, 0.81, 0.79, 0.99, 1.0):
+        clock.judge(sign * share * limit, WALL)
         known.append(clock.finding is not None)
     assert known == [False, False, True, True, True, False, False, True]
 
 
 def test_the_words_follow_the_offset_and_since_does_not() -> None:
-    clock, told = ClockFinding(), []
+    clock, told = ClockFinding(2.0), []
     for now, offset in enumerate([7.0, 7.9, 8.1, -8.1, 200.0, 1e4, 8e8]):
         changed = clock.judge(offset, WALL + now)
         assert clock.finding is not None and clock.finding.since == WALL
@@ -92,11 +101,67 @@ def test_the_words_follow_the_offset_and_since_does_not() -> None:
         (True, "7 s ahead of the broker's"),
         (False, "7 s ahead of the broker's"),
         (True, "8 s ahead of the broker's"),
-        (True, "8 s behind the broker's"),
+        (True, "8 s behind the broker's, or its messages arrive that late"),
         (True, "3 minutes ahead of the broker's"),
         (True, "3 hours ahead of the broker's"),
         (True, "9259 days ahead of the broker's"),
     ]
+
+
+def test_the_words_about_a_late_link_follow_its_delay_and_since_does_not() -> None:
+    link, told = LateFinding(), []
+    for now, late in enumerate([2.3, 3.2, 3.4, 30.0, 32.0, 34.0, 7000.0]):
+        changed = link.judge(late, float(now), WALL + now)
+        assert link.finding is not None and link.finding.since == WALL
+        told.append((changed, link.finding.words.split(" late")[0]))
+    assert told == [
+        (True, "its messages arrive 2 s"),
+        (False, "its messages arrive 2 s"),
+        (True, "its messages arrive 3 s"),
+        (True, "its messages arrive 30 s"),
+        (False, "its messages arrive 30 s"),
+        (True, "its messages arrive 34 s"),
+        (True, "its messages arrive 117 minutes"),
+    ]
+
+
+def send_late(broker: Broker, at: int, seconds: float) -> None:
+    broker.send(float(at), sampled_boottime=at - seconds, sampled_at=WALL + at - seconds)
+    broker.tick(float(at))
+
+
+def test_a_host_behind_a_queue_is_stale_and_says_how_late_it_is() -> None:
+    broker = Broker()
+    broker.live()
+    for at in range(40, 50):
+        send_late(broker, at, 30.0)
+    assert broker.followed["hosts"]["node1"]["state"] == "stale"
+    (row,) = rows(published(broker))
+    assert (row["kind"], row["severity"], row["since"]) == ("link_late", "warning", WALL + 40)
+    assert row["words"] == "its messages arrive 30 s late, or its clocks were set back"
+    assert "`interval`" in row["advice"] and "`commands`" in row["advice"]
+    send_late(broker, 50, 0.0)
+    assert broker.followed["hosts"]["node1"]["state"] == "live"
+    assert published(broker) == make_findings()
+
+
+def test_a_late_sample_among_fresh_ones_is_no_finding() -> None:
+    broker = Broker()
+    broker.live()
+    for at in range(2, 30):
+        send_late(broker, at, 2.5 if at % 2 else 0.0)
+        assert published(broker) == make_findings()
+        assert broker.followed["hosts"]["node1"]["state"] == "live"
+
+
+def test_a_late_host_that_falls_silent_is_only_stale() -> None:
+    broker = Broker()
+    broker.live()
+    for at in range(40, 50):
+        send_late(broker, at, 30.0)
+    broker.tick(50.0 + LATE_SILENT_SECONDS)
+    assert broker.followed["hosts"]["node1"]["state"] == "stale"
+    assert published(broker) == make_findings()
 
 
 def send_ahead(broker: Broker, at: int, seconds: float) -> dict[str, Any]:
@@ -116,7 +181,7 @@ def test_a_clock_that_is_set_wrong_is_found_within_ten_seconds_and_told_once() -
     assert (row["kind"], row["severity"], row["gpu"]) == ("clock", "warning", None)
     assert row["since"] == WALL + told[0]
     for at in range(40, 52):
-        send_ahead(broker, at, 3.0)
+        send_ahead(broker, at, 1.5)
     assert published(broker) == make_findings()
 
 

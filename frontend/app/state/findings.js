@@ -38,6 +38,7 @@ const MEANINGS = new Map(Object.entries({
   internal_error: "the collector has made an error",
   conflict: "two collectors report under this name",
   clock: "the clock differs from the broker's",
+  link_late: "the messages arrive too late to be shown",
 }));
 /** The kind of the page's own findings, about tables that it cannot draw. */
 const MALFORMED = "malformed";
