@@ -19,6 +19,9 @@ address of a name; a new socket solves both.
 FIRST_PUSH_WAIT_MS = 200
 UNREACHABLE_SECONDS = 1.0
 """A broker that has been unreachable for this long is logged."""
+LEAST_SEND_BYTES = 1 << 13
+"""The kernel's send buffer, of which it grants twice as much. It holds the largest snapshot once or
+twice, so that a line that is too thin delays few of them, and CONFLATE leaves out the others."""
 
 _LATEST_ONLY = {zmq.CONFLATE: 1}
 _ALWAYS = {
@@ -52,6 +55,8 @@ class Pusher:
         self._context = context if context is not None else zmq.Context()
         self._owns_context = context is None
         self._options = _ALWAYS | (_LATEST_ONLY if latest_only else {})
+        if latest_only and endpoint.startswith("tcp:"):
+            self._options[zmq.SNDBUF] = LEAST_SEND_BYTES
         self._clock = clock
         self._lock = lock
         self._first_wait_ms: int | None = first_wait_ms
@@ -81,6 +86,8 @@ class Pusher:
         if self._lock is not None and self._lock.is_changed():
             log.info("the keys have changed")
             self._rebuild(self._clock())
+        if len(data) > self._options.get(zmq.SNDBUF, len(data)):
+            self._enlarge_buffer(len(data))
         if self._first_wait_ms is not None:  # time to connect, so that the first one arrives too
             self._socket.poll(self._first_wait_ms, zmq.POLLOUT)
             self._first_wait_ms = None
@@ -95,6 +102,14 @@ class Pusher:
             self._logged.clear()
             log.info("broker at %s connected", self._endpoint)
         return True
+
+    def _enlarge_buffer(self, size: int) -> None:
+        """The kernel takes a buffer's size when it connects, so this takes a new connection: a few
+        at most, as the size doubles."""
+        self._options[zmq.SNDBUF] = 1 << (size - 1).bit_length()
+        self._rebuild(self._clock())
+        if self._reached:
+            self._first_wait_ms = FIRST_PUSH_WAIT_MS
 
     def is_connected(self, wait_ms: int) -> bool:
         """Whether the broker accepts messages within `wait_ms`."""

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import zmq
 
-from gpu_monitor.collector.pusher import PUSH_REBUILD_SECONDS, UNREACHABLE_SECONDS, Pusher
+from gpu_monitor.collector.pusher import (
+    LEAST_SEND_BYTES,
+    PUSH_REBUILD_SECONDS,
+    UNREACHABLE_SECONDS,
+    Pusher,
+)
 from tests.support.house import free_ports
 
 WAIT_MS = 30_000
@@ -170,9 +175,44 @@ def test_the_socket_has_the_options_that_drop_old_messages() -> None:
         zmq.LINGER: 0,
         zmq.RECONNECT_IVL: 100,
         zmq.RECONNECT_IVL_MAX: 2000,
+        zmq.SNDBUF: LEAST_SEND_BYTES,
     }
 
     assert {option: pusher._socket.getsockopt(option) for option in wanted} == wanted
+    pusher.close()
+
+
+def test_the_send_buffer_grows_with_the_snapshot_and_loses_none(
+    pull: "zmq.Socket[bytes]",
+) -> None:
+    port = pull.bind_to_random_port("tcp://127.0.0.1")
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", first_wait_ms=WAIT_MS)
+
+    for size in (100, LEAST_SEND_BYTES, LEAST_SEND_BYTES + 1, 40_000, 30_000):
+        assert pusher.push(bytes(size))
+        assert receive(pull) == bytes(size)
+
+    assert pusher._socket.getsockopt(zmq.SNDBUF) == 65_536
+    pusher.close()
+
+
+def test_a_line_that_is_stuck_holds_few_messages_and_then_the_newest(
+    pull: "zmq.Socket[bytes]",
+) -> None:
+    """The receiver reads nothing and has no room; what it gets later is not the past."""
+    pull.setsockopt(zmq.RCVHWM, 1)
+    pull.setsockopt(zmq.RCVBUF, 4096)
+    port = pull.bind_to_random_port("tcp://127.0.0.1")
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", first_wait_ms=WAIT_MS)
+
+    for number in range(200):
+        pusher.push(b"%d".ljust(LEAST_SEND_BYTES) % number)
+        pusher._socket.poll(1, zmq.POLLIN)  # gives the I/O thread its time; nothing ever comes
+    received: list[int] = []
+    while received[-1:] != [199]:
+        received.append(int(receive(pull) or b"-1"))
+
+    assert len(received) < 20
     pusher.close()
 
 
