@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_monitor.broker.freshness import Link, Verdict
-from tests.support.simulated_line import DELAY, LIMIT, Simulation
+from tests.support.simulated_line import DELAY, LIMIT, Clock, Simulation
 
 
 def jitter(seconds: float, seed: int = 1) -> Callable[[float], float]:
@@ -153,3 +154,101 @@ def test_any_clock_readings_lead_to_a_verdict(
     for received, sampled, wall_lag, sequence in samples:
         assert link.judge(received, sampled, wall_lag, sequence, LIMIT) in Verdict
         assert link.age >= 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A clock that is ahead by `seconds` from the moment `at` on."""
+
+    at: float = 90.0
+    seconds: float = 0.0
+    drift: float = 0.0
+
+    def __call__(self, true: float) -> float:
+        return true * (1 + self.drift) + (self.seconds if true >= self.at else 0.0)
+
+
+STEPS = st.one_of(st.floats(-1e5, 1e5), st.sampled_from([-30.0, -2.0, 2.0, 30.0]))
+STEPPING = ["sender_clock", "sender_wall", "broker_clock", "broker_wall"]
+
+
+@given(
+    which=st.sampled_from(STEPPING),
+    seconds=STEPS,
+    drift=st.floats(-500e-6, 500e-6),
+    wall_ahead=st.sampled_from([0.0, -3600.0, -1.0, 1.0, 3600.0]),
+    width=st.floats(0.0, 0.49),
+    interval=st.sampled_from([0.2, 0.5, 1.0]),
+    seed=st.integers(0, 2**32),
+)
+def test_a_clock_of_either_side_that_steps_makes_no_host_stale_for_more_than_3_s(
+    which: str,
+    seconds: float,
+    drift: float,
+    wall_ahead: float,
+    width: float,
+    interval: float,
+    seed: int,
+) -> None:
+    """A boot clock steps as that of a paused machine does: its wall clock is then set right."""
+    clocks: dict[str, Clock] = {
+        "sender_clock": Step(drift=drift),
+        "sender_wall": Step(0.0, wall_ahead, drift),
+        "broker_clock": Step(),
+        "broker_wall": Step(),
+    }
+    step = Step(90.0, seconds, drift if which.startswith("sender") else 0.0)
+    stepped = clocks | {which: step}
+    if which == "sender_wall":
+        stepped[which] = lambda true: step(true) + wall_ahead
+    simulation = Simulation(
+        interval,
+        180.0,
+        delay=jitter(width, seed),
+        **stepped,  # type: ignore[arg-type]
+    ).run()
+    assert simulation.longest_stale(5.0, 179.0) <= 3.0
+    assert simulation.oldest_live() <= LIMIT + 1.0 + DELAY
+
+
+def test_a_paused_machine_is_late_until_its_wall_clock_is_set_right() -> None:
+    """Until then nothing tells a pause of 30 s from a queue of 30 s."""
+
+    def wall(true: float) -> float:
+        return true - (30.0 if 60.0 <= true < 120.0 else 0.0)
+
+    simulation = Simulation(
+        sender_clock=lambda true: true - (30.0 if true >= 60.0 else 0.0), sender_wall=wall
+    ).run()
+    assert simulation.longest_silence(60.0, 119.0) >= 59.0
+    assert simulation.longest_silence(120.0, 179.0) <= 3.1
+
+
+def test_a_wall_clock_that_is_set_right_after_a_pause_ends_the_lateness_whatever_it_was() -> None:
+    """It was 70 s behind before the machine was paused, too."""
+
+    def wall(true: float) -> float:
+        return true - (100.0 if true >= 60.0 else 70.0) if true < 120.0 else true
+
+    simulation = Simulation(
+        sender_clock=lambda true: true - (30.0 if true >= 60.0 else 0.0), sender_wall=wall
+    ).run()
+    assert simulation.longest_silence(120.0, 179.0) <= 3.1
+
+
+@given(
+    width=st.floats(0.0, 0.5),
+    behind=st.floats(0.0, 5.0),
+    drift=st.floats(-500e-6, 500e-6),
+    seed=st.integers(0, 2**32),
+)
+def test_jitter_makes_no_host_stale_for_more_than_3_s_whatever_its_wall_clock(
+    width: float, behind: float, drift: float, seed: int
+) -> None:
+    simulation = Simulation(
+        seconds=3600.0,
+        sender_clock=Step(drift=drift),
+        sender_wall=lambda true: true * (1 + drift) - behind,
+        delay=jitter(width, seed),
+    ).run()
+    assert simulation.longest_stale(5.0, 3599.0) <= 1.0
