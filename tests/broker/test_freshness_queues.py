@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_monitor.broker.freshness import OLD
+from gpu_monitor.broker.freshness import FRESH, OLD
 from tests.support.simulated_line import (
     DELAY,
     LIMIT,
@@ -128,3 +128,59 @@ def test_a_collector_that_restarts_behind_a_queue_does_not_make_it_fresh(restart
 def test_how_late_a_queue_makes_its_samples_is_known() -> None:
     simulation = Simulation(seconds=120.0, delay=stepping(30.0)).run()
     assert simulation.link.late == pytest.approx(30.0, abs=0.1)
+
+
+def test_a_queue_that_stands_for_hours_is_not_taken_for_a_drift() -> None:
+    simulation = Simulation(seconds=4 * 3600.0, delay=stepping(3.0)).run()
+    assert simulation.verdicts[-1] is OLD
+
+
+@pytest.mark.parametrize("delay", [0.6, 0.9, 1.2])
+def test_a_delay_that_was_there_from_the_start_counts_where_the_wall_clocks_tell_it(
+    delay: float,
+) -> None:
+    simulation = Simulation(seconds=300.0, delay=lambda sent: delay + growing(0.028)(sent)).run()
+    assert simulation.oldest_live() <= OLDEST_SECONDS
+    assert simulation.verdicts[70] is FRESH and simulation.verdicts[-1] is OLD
+
+
+def test_a_queue_that_begins_in_a_long_silence_hides_little() -> None:
+    """After half an hour a lag that is 0.9 s longer could be a clock's drift."""
+    simulation = Simulation(
+        seconds=2400.0,
+        delay=lambda sent: (0.9 if sent > 1000.0 else 0.0) + growing(0.1, 2200.0)(sent),
+        asleep=lambda true: 100.0 <= true < 2000.0,
+        sender_wall=lambda true: true + 3600.0,
+    ).run()
+    assert simulation.shown[-1][0] > 2200.0
+    assert simulation.oldest_live() <= OLDEST_SECONDS
+
+
+def test_a_single_sample_from_the_future_makes_no_later_one_old() -> None:
+    """By both clocks of its sender, so that neither denies the other."""
+
+    def clock(true: float) -> float:
+        return true + (1e6 if true == 90.0 else 0.0)
+
+    simulation = Simulation(sender_clock=clock, sender_wall=clock).run()
+    assert simulation.longest_silence(2.0, 179.0) <= 2.1
+    assert OLD not in simulation.verdicts
+
+
+@pytest.mark.parametrize("ahead", [-100.0, 100.0])
+def test_a_wall_clock_that_is_set_while_a_queue_stands_makes_no_sample_fresh(
+    ahead: float,
+) -> None:
+    simulation = Simulation(
+        seconds=300.0,
+        delay=stepping(30.0),
+        sender_wall=lambda true: true + (ahead if true >= 100.0 else 0.0),
+    ).run()
+    assert simulation.oldest_live() <= OLDEST_SECONDS
+
+
+def test_a_wall_clock_that_is_as_much_ahead_as_a_queue_is_long_makes_no_sample_fresh() -> None:
+    simulation = Simulation(
+        seconds=300.0, delay=stepping(30.0), sender_wall=lambda true: true + 30.0
+    ).run()
+    assert simulation.oldest_live() <= OLDEST_SECONDS
