@@ -7,6 +7,8 @@ MAX_DRIFT = 500e-6
 _RISE_SPAN_SECONDS = 500.0
 """A longer silence raises the floor no further: it may have ended with a queue."""
 STEP_SPREAD_SECONDS = 0.5
+SUSPECT_SECONDS = 1.0
+"""A fresh sample that is later than this, after its clocks stepped, may be late by the step."""
 STEP_COUNT = 4
 STEP_SPAN_SECONDS = 1.5
 WALL_TRUST_SECONDS = 0.75
@@ -95,13 +97,20 @@ class Link:
             return self._weigh_step(received, lag, wall_lag, limit)
         if floor - lag > STEP_SPREAD_SECONDS:
             return self._confirm(received, sampled, lag, wall_lag, limit)
-        floor += MAX_DRIFT * min(silent, _RISE_SPAN_SECONDS)
-        trusted = 0.0 if wall_lag <= 0.0 else _trusted(wall_lag, limit)
+        floor += MAX_DRIFT * (silent if silent < _RISE_SPAN_SECONDS else _RISE_SPAN_SECONDS)
+        trusted = _trusted(wall_lag, limit) if wall_lag > 0.0 else 0.0
         if lag - trusted < floor:
             floor, self._trusted = lag - trusted, trusted
-        self._floor, self._at, self._skew = floor, received, wall_lag - lag
-        self._candidate = self._over = None
-        self.late = late = lag - floor
+        late = lag - floor
+        skew = wall_lag - lag
+        if late > SUSPECT_SECONDS and abs(skew - self._skew) > STEP_SPREAD_SECONDS:
+            if self._weigh_step(received, lag, wall_lag, limit) is FRESH:
+                return FRESH
+        else:
+            self._skew = skew
+            self._candidate = self._over = None
+        self._floor, self._at = floor, received
+        self.late = late
         age = late - self._trusted
         self.age = age if age > 0.0 else 0.0
         return FRESH

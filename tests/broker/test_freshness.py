@@ -252,3 +252,14 @@ def test_jitter_makes_no_host_stale_for_more_than_3_s_whatever_its_wall_clock(
         delay=jitter(width, seed),
     ).run()
     assert simulation.longest_stale(5.0, 3599.0) <= 1.0
+
+
+@pytest.mark.parametrize("seconds", [1.2, 1.6, 1.9, 2.0, 2.1])
+@pytest.mark.parametrize("interval", [0.2, 1.0])
+def test_a_clock_that_loses_about_the_timeout_leaves_its_host_live(
+    seconds: float, interval: float
+) -> None:
+    """Some of its samples are fresh at first, and must not hide that it stepped."""
+    simulation = Simulation(interval, sender_clock=Step(90.0, -seconds), delay=jitter(0.25)).run()
+    assert simulation.longest_stale(5.0, 179.0) <= 3.0
+    assert simulation.longest_stale(96.0, 179.0) <= 0.25 + DELAY
