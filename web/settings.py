@@ -47,6 +47,8 @@ class WebLimits:
     an address, still carries more of them than any fleet has."""
     host_choices: int = 64
     """Distinct values of `hosts=`: each costs an encoding of its own at every tick."""
+    host_choices_per_address: int = 16
+    """A quarter, so that one client does not take them from all others."""
     stall_seconds: float = 20.0
     """A viewer that takes no byte for this long is cut."""
     ping_seconds: float = 240.0

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Callable
 from typing import Any, cast
 
 import zmq
 
-from gpu_monitor.wire.codec import unpack
 from gpu_monitor.wire.curve.client import Lock
 from gpu_monitor.wire.replica import Patch, Replica
+from gpu_monitor.wire.update import Update, UpdateError, read_update
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ RECONNECT_SECONDS = 5.0
 TCP notices only after many minutes, and a broker with a new address."""
 ANSWER_SECONDS = 2.0
 """A broker that knows the request answers at once; an older one never does."""
+LOG_AGAIN_SECONDS = 3600.0
+"""A fault of the broker's messages is logged at most this often."""
 _QUEUED_UPDATES = 64
 """Updates that wait while this process is busy; any beyond that are dropped, and seen as a gap."""
 
@@ -48,6 +51,7 @@ class Subscriber:
         self._picture = b""
         self._requests: dict[str, tuple[bytes, asyncio.Future[Any]]] = {}
         self._logged = (False, "")
+        self._malformed_unlogged_until = -math.inf
         self._open()
 
     def poll(self) -> None:
@@ -134,7 +138,7 @@ class Subscriber:
             self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 
     def _answer(self, topic: bytes, answer: dict[str, Any] | None) -> None:
-        name = topic.decode().partition("/")[2].partition("/")[2]
+        name = topic.decode(errors="replace").partition("/")[2].partition("/")[2]
         known = self._requests.get(name)
         if known is not None and known[0] == topic:
             known[1].set_result(answer)
@@ -143,12 +147,35 @@ class Subscriber:
     def _drain(self) -> None:
         while not self._socket.closed:
             try:
-                topic, data = self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._receive(topic, cast(dict[str, Any], unpack(data)))
+            self._accept(frames)
 
-    def _receive(self, topic: bytes, update: dict[str, Any]) -> None:
+    def _accept(self, frames: list[bytes]) -> None:
+        """Applies a message, or counts it where it is not one of a broker."""
+        try:
+            self._receive(*read_update(frames))
+        except UpdateError as error:
+            self._replica.malformed += 1
+            self._log_malformed(str(error))
+            if self._replica.needs_picture(self._clock()):
+                self._request_picture()
+
+    def _log_malformed(self, why: str) -> None:
+        """Once an hour, whatever is wrong: what sends one such message sends many."""
+        now = self._clock()
+        if now < self._malformed_unlogged_until:
+            return
+        self._malformed_unlogged_until = now + LOG_AGAIN_SECONDS
+        log.error(
+            "what answers at %s sent a message that no broker sends: %s. It is not used; others "
+            "are only counted, see gpu_monitor_web_malformed_updates_total",
+            self._endpoint,
+            why,
+        )
+
+    def _receive(self, topic: bytes, update: Update) -> None:
         now = self._clock()
         if topic == b"patch":
             patch = self._replica.apply_patch(update, now)

@@ -156,9 +156,7 @@ class _FullReader:
             return check_unknown(decode_anything(raw), what, self._allowance)
         column: Column = UNKNOWN_COLUMN[part](raw)
         self._allowance.spend(len(column), what)
-        for value in column:
-            check_unknown(value, what, self._allowance)
-        return column
+        return [check_unknown(value, what, self._allowance) for value in column]
 
     def _check_rows(self) -> None:
         """Every `parent` and every `gpu` of a process or finding names a row of `gpus`."""

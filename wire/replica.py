@@ -4,12 +4,12 @@ from collections import deque
 from typing import Any, TypeAlias
 
 from gpu_monitor.wire.document import VERSION
+from gpu_monitor.wire.fleet_check import check_fleet
 from gpu_monitor.wire.patch import compare, merge
+from gpu_monitor.wire.update import Update, UpdateError
 
 Document: TypeAlias = dict[str, Any]
 Patch: TypeAlias = dict[str, Any]
-Update: TypeAlias = dict[str, Any]
-"""A message of the broker: run_id, sequence, and patch or fleet."""
 
 PICTURE_RETRY_SECONDS = 2.0
 _EARLY_PATCHES = 16
@@ -37,6 +37,8 @@ class Replica:
         self.lost = True
         self.refusal = ""
         """Why the broker's picture could not be used; empty if it could."""
+        self.malformed = 0
+        """Messages that were no updates, or none that a document can hold."""
         self._rpc_timeout = rpc_timeout
         self._updated_at = now
         self._requested_at: float | None = None
@@ -70,7 +72,10 @@ class Replica:
         self._requested_at = now
 
     def apply_patch(self, update: Update, now: float) -> Patch | None:
-        """Applies the next patch; after any other one a picture is needed."""
+        """Applies the next patch; after any other one a picture is needed.
+
+        Raises UpdateError for a patch after which the document would not be one; then, too.
+        """
         if not self._synced:
             self._early.append(update)
             return None
@@ -81,25 +86,36 @@ class Replica:
             self._lose_sync()
             self._early.append(update)
             return None
+        patch: Patch = update["patch"]
+        try:
+            document = self._patched(self.document, patch)
+        except UpdateError:
+            self._lose_sync()
+            raise
         self._sequence = update["sequence"]
         self._updated_at = now
-        patch: Patch = update["patch"]
-        self.document = merge(self.document, patch)
+        self.document = document
         return patch
 
     def apply_picture(self, update: Update, now: float) -> Patch | None:
-        """Replaces the document by the broker's; the patch holds only what differs."""
+        """Replaces the document by the broker's; the patch holds only what differs.
+
+        Raises UpdateError for what is not a document; nothing changes then.
+        """
         fleet: Document = update["fleet"]
-        if fleet.get("version") != VERSION:
-            self.refusal = f"the broker speaks version {fleet.get('version')}, this is {VERSION}"
+        version = fleet.get("version")
+        if type(version) is int and version != VERSION:
+            self.refusal = f"the broker speaks version {version}, this is {VERSION}"
             return None
-        new: Document = {**fleet, "web": self.document["web"]}
-        self._run_id, self._sequence = update["run_id"], update["sequence"]
-        for early in self._early:
-            if early["run_id"] == self._run_id and early["sequence"] == self._sequence + 1:
-                new = merge(new, early["patch"])
-                self._sequence += 1
-        self._early.clear()
+        new: Document = merge({}, {**fleet, "web": self.document["web"]})
+        check_fleet(new, new)
+        run_id, sequence = update["run_id"], update["sequence"]
+        early, self._early = self._early, deque(maxlen=_EARLY_PATCHES)
+        for next_one in early:
+            if next_one["run_id"] == run_id and next_one["sequence"] == sequence + 1:
+                new = self._patched(new, next_one["patch"])
+                sequence += 1
+        self._run_id, self._sequence = run_id, sequence
         self._synced, self._requested_at = True, None
         self._updated_at = now
         self.lost, self.refusal = False, ""
@@ -118,6 +134,15 @@ class Replica:
         self.lost = True
         self._lose_sync()
         return self._apply({"broker": {"state": "lost", "heard_at": self.document["now"]}})
+
+    @staticmethod
+    def _patched(document: Document, patch: Patch) -> Document:
+        """The document after a patch of the broker, which may not concern this web server."""
+        if "web" in patch:
+            raise UpdateError("it changes web")
+        patched: Document = merge(document, patch)
+        check_fleet(patched, patch)
+        return patched
 
     def _apply(self, patch: Patch) -> Patch:
         self.document = merge(self.document, patch)

@@ -28,6 +28,7 @@ from gpu_monitor.wire.limits import (
     MAX_WORDS,
     WireError,
 )
+from gpu_monitor.wire.plain_text import plain_column, plain_text, plain_words
 
 Packed: TypeAlias = bytes | Raw
 Members: TypeAlias = dict[str, Raw]
@@ -43,6 +44,8 @@ Number = (
 )
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Id = Annotated[str, Meta(max_length=64)]
+PlainId = Annotated[str, Meta(max_length=64, pattern=r"^[!-~]*\Z")]
+"""An Id of ASCII letters, digits and signs."""
 Word = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 """One of a few stable words: a newer collector may know more of them."""
 Words = Annotated[list[Text], Meta(max_length=MAX_WORDS)]
@@ -78,25 +81,34 @@ def _column(table: str, value: Any) -> Any:
     return Annotated[list[value], Meta(max_length=MAX_ROWS[table])]
 
 
+def _plain_scalar(text: str | None) -> str | None:
+    return None if text is None else plain_text(text)
+
+
+def _value_decoder(part: str, key: str) -> Decode:
+    """Decodes a member of `part`; texts that a sender chooses become plain."""
+    kind, is_scalar = PARTS[part][key], part in SCALARS
+    value = value_type(part, key)
+    decode: Decode = Decoder(value | None if is_scalar else value).decode
+    if (part, key) in _ENUMS or kind not in _PLAIN_TEXTS:
+        return decode
+    plain = _plain_scalar if is_scalar else _PLAIN_TEXTS[kind]
+    return lambda packed: plain(decode(packed))
+
+
+_PLAIN_TEXTS: dict[Kind, Callable[[Any], Any]] = {Kind.TEXT: plain_column, Kind.WORDS: plain_words}
 MEMBERS: dict[str, Decode] = {
     "version": Decoder(Version).decode,
     "name": Decoder(Text).decode,
-    "boot_id": Decoder(Id).decode,
-    "run_id": Decoder(Id).decode,
+    "boot_id": Decoder(PlainId).decode,
+    "run_id": Decoder(PlainId).decode,
     "sequence": Decoder(Count).decode,
     "interval_seconds": Decoder(Number).decode,
     "sampled_boottime": Decoder(Number).decode,
     "sampled_at": Decoder(Number).decode,
 }
 VALUES: dict[str, dict[str, Decode]] = {
-    **{
-        part: {key: Decoder(value_type(part, key) | None).decode for key in kinds}
-        for part, kinds in SCALARS.items()
-    },
-    **{
-        table: {key: Decoder(value_type(table, key)).decode for key in kinds}
-        for table, kinds in TABLES.items()
-    },
+    part: {key: _value_decoder(part, key) for key in kinds} for part, kinds in PARTS.items()
 }
 UNKNOWN_COLUMN: dict[str, Decode] = {table: Decoder(_column(table, Any)).decode for table in TABLES}
 decode_anything: Decode = Decoder(Any).decode
@@ -169,6 +181,8 @@ def open_object(packed: Packed, what: str) -> Members:
         raise WireError("limit", f"{what} has over {MAX_MEMBERS} members")
     if max(map(len, members), default=0) > MAX_KEY:
         raise WireError("type", f"{what} has a name of over {MAX_KEY} characters")
+    if not "".join(members).isprintable():
+        raise WireError("type", f"{what} has a name that is not printable")
     return members
 
 

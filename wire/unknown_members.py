@@ -13,6 +13,7 @@ from gpu_monitor.wire.limits import (
     MAX_UNKNOWN,
     WireError,
 )
+from gpu_monitor.wire.plain_text import plain_text
 
 _MAX_LENGTH = MAX_ROWS["processes"]
 
@@ -33,7 +34,7 @@ class Allowance:
 
 
 def check_unknown(value: object, what: str, allowance: Allowance, depth: int = MAX_DEPTH) -> object:
-    """`value` without the members that are null: in a merge patch, null deletes.
+    """`value` with plain texts, and without the members that are null: in a patch, null deletes.
 
     Raises WireError for what is not JSON, and beyond the limits.
     """
@@ -42,7 +43,7 @@ def check_unknown(value: object, what: str, allowance: Allowance, depth: int = M
     if type(value) is str:
         if len(value) > MAX_TEXT:
             raise WireError("limit", f"{what} is longer than {MAX_TEXT} characters")
-        return value
+        return plain_text(value)
     if type(value) is int or type(value) is float:
         if not math.isfinite(value) or abs(value) > MAX_COUNT:
             raise WireError("value", f"{what} is not a finite number within 2^53")
@@ -70,4 +71,6 @@ def _checked_object(value: object, what: str) -> dict[str, Any]:
         raise WireError("limit", f"{what} has over {MAX_MEMBERS} members")
     if any(type(key) is not str or len(key) > MAX_KEY for key in value):
         raise WireError("type", f"{what} has a key that is not text of up to {MAX_KEY} characters")
+    if not "".join(value).isprintable():
+        raise WireError("type", f"{what} has a key that is not printable")
     return cast(dict[str, Any], value)

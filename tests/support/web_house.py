@@ -127,6 +127,10 @@ class Broker:
         self.document = merge(self.document, patch)
         self.sequence += 1
 
+    def send_raw(self, frames: list[bytes]) -> None:
+        """Send what no broker sends."""
+        self._socket.send_multipart(frames)
+
     def _send(self, topic: bytes, **content: Any) -> None:
         update = {"run_id": self.run_id, "sequence": self.sequence, **content}
         self._socket.send_multipart([topic, pack(update)])

@@ -7,6 +7,7 @@ import zmq
 
 from gpu_monitor.wire import broker_link
 from gpu_monitor.wire.broker_link import RECONNECT_SECONDS, Subscriber
+from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.replica import PICTURE_RETRY_SECONDS, Replica
 from tests.support.links import StillClock
 from tests.support.web_house import (
@@ -164,3 +165,25 @@ async def test_a_broker_of_another_version_is_named() -> None:
         async with house.broker.answering():
             answer = await house.until("readyz", lambda _, answer: "version" in answer["error"])
         assert answer["error"] == "the broker speaks version 2, this is 1"
+
+
+async def test_what_is_no_message_of_a_broker_is_counted_logged_once_and_costs_no_viewer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with web_house() as house:
+        await house.show(a=make_host())
+        async with house.watch() as socket:
+            viewer = Follower(socket)
+            await viewer.receive()
+            for frames in ([b"patch"], [b"patch", b"\xc1"], [b"patch", b"\x80", b""]):
+                house.broker.send_raw(frames)
+            house.broker.send_raw(
+                [b"patch", pack({"run_id": "run-1", "sequence": 1, "patch": {"now": None}})]
+            )
+            house.broker.send_picture(await house.broker.next_picture_request())
+            house.broker.send_patch({"hosts": {"next": make_host()}})
+            await viewer.until(lambda document: "next" in document["hosts"])
+            assert viewer.fleets == 1
+        async with house.client.get(house.root + "metrics") as response:
+            assert "gpu_monitor_web_malformed_updates_total 4" in await response.text()
+    assert len([r for r in caplog.records if "no broker sends" in r.getMessage()]) == 1

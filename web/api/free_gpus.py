@@ -1,10 +1,13 @@
 """The finder: hosts that have the wanted GPUs free now, best fit first; pure."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 MIB_PER_GIB = 1024
+_PASTABLE = re.compile(r"[A-Za-z0-9/._-]+")
+"""A UUID of this form means the same to a shell, to CUDA and in a list between commas."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class FreeGpu:
     """A free GPU or MIG slice. `memory_free_mib` is None if the driver does not report it.
 
     `device` is its name for CUDA_VISIBLE_DEVICES: its UUID, or its index where it has none of its
-    own; None for such a slice, which has no other name. `parent` is the row of a slice's GPU; the
-    slice's index counts within that GPU. `unhealthy` means that the card has known problems.
+    own that is safe to paste; None for such a slice, which has no other name. `parent` is the row
+    of a slice's GPU; the slice's index counts within that GPU. `unhealthy` means that the card has
+    known problems.
     """
 
     index: int
@@ -106,7 +110,7 @@ def free_gpus(gpus: dict[str, list[Any]]) -> list[FreeGpu]:
                 _cell(gpus, key, row) for key in ("index", "uuid", "name", "parent", "mig_profile")
             )
             unhealthy = bool(_cell(gpus, "health_reasons", row if parent is None else parent))
-            own = uuid if counts[uuid] == 1 else None
+            own = uuid if counts[uuid] == 1 and _PASTABLE.fullmatch(uuid or "") else None
             device = own or (str(index) if parent is None else None)
             free.append(FreeGpu(index, uuid, device, name, memory, parent, profile, unhealthy))
     return free

@@ -89,7 +89,7 @@ class Api:
             lambda document: render(fleet_metrics(document), openmetrics=openmetrics),
         )
         hub = self._hub
-        own = viewer_metrics(len(hub), hub.cut, hub.refused)
+        own = viewer_metrics(len(hub), hub.cut, hub.refused, self._replica.malformed)
         body = render_families(own, openmetrics=openmetrics) + fleet
         return respond_bytes(request, body, content_type=kind)
 

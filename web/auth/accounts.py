@@ -80,12 +80,13 @@ def parse(text: str) -> tuple[list[Person], list[str]]:
 def read(path: str) -> str:
     """The file's text; AccountsError if it is unreadable, or accessible to other users."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             facts = os.fstat(file.fileno())
-            data = file.read(VIEWERS_FILE_MAX_BYTES + 1)
+            is_regular = stat.S_ISREG(facts.st_mode)
+            data = file.read(VIEWERS_FILE_MAX_BYTES + 1) if is_regular else b""
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    if not stat.S_ISREG(facts.st_mode):
+    if not is_regular:
         raise AccountsError(f"{path}: not a regular file; set viewers to the path of a file")
     if facts.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise AccountsError(f"{path}: other users can read or change it; chmod o=,g-w {path}")
@@ -93,6 +94,11 @@ def read(path: str) -> str:
         limit = f"{VIEWERS_FILE_MAX_BYTES >> 20} MiB"
         raise AccountsError(f"{path}: larger than {limit}; set viewers to the viewers' file")
     return data.decode("utf-8", "replace")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for the other end of a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unreadable(path: str, error: Exception) -> AccountsError:

@@ -131,10 +131,23 @@ class Hub:
         if self._addresses.get(address, 0) >= limits.viewers_per_address:
             return f"this address has {limits.viewers_per_address} viewers already"
         chosen = {(g.names, g.role) for g in self._groups.values() if g.names is not None}
-        is_new = names is not None and (names, role) not in chosen
-        if is_new and len(chosen) >= limits.host_choices:
+        if names is None or (names, role) in chosen:
+            return ""
+        if len(chosen) >= limits.host_choices:
             return f"viewers already watch {limits.host_choices} different choices of hosts"
+        if self._choices_of(address) >= limits.host_choices_per_address:
+            most = limits.host_choices_per_address
+            return f"this address already watches {most} different choices of hosts"
         return ""
+
+    def _choices_of(self, address: str) -> int:
+        """How many different choices of hosts the viewers at this address watch."""
+        own = {
+            (group.names, group.role)
+            for viewer, group in self._viewers.items()
+            if viewer.address == address and group.names is not None
+        }
+        return len(own)
 
     def _catch_up(self, group: ViewerGroup) -> None:
         if group.catch_up(self._clock()) and group.building is None:

@@ -2,7 +2,7 @@
 
 import { MIB_PER_GIB, many } from "../format.js";
 import { freeMib } from "../state/gpu-metrics.js";
-import { gpuLabels } from "../state/tables.js";
+import { gpuLabels, isPastable } from "../state/tables.js";
 import { healthReasonsOf } from "../state/states.js";
 
 /** @import { Fleet, Gpus, Host, Need, Offer } from "../types.js" */
@@ -117,7 +117,7 @@ function freeGpus(host, gpus, need) {
     const uuid = gpus.uuid?.[row] ?? null;
     const slice = gpus.parent?.[row] != null;
     const index = gpus.index[row] ?? row;
-    const device = uuid !== null && counts.get(uuid) === 1 ? uuid : slice ? null : String(index);
+    const device = isPastable(uuid) && counts.get(uuid) === 1 ? uuid : slice ? null : String(index);
     const fits = device !== null && (gpus.name?.[row] ?? "").toLowerCase().includes(model)
       && (need.gib === 0 || (unused !== null && unused >= need.gib * MIB_PER_GIB));
     free.push({

@@ -82,6 +82,16 @@ export function gpuLabels(host) {
 }
 
 /**
+ * Whether a UUID is offered to paste: of this form it means the same to a shell, to CUDA and in a list
+ * between commas. The same rule as api/v1/free.
+ * @param {string | null} uuid
+ * @returns {uuid is string}
+ */
+export function isPastable(uuid) {
+  return uuid !== null && /^[A-Za-z0-9/._-]+$/.test(uuid);
+}
+
+/**
  * What tells the GPUs of a host apart when their rows change: the UUID; for another one with the same
  * UUID "UUID 2". null where it is not known.
  * @param {(string | null)[]} uuids

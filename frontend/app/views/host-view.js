@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit-html.js";
 import { age, energy, many, percent, timeOfDay } from "../format.js";
 import { told } from "../state/findings.js";
+import { isPastable } from "../state/tables.js";
 import { cell } from "./gpu-cell.js";
 import { copy } from "./copy-button.js";
 import { findingList, findingSign } from "./findings.js";
@@ -115,7 +116,7 @@ export function openRow(drawn) {
 /** The other names of each GPU, its links, and what it has used. @param {GpuRow[]} rows */
 function identities(rows) {
   return html`<details class="identities"><summary>UUIDs, links and energy</summary>${rows.map((gpu) => html`<div
-    >${gpu.label} <code>${gpu.uuid}</code>${gpu.uuid === null ? nothing : html`<button type="button" @click=${copy}>Copy</button>`} <code>${gpu.busId}</code> <span
+    >${gpu.label} <code>${gpu.uuid}</code>${isPastable(gpu.uuid) ? html`<button type="button" @click=${copy}>Copy</button>` : nothing} <code>${gpu.busId}</code> <span
     >${linksAndEnergy(gpu)}</span></div>`)}</details>`;
 }
 

@@ -86,6 +86,9 @@ def test_anything_but_a_readable_file_is_refused(file: Path, tmp_path: Path) -> 
         read(str(tmp_path))
     with pytest.raises(AccountsError, match="not a regular file"):
         read("/dev/null")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(AccountsError, match="not a regular file"):
+        read(str(tmp_path / "fifo"))  # nobody writes to it: to wait for that would hang the server
     with file.open("a") as more:
         more.write("#" * (4 << 20))
     with pytest.raises(AccountsError, match="larger than 4 MiB"):

@@ -135,3 +135,18 @@ async def test_the_number_of_host_choices_is_limited() -> None:
         async with house.watch("ws?hosts=a") as same:
             await same.receive(timeout=PATIENCE_SECONDS)
         assert await refused_status(house, "ws?hosts=b") == 503
+
+
+async def test_one_address_does_not_take_the_host_choices_of_all() -> None:
+    one, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+    limits = WebLimits(host_choices=64, host_choices_per_address=1)
+    async with (
+        web_house(limits=limits) as house,
+        house.watch("ws?hosts=a", headers=one) as first,
+    ):
+        await first.receive(timeout=PATIENCE_SECONDS)
+        async with house.watch("ws?hosts=a", headers=one) as same:
+            await same.receive(timeout=PATIENCE_SECONDS)
+        assert await refused_status(house, "ws?hosts=b", headers=one) == 503
+        async with house.watch("ws?hosts=b", headers=other) as elsewhere:
+            await elsewhere.receive(timeout=PATIENCE_SECONDS)
