@@ -18,10 +18,7 @@ _MAX_HOPS = 32
 
 
 class TrustedProxies:
-    """Reads X-Forwarded-For and X-Forwarded-Proto from trusted proxies only.
-
-    X-Forwarded-Host is never used: nothing here depends on the name in the address bar.
-    """
+    """Reads X-Forwarded-For, -Proto and -Host from trusted proxies only."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
@@ -51,6 +48,14 @@ class TrustedProxies:
         """Whether the viewer's own connection is encrypted, according to a trusted proxy."""
         scheme = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip()
         return scheme.lower() == "https" and self.forwarded(request)
+
+    def opened_hosts(self, request: web.BaseRequest) -> list[str]:
+        """The Host that the viewer opened, and the one that a trusted proxy replaced."""
+        hosts = request.headers.getall("Host", [])
+        if not self.forwarded(request):
+            return hosts
+        replaced = request.headers.getall("X-Forwarded-Host", [])
+        return [*hosts, *(host.strip() for header in replaced for host in header.split(","))]
 
     def _trusts(self, address: IpAddress | None) -> bool:
         return address is not None and any(
