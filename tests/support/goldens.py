@@ -137,7 +137,9 @@ def exposition(role: Role, *, openmetrics: bool = False, lost: bool = False) -> 
     document = {**document, "web": {"version": __version__, "assets": "assets"}}
     if lost:
         document["broker"] = {**document["broker"], "state": "lost"}
-    own = render_families(viewer_metrics(3, {"slow": 1, "silent": 2}, 4), openmetrics=openmetrics)
+    own = render_families(
+        viewer_metrics(3, {"slow": 1, "silent": 2}, 4, {"late": 5}), openmetrics=openmetrics
+    )
     return (
         own + render(fleet_metrics(redact_document(document, role)), openmetrics=openmetrics)
     ).decode()

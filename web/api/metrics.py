@@ -52,7 +52,9 @@ def fleet_metrics(document: Document) -> Iterator[Family]:
         yield from gpu_metrics(live)
 
 
-def viewer_metrics(now: int, cut: Mapping[str, int], refused: int) -> Iterator[Family]:
+def viewer_metrics(
+    now: int, cut: Mapping[str, int], refused: int, rejected: Mapping[str, int]
+) -> Iterator[Family]:
     """This server's own figures, which are not in the document."""
     yield gauge("web_viewers", "Open pages and other websockets.", [("", now)])
     reasons = [(labels(reason=reason), n) for reason, n in cut.items()]
@@ -60,6 +62,9 @@ def viewer_metrics(now: int, cut: Mapping[str, int], refused: int) -> Iterator[F
     yield counter("web_cut_viewers_total", help, reasons)
     help = "Viewers refused because the server was full."
     yield counter("web_refused_viewers_total", help, [("", refused)])
+    reasons = [(labels(reason=reason), n) for reason, n in rejected.items()]
+    help = "Connections and messages that were turned away before they were read."
+    yield counter("web_rejected_total", help, reasons)
 
 
 def _servers(document: Document, is_live: bool) -> Iterator[Family]:

@@ -25,7 +25,11 @@ class TrustedProxies:
 
     def forwarded(self, request: web.BaseRequest) -> bool:
         """Whether the connection comes from a trusted proxy."""
-        return self._trusts(_parse(request.remote or ""))
+        return self.trusts(request.remote or "")
+
+    def trusts(self, address: str) -> bool:
+        """Whether this is the address of a trusted proxy."""
+        return self._trusts(_parse(address))
 
     def client_address(self, request: web.BaseRequest) -> str:
         """The viewer's address: going back hop by hop, the first that is no trusted proxy."""

@@ -2,7 +2,7 @@
 
 Threat: another site's page submits the form in a viewer's browser, which signs the viewer out, or
 in under someone else's name. Browsers say with every POST which origin it comes from: in
-Sec-Fetch-Site, but over plain HTTP, and before 2023 in Safari, only in Origin. A proxy that replaces
+Sec-Fetch-Site; over plain HTTP, and in Safari before 16.4, only in Origin. A proxy that replaces
 Host must pass it on in X-Forwarded-Host.
 """
 
