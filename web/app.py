@@ -9,19 +9,8 @@ from gpu_monitor.web.auth.access import AccessControl, Handler
 from gpu_monitor.web.error_responses import MAX_BODY_BYTES, error_responses
 from gpu_monitor.web.errors import RequestRefused
 from gpu_monitor.web.page.assets import Asset, Assets
+from gpu_monitor.web.response_headers import HEADERS
 from gpu_monitor.web.stream.handshake import Handshake
-
-HEADERS = {
-    "Server": "gpu-monitor",
-    "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'self'; frame-ancestors 'self'; object-src 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""On every response. Without Cross-Origin-Opener-Policy: over plain HTTP, browsers ignore it and
-log an error in their console, and the page opens no windows."""
 
 Check = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 

@@ -2,12 +2,17 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
 
 from aiohttp import web
 
 from gpu_monitor.web.api.responses import respond
 from gpu_monitor.web.auth.access import Handler
 from gpu_monitor.web.errors import RequestRefused
+from gpu_monitor.web.rejections import OVERSIZED, Rejections
+from gpu_monitor.web.response_headers import HEADERS
+from gpu_monitor.web.stream.encodings import encode_json
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +48,49 @@ async def error_responses(request: web.Request, handler: Handler) -> web.StreamR
         return _error(request, 500, "internal error", "the server's log has details")
 
 
-def with_expect_check(handler: RawHandler, headers: Mapping[str, str]) -> RawHandler:
-    """Answer an `Expect` other than 100-continue (RFC 9110, section 10.1.1) before `handler`.
+def outermost(handler: RawHandler, rejections: Rejections) -> RawHandler:
+    """What applies to every request that could be parsed, around the whole application.
 
-    aiohttp's own answer repeats the header and fails if that is not UTF-8. It comes before routes
-    and middlewares, so this check must wrap the whole application.
+    An `Expect` other than 100-continue (RFC 9110, section 10.1.1) is refused here, because
+    aiohttp's own answer, before routes and middlewares, repeats the header and fails if that is not
+    UTF-8. Behind a body, or a refused upgrade, no further request is read.
     """
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-            body = {"error": "Expectation Failed", "hint": "omit Expect, or send 100-continue"}
-            return web.json_response(body, status=417, headers=headers)
-        return await handler(request)
+            return error_response(417, "Expectation Failed", "omit Expect, or send 100-continue")
+        response = await handler(request)
+        if response.status == 413:
+            rejections.count(OVERSIZED, f"{request.remote}: the body is too large")
+        if request.body_exists or "Upgrade" in request.headers:
+            response.force_close()
+        return response
 
     return handle
+
+
+def error_response(status: int, error: str, hint: str) -> web.Response:
+    """For errors outside the application, after which the connection is closed."""
+    headers = {**HEADERS, "Cache-Control": "no-store"}
+    response = web.json_response({"error": error, "hint": hint}, status=status, headers=headers)
+    response.force_close()
+    return response
+
+
+def error_bytes(status: int, error: str, hint: str) -> bytes:
+    """The same for a request that aiohttp has not parsed, ready to be sent."""
+    body = encode_json({"error": error, "hint": hint})
+    headers = {
+        **HEADERS,
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Content-Length": str(len(body)),
+        "Date": formatdate(usegmt=True),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:

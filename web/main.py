@@ -10,7 +10,7 @@ import zmq
 from aiohttp import web
 
 from gpu_monitor.web.api.routes import Api
-from gpu_monitor.web.app import HEADERS, Page, make_app
+from gpu_monitor.web.app import Page, make_app
 from gpu_monitor.web.auth.access import AccessControl
 from gpu_monitor.web.auth.accounts import Accounts
 from gpu_monitor.web.auth.allowed_hosts import AllowedHosts
@@ -19,10 +19,12 @@ from gpu_monitor.web.auth.rate_limit import GuessLimiter
 from gpu_monitor.web.auth.sign_in import SignIn
 from gpu_monitor.web.auth.sign_in_form import SignInForm
 from gpu_monitor.web.auth.tickets import Tickets
-from gpu_monitor.web.error_responses import with_expect_check
-from gpu_monitor.web.listening import allow_many_connections, listen, log_no_client_errors
-from gpu_monitor.web.listening import log as server_log
+from gpu_monitor.web.connection import Arrivals, Connection, log_no_client_errors
+from gpu_monitor.web.error_responses import outermost
+from gpu_monitor.web.listening import Reception, allow_connections, bind, page_url
 from gpu_monitor.web.page.assets import Assets
+from gpu_monitor.web.places import Places
+from gpu_monitor.web.rejections import Rejections
 from gpu_monitor.web.settings import WebLimits, WebSettings
 from gpu_monitor.web.stream.handshake import Handshake
 from gpu_monitor.web.stream.hub import Hub
@@ -35,7 +37,6 @@ from gpu_monitor.wire.replica import Patch, Replica
 HUB_TICK_SECONDS = 0.1
 TICKS_PER_ACCOUNTS_POLL = 10
 SHUTDOWN_SECONDS = 1.0
-KEEPALIVE_SECONDS = 75.0
 DEFAULT_LIMITS = WebLimits()
 
 
@@ -51,7 +52,6 @@ async def run(
     if the keys are. An inproc endpoint needs the broker's `context`, which stays open.
     """
     log_no_client_errors()
-    allow_many_connections(limits.viewers)
     used = zmq.Context[Any]() if context is None else context
     try:
         await _Server(settings, used, limits).run(ready)
@@ -76,38 +76,56 @@ class _Server:
         self._accounts = Accounts(settings.viewers) if settings.viewers else None
         self._account_changes = 0
         proxies = TrustedProxies(settings.trusted_proxies)
+        self._places = Places(allow_connections(limits.connections), proxies)
+        self._rejections = Rejections(boottime)
+        self._arrivals = Arrivals(limits.request_seconds, self._rejections, boottime)
+        self._reception: Reception | None = None
         guesses = GuessLimiter(limits.seconds_per_guess)
         hosts = AllowedHosts(settings.web_hosts, proxies, boottime)
         self._sign_in = SignIn(settings, self._accounts, proxies, hosts, guesses, boottime)
-        self._runner = web.AppRunner(
-            self._app(proxies),
-            access_log=None,
-            logger=server_log,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            shutdown_timeout=SHUTDOWN_SECONDS,
-        )
+        self._runner = web.AppRunner(self._app(proxies), shutdown_timeout=SHUTDOWN_SECONDS)
 
     def _app(self, proxies: TrustedProxies) -> web.Application:
         settings, sign_in = self._settings, self._sign_in
         form = SignInForm(sign_in, proxies, self._assets) if settings.sign_in == "token" else None
         access = AccessControl(sign_in, Tickets(boottime), form, settings.allowed_origins)
         page = Page(self._assets, public=settings.sign_in == "none")
-        api = Api(self._replica, boottime, self._recent, access.issue_ticket, self._hub)
-        return make_app(page, api, Handshake(self._hub, proxies), access, settings.base_path)
+        api = Api(
+            self._replica,
+            boottime,
+            self._recent,
+            access.issue_ticket,
+            self._hub,
+            self._rejections.counts,
+        )
+        return make_app(
+            page, api, Handshake(self._hub, proxies, self._rejections), access, settings.base_path
+        )
 
     async def run(self, ready: Callable[[str], None] | None) -> None:
         await self._runner.setup()
-        server = self._runner.server
-        assert server is not None  # since setup
-        server.request_handler = with_expect_check(server.request_handler, HEADERS)
         try:
-            url = await listen(self._runner, self._settings)
+            url = await self._open()
             self._subscriber = self._subscribe()
             if ready is not None:
                 ready(url)
             await self._tick_until_cancelled(self._subscriber)
         finally:
             await self._shut_down()
+
+    async def _open(self) -> str:
+        """Bind and accept connections; the URL of the page. OSError if the port cannot be bound."""
+        server = self._runner.server
+        assert server is not None  # since setup
+        server.request_handler = outermost(server.request_handler, self._rejections)
+        listeners = await bind(self._settings)
+        self._reception = Reception(
+            listeners,
+            lambda on_lost: Connection(server, self._arrivals, on_lost),
+            self._places,
+            self._rejections,
+        )
+        return page_url(self._settings, listeners[0].getsockname()[1])
 
     def _subscribe(self) -> Subscriber:
         return Subscriber(
@@ -124,6 +142,7 @@ class _Server:
             await asyncio.sleep(HUB_TICK_SECONDS)
             subscriber.poll()
             self._hub.tick()
+            self._arrivals.close_late()
             if self._accounts is not None and tick % TICKS_PER_ACCOUNTS_POLL == 0:
                 await self._poll_accounts(self._accounts)
 
@@ -136,8 +155,8 @@ class _Server:
     async def _shut_down(self) -> None:
         if self._subscriber is not None:
             self._subscriber.close()
-        for site in self._runner.sites:
-            await site.stop()
+        if self._reception is not None:
+            self._reception.close()
         await self._hub.close()
         await self._runner.cleanup()
 

@@ -56,3 +56,7 @@ class WebLimits:
     unread frames: a fleet of 10,000 GPUs takes 85 s at 64 kbit/s."""
     seconds_per_guess: float = 6.0
     """After 10 wrong tokens or passwords, an address may try another each time this has passed."""
+    connections: int = 6_000
+    """A thousand beside the viewers'; fewer if the limit of open files does not allow as many."""
+    request_seconds: float = 10.0
+    """The headers of a request, and then its body, may take this long to arrive."""

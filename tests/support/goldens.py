@@ -138,7 +138,7 @@ def exposition(role: Role, *, openmetrics: bool = False, lost: bool = False) -> 
     if lost:
         document["broker"] = {**document["broker"], "state": "lost"}
     own = render_families(
-        viewer_metrics(3, {"slow": 1, "silent": 2}, 4, 5), openmetrics=openmetrics
+        viewer_metrics(3, {"slow": 1, "silent": 2}, 4, 5, {"late": 5}), openmetrics=openmetrics
     )
     return (
         own + render(fleet_metrics(redact_document(document, role)), openmetrics=openmetrics)

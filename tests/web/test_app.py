@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from gpu_monitor.web.response_headers import HEADERS
 from gpu_monitor.web.settings import Role
 from tests.support.web_house import House, make_host, web_house
 
@@ -178,21 +179,34 @@ async def test_nothing_outside_the_page_s_files_is_served(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
+    ("request_bytes", "status", "error"),
     [
-        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
-        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, "not an HTTP request"),
+        (b"GET / HTTP/9.9\r\n\r\n", 400, "malformed request"),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400, "malformed request"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431, "a header is too large"),
+        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 200, 431, "there are too many headers"),
+        (
+            b"GET / HTTP/1.1\r\n" + (b"X: " + b"x" * 8_000 + b"\r\n") * 5,
+            431,
+            "the headers are too large",
+        ),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, "the address is too long"),
     ],
 )
-async def test_malformed_http_is_refused_without_a_log_line(
-    request_bytes: bytes, caplog: pytest.LogCaptureFixture
+async def test_what_is_no_request_is_refused_like_any_other_and_logged_once(
+    request_bytes: bytes, status: int, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with web_house() as house:
-        answer = await raw(house, request_bytes)
-        assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
-    assert [r for r in caplog.records if r.name == "gpu_monitor.web.listening"] == []
+        for _ in range(3):
+            head, _, body = (await raw(house, request_bytes)).partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+            assert int(head.split(b" ", 2)[1]) == status
+            assert json.loads(body)["error"] == error
+            assert HEADERS.items() <= fields.items() and fields["Cache-Control"] == "no-store"
+            assert b"aiohttp" not in head
+    (record,) = [r for r in caplog.records if r.name.startswith("gpu_monitor.web")]
+    assert record.message == f"127.0.0.1: {error}"
 
 
 async def test_head_is_answered_without_a_body() -> None:

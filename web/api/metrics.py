@@ -53,7 +53,7 @@ def fleet_metrics(document: Document) -> Iterator[Family]:
 
 
 def viewer_metrics(
-    now: int, cut: Mapping[str, int], refused: int, malformed: int
+    now: int, cut: Mapping[str, int], refused: int, malformed: int, rejected: Mapping[str, int]
 ) -> Iterator[Family]:
     """This server's own figures, which are not in the document."""
     yield gauge("web_viewers", "Open pages and other websockets.", [("", now)])
@@ -64,6 +64,9 @@ def viewer_metrics(
     yield counter("web_refused_viewers_total", help, [("", refused)])
     help = "Messages from the broker's address that no broker sends, and that were not used."
     yield counter("web_malformed_updates_total", help, [("", malformed)])
+    reasons = [(labels(reason=reason), n) for reason, n in rejected.items()]
+    help = "Connections and messages that were turned away before they were read."
+    yield counter("web_rejected_total", help, reasons)
 
 
 def _servers(document: Document, is_live: bool) -> Iterator[Family]:

@@ -1,7 +1,7 @@
 """The handlers of the HTTP API: everything below api/v1, metrics, health and readiness."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -42,12 +42,14 @@ class Api:
         recent: Recent,
         issue_ticket: Callable[[web.Request], str],
         hub: Hub,
+        rejected: Mapping[str, int],
     ) -> None:
         self._recent = recent
         self._replica = replica
         self._clock = clock
         self._issue_ticket = issue_ticket
         self._hub = hub
+        self._rejected = rejected
         self._responses = ResponseCache(replica)
 
     def routes(self) -> dict[str, Callable[[web.Request], Any]]:
@@ -89,7 +91,9 @@ class Api:
             lambda document: render(fleet_metrics(document), openmetrics=openmetrics),
         )
         hub = self._hub
-        own = viewer_metrics(len(hub), hub.cut, hub.refused, self._replica.malformed)
+        own = viewer_metrics(
+            len(hub), hub.cut, hub.refused, self._replica.malformed, self._rejected
+        )
         body = render_families(own, openmetrics=openmetrics) + fleet
         return respond_bytes(request, body, content_type=kind)
 

@@ -95,12 +95,12 @@ def full_name() -> str:
         return own
 
 
-def split(host: str) -> tuple[str, int | None]:
+def split(host: str, default_port: int = _DEFAULT_PORT) -> tuple[str, int | None]:
     """Name and port of a Host header; the port is None if no browser would send such a header."""
     match = _HOST_HEADER.fullmatch(host.strip())
     if match is None:
         return host, None
-    return _normalized(match[1]), int(match[2] or _DEFAULT_PORT)
+    return _normalized(match[1]), int(match[2] or default_port)
 
 
 def is_address(name: str) -> bool:

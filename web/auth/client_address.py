@@ -18,17 +18,18 @@ _MAX_HOPS = 32
 
 
 class TrustedProxies:
-    """Reads X-Forwarded-For and X-Forwarded-Proto from trusted proxies only.
-
-    X-Forwarded-Host is never used: nothing here depends on the name in the address bar.
-    """
+    """Reads X-Forwarded-For, -Proto and -Host from trusted proxies only."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
 
     def forwarded(self, request: web.BaseRequest) -> bool:
         """Whether the connection comes from a trusted proxy."""
-        return self._trusts(_parse(request.remote or ""))
+        return self.trusts(request.remote or "")
+
+    def trusts(self, address: str) -> bool:
+        """Whether this is the address of a trusted proxy."""
+        return self._trusts(_parse(address))
 
     def client_address(self, request: web.BaseRequest) -> str:
         """The viewer's address: going back hop by hop, the first that is no trusted proxy."""
@@ -51,6 +52,14 @@ class TrustedProxies:
         """Whether the viewer's own connection is encrypted, according to a trusted proxy."""
         scheme = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip()
         return scheme.lower() == "https" and self.forwarded(request)
+
+    def opened_hosts(self, request: web.BaseRequest) -> list[str]:
+        """The Host that the viewer opened, and the one that a trusted proxy replaced."""
+        hosts = request.headers.getall("Host", [])
+        if not self.forwarded(request):
+            return hosts
+        replaced = request.headers.getall("X-Forwarded-Host", [])
+        return [*hosts, *(host.strip() for header in replaced for host in header.split(","))]
 
     def _trusts(self, address: IpAddress | None) -> bool:
         return address is not None and any(

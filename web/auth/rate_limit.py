@@ -33,12 +33,12 @@ class GuessLimiter:
 
     def seconds_to_wait(self, address: str, now: float) -> float:
         """How long until the address may guess again; 0 if it may now."""
-        left = self._guesses_left(_household(address), now)
+        left = self._guesses_left(household(address), now)
         return 0.0 if left >= 1 else (1 - left) * self._seconds_per_guess
 
     def count_guess(self, address: str, now: float) -> bool:
         """A guess that is wrong, or may be. True if it exhausts a full budget."""
-        key = _household(address)
+        key = household(address)
         before = self._guesses_left(key, now)
         if before >= GUESS_BURST:
             self._exhausted.discard(key)
@@ -51,7 +51,7 @@ class GuessLimiter:
 
     def take_back(self, address: str, now: float) -> None:
         """The last guess turned out to be right."""
-        key = _household(address)
+        key = household(address)
         self._set(key, min(GUESS_BURST, self._guesses_left(key, now) + 1), now)
 
     def _set(self, key: str, left: float, now: float) -> None:
@@ -65,7 +65,7 @@ class GuessLimiter:
         return min(GUESS_BURST, left + (now - at) / self._seconds_per_guess)
 
 
-def _household(address: str) -> str:
+def household(address: str) -> str:
     """The address; for IPv6 the network from which one machine can choose its addresses."""
     try:
         parsed = ipaddress.ip_address(address)

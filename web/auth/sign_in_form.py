@@ -12,6 +12,7 @@ from aiohttp import web
 from gpu_monitor.web.auth.client_address import TrustedProxies
 from gpu_monitor.web.auth.credentials import COOKIE, cookies_of
 from gpu_monitor.web.auth.hashing import hash_token
+from gpu_monitor.web.auth.own_form import is_own_form
 from gpu_monitor.web.auth.person import PERSON
 from gpu_monitor.web.auth.sign_in import SignIn
 from gpu_monitor.web.errors import RequestRefused
@@ -63,8 +64,8 @@ class SignInForm:
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """The submitted form; an empty token signs out."""
-        if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-            hint = "open the page to sign in"
+        if not is_own_form(request, self._proxies):
+            hint = "open the page to sign in; a proxy must pass on Host or send X-Forwarded-Host"
             raise RequestRefused(403, "this form belongs to another site", hint)
         if request.content_type != _FORM_TYPE:
             raise RequestRefused(415, "not a form", f"send it as {_FORM_TYPE}")

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from gpu_monitor.web.auth.client_address import TrustedProxies
 from gpu_monitor.web.auth.person import PERSON
 from gpu_monitor.web.auth.tickets import TICKET_PREFIX
 from gpu_monitor.web.errors import RequestRefused
+from gpu_monitor.web.rejections import OVERSIZED, Rejections
 from gpu_monitor.web.stream.encodings import ENCODINGS, JSON, Encoding
 from gpu_monitor.web.stream.hub import SILENT, Hub, HubFull
 from gpu_monitor.web.stream.viewer import Viewer
@@ -24,8 +25,9 @@ _UPGRADE = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 class Handshake:
     """The handler of `ws`."""
 
-    def __init__(self, hub: Hub, proxies: TrustedProxies) -> None:
+    def __init__(self, hub: Hub, proxies: TrustedProxies, rejections: Rejections) -> None:
         self._hub = hub
+        self._rejections = rejections
         self._proxies = proxies
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -61,10 +63,17 @@ class Handshake:
                 await viewer.close(WSCloseCode.POLICY_VIOLATION, "this stream is one-way")
             elif isinstance(websocket.exception(), asyncio.TimeoutError):
                 self._hub.drop(viewer, SILENT)
+            elif _is_too_big(message):
+                self._rejections.count(OVERSIZED, f"{viewer.address}: a message is too large")
         finally:
             self._hub.leave(viewer)
             if not viewer.is_drained:
                 viewer.reset()
+
+
+def _is_too_big(message: WSMessage) -> bool:
+    error = message.data
+    return isinstance(error, WebSocketError) and error.code == WSCloseCode.MESSAGE_TOO_BIG
 
 
 def negotiate(request: web.BaseRequest, websocket: web.WebSocketResponse) -> Encoding:

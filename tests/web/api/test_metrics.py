@@ -309,7 +309,8 @@ def everything() -> dict[str, Any]:
 
 
 def test_the_protocol_page_lists_every_metric_and_the_alert_rules_use_no_other() -> None:
-    beside = read(render(viewer_metrics(1, {"slow": 1}, 1, 0), openmetrics=False).decode())
+    own = viewer_metrics(1, {"slow": 1}, 1, 0, {"late": 1})
+    beside = read(render(own, openmetrics=False).decode())
     known = {f"gpu_monitor_{name}" for name in {**exposed(everything()), **beside}}
     page = (ROOT / "docs" / "protocol.md").read_text()
     section = page[page.index("\n## Metrics") : page.index("\n## Signing in")]
@@ -375,14 +376,14 @@ async def test_metrics_count_viewers_even_without_a_broker(accept: str) -> None:
 
 
 def test_cut_and_refused_viewers_are_counted() -> None:
-    known = read(
-        render(viewer_metrics(3, {"slow": 2, "silent": 0}, 1, 3), openmetrics=False).decode()
-    )
+    own = viewer_metrics(3, {"slow": 2, "silent": 0}, 1, 3, {"malformed": 4})
+    known = read(render(own, openmetrics=False).decode())
     assert known == {
         "web_viewers": {"": 3},
         "web_cut_viewers_total": {"reason=slow": 2, "reason=silent": 0},
         "web_refused_viewers_total": {"": 1},
         "web_malformed_updates_total": {"": 3},
+        "web_rejected_total": {"reason=malformed": 4},
     }
 
 

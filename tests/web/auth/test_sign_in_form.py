@@ -127,6 +127,53 @@ async def test_another_site_s_form_does_not_sign_in(site: str, viewers: Path) ->
         assert answer.status == 403 and "Set-Cookie" not in answer.headers
 
 
+OWN = [
+    {"Origin": "http://gpus:8042", "Host": "gpus:8042"},
+    {"Origin": "http://GPUs.example.org", "Host": "gpus.example.org."},
+    {"Origin": "https://gpus", "Host": "gpus"},
+    {"Origin": "https://gpus", "Host": "gpus:443"},
+    {"Origin": "http://[::1]:8042", "Host": "[::1]:8042"},
+    {"Origin": "https://gpus", "Host": "localhost:8042", "X-Forwarded-Host": "other, gpus"},
+    {"Host": "gpus"},
+    {"Origin": "https://outside", "Host": "gpus", "Sec-Fetch-Site": "same-origin"},
+]
+FOREIGN = [
+    {"Origin": "http://evil", "Host": "gpus"},
+    {"Origin": "http://gpus:8043", "Host": "gpus:8042"},
+    {"Origin": "http://gpus", "Host": "gpus:443"},
+    {"Origin": "http://gpus.evil", "Host": "gpus"},
+    {"Origin": "null", "Host": "null"},
+    {"Origin": "", "Host": "gpus"},
+    {"Origin": "ftp://gpus", "Host": "gpus"},
+    {"Origin": "http://gpus:x", "Host": "gpus:x"},
+    {"Origin": "http://gpus", "Host": "gpus", "Sec-Fetch-Site": "cross-site"},
+]
+
+
+@pytest.mark.parametrize("token", [TOKEN, ""])
+@pytest.mark.parametrize(
+    ("headers", "status"), [(own, 200) for own in OWN] + [(foreign, 403) for foreign in FOREIGN]
+)
+async def test_a_form_counts_only_from_the_page_s_own_origin(
+    token: str, headers: dict[str, str], status: int, viewers: Path
+) -> None:
+    """Also in browsers that send no Sec-Fetch-Site, as all do over plain HTTP."""
+    async with visit(viewers, "", "POST", {"token": token}, **headers) as (answer, _):
+        assert answer.status == status
+        assert ("Set-Cookie" in answer.headers) is (status == 200)
+
+
+async def test_another_client_s_x_forwarded_host_does_not_make_a_form_its_own(
+    viewers: Path,
+) -> None:
+    headers = {"Origin": "https://evil", "X-Forwarded-Host": "evil", "Host": "gpus"}
+    async with (
+        guarded(viewers, "token", trusted_proxies=()) as house,
+        house.client.post(house.root, data={"token": TOKEN}, headers=headers) as answer,
+    ):
+        assert answer.status == 403
+
+
 async def test_a_link_on_another_site_is_opened_again_from_this_site(viewers: Path) -> None:
     async with visit(viewers, "?q=a", Sec_Fetch_Site="cross-site") as (answer, text):
         assert answer.status == 401
