@@ -40,6 +40,29 @@ def peer_with_key(address: str, key: str) -> str:
     return f"{address} with key {key}"
 
 
+def peer_of(frame: zmq.Frame) -> str:
+    """The address that a message came from, with its key if any; empty inside the process."""
+    try:
+        address = str(frame.get("Peer-Address"))
+    except zmq.ZMQError:  # inproc has no address
+        return ""
+    try:
+        key = str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        key = ""
+    return peer_with_key(address, key) if key else address
+
+
+def cut(frame: zmq.Frame) -> bool:
+    """Ends the connection that a message arrived by; False if it had ended already."""
+    try:
+        address, descriptor = frame.get("Peer-Address"), int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:  # inproc has no connection
+        return False
+    peer = _peer(descriptor)
+    return peer is not None and peer[0] == address and _cut(descriptor, peer)
+
+
 class CurveServer:
     """Authenticates each connection for libzmq (ZAP, ZeroMQ RFC 27), on the event loop.
 
@@ -121,15 +144,8 @@ class CurveServer:
         if self._enrolled.name_of(WEBS, key) is not None:
             self._subscribers[descriptor] = (key, peer)
             return True
-        self.cut(frame)
+        cut(frame)
         return False
-
-    def cut(self, frame: zmq.Frame) -> None:
-        """Ends the connection that a message arrived by, so that its sender notices."""
-        descriptor = int(frame.get(zmq.SRCFD))
-        peer = _peer(descriptor)
-        if peer and peer[0] == frame.get("Peer-Address"):
-            _cut(descriptor, peer)
 
     def _readers(self) -> list[tuple[int, Callable[[], None]]]:
         return [
@@ -193,8 +209,10 @@ def _peer(descriptor: int) -> tuple[str, int] | None:
     return None
 
 
-def _cut(descriptor: int, peer: object) -> None:
+def _cut(descriptor: int, peer: object) -> bool:
     """Ends a connection, unless the descriptor belongs to another one by now."""
     with contextlib.suppress(OSError), _connection(descriptor) as connection:
         if connection.getpeername()[:2] == peer:
             connection.shutdown(socket.SHUT_RDWR)
+            return True
+    return False
