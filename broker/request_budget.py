@@ -12,7 +12,7 @@ PICTURE_COST = 400.0
 
 @dataclass(slots=True)
 class RequestBudget:
-    """A token bucket: filled with time, emptied by requests. `now` is any steady clock in seconds."""
+    """A token bucket: time fills it, requests empty it. `now` is any steady clock in seconds."""
 
     _filled_at: float
     _left: float = BURST_REQUESTS

@@ -1,4 +1,4 @@
-"""A peer that floods a port of the broker: others are served, memory stays, the log names it once."""
+"""A flood of one of the broker's ports: others are served, memory stays, the log names it once."""
 
 import sys
 import time

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
@@ -21,6 +23,8 @@ CURVE_BYTES = 1024
 """More than encryption adds to the size of a message."""
 
 _MAX_ANSWERS_PER_TURN = 256
+_MAX_FAILURES_PER_TURN = 256
+_TURN_SECONDS = 0.02
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _WITHOUT_KEYS = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 _WRONG_BROKER = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
@@ -155,6 +159,9 @@ class CurveServer:
 
     def _answer(self) -> None:
         """Answers libzmq's requests for one turn of the event loop, the rest in the next."""
+        if self._zap.closed:
+            return
+        until = time.monotonic() + _TURN_SECONDS
         for _ in range(_MAX_ANSWERS_PER_TURN):
             try:
                 version, request, domain, address, _, mechanism, *credentials = (
@@ -167,6 +174,8 @@ class CurveServer:
             admitted = self._admits(domain.decode(), address.decode(), key)
             status = (b"200", b"OK") if admitted else (b"400", b"unknown key")
             self._zap.send_multipart([version, request, *status, key.encode(), b""])
+            if time.monotonic() > until:
+                break
         if self._loop is not None:
             self._loop.call_soon(self._answer)
 
@@ -181,11 +190,18 @@ class CurveServer:
         return False
 
     def _count_failures(self) -> None:
+        """Counts failed handshakes for one turn of the event loop, the rest in the next."""
+        if self._zap.closed:
+            return
+        left = _MAX_FAILURES_PER_TURN
         for kind, handshakes in self._handshakes:
-            for _, code in handshakes.drain():
+            for _, code in itertools.islice(handshakes.drain(), left):
+                left -= 1
                 if code in _FAILURE_REASONS:
                     reason, detail = _FAILURE_REASONS[code]
                     self._refuse(reason, f"a peer at the port for {kind}", detail, boottime())
+        if not left and self._loop is not None:
+            self._loop.call_soon(self._count_failures)
 
 
 @contextlib.contextmanager
