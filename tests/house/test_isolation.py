@@ -14,7 +14,7 @@ def test_concurrent_runs_use_different_ports() -> None:
     script = "from tests.support.house import free_ports; print(*free_ports(50))"
     theirs = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=ROOT / "tests",
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

@@ -210,7 +210,7 @@ def test_the_effective_user_is_shown_beside_the_user(house: House, page: Page) -
         eventually(is_live, "the host to be live")
         page.goto(house.url)
         expect(page.locator(".gpus td.user").first).to_have_text("alice, as root, stuck")
-        title = "alice, as root, stuck, group physics"
+        title = "alice, as root, stuck (group physics)"
         expect(page.locator(".gpus td.user").first).to_have_attribute("title", title)
         load = page.locator(".gpus td.command .on-host").first
         expect(load).to_have_text("CPU 612% · 41.0 GiB host memory")

@@ -16,6 +16,8 @@ from tests.support.house import House, eventually
 pytestmark = pytest.mark.browser
 
 SLICES = 7
+REST_SECONDS = 90.0
+"""Longer than a GPU has to be quiet before it is free."""
 ODD_NAME = "NVIDIA \"H100\" <b>=1+1</b>, 'é' & 80%"
 DENSE = Gpu(name="NVIDIA H100", migs=[Mig() for _ in range(SLICES)])
 
@@ -53,7 +55,7 @@ def test_32_divided_cards_are_shown_completely(
     house: House, fake_nvml: FakeNvml, page: Page, complaints: list[str]
 ) -> None:
     start(house, fake_nvml, *[DENSE] * 32)
-    eventually(lambda: use(house).count("free") == 224, "all slices to be free")
+    eventually(lambda: use(house).count("free") == 224, "all slices to be free", REST_SECONDS)
     page.goto(house.url + "?open=node1&map=strips&need=1x0")
 
     expect(row(page).locator(".cell")).to_have_count(256)
@@ -94,6 +96,7 @@ def test_gpus_with_one_uuid_are_two_gpus(house: House, fake_nvml: FakeNvml, page
         processes=[Process("self", 4096)],
     )
     start(house, fake_nvml, idle, busy)
+    eventually(lambda: use(house)[0] == "free", "the idle twin to be free", REST_SECONDS)
     page.goto(house.url + "?open=node1&need=1x0")
 
     expect(row(page).locator(".cell")).to_have_count(2)

@@ -8,10 +8,11 @@ SINCE_525 = {
     *("nvmlGpmSampleAlloc", "nvmlGpmSampleFree"),
 }
 SINCE_535 = {"nvmlDeviceGetCurrentClocksEventReasons"}
+SINCE_550 = {"nvmlDeviceGetNumaNodeId"}
 SINCE_570 = {"nvmlDeviceGetMarginTemperature"}
 MISSING = {
-    "470": SINCE_510 | SINCE_525 | SINCE_535 | SINCE_570,
-    "535": SINCE_570,
+    "470": SINCE_510 | SINCE_525 | SINCE_535 | SINCE_550 | SINCE_570,
+    "535": SINCE_550 | SINCE_570,
     "550": SINCE_570,
 }
 """What the library of a generation lacks of what the collector calls."""

@@ -22,8 +22,8 @@ from .generations import MISSING
 
 LOOKED_UP = re.compile(r'_nvmlGetFunctionPointer\("(\w+)"\)')
 UNANSWERED = {
-    "470": {"slowdown_margin", "has_gpm", "GpmSample"},
-    "535": {"slowdown_margin"},
+    "470": {"numa_node", "slowdown_margin", "has_gpm", "GpmSample"},
+    "535": {"numa_node", "slowdown_margin"},
     "550": {"slowdown_margin"},
 }
 """Queries of the collector for which it has no other function, or asks another query."""

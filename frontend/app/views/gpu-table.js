@@ -129,9 +129,9 @@ function processCells(gpu, process, now) {
   const idleSince = process.idleSince ?? (gpu.use === "held_idle" ? gpu.idleSince : null);
   const idle = idleSince === null ? 0 : now - idleSince;
   const who = [process.user, process.actsAs && `as ${process.actsAs}`, process.state].filter(Boolean).join(", ");
-  const title = [who, process.group && `group ${process.group}`].filter(Boolean).join(", ");
+  const group = process.group && ` (group ${process.group})`;
   return html`
-    <td class="user" title=${title || "Unknown, or hidden for your role"}>${who || DASH}</td>
+    <td class="user" title=${who ? who + (group || "") : "Unknown, or hidden for your role"}>${who || DASH}</td>
     <td class="n">${span(runtime)}</td>
     <td class="n held">${gib(process.memoryMib)}</td>
     <td class="n sm">${percent(process.smPercent)}</td>
