@@ -139,12 +139,14 @@ class Publisher:
         topic = frame.bytes
         cost = PICTURE_COST if topic.startswith(b"picture/") else 1.0
         now = time.monotonic()
-        if self._budgets.setdefault(sender, RequestBudget(now)).spend(cost, now):
+        budget = self._budgets.setdefault(sender, RequestBudget(now))
+        if budget.spend(cost, now):
             if self._auth is None or self._auth.may_subscribe(frame):
                 self._answer(sender, topic)
             return
         self._subscribers.discard(sender)
-        if cut(frame):
+        if cut(frame) and not budget.refused:
+            budget.refused = True
             detail = f"more than it may send; the connection is closed, it began {topic[:40]!r}"
             self._refuse(TOO_MANY_REQUESTS, peer_of(frame), detail, boottime())
 

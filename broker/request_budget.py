@@ -16,6 +16,8 @@ class RequestBudget:
 
     _filled_at: float
     _left: float = BURST_REQUESTS
+    refused: bool = False
+    """Whether the connection has been cut off: what it sent before it is closed adds nothing."""
 
     def spend(self, cost: float, now: float) -> bool:
         """Pays for a request; False once more was requested than is allowed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from gpu_monitor.wire.curve.client import client_keys
+from gpu_monitor.wire.curve.keys import client_keys
 from tests.support.house import PATIENCE_SECONDS, House, eventually, running
 from tests.support.key_folders import KeyFolders
 

@@ -7,7 +7,7 @@ import time
 
 import zmq
 
-from gpu_monitor.wire.curve.client import client_keys
+from gpu_monitor.wire.curve.keys import client_keys
 
 _GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\x00") + bytes(32)
 _BLOCK_BYTES = 1 << 16
