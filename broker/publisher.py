@@ -127,13 +127,16 @@ class Publisher:
                 if time.monotonic() > until:
                     break
         except zmq.Again:
+            self._sender = b""  # the rest of a message is lost with its connection
             return
         self._loop.call_soon(self._drain)
 
     def _accept_frame(self, frame: zmq.Frame) -> None:
         """Takes a message frame by frame: of one with thousands, each counts as a request."""
-        if not self._sender:
-            self._sender = frame.bytes
+        if (
+            not self._sender
+        ):  # without more frames it is no sender's name, but a lost message's rest
+            self._sender = frame.bytes if frame.more else b""
             return
         sender, self._sender = self._sender, self._sender if frame.more else b""
         topic = frame.bytes
@@ -145,7 +148,8 @@ class Publisher:
                 self._answer(sender, topic)
             return
         self._subscribers.discard(sender)
-        if cut(frame) and not budget.refused:
+        # libzmq must not lose a connection in the middle of a message that is being read
+        if not frame.more and cut(frame) and not budget.refused:
             budget.refused = True
             detail = f"more than it may send; the connection is closed, it began {topic[:40]!r}"
             self._refuse(TOO_MANY_REQUESTS, peer_of(frame), detail, boottime())
