@@ -159,9 +159,9 @@ class Follower:
 
     def __init__(self, endpoint: str) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.socket = context.socket(zmq.SUB)
-        self.socket.subscribe(b"patch")
+        self.socket = context.socket(zmq.DEALER)
         self.socket.connect(endpoint)
+        self.socket.send(b"patch")
         self.patches = self.bytes = 0
         self._live = 0
 
@@ -179,8 +179,7 @@ class Follower:
                 self._live = message["patch"].get("totals", {}).get("hosts_live", self._live)
 
     def picture(self) -> dict[str, Any]:
-        self.socket.unsubscribe(b"patch")
-        self.socket.subscribe(b"picture/" + b"0" * 32)
+        self.socket.send(b"picture/" + b"0" * 32)
         while True:
             topic, data = self.socket.recv_multipart()
             if topic.startswith(b"picture/"):

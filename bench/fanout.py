@@ -74,16 +74,16 @@ def compare(viewers: int, frames: int) -> None:
 def measure_server(viewers: int, frames: int) -> dict[Any, float]:
     """CPU microseconds per viewer and frame by size; `kib` of resident memory per viewer."""
     context = zmq.Context()
-    broker = context.socket(zmq.XPUB)
-    broker.setsockopt(zmq.XPUB_VERBOSE, 1)
+    broker = context.socket(zmq.ROUTER)
     port = broker.bind_to_random_port("tcp://127.0.0.1")
     child = start("serve", f"tcp://127.0.0.1:{port}")
     address = read_line(child)
     fleet = {"version": 1, "now": 0.0, "broker": {"state": "live"}, "users": {}, "totals": {}}
     picture = {"run_id": "bench", "sequence": 0, "fleet": {**fleet, "hosts": {}}}
-    while not (question := broker.recv()).startswith(b"\x01picture/"):
+    while not (request := broker.recv_multipart())[1].startswith(b"picture/"):
         pass
-    broker.send_multipart([question[1:], pack(picture)])
+    subscriber = request[0]
+    broker.send_multipart([*request, pack(picture)])
     sequence = 0
 
     def send(size: int) -> None:
@@ -91,7 +91,7 @@ def measure_server(viewers: int, frames: int) -> dict[Any, float]:
         sequence += 1
         patch = {"now": float(sequence), "words": os.urandom((size - 80) // 2).hex()}
         update = {"run_id": "bench", "sequence": sequence, "patch": patch}
-        broker.send_multipart([b"patch", pack(update)])
+        broker.send_multipart([subscriber, b"patch", pack(update)])
 
     try:
         return measure(child, address, viewers, frames, send)

@@ -172,14 +172,14 @@ class Ends:
 
 def patch(locked: bool) -> float:
     """CPU microseconds of both ends for a message of 100 kB on the updates link."""
-    ends, data, count = Ends(zmq.XPUB, zmq.SUB, locked), b"x" * 100_000, 500
-    sub = ends.connect()
-    sub.subscribe(b"")
-    ends.listening.recv()
+    ends, data, count = Ends(zmq.ROUTER, zmq.DEALER, locked), b"x" * 100_000, 500
+    subscriber = ends.connect()
+    subscriber.send(b"patch")
+    identity = ends.listening.recv_multipart()[0]
     spent = time.process_time()
     for _ in range(count):
-        ends.listening.send(data)
-        sub.recv()
+        ends.listening.send_multipart([identity, data])
+        subscriber.recv()
     spent = time.process_time() - spent
     ends.context.destroy(linger=0)
     return 1e6 * spent / count

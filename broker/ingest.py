@@ -21,25 +21,31 @@ log = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Counts refused messages. Each pair of reason and peer is logged at most once an hour."""
+    """Counts refused messages. Each pair of reason and peer is logged at most once an hour.
+
+    At most 256 peers are logged per reason and hour, so that neither the log nor the table fills:
+    strangers in large numbers silence only the lines about other strangers.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self._logged: dict[tuple[str, str], float] = {}
+        self._logged: dict[str, dict[str, float]] = {}
+        """By reason, when each peer was last logged, oldest first."""
 
     def add(self, reason: str, peer: str, detail: str, now: float) -> None:
         """`now` is any steady clock in seconds."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        key = (reason, peer)
-        logged_at = self._logged.get(key)
-        if logged_at is not None and now - logged_at < _LOG_AGAIN_SECONDS:
+        logged = self._logged.setdefault(reason, {})
+        while logged and now - next(iter(logged.values())) >= _LOG_AGAIN_SECONDS:
+            del logged[next(iter(logged))]
+        if peer in logged or len(logged) > _MAX_LOGGED:
             return
-        if logged_at is None and len(self._logged) >= _MAX_LOGGED:
+        if len(logged) == _MAX_LOGGED:
+            logged[""] = now  # stands for all others, until the hour is over
+            log.warning("further refusals (%s) are only counted, see broker.refused", reason)
             return
-        self._logged[key] = now
+        logged[peer] = now
         log.warning("refused a message from %s: %s (%s)", peer, reason, ascii(detail)[1:-1])
-        if logged_at is None and len(self._logged) == _MAX_LOGGED:
-            log.warning("further refusals are only counted, see broker.refused")
 
 
 class Ingest:

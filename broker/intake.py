@@ -10,7 +10,7 @@ from gpu_monitor.broker.ingest import INSIDE, Ingest, name_in
 from gpu_monitor.broker.load_stats import Load
 from gpu_monitor.wire.clock import boottime
 from gpu_monitor.wire.curve.keys import HOSTS
-from gpu_monitor.wire.curve.server import CURVE_BYTES, CurveServer, peer_with_key
+from gpu_monitor.wire.curve.server import CURVE_BYTES, CurveServer, cut, peer_with_key
 from gpu_monitor.wire.limits import MAX_MESSAGE_BYTES
 
 _QUEUED_MESSAGES = 16
@@ -56,6 +56,8 @@ class Intake:
         self._waiting: dict[tuple[str, str], tuple[bytes, float]] = {}
         self._waiting_bytes = 0
         self._unnamed = 0
+        self._more = False
+        """Whether the next frame belongs to a message that has been refused."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = context.socket(zmq.PULL)
         for option, value in (
@@ -118,17 +120,21 @@ class Intake:
                 self._loop.add_reader(self._socket.fileno(), self._wake)
 
     def _receive(self) -> int:
-        """Moves messages from the socket to the waiting ones; how many there were."""
-        count = 0
+        """Moves messages from the socket to the waiting ones; how many frames there were."""
+        frames = messages = 0
+        until = time.monotonic() + _TURN_SECONDS
         try:
-            while count < _MAX_RECEIVED_PER_TURN and self._has_room():
+            while frames < _MAX_RECEIVED_PER_TURN and self._has_room():
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-                count += 1
+                frames += 1
+                messages += not self._more
                 self._accept_frame(frame)
+                if time.monotonic() > until:
+                    break
         except zmq.Again:
             pass
-        self._load.count_received(count, len(self._waiting))
-        return count
+        self._load.count_received(messages, len(self._waiting))
+        return frames
 
     def _has_room(self) -> bool:
         return (
@@ -136,16 +142,17 @@ class Intake:
         )
 
     def _accept_frame(self, frame: zmq.Frame) -> None:
+        continues, self._more = self._more, bool(frame.more)
+        if continues:
+            return
         peer = self._peer(frame)
         received = boottime()
         if frame.more:
-            while self._socket.recv(zmq.NOBLOCK, copy=False).more:
-                pass
             self._ingest.refusals.add("parts", peer or INSIDE, "it has several parts", received)
         elif self._ingest.admits(peer, received):
             self._enqueue(frame.bytes, peer, received)
         elif self._auth is not None:
-            self._auth.cut(frame)
+            cut(frame)
 
     def _enqueue(self, data: bytes, peer: str, received: float) -> None:
         host = self._ingest.host_of(peer, name_in(data))

@@ -106,6 +106,7 @@ class _Broker:
                 uuid.uuid4().hex,
                 lambda: self._published.document,
                 self._recent,
+                self._refuse,
                 self._auth,
             )
         except zmq.ZMQError:
@@ -117,15 +118,14 @@ class _Broker:
         settings = self._settings
         if not settings.keys:
             return None
-
-        def refuse(*refusal: Any) -> None:
-            self._ingest.refusals.add(*refusal)
-
         auth = CurveServer(
-            settings.keys, context, settings.own_name, refuse, settings.keys_poll_seconds
+            settings.keys, context, settings.own_name, self._refuse, settings.keys_poll_seconds
         )
         self._directory.use_keys(auth.host)
         return auth
+
+    def _refuse(self, reason: str, peer: str, detail: str, now: float) -> None:
+        self._ingest.refusals.add(reason, peer, detail, now)
 
     def _expected(self) -> tuple[str, ...]:
         """The hosts that are missing until they report."""

@@ -1,9 +1,11 @@
-"""SUB: receives the broker's patches, and requests a new picture after a gap or a silence."""
+"""DEALER: receives the broker's patches, and requests a new picture after a gap or a silence."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -22,8 +24,18 @@ ANSWER_SECONDS = 2.0
 """A broker that knows the request answers at once; an older one never does."""
 LOG_AGAIN_SECONDS = 3600.0
 """A fault of the broker's messages is logged at most this often."""
+RENEW_SECONDS = 1.0
+"""How often to subscribe to patches again: a connection that libzmq renewed is unknown to the
+broker."""
+_MAX_UPDATES_PER_TURN = 64
+_TURN_SECONDS = 0.02
+"""After this the event loop continues: what waits may not delay viewers."""
 _QUEUED_UPDATES = 64
 """Updates that wait while this process is busy; any beyond that are dropped, and seen as a gap."""
+
+
+_UNSENT_REQUESTS = 1024
+"""Requests that wait for a connection."""
 
 
 class Subscriber:
@@ -70,7 +82,10 @@ class Subscriber:
         if renewed or (self._replica.lost and silent >= patience):
             self.close()
             self._open()
-        elif self._replica.needs_picture(now):
+            return
+        if now - self._renewed_at >= RENEW_SECONDS:
+            self._subscribe()
+        if self._replica.needs_picture(now):
             self._request_picture()
 
     async def recent(self, name: str) -> dict[str, Any] | None:
@@ -82,7 +97,7 @@ class Subscriber:
         if name not in self._requests:
             topic = b"recent/" + secrets.token_hex(16).encode() + b"/" + name.encode()
             self._requests[name] = (topic, self._loop.create_future())
-            self._subscribe(topic)
+            self._send(topic)
             self._loop.call_later(ANSWER_SECONDS, self._forget, name, topic)
         answer: dict[str, Any] | None = await asyncio.shield(self._requests[name][1])
         return answer
@@ -95,9 +110,10 @@ class Subscriber:
         self._socket.close(linger=0)
 
     def _open(self) -> None:
-        socket = self._context.socket(zmq.SUB)
+        socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, _QUEUED_UPDATES)
+        socket.setsockopt(zmq.SNDHWM, _UNSENT_REQUESTS)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.IPV6, 1)
@@ -108,20 +124,22 @@ class Subscriber:
         self._opened_at = self._clock()
         self._loop.add_reader(self._fd, self._drain)
         socket.connect(self._endpoint)
-        socket.setsockopt(zmq.SUBSCRIBE, b"patch")
-        self._picture = b""
+        self._subscribe()
         self._request_picture()
 
+    def _subscribe(self) -> None:
+        self._renewed_at = self._clock()
+        self._send(b"patch")
+
     def _request_picture(self) -> None:
-        """A subscription under a new name is a request; `patch`, before it, keeps the order."""
-        if self._picture:
-            self._socket.setsockopt(zmq.UNSUBSCRIBE, self._picture)
         self._picture = b"picture/" + secrets.token_hex(16).encode()
-        self._subscribe(self._picture)
+        self._send(self._picture)
         self._replica.note_request(self._clock())
 
-    def _subscribe(self, topic: bytes) -> None:
-        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+    def _send(self, request: bytes) -> None:
+        """Sends a request, or drops it where many wait already: there is no connection then."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(request, zmq.NOBLOCK)
         # The descriptor signals readiness only once: a call on the socket may have cleared it.
         self._loop.call_soon(self._drain)
 
@@ -134,8 +152,6 @@ class Subscriber:
         if not known[1].done():
             known[1].set_exception(asyncio.TimeoutError())
             known[1].exception()  # retrieved here, in case no caller waits any more
-        if not self._socket.closed:
-            self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 
     def _answer(self, topic: bytes, answer: dict[str, Any] | None) -> None:
         name = topic.decode(errors="replace").partition("/")[2].partition("/")[2]
@@ -145,12 +161,19 @@ class Subscriber:
             self._forget(name, topic)
 
     def _drain(self) -> None:
-        while not self._socket.closed:
+        """Applies updates for one turn of the event loop, the rest in the next."""
+        until = time.monotonic() + _TURN_SECONDS
+        for _ in range(_MAX_UPDATES_PER_TURN):
+            if self._socket.closed:
+                return
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             self._accept(frames)
+            if time.monotonic() > until:
+                break
+        self._loop.call_soon(self._drain)
 
     def _accept(self, frames: list[bytes]) -> None:
         """Applies a message, or counts it where it is not one of a broker."""

@@ -59,13 +59,13 @@ class Publisher:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         port = self._socket.bind_to_random_port("tcp://127.0.0.1")
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self._sequence = 0
         self._ready: list[bytes] = []
+        self._subscribers: set[bytes] = set()
 
     def prepare(self, count: int) -> None:
         """Prepare the next patches, so that sending one costs next to nothing."""
@@ -77,25 +77,27 @@ class Publisher:
 
     def tick(self) -> None:
         """Send the next prepared patch."""
-        self._socket.send_multipart([b"patch", self._ready.pop(0)])
+        update = self._ready.pop(0)
+        for subscriber in self._subscribers:
+            self._socket.send_multipart([subscriber, b"patch", update])
 
     def answer(self) -> None:
         """Answer requests for pictures and recent hours, but not while patches are waiting: the
         answer would be ahead of them.
         """
         while not self._ready and self._socket.poll(0):
-            asked = self._socket.recv()
-            topic = asked[1:] if asked.startswith(b"\x01") else b""
+            subscriber, topic = self._socket.recv_multipart()
+            self._subscribers.add(subscriber)
             if topic.startswith(b"picture/"):
-                self._reply(topic, fleet=self._stream.document)
+                self._reply(subscriber, topic, fleet=self._stream.document)
             elif topic.startswith(b"recent/"):
                 name = topic.decode().split("/", 2)[2]
-                self._reply(topic, recent=self._stream.recent(name))
+                self._reply(subscriber, topic, recent=self._stream.recent(name))
 
     def close(self) -> None:
         self._socket.close()
         self._context.term()
 
-    def _reply(self, topic: bytes, **content: Any) -> None:
+    def _reply(self, subscriber: bytes, topic: bytes, **content: Any) -> None:
         update = {"run_id": "bench", "sequence": self._sequence, **content}
-        self._socket.send_multipart([topic, pack(update)])
+        self._socket.send_multipart([subscriber, topic, pack(update)])

@@ -164,6 +164,22 @@ def test_a_message_cannot_inject_lines_into_the_log(
     assert "\n" not in caplog.text.rstrip("\n") and "\x1b" not in caplog.text
 
 
+def test_many_strangers_silence_the_log_neither_for_other_reasons_nor_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = Refusals()
+    for number in range(1000):
+        refusals.add("unknown host", f"stranger {number}", "detail", 0.0)
+    refusals.add("conflict", "a host", "detail", 1.0)
+    assert "from a host: conflict" in caplog.text
+    refusals.add("unknown host", "late", "detail", 3599.0)
+    assert "from late" not in caplog.text
+    refusals.add("unknown host", "late", "detail", 3600.0)
+    assert "from late" in caplog.text
+    assert caplog.text.count("only counted") == 1
+    assert sum(len(peers) for peers in refusals._logged.values()) == 2
+
+
 def test_a_thousand_peers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     refusals = Refusals()
     for number in range(1000):

@@ -32,12 +32,12 @@ class Viewer:
     """A subscriber as the web server is one: the picture first, then patches without a gap."""
 
     def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
-        self.socket = context.socket(zmq.SUB)
+        self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.connect(endpoint)
-        self.socket.subscribe(b"patch")
+        self.socket.send(b"patch")
         self.topic = f"picture/{uuid.uuid4().hex}".encode()
-        self.socket.subscribe(self.topic)
+        self.socket.send(self.topic)
         self.document: dict[str, Any] = {}
         self.sequence = -1
         self.patches: list[dict[str, Any]] = []

@@ -54,26 +54,26 @@ def make_host(free: int = 1, busy: int = 0, model: str = "NVIDIA H100", **more: 
 
 
 class Broker:
-    """The XPUB end of the link; it answers requests for the document only when the test says so."""
+    """The ROUTER end of the link; it sends the document only when the test says so."""
 
     def __init__(self, endpoint: str = "", run_id: str = "run-1") -> None:
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self.endpoint = endpoint or f"tcp://127.0.0.1:{free_ports(1)[0]}"
         self._socket.bind(self.endpoint)
         self.run_id = run_id
         self.sequence = 0
         self.document = make_fleet()
         self._requests: list[bytes] = []
+        self._subscribers: set[bytes] = set()
 
     async def next_picture_request(self) -> bytes:
         """The topic of the newest request for the document that is still open."""
         while True:
-            await self.next_subscription()
+            await self.next_request()
             while self._socket.poll(0):
-                await self.next_subscription()
+                await self.next_request()
             if self._requests:
                 return self._requests.pop()
 
@@ -92,27 +92,23 @@ class Broker:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _keep_request(self, message: bytes) -> None:
-        if message.startswith(b"\x01picture/"):
-            self._requests.append(message[1:])
-        elif message[1:] in self._requests:
-            self._requests.remove(message[1:])
-
-    async def next_subscription(self) -> bytes:
-        """The next subscription (first byte 1), or the end of one (0)."""
+    async def next_request(self) -> bytes:
+        """The next request of any kind; its sender receives whatever is sent from then on."""
         await wait_for(lambda: bool(self._socket.poll(0)))
-        message = bytes(self._socket.recv())
-        self._keep_request(message)
-        return message
+        sender, request = self._socket.recv_multipart()
+        self._subscribers.add(sender)
+        if request.startswith(b"picture/"):
+            self._requests.append(request)
+        return bytes(request)
 
     async def next_recent_request(self) -> bytes:
         """The topic of the next request for the last hour."""
-        while not (message := await self.next_subscription()).startswith(b"\x01recent/"):
+        while not (request := await self.next_request()).startswith(b"recent/"):
             pass
-        return message[1:]
+        return request
 
     def send_recent(self, topic: bytes, answer: dict[str, Any] | None) -> None:
-        self._socket.send_multipart([topic, pack({"run_id": self.run_id, "recent": answer})])
+        self._send_to_all(topic, pack({"run_id": self.run_id, "recent": answer}))
 
     def send_picture(self, topic: bytes) -> None:
         self._send(topic, fleet=self.document)
@@ -133,7 +129,11 @@ class Broker:
 
     def _send(self, topic: bytes, **content: Any) -> None:
         update = {"run_id": self.run_id, "sequence": self.sequence, **content}
-        self._socket.send_multipart([topic, pack(update)])
+        self._send_to_all(topic, pack(update))
+
+    def _send_to_all(self, topic: bytes, data: bytes) -> None:
+        for subscriber in self._subscribers:
+            self._socket.send_multipart([subscriber, topic, data])
 
     def close(self) -> None:
         self._socket.close(linger=0)

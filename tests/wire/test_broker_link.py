@@ -6,7 +6,7 @@ import pytest
 import zmq
 
 from gpu_monitor.wire import broker_link
-from gpu_monitor.wire.broker_link import RECONNECT_SECONDS, Subscriber
+from gpu_monitor.wire.broker_link import RECONNECT_SECONDS, RENEW_SECONDS, Subscriber
 from gpu_monitor.wire.codec import pack
 from gpu_monitor.wire.replica import PICTURE_RETRY_SECONDS, Replica
 from tests.support.links import StillClock
@@ -26,23 +26,22 @@ class Link:
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self.clock = StillClock()
-        self._xpub = context.socket(zmq.XPUB)
-        self._xpub.linger = 0
-        self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)  # a second connection repeats a subscription
-        port = self._xpub.bind_to_random_port("tcp://127.0.0.1")
+        self._router = context.socket(zmq.ROUTER)
+        self._router.linger = 0
+        port = self._router.bind_to_random_port("tcp://127.0.0.1")
         replica = Replica({}, 2.0, self.clock())
         self.subscriber = Subscriber(
             f"tcp://127.0.0.1:{port}", context, replica, lambda patch: None, self.clock
         )
 
     async def received(self) -> bytes:
-        """The next subscription, or its end, in order of arrival."""
-        await wait_for(lambda: bool(self._xpub.poll(0)))
-        return self._xpub.recv()
+        """The next request, in order of arrival."""
+        await wait_for(lambda: bool(self._router.poll(0)))
+        return self._router.recv_multipart()[1]
 
     def close(self) -> None:
         self.subscriber.close()
-        self._xpub.close()
+        self._router.close()
 
 
 @pytest.fixture
@@ -56,20 +55,29 @@ async def link() -> AsyncIterator[Link]:
 
 async def test_it_subscribes_to_patches_before_it_requests_the_picture() -> None:
     async with web_house() as house:
-        assert await house.broker.next_subscription() == b"\x01patch"
-        question = await house.broker.next_subscription()
-        assert question.startswith(b"\x01picture/")
-        assert len(question) == len(b"\x01picture/") + 32
+        assert await house.broker.next_request() == b"patch"
+        question = await house.broker.next_request()
+        assert question.startswith(b"picture/")
+        assert len(question) == len(b"picture/") + 32
 
 
 async def test_an_unanswered_request_is_sent_again_under_another_name(link: Link) -> None:
-    assert await link.received() == b"\x01patch"
+    assert await link.received() == b"patch"
     first = await link.received()
     link.clock.ahead += PICTURE_RETRY_SECONDS
     link.subscriber.poll()
-    assert await link.received() == b"\x00" + first[1:]
+    assert await link.received() == b"patch"
     second = await link.received()
-    assert second.startswith(b"\x01picture/") and second != first
+    assert second.startswith(b"picture/") and second != first
+
+
+async def test_the_subscription_is_renewed_every_second(link: Link) -> None:
+    """Of a connection that libzmq has renewed, the broker knows nothing."""
+    assert await link.received() == b"patch"
+    assert (await link.received()).startswith(b"picture/")
+    link.clock.ahead += RENEW_SECONDS
+    link.subscriber.poll()
+    assert await link.received() == b"patch"
 
 
 async def test_an_answer_to_another_request_is_ignored() -> None:
@@ -136,12 +144,12 @@ async def test_a_broker_that_was_only_silent_is_live_again_with_a_picture() -> N
 
 
 async def test_a_broker_that_stays_lost_is_reached_by_a_new_socket(link: Link) -> None:
-    assert await link.received() == b"\x01patch"
+    assert await link.received() == b"patch"
     link.clock.ahead += RECONNECT_SECONDS
     link.subscriber.poll()
-    while await link.received() != b"\x01patch":
+    while await link.received() != b"patch":
         pass
-    assert (await link.received()).startswith(b"\x01picture/")
+    assert (await link.received()).startswith(b"picture/")
 
 
 async def test_the_loss_and_the_return_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
@@ -21,6 +23,8 @@ CURVE_BYTES = 1024
 """More than encryption adds to the size of a message."""
 
 _MAX_ANSWERS_PER_TURN = 256
+_MAX_FAILURES_PER_TURN = 256
+_TURN_SECONDS = 0.02
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _WITHOUT_KEYS = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 _WRONG_BROKER = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
@@ -38,6 +42,29 @@ Refuse: TypeAlias = Callable[[str, str, str, float], None]
 def peer_with_key(address: str, key: str) -> str:
     """A peer that has a public key: what the log calls it, too."""
     return f"{address} with key {key}"
+
+
+def peer_of(frame: zmq.Frame) -> str:
+    """The address that a message came from, with its key if any; empty inside the process."""
+    try:
+        address = str(frame.get("Peer-Address"))
+    except zmq.ZMQError:  # inproc has no address
+        return ""
+    try:
+        key = str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        key = ""
+    return peer_with_key(address, key) if key else address
+
+
+def cut(frame: zmq.Frame) -> bool:
+    """Ends the connection that a message arrived by; False if it had ended already."""
+    try:
+        address, descriptor = frame.get("Peer-Address"), int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:  # inproc has no connection
+        return False
+    peer = _peer(descriptor)
+    return peer is not None and peer[0] == address and _cut(descriptor, peer)
 
 
 class CurveServer:
@@ -121,15 +148,8 @@ class CurveServer:
         if self._enrolled.name_of(WEBS, key) is not None:
             self._subscribers[descriptor] = (key, peer)
             return True
-        self.cut(frame)
+        cut(frame)
         return False
-
-    def cut(self, frame: zmq.Frame) -> None:
-        """Ends the connection that a message arrived by, so that its sender notices."""
-        descriptor = int(frame.get(zmq.SRCFD))
-        peer = _peer(descriptor)
-        if peer and peer[0] == frame.get("Peer-Address"):
-            _cut(descriptor, peer)
 
     def _readers(self) -> list[tuple[int, Callable[[], None]]]:
         return [
@@ -139,6 +159,9 @@ class CurveServer:
 
     def _answer(self) -> None:
         """Answers libzmq's requests for one turn of the event loop, the rest in the next."""
+        if self._zap.closed:
+            return
+        until = time.monotonic() + _TURN_SECONDS
         for _ in range(_MAX_ANSWERS_PER_TURN):
             try:
                 version, request, domain, address, _, mechanism, *credentials = (
@@ -151,6 +174,8 @@ class CurveServer:
             admitted = self._admits(domain.decode(), address.decode(), key)
             status = (b"200", b"OK") if admitted else (b"400", b"unknown key")
             self._zap.send_multipart([version, request, *status, key.encode(), b""])
+            if time.monotonic() > until:
+                break
         if self._loop is not None:
             self._loop.call_soon(self._answer)
 
@@ -165,11 +190,18 @@ class CurveServer:
         return False
 
     def _count_failures(self) -> None:
+        """Counts failed handshakes for one turn of the event loop, the rest in the next."""
+        if self._zap.closed:
+            return
+        left = _MAX_FAILURES_PER_TURN
         for kind, handshakes in self._handshakes:
-            for _, code in handshakes.drain():
+            for _, code in itertools.islice(handshakes.drain(), left):
+                left -= 1
                 if code in _FAILURE_REASONS:
                     reason, detail = _FAILURE_REASONS[code]
                     self._refuse(reason, f"a peer at the port for {kind}", detail, boottime())
+        if not left and self._loop is not None:
+            self._loop.call_soon(self._count_failures)
 
 
 @contextlib.contextmanager
@@ -193,8 +225,10 @@ def _peer(descriptor: int) -> tuple[str, int] | None:
     return None
 
 
-def _cut(descriptor: int, peer: object) -> None:
+def _cut(descriptor: int, peer: object) -> bool:
     """Ends a connection, unless the descriptor belongs to another one by now."""
     with contextlib.suppress(OSError), _connection(descriptor) as connection:
         if connection.getpeername()[:2] == peer:
             connection.shutdown(socket.SHUT_RDWR)
+            return True
+    return False

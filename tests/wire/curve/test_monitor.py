@@ -125,13 +125,13 @@ async def test_a_web_server_that_gives_up_amid_a_handshake_reaches_the_next_brok
         replica = Replica({}, 1.0, 0.0)
         return Subscriber(endpoint, near, replica, lambda patch: None, later(), Lock(folder, ""))
 
-    other, folder = listen(zmq.XPUB, folders.machine("other")), folders.web("page1")
+    other, folder = listen(zmq.ROUTER, folders.machine("other")), folders.web("page1")
     tried = subscriber(other.endpoint)
     for _ in range(TIMES):
         assert other.has_accepted()
         tried.poll()
     tried.close()
-    right = listen(zmq.XPUB, folders.broker)
+    right = listen(zmq.ROUTER, folders.broker)
     tried = subscriber(right.endpoint)
     assert right.socket.poll(WAIT_MS)
     tried.close()

@@ -299,18 +299,18 @@ async def test_no_key_is_needed_inside_the_process(
 ) -> None:
     folders = KeyFolders(tmp_path)
     gate = CurveServer(folders.broker, context, "head", lambda *_: None)
-    xpub = context.socket(zmq.XPUB)
-    gate.guard(xpub, WEBS)
-    xpub.bind("inproc://updates")
-    sub = context.socket(zmq.SUB)
-    sub.connect("inproc://updates")
-    sub.subscribe(b"patch")
-    assert xpub.poll(int(1000 * PATIENCE_SECONDS))
-    assert gate.may_subscribe(xpub.recv(copy=False))
+    router = context.socket(zmq.ROUTER)
+    gate.guard(router, WEBS)
+    router.bind("inproc://updates")
+    dealer = context.socket(zmq.DEALER)
+    dealer.connect("inproc://updates")
+    dealer.send(b"patch")
+    assert router.poll(int(1000 * PATIENCE_SECONDS))
+    assert gate.may_subscribe(router.recv_multipart(copy=False)[1])
     logging.getLogger(__name__).debug("heard")
     gate.close()
-    sub.close(0)
-    xpub.close(0)
+    dealer.close(0)
+    router.close(0)
 
 
 def test_no_peer_is_admitted_without_an_answer(
