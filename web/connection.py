@@ -149,8 +149,7 @@ class Connection(web.RequestHandler):
         elif self._request_count != self._parsed_requests and self._messages:
             if self._body is not None and not self._body.is_eof():
                 # aiohttp queues its error behind a handler that waits for the rest of the body
-                self._refuse(MALFORMED, 400, "the body cannot be read", "")
-                return
+                self._body.set_exception(web.RequestPayloadError("malformed chunk"))
             self._begin_body(self._messages[-1][1])
         elif self._body is not None and self._body.is_eof():
             self._body = None
