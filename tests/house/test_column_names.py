@@ -50,6 +50,7 @@ OTHER_WORDS = {
     "broker/history.py": {"until", "minute_seconds"},
     "web/api/free_query.py": {"memory_free_mib", "unhealthy"},
     "web/auth/redaction.py": {"refused", "load", "warnings", "until", "minute_seconds"},
+    "wire/fleet_check.py": {"warnings"},
 }
 """Words beside names of columns, by module: members of the broker, of the last hour and of the
 answer of api/v1/free."""

@@ -125,7 +125,8 @@ class Broker:
 
     def send_raw(self, frames: list[bytes]) -> None:
         """Send what no broker sends."""
-        self._socket.send_multipart(frames)
+        for subscriber in self._subscribers:
+            self._socket.send_multipart([subscriber, *frames])
 
     def _send(self, topic: bytes, **content: Any) -> None:
         update = {"run_id": self.run_id, "sequence": self.sequence, **content}

@@ -220,7 +220,8 @@ async def test_an_internal_error_is_answered_as_json_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with web_house() as house:
-        await house.show(a={"state": "live", "gpus": {"use": ["free"], "index": []}})
+        twins = {"use": ["free", "free"], "index": [0, None], "state": ["ok", "ok"]}
+        await house.show(a={"state": "live", "gpus": twins})
         status, answer = await house.get("api/v1/free")
         assert (status, answer["error"]) == (500, "internal error")
     assert any(
