@@ -213,7 +213,7 @@ def test_a_gpu_whose_opening_hangs_from_the_start_is_named_and_the_others_are_re
             DEADLINE,
         )
 
-    named = collected(lambda reading: bool(driver_lines(reading)))
+    named = collected(lambda reading: len(reading.gpus) == 3 and bool(driver_lines(reading)))
     ahead[0] = CARRIED_SECONDS
     given_up = collected(lambda reading: states(reading) == ["ok", "ok", "error", "ok"])
     fake_nvml.write(Scenario(GPUS))
