@@ -75,7 +75,7 @@ def receive(replica: Replica, topic: bytes, message: object) -> None:
     """As a subscriber does: a message is applied and served, or changes nothing."""
     before, viewer = replica.document, copy.deepcopy(replica.document)
     try:
-        topic, update = read_update([topic, msgpack.packb(message)])
+        topic, update = read_update([topic, pack(message)])
         apply = replica.apply_patch if topic == b"patch" else replica.apply_picture
         told = apply(update, 0.1)
     except UpdateError as error:
