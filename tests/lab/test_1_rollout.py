@@ -28,7 +28,8 @@ def files(fleet: Fleet, name: str) -> set[str]:
         *("find", *LOOKED_INTO, "-xdev", "-not", "-name", "*.pyc", "-not", "-name", "__pycache__")
     )
     by_itself = re.compile(
-        r"/home/ops/\.sudo_as|/var/(log|tmp|cache|lib/systemd|lib/sudo)|.*-$|.*/\.pwd\.lock|/etc/\.updated"
+        r"/home/ops/\.sudo_as|/var/(backups|log|tmp|cache|lib/systemd|lib/sudo)"
+        r"|.*-$|.*/\.pwd\.lock|/etc/\.updated"
     )
     return {path for path in listed.splitlines() if not by_itself.match(path)}
 
