@@ -72,7 +72,7 @@ class Link:
         self._sequence = -1
         self._floor: float | None = None
         self._at = 0.0  # when the floor was last updated
-        self._trusted = 0.0  # how much of the delay that made the floor the wall clocks tell
+        self._trusted = 0.0  # the part of the delay behind the floor that the wall clocks confirm
         self._skew = 0.0  # wall_lag - lag: changes where a wall or boot clock steps
         self._candidate: tuple[float, float] | None = None  # (sampled, lag)
         self._over: tuple[int, float, float, float] | None = None  # count, since, low, high
@@ -149,8 +149,8 @@ class Link:
     def _weigh_step(self, received: float, lag: float, wall_lag: float, limit: float) -> Verdict:
         """Samples that stay equally late mean that a clock stepped or drifted, or stand in a queue.
 
-        That it was a clock is believed only where the wall clocks tell the same, or where there was
-        a silence before them in which boot clocks may have drifted that far.
+        A clock is believed only where the wall clocks agree with it, or after a silence so long
+        that boot clocks may have drifted that far.
         """
         assert self._floor is not None
         self.late = lag - self._floor
@@ -195,5 +195,5 @@ def live_seconds(late: float, limit: float) -> float:
 
 
 def _trusted(wall_lag: float, limit: float) -> float:
-    """How much of a delay the wall clocks tell; none where they differ by more than the limit."""
+    """The part of a delay that the wall clocks confirm; 0 if they differ by more than the limit."""
     return min(wall_lag, WALL_TRUST_SECONDS) if 0.0 < wall_lag <= limit else 0.0

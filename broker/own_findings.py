@@ -42,7 +42,7 @@ class ClockFinding:
         self.finding: BrokerFinding | None = None
         self._limit = min(CLOCK_OFFSET_SECONDS, rpc_timeout)
         self._offset = 0.0
-        """The offset that the words tell."""
+        """The offset in the words of `finding`."""
 
     def judge(self, offset: float, now: float) -> bool:
         """Takes the host's clock minus the broker's in seconds; whether `finding` has changed.
@@ -76,7 +76,7 @@ class LateFinding:
     def __init__(self) -> None:
         self.finding: BrokerFinding | None = None
         self._late = 0.0
-        """The seconds that the words tell."""
+        """The lateness in the words of `finding`, in seconds."""
         self._at = 0.0
 
     def judge(self, late: float, received: float, now: float) -> bool:

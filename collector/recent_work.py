@@ -1,4 +1,4 @@
-"""Whether a GPU has worked within the last 30 s, whoever's work it was; pure.
+"""Whether a GPU has worked within the last 30 s, no matter whose work it was; pure.
 
 Processes may be invisible (another pid namespace, a driver that hides them), their work is not.
 Every time is handed in, in seconds of CLOCK_BOOTTIME.

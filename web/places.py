@@ -1,8 +1,8 @@
 """How many connections there may be: in all, from one address, through trusted proxies.
 
-Threat: whoever opens connections and says nothing keeps everyone else out. One address gets half of
-the places at most. All viewers behind a proxy share its address, so trusted proxies have no limit
-of their own, but neither they nor the others can take the last tenth of the places.
+Threat: a client opens connections, sends nothing and so keeps everyone else out. One address gets
+half of the places at most. All viewers behind a proxy share its address, so trusted proxies have
+no limit of their own, but neither they nor the others can take the last tenth of the places.
 """
 
 from collections import Counter

@@ -95,7 +95,7 @@ FINDING_COLUMNS = {
     "words": Kind.TEXT,
     "advice": Kind.TEXT,
 }
-"""One row for each fault of a host, by whoever knows of it: its collector, or the broker."""
+"""One row for each fault of a host; its collector or the broker adds it."""
 
 TABLES = {
     "gpus": GPU_COLUMNS,
