@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-import threading
 from asyncio import StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from tests.support.threaded_server import threaded_server
 
 CHUNK_BYTES = 1024
 RECEIVE_BYTES = 4096
@@ -78,25 +79,7 @@ class QueueLine:
 
 @contextmanager
 def queue_line(port: int) -> Iterator[tuple[QueueLine, int]]:
-    """A line to `port` and the port that it listens on, served by a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+    """A line to `port`, and the port that it listens on."""
     line = QueueLine(port)
-    server = asyncio.run_coroutine_threadsafe(line.serve(), loop).result()
-    try:
-        yield line, int(server.sockets[0].getsockname()[1])
-    finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-async def _stop(server: asyncio.Server) -> None:
-    """Close the server and all its connections."""
-    server.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    with threaded_server(line.serve) as own:
+        yield line, own

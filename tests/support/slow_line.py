@@ -1,10 +1,11 @@
 """A slow line to a server: every connection and every request costs its round trip."""
 
 import asyncio
-import threading
 from asyncio import Queue, StreamReader, StreamWriter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from tests.support.threaded_server import threaded_server
 
 CHUNK_BYTES = 1 << 16
 
@@ -63,23 +64,6 @@ class SlowLine:
 
 @contextmanager
 def slow_line(port: int, round_trip_seconds: float) -> Iterator[int]:
-    """The port of a slow line to `port`, served by a thread with an event loop of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    serving = asyncio.run_coroutine_threadsafe(SlowLine(port, round_trip_seconds).serve(), loop)
-    server = serving.result()
-    yield int(server.sockets[0].getsockname()[1])
-    asyncio.run_coroutine_threadsafe(_stop(server), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
-
-
-async def _stop(server: asyncio.Server) -> None:
-    """Close the server and all its connections."""
-    server.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    """The port of a slow line to `port`."""
+    with threaded_server(SlowLine(port, round_trip_seconds).serve) as own:
+        yield own

@@ -1,11 +1,9 @@
 """The modes of a GPU that decide who may use it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.compute_mode import COMPUTE_MODE_SECONDS
 from gpu_monitor.collector.gpu.device import MIG_MODE_SECONDS, Device
 from gpu_monitor.collector.gpu.nvml_handle import Handle
@@ -14,15 +12,6 @@ from tests.fake_nvml import FakeNvml
 from tests.fake_nvml.scenario import N_A, Call, Gpu, Mig, Scenario, Value
 
 CALL = "nvmlDeviceGetComputeMode"
-
-
-@pytest.fixture
-def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
-    """NVML opened, with one GPU."""
-    fake_nvml.write(Scenario(gpus=[Gpu()]))
-    nvml.open_library(Trace())
-    yield fake_nvml
-    nvml.close_library(Trace())
 
 
 def device() -> Device:

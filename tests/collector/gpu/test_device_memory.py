@@ -1,11 +1,7 @@
 """What kind of memory a GPU has, and what its processes hold of it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
-from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.device import Device
 from gpu_monitor.collector.gpu.nvml_handle import Handle
 from gpu_monitor.collector.gpu.queries import Trace
@@ -20,15 +16,6 @@ LISTS = [
     Call(f"nvmlDeviceGet{kind}RunningProcesses*", error="NOT_SUPPORTED")
     for kind in ("Compute", "MPSCompute", "Graphics")
 ]
-
-
-@pytest.fixture
-def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
-    """NVML opened, with one GPU."""
-    fake_nvml.write(Scenario(gpus=[Gpu()]))
-    nvml.open_library(Trace())
-    yield fake_nvml
-    nvml.close_library(Trace())
 
 
 def device() -> Device:

@@ -1,11 +1,8 @@
 """Memory faults that a GPU reports become reasons in words, which clear with their cause."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from gpu_monitor.collector.clock import moment
-from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.driver import Driver
 from gpu_monitor.collector.gpu.memory_health import (
     ECC_FADE_SECONDS,
@@ -20,14 +17,6 @@ from tests.fake_nvml.scenario import N_A, Value
 from tests.support.finding_lines import driver_lines
 
 NOON = 1_700_049_600.0
-
-
-@pytest.fixture
-def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
-    fake_nvml.write(Scenario([Gpu()]))
-    nvml.open_library(Trace())
-    yield fake_nvml
-    nvml.close_library(Trace())
 
 
 class Patient:
