@@ -6,13 +6,14 @@ import pytest
 
 from gpu_monitor.collector.gpu import nvml
 from gpu_monitor.collector.gpu.queries import Trace
-from tests.fake_nvml import FakeNvml, Gpu, Scenario
+from tests.collector.gpu.devices import BUSY
+from tests.fake_nvml import FakeNvml, Scenario
 
 
 @pytest.fixture
 def opened(fake_nvml: FakeNvml) -> Iterator[FakeNvml]:
-    """NVML opened, with one idle GPU."""
-    fake_nvml.write(Scenario([Gpu()]))
+    """NVML opened, with one busy GPU."""
+    fake_nvml.write(Scenario([BUSY]))
     nvml.open_library(Trace())
     yield fake_nvml
     nvml.close_library(Trace())
